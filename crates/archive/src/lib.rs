@@ -1,0 +1,1 @@
+//! Files in and out: day files, scan files, market recordings, result tables.

@@ -1,0 +1,1 @@
+//! Market frames to events.

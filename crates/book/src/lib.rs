@@ -1,0 +1,1 @@
+//! The local order book, its synchronisation rule, and the order-book features.

@@ -1,0 +1,150 @@
+//! What the venue says about the market, decoded: integers, ids and times, no text.
+
+use crate::decimal::{Px, Qty};
+use crate::instrument::SymbolId;
+use crate::order::Side;
+use crate::time::Nanos;
+
+/// A price level. Quantities are absolute; zero removes the level.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Level {
+    /// Price.
+    pub px: Px,
+    /// Absolute quantity.
+    pub qty: Qty,
+}
+
+/// `depthUpdate`: the levels that changed between two update ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DepthUpdate<'a> {
+    /// Instrument.
+    pub symbol: SymbolId,
+    /// Venue transaction time (`T`).
+    pub ts_event: Nanos,
+    /// Venue send time (`E`): decides dates and sampling.
+    pub ts_send: Nanos,
+    /// `U`.
+    pub first_update_id: u64,
+    /// `u`.
+    pub last_update_id: u64,
+    /// `pu`: the `u` of the update before this one.
+    pub prev_last_update_id: u64,
+    /// Bid levels, in the order received.
+    pub bids: &'a [Level],
+    /// Ask levels, in the order received.
+    pub asks: &'a [Level],
+}
+
+/// A REST depth reply: the whole book down to its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DepthSnapshot<'a> {
+    /// Instrument.
+    pub symbol: SymbolId,
+    /// `E` of the reply (zero if the venue gave none).
+    pub ts_send: Nanos,
+    /// `lastUpdateId`.
+    pub last_update_id: u64,
+    /// Bid levels, best first.
+    pub bids: &'a [Level],
+    /// Ask levels, best first.
+    pub asks: &'a [Level],
+}
+
+/// `bookTicker`: best bid and offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bbo {
+    /// Instrument.
+    pub symbol: SymbolId,
+    /// `T`.
+    pub ts_event: Nanos,
+    /// `E`.
+    pub ts_send: Nanos,
+    /// `u`: the book's update id.
+    pub update_id: u64,
+    /// Best bid.
+    pub bid: Level,
+    /// Best ask.
+    pub ask: Level,
+}
+
+/// Which stream a trade came from (SPEC §2.4: where a symbol has `aggTrade`, only that is counted).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TradeKind {
+    /// `trade`: one match.
+    Raw,
+    /// `aggTrade`: the matches of one taker order at one price.
+    Aggregate,
+}
+
+/// A trade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trade {
+    /// Instrument.
+    pub symbol: SymbolId,
+    /// `trade` or `aggTrade`.
+    pub kind: TradeKind,
+    /// Trade id (`t`) or aggregate id (`a`).
+    pub id: u64,
+    /// `T`.
+    pub ts_event: Nanos,
+    /// `E`.
+    pub ts_send: Nanos,
+    /// Price.
+    pub px: Px,
+    /// Quantity.
+    pub qty: Qty,
+    /// Who took: `m: true` (buyer is maker) is an aggressive sell.
+    pub aggressor: Side,
+}
+
+/// `markPriceUpdate`. Index prices have more digits than ticks, so these are floats: limits and display only.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MarkPrice {
+    /// Instrument.
+    pub symbol: SymbolId,
+    /// `E`.
+    pub ts_send: Nanos,
+    /// Mark price `p`.
+    pub mark: f64,
+    /// Index price `i`.
+    pub index: f64,
+    /// Funding rate `r` (NaN where the venue sends an empty text).
+    pub funding_rate: f64,
+    /// Next funding time `T`.
+    pub next_funding: Nanos,
+}
+
+/// A decoded market frame.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MarketEvent<'a> {
+    /// Depth update.
+    Depth(DepthUpdate<'a>),
+    /// Best bid and offer.
+    Bbo(Bbo),
+    /// Trade.
+    Trade(Trade),
+    /// Mark price.
+    Mark(MarkPrice),
+}
+
+impl MarketEvent<'_> {
+    /// The instrument it is about.
+    pub fn symbol(&self) -> SymbolId {
+        match self {
+            Self::Depth(e) => e.symbol,
+            Self::Bbo(e) => e.symbol,
+            Self::Trade(e) => e.symbol,
+            Self::Mark(e) => e.symbol,
+        }
+    }
+
+    /// Venue send time (`E`).
+    pub fn ts_send(&self) -> Nanos {
+        match self {
+            Self::Depth(e) => e.ts_send,
+            Self::Bbo(e) => e.ts_send,
+            Self::Trade(e) => e.ts_send,
+            Self::Mark(e) => e.ts_send,
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Order-book features (SPEC §5) as values: what the book computes, the engine reads and memory publishes.
+
+use serde::{Deserialize, Serialize};
+
+/// Distance bands of the depth vectors: 1 % … 5 % of mid.
+pub const DEPTH_BANDS: usize = 5;
+
+/// The features of one symbol at one sample, by the names of SPEC §5.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ObFeatures {
+    /// Σ bid quantity within 1…5 % of mid.
+    pub bid_depth: [f64; DEPTH_BANDS],
+    /// Σ ask quantity within 1…5 % of mid.
+    pub ask_depth: [f64; DEPTH_BANDS],
+    /// Σ bid price·quantity within 1…5 % of mid.
+    pub bid_notional: [f64; DEPTH_BANDS],
+    /// Σ ask price·quantity within 1…5 % of mid.
+    pub ask_notional: [f64; DEPTH_BANDS],
+    /// How far the kept book reaches on its shorter side, % of mid.
+    pub coverage_pct: f64,
+    /// (ask − bid)/mid·10⁴.
+    pub spread_proxy_bps: f64,
+    /// T/(T + EWMA₃₀₀ₛ(T)) of the 1 % notionals, in (0, 1).
+    pub depth_quality: f64,
+    /// Chance that an order resting at the best bid fills within the horizon.
+    pub fill_probability_bid: f64,
+    /// Chance that an order resting at the best ask fills within the horizon.
+    pub fill_probability_ask: f64,
+    /// Mean of the two.
+    pub fill_probability: f64,
+    /// (bid − ask)/(bid + ask) of the 1 % notionals, in [−1, 1].
+    pub depth_asymmetry: f64,
+    /// Mean sign of the asymmetry over the last 20 samples, in [−1, 1].
+    pub imbalance_persistence: f64,
+    /// Relative change of the 1 % notionals per second.
+    pub withdrawal_velocity: f64,
+    /// EWMA₃₀₀ₛ of the asymmetry.
+    pub macro_imbalance: f64,
+    /// EWMA₃₀₀ₛ of the spread, bps.
+    pub macro_spread_bps: f64,
+}
+
+/// What the symbols with features say together at one sample (SPEC §5, cross-asset).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct CrossAsset {
+    /// Larger of the shares of positive and of negative asymmetry.
+    pub agreement_pct: f64,
+    /// Symbols whose withdrawal velocity is ≤ −0.10.
+    pub cascade_count: u32,
+    /// Sign of the majority where it is clear, else 0.
+    pub regime_signal: i8,
+}

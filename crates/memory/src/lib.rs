@@ -1,0 +1,1 @@
+//! System memory: one interface, an embedded and a Hazelcast backend, the map schema.

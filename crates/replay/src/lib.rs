@@ -1,0 +1,1 @@
+//! Recorded inputs through the live stages: day files to trades, parity, sweep, report; recordings to features; prices to eigen scans.

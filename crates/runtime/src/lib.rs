@@ -1,0 +1,1 @@
+//! Stages, workers, rings, the pending slot, clock, histograms, journal. Knows no trading.
