@@ -1,1 +1,6 @@
-//! Recorded inputs through the live stages: day files to trades, parity, sweep, report; recordings to features; prices to eigen scans.
+//! Recorded inputs through the live stages: day files to trades, parity, sweep, report; recordings to features;
+//! prices to eigen scans.
+
+pub mod days;
+pub mod eigen;
+pub mod features;

@@ -1,0 +1,1 @@
+//! The eigen scanner (SPEC §6).

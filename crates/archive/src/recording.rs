@@ -1,0 +1,1 @@
+//! Market recordings (SPEC §2.4).

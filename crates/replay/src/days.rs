@@ -1,0 +1,1 @@
+//! Day files to trades.

@@ -1,0 +1,1 @@
+//! Recordings to order-book features (SPEC §5, §11 `features`).
