@@ -1,0 +1,131 @@
+//! Bounded single-producer single-consumer rings, named `from_to` and counted.
+//!
+//! The ring itself is `rtrb`. What is added is what an operator wants to know: how full it has been, and how often
+//! it was full. A full ring never blocks: the producer gets its message back and decides (conflate market data;
+//! stop new risk where the ring must lose nothing).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters of one ring. Written by the producer alone; relaxed, because they order nothing.
+#[derive(Debug)]
+pub struct RingStats {
+    name: &'static str,
+    capacity: usize,
+    pushed: AtomicU64,
+    high_water: AtomicU64,
+    full: AtomicU64,
+}
+
+impl RingStats {
+    /// `from_to`.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+    /// Slots.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+    /// Messages that went in.
+    pub fn pushed(&self) -> u64 {
+        self.pushed.load(Ordering::Relaxed)
+    }
+    /// Most slots in use at once, as the producer saw it.
+    pub fn high_water(&self) -> u64 {
+        self.high_water.load(Ordering::Relaxed)
+    }
+    /// Times a message found no slot.
+    pub fn full(&self) -> u64 {
+        self.full.load(Ordering::Relaxed)
+    }
+}
+
+/// The producing end.
+pub struct Tx<T> {
+    producer: rtrb::Producer<T>,
+    stats: Arc<RingStats>,
+}
+
+/// The consuming end.
+pub struct Rx<T> {
+    consumer: rtrb::Consumer<T>,
+    stats: Arc<RingStats>,
+}
+
+/// A ring of `capacity` messages.
+pub fn ring<T>(name: &'static str, capacity: usize) -> (Tx<T>, Rx<T>) {
+    let (producer, consumer) = rtrb::RingBuffer::new(capacity);
+    let zero = || AtomicU64::new(0);
+    let stats = Arc::new(RingStats { name, capacity, pushed: zero(), high_water: zero(), full: zero() });
+    (Tx { producer, stats: Arc::clone(&stats) }, Rx { consumer, stats })
+}
+
+impl<T> Tx<T> {
+    /// Puts `message` in the ring, or gives it back if there is no slot.
+    #[inline]
+    pub fn push(&mut self, message: T) -> Result<(), T> {
+        match self.producer.push(message) {
+            Ok(()) => {
+                let used = (self.stats.capacity - self.producer.slots()) as u64;
+                // The only writer: load and store need no read-modify-write.
+                let pushed = self.stats.pushed.load(Ordering::Relaxed) + 1;
+                self.stats.pushed.store(pushed, Ordering::Relaxed);
+                if used > self.stats.high_water.load(Ordering::Relaxed) {
+                    self.stats.high_water.store(used, Ordering::Relaxed);
+                }
+                Ok(())
+            }
+            Err(rtrb::PushError::Full(message)) => {
+                self.stats.full.fetch_add(1, Ordering::Relaxed);
+                Err(message)
+            }
+        }
+    }
+
+    /// Free slots, at least.
+    pub fn free(&self) -> usize {
+        self.producer.slots()
+    }
+
+    /// Is the other end gone?
+    pub fn is_abandoned(&self) -> bool {
+        self.producer.is_abandoned()
+    }
+
+    /// The ring's counters.
+    pub fn stats(&self) -> Arc<RingStats> {
+        Arc::clone(&self.stats)
+    }
+}
+
+impl<T> Rx<T> {
+    /// The oldest message.
+    #[inline]
+    pub fn pop(&mut self) -> Option<T> {
+        self.consumer.pop().ok()
+    }
+
+    /// Messages waiting, at least.
+    pub fn waiting(&self) -> usize {
+        self.consumer.slots()
+    }
+
+    /// The ring's counters.
+    pub fn stats(&self) -> Arc<RingStats> {
+        Arc::clone(&self.stats)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_ring_gives_the_message_back_and_counts() {
+        let (mut tx, mut rx) = ring("a_b", 2);
+        assert!(tx.push(1).is_ok() && tx.push(2).is_ok());
+        assert_eq!(tx.push(3), Err(3));
+        assert_eq!((tx.stats().high_water(), tx.stats().full(), tx.stats().pushed()), (2, 1, 2));
+        assert_eq!((rx.pop(), rx.pop(), rx.pop()), (Some(1), Some(2), None));
+    }
+}

@@ -1,0 +1,25 @@
+//! A stage: a plain state machine with a duty cycle.
+
+/// Whether a duty cycle found something to do. Idling is the worker's business, not the stage's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Something was done; poll again at once.
+    Done,
+    /// Nothing was there.
+    Idle,
+}
+
+impl Work {
+    /// `Done` if `did`.
+    pub const fn from(did: bool) -> Self {
+        if did { Self::Done } else { Self::Idle }
+    }
+}
+
+/// A duty cycle: bounded, never blocking.
+pub trait Stage: Send {
+    /// Its name in logs and metrics.
+    fn name(&self) -> &'static str;
+    /// One bounded piece of work. `now_ns` is monotonic ([`crate::clock::Clock::now_ns`]).
+    fn poll(&mut self, now_ns: u64) -> Work;
+}
