@@ -1,0 +1,247 @@
+//! The configuration file: YAML, unknown keys refused with the nearest known one, every range checked at load.
+//!
+//! A section is the configuration type of the room it configures; its defaults are documented there. Units stand in
+//! the names.
+
+use std::path::{Path, PathBuf};
+
+use alpha::Params;
+use alpha::breaker::BreakerLimits;
+use execution::RouterConfig;
+use runtime::worker::Idle;
+use serde::{Deserialize, Serialize};
+
+use crate::error::CliError;
+
+/// What must stand under `venue: mainnet:` before `--mainnet` trades real money.
+pub const MAINNET_LINE: &str = "I trade real money";
+
+/// A whole configuration file.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Parameters of the signal (SPEC §3.1); the default is the champion.
+    pub alpha: Params,
+    /// Which way the signal may trade.
+    pub direction: Direction,
+    /// What happens to an open position in HIBERNATE (live only).
+    pub hibernate_action: HibernateAction,
+    /// What is watched, and how often.
+    pub market: MarketConfig,
+    /// Where orders go.
+    pub venue: VenueConfig,
+    /// From decision to orders, and the limits.
+    pub router: RouterConfig,
+    /// Circuit breaker: all off in the champion (parity), on live.
+    pub breaker: BreakerLimits,
+    /// Threads and cores.
+    pub runtime: RuntimeConfig,
+    /// Where this file was read from.
+    #[serde(skip)]
+    pub path: PathBuf,
+}
+
+/// Which way the signal may trade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Short only (blue).
+    #[default]
+    Short,
+    /// Long only.
+    Long,
+    /// Both (green).
+    Both,
+}
+
+impl Direction {
+    /// −1, +1, 0 (SPEC §3.6).
+    pub const fn sign(self) -> i8 {
+        match self {
+            Self::Short => -1,
+            Self::Long => 1,
+            Self::Both => 0,
+        }
+    }
+}
+
+/// What happens to an open position in HIBERNATE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HibernateAction {
+    /// Keep it; its resting take-profit order stays.
+    Hold,
+    /// Close it.
+    #[default]
+    Flatten,
+}
+
+/// What is watched, and how often.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MarketConfig {
+    /// Symbols, in column order. Empty: the venue's first `max_symbols` trading USDT perpetuals, reference first.
+    pub symbols: Vec<String>,
+    /// Most symbols, 1 … 400.
+    pub max_symbols: usize,
+    /// One tick: features, scanner and engine run this often (event time).
+    pub tick_ms: u64,
+    /// One bar, the interval that lookbacks count in (SPEC §3.2): a multiple of the tick.
+    pub bar_ms: u64,
+    /// Features older than this count as not there.
+    pub ob_stale_after_ms: u64,
+    /// A scan older than this gives no signal.
+    pub scan_stale_after_ms: u64,
+}
+
+impl Default for MarketConfig {
+    fn default() -> Self {
+        Self {
+            symbols: Vec::new(),
+            max_symbols: 48,
+            tick_ms: 100,
+            bar_ms: 5_000,
+            ob_stale_after_ms: 1_000,
+            scan_stale_after_ms: 1_000,
+        }
+    }
+}
+
+impl MarketConfig {
+    /// Ticks in a bar.
+    pub fn stride(&self) -> u32 {
+        u32::try_from(self.bar_ms / self.tick_ms.max(1)).unwrap_or(u32::MAX)
+    }
+}
+
+/// Where orders go; single hosts may be overridden.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct VenueConfig {
+    /// `testnet` (default), `mainnet`, or the URL of a local venue; `--venue` overrides it.
+    pub name: Option<String>,
+    /// Mainnet trades only with `--mainnet` and this line: `I trade real money`.
+    pub mainnet: Option<String>,
+    /// REST base URL.
+    pub rest_url: Option<String>,
+    /// Market streams, route `/public`.
+    pub public_url: Option<String>,
+    /// Market streams, route `/market`.
+    pub market_url: Option<String>,
+    /// User stream, route `/private`.
+    pub private_url: Option<String>,
+    /// WebSocket API.
+    pub ws_api_url: Option<String>,
+}
+
+/// Threads and cores.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RuntimeConfig {
+    /// Workers' layout by number of cores: 1, 2, 4 or 6; absent: the largest that fits the machine.
+    pub layout: Option<u8>,
+    /// Idle strategy; absent: spin where every worker has a core to itself and one is left, else yield.
+    pub idle: Option<Idle>,
+    /// First core to pin to.
+    pub first_core: usize,
+    /// Leave threads where the kernel puts them.
+    pub unpinned: bool,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Self, CliError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| CliError::usage(format!("cannot read the configuration {}: {e}", path.display())))?;
+        let mut config = Self::parse(&text).map_err(|e| CliError::usage(format!("{}{e}", path.display())))?;
+        config.path = path.to_owned();
+        Ok(config)
+    }
+
+    /// Parses and checks a text; the error begins with `:line:column:` where one is known.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let config: Self = serde_saphyr::from_str(text).map_err(|e| explain(&e))?;
+        config.validate().map_err(|e| format!(": {e}"))?;
+        Ok(config)
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        self.alpha.validate().map_err(|e| format!("alpha: {e}"))?;
+        self.router.validate().map_err(|e| e.to_string())?;
+        let m = &self.market;
+        let in_range = |key: &str, value: u64, low: u64, high: u64| {
+            let unit = if key.ends_with("_ms") { " ms" } else { "" };
+            if (low..=high).contains(&value) {
+                return Ok(());
+            }
+            Err(format!("market: {key} is {value}{unit}, it lies in {low} … {high}{unit}"))
+        };
+        in_range("max_symbols", m.max_symbols as u64, 1, 400)?;
+        in_range("symbols (their number)", m.symbols.len() as u64, 0, 400)?;
+        in_range("tick_ms", m.tick_ms, 10, 60_000)?;
+        in_range("bar_ms", m.bar_ms, m.tick_ms, 3_600_000)?;
+        in_range("ob_stale_after_ms", m.ob_stale_after_ms, m.tick_ms, 60_000)?;
+        in_range("scan_stale_after_ms", m.scan_stale_after_ms, m.tick_ms, 600_000)?;
+        if !m.bar_ms.is_multiple_of(m.tick_ms) {
+            return Err(format!("market: bar_ms ({}) is no multiple of tick_ms ({})", m.bar_ms, m.tick_ms));
+        }
+        match self.runtime.layout {
+            None | Some(1 | 2 | 4 | 6) => Ok(()),
+            Some(n) => Err(format!("runtime: layout {n} is none of 1, 2, 4, 6")),
+        }
+    }
+}
+
+/// The library's error as `:line:column: what is wrong`, with the nearest known key.
+fn explain(error: &serde_saphyr::Error) -> String {
+    let place = error.location().map(|l| format!(":{}:{}", l.line(), l.column())).unwrap_or_default();
+    let what = match error.without_snippet() {
+        serde_saphyr::Error::SerdeUnknownField { field, expected, .. } => {
+            match alpha::params::nearest(field, expected.iter().copied()) {
+                Some(near) => format!("unknown key `{field}`; did you mean `{near}`?"),
+                None => format!("unknown key `{field}`; there are {}", expected.join(", ")),
+            }
+        }
+        other => other.to_string().lines().next().unwrap_or("not valid YAML").to_owned(),
+    };
+    format!("{place}: {what}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        Config::parse(text).unwrap_err()
+    }
+
+    #[test]
+    fn unknown_keys_are_named_with_place_and_the_nearest() {
+        assert_eq!(error("market:\n  tick_mss: 100\n"), ":2:3: unknown key `tick_mss`; did you mean `tick_ms`?");
+        let e = error("alpha:\n  vel_div_treshold: -0.03\n");
+        assert!(e.starts_with(":2:3") && e.contains("vel_div_threshold"), "{e}");
+        let e = error("router:\n  risk:\n    max_position: 1\n");
+        assert!(e.starts_with(":3:5") && e.contains("max_position_usd"), "{e}");
+    }
+
+    #[test]
+    fn ranges_and_kinds_are_checked() {
+        assert!(error("market: {tick_ms: 70}").contains("no multiple"));
+        assert!(error("market: {tick_ms: 1}").contains("10 … 60000 ms"));
+        assert!(error("market: {tick_ms: fast}").starts_with(":1:"));
+        assert!(error("runtime: {layout: 3}").contains("1, 2, 4, 6"));
+        assert!(error("alpha: {fraction: 7}").contains("fraction"));
+        assert!(error("[").starts_with(":"));
+    }
+
+    #[test]
+    fn the_files_we_ship_load_and_blue_is_the_champion() {
+        let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
+        let blue = Config::load(&configs.join("blue.yml")).unwrap();
+        assert_eq!(blue.alpha.verify().unwrap(), alpha::params::CHAMPION_HASH);
+        assert_eq!((blue.direction, blue.market.stride()), (Direction::Short, 50));
+        let green = Config::load(&configs.join("green.yml")).unwrap();
+        assert_eq!(green.direction, Direction::Both);
+        Config::load(&configs.join("demo.yml")).unwrap();
+    }
+}
