@@ -1,1 +1,11 @@
-//! The trading node.
+//! The trading node: policy. Configuration, topology, the commands, reports. Start reading at [`topology`].
+
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod control;
+pub mod error;
+pub mod node;
+pub mod stages;
+pub mod summary;
+pub mod topology;

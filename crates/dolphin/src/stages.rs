@@ -8,6 +8,7 @@ pub mod gateway;
 pub mod router;
 pub mod scanner;
 
+use alpha::eigen::Scan;
 use market::{CrossAsset, Nanos, ObFeatures};
 
 /// The measured hops, in the order of the data (DESIGN.md habit 13: one documented enum feeds every picture).
@@ -76,7 +77,7 @@ pub struct Tick {
     /// Of all symbols together.
     pub cross: CrossAsset,
     /// Eigen scan of this tick.
-    pub scan: alpha::eigen::Scan,
+    pub scan: Scan,
 }
 
 impl Tick {
@@ -89,7 +90,7 @@ impl Tick {
             mids: vec![f64::NAN; symbols],
             features: vec![None; symbols],
             cross: CrossAsset::default(),
-            scan: alpha::eigen::Scan::UNDEFINED,
+            scan: Scan::NONE,
         }
     }
 }

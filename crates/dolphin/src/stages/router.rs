@@ -1,7 +1,11 @@
 //! Intents to orders: the execution router between the engine and the gateway.
+//!
+//! Lossless inputs (intents, reports, commands) are taken one at a time, and each call's outbox is handed on before
+//! the next is taken. If a ring behind it is full the outbox waits here and nothing new is taken in: back-pressure,
+//! never a lost order.
 
-use execution::{Control, Gate, Outbox, Router};
-use market::{Bbo, ExecutionReport, Nanos, OrderRequest, Outcome};
+use execution::{Alert, Control, Denial, Gate, KillTrigger, Outbox, Router, VenueState};
+use market::{Bbo, ExecutionReport, Instrument, MarkPrice, Nanos, OrderRequest, Outcome};
 use runtime::clock::Clock;
 use runtime::latency::Probe;
 use runtime::ring::{Rx, Tx};
@@ -10,23 +14,32 @@ use runtime::stage::{Stage, Work};
 use super::{Hop, StampedIntent, StampedRequest};
 
 /// What the control thread tells the router.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum RouterCommand {
     /// What the surroundings allow.
     Gate(Gate),
     /// The venue's account, after a query.
-    Account(Box<execution::VenueState>),
-    /// A mark price.
-    Mark(market::SymbolId, f64),
+    Account(Box<VenueState>),
     /// New filters of an instrument.
-    Instrument(Box<market::Instrument>),
+    Instrument(Box<Instrument>),
+    /// A new day began.
+    BeginDay,
     /// Stop: no entries, cancel everything, close positions if `flatten`.
     Kill {
         /// Close positions too.
         flatten: bool,
         /// Who wants it.
-        trigger: execution::KillTrigger,
+        trigger: KillTrigger,
     },
+}
+
+/// What the book stage tells the router.
+#[derive(Debug, Clone, Copy)]
+pub enum Quote {
+    /// Best bid and offer of a live book.
+    Bbo(Bbo),
+    /// Mark price.
+    Mark(MarkPrice),
 }
 
 /// What the router tells the control thread.
@@ -35,36 +48,232 @@ pub enum RouterNews {
     /// An errand over REST.
     Errand(Control),
     /// For people.
-    Alert(execution::Alert),
+    Alert(Alert),
     /// An order that our own checks refused.
-    Denied(execution::Denial),
-    /// State, whenever it changed.
+    Denied(Denial),
+    /// A position was opened, closed, or an entry came to nothing.
+    Outcome(Outcome),
+    /// The state, whenever it changed.
     State(RouterState),
 }
 
 /// The router as others see it.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
 pub struct RouterState {
     /// Orders working or unknown.
     pub working: u32,
+    /// Orders whose fate is unknown.
+    pub unknown: u32,
     /// Instruments with a position.
     pub positions: u32,
     /// Orders sent.
     pub orders: u64,
-    /// Fills.
-    pub fills: u64,
     /// Orders refused by the venue.
     pub rejects: u64,
     /// Orders refused by our own checks.
     pub denials: u64,
-    /// Maker share of entries so far, by quantity value; NaN before the first.
-    pub maker_entries: f64,
-    /// Maker share of exits so far.
-    pub maker_exits: f64,
-    /// Realised profit and loss, commissions included, quote asset.
-    pub realised: f64,
-    /// Commissions paid.
-    pub commissions: f64,
-    /// Kill switch latched.
+    /// Fills of ours.
+    pub fills: u64,
+    /// Entries that got a position.
+    pub entries: u64,
+    /// Entries that got none.
+    pub abandoned: u64,
+    /// Positions closed.
+    pub exits: u64,
+    /// Maker share of entries by value; `None` before the first.
+    pub maker_entries: Option<f64>,
+    /// Maker share of exits by value.
+    pub maker_exits: Option<f64>,
+    /// Profit and loss since the day began, commissions included, quote asset.
+    pub day_pnl: f64,
+    /// Has the last comparison with the venue been clean?
+    pub reconciled: bool,
+    /// The kill switch is pulled.
     pub killed: bool,
+    /// The kill switch has done its work.
+    pub kill_done: bool,
+}
+
+/// The stage; the rings are named by their ends.
+pub struct RouterStage {
+    /// The state machine.
+    pub router: Router,
+    /// Lossless.
+    pub alpha_to_router: Rx<StampedIntent>,
+    /// Lossless.
+    pub gateway_to_router: Rx<ExecutionReport>,
+    /// Conflated at its source.
+    pub book_to_router: Rx<Quote>,
+    /// Lossless.
+    pub control_to_router: Rx<RouterCommand>,
+    /// Lossless.
+    pub router_to_gateway: Tx<StampedRequest>,
+    /// Lossless.
+    pub router_to_alpha: Tx<Outcome>,
+    /// News; the newest is given up when full.
+    pub router_to_control: Tx<RouterNews>,
+    /// For latencies.
+    pub clock: Clock,
+    /// Latencies.
+    pub probe: Probe,
+    /// The last call's results, until they are handed on.
+    pub outbox: Outbox,
+    /// Stamp of the intent being worked on.
+    pub cause_recv_ns: u64,
+    /// Last state told.
+    pub told: RouterState,
+    /// Fills counted.
+    pub fills: u64,
+}
+
+/// Inputs of one kind taken in one duty cycle.
+const BATCH: usize = 64;
+
+impl RouterStage {
+    /// Hands the outbox on; `false` while something of it found no room.
+    fn flush(&mut self, now_ns: u64) -> bool {
+        let out = &mut self.outbox;
+        while let Some(request) = out.requests.first().copied() {
+            let stamped = StampedRequest { request, recv_ns: self.cause_recv_ns, routed_ns: now_ns };
+            if self.router_to_gateway.push(stamped).is_err() {
+                return false;
+            }
+            out.requests.remove(0);
+        }
+        while let Some(outcome) = out.outcomes.first().copied() {
+            if self.router_to_alpha.push(outcome).is_err() {
+                return false;
+            }
+            // The control thread's copy is news: it may be given up.
+            let _ = self.router_to_control.push(RouterNews::Outcome(outcome));
+            out.outcomes.remove(0);
+        }
+        while let Some(errand) = out.controls.first().copied() {
+            if self.router_to_control.push(RouterNews::Errand(errand)).is_err() {
+                return false;
+            }
+            out.controls.remove(0);
+        }
+        for alert in out.alerts.drain(..) {
+            let _ = self.router_to_control.push(RouterNews::Alert(alert));
+        }
+        for denial in out.denials.drain(..) {
+            let _ = self.router_to_control.push(RouterNews::Denied(denial));
+        }
+        self.cause_recv_ns = 0;
+        true
+    }
+
+    fn command(&mut self, now: Nanos, command: RouterCommand) {
+        let out = &mut self.outbox;
+        match command {
+            RouterCommand::Gate(gate) => self.router.set_gate(now, gate, out),
+            RouterCommand::Account(state) => {
+                self.router.reconcile(now, &state, out);
+            }
+            RouterCommand::Instrument(instrument) => {
+                self.router.set_instrument(*instrument);
+            }
+            RouterCommand::BeginDay => self.router.begin_day(),
+            RouterCommand::Kill { flatten, trigger } => self.router.kill(now, trigger, flatten, out),
+        }
+    }
+
+    fn quotes(&mut self, now: Nanos, now_ns: u64) -> bool {
+        let mut did = false;
+        for _ in 0..BATCH {
+            let Some(quote) = self.book_to_router.pop() else { break };
+            did = true;
+            match quote {
+                Quote::Bbo(b) => self.router.on_bbo(now, b.symbol, b.bid, b.ask, &mut self.outbox),
+                Quote::Mark(m) => self.router.on_mark(now, &m),
+            }
+            if !self.flush(now_ns) {
+                break;
+            }
+        }
+        did
+    }
+
+    fn state(&mut self) -> RouterState {
+        let r = &self.router;
+        let known = |x: f64| x.is_finite().then_some(x);
+        let s = r.stats();
+        let step = r.kill_switch().step();
+        RouterState {
+            working: r.orders().live().count() as u32,
+            unknown: r.orders().unknown().0,
+            positions: r.open_positions(),
+            orders: s.orders,
+            rejects: s.rejects,
+            denials: s.denials,
+            fills: self.fills,
+            entries: s.entries,
+            abandoned: s.abandoned,
+            exits: s.exits,
+            maker_entries: known(r.maker_share().entries()),
+            maker_exits: known(r.maker_share().exits()),
+            day_pnl: r.account().day_pnl().to_f64(),
+            reconciled: r.is_reconciled(),
+            killed: r.kill_switch().is_latched(),
+            kill_done: step == execution::KillStep::Done,
+        }
+    }
+
+    fn tell(&mut self) {
+        let state = self.state();
+        if state != self.told && self.router_to_control.push(RouterNews::State(state)).is_ok() {
+            self.told = state;
+        }
+    }
+}
+
+impl Stage for RouterStage {
+    fn name(&self) -> &'static str {
+        "router"
+    }
+
+    fn poll(&mut self, now_ns: u64) -> Work {
+        let now = Nanos(now_ns);
+        if !self.flush(now_ns) {
+            return Work::Idle;
+        }
+        let mut did = self.quotes(now, now_ns);
+        for _ in 0..BATCH {
+            let Some(command) = self.control_to_router.pop() else { break };
+            did = true;
+            self.command(now, command);
+            if !self.flush(now_ns) {
+                return Work::Done;
+            }
+        }
+        for _ in 0..BATCH {
+            let Some(report) = self.gateway_to_router.pop() else { break };
+            did = true;
+            self.fills += u64::from(report.trade_id != 0 && report.origin.ours().is_some());
+            self.router.on_report(now, &report, &mut self.outbox);
+            if !self.flush(now_ns) {
+                return Work::Done;
+            }
+        }
+        while let Some(stamped) = self.alpha_to_router.pop() {
+            did = true;
+            self.cause_recv_ns = stamped.recv_ns;
+            self.router.on_intent(now, &stamped.intent, &mut self.outbox);
+            let routed = self.clock.now_ns();
+            self.probe.record(Hop::Router as u8, routed - stamped.decided_ns);
+            if !self.flush(routed) {
+                return Work::Done;
+            }
+        }
+        if self.router.next_deadline().is_some_and(|due| due <= now) {
+            did = true;
+            self.router.on_timer(now, &mut self.outbox);
+            self.flush(now_ns);
+        }
+        if did {
+            self.tell();
+        }
+        Work::from(did)
+    }
 }
