@@ -1,0 +1,241 @@
+//! What a live run did: one value, printed as text or as one JSON object.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use alpha::TradeRecord;
+use runtime::latency::HopSummary;
+use serde::Serialize;
+
+use crate::stages::book::BookCounters;
+use crate::stages::router::RouterState;
+
+/// A position left open.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OpenPosition {
+    /// Symbol.
+    pub symbol: String,
+    /// Signed quantity, as the venue writes it.
+    pub qty: String,
+}
+
+/// One ring at the end of a run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RingSummary {
+    /// `from_to`.
+    pub name: &'static str,
+    /// Slots.
+    pub capacity: usize,
+    /// Messages.
+    pub pushed: u64,
+    /// Most slots in use at once.
+    pub high_water: u64,
+    /// Times it was full.
+    pub full: u64,
+}
+
+/// One stage at the end of a run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StageSummary {
+    /// Name.
+    pub name: &'static str,
+    /// Worker it ran on.
+    pub worker: String,
+    /// Duty cycles that did something.
+    pub worked: u64,
+    /// Longest duty cycle, ns.
+    pub longest_ns: u64,
+}
+
+/// Everything worth telling.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// Venue it ran against.
+    pub venue: String,
+    /// Hash of the parameters, and the profile they belong to.
+    pub param_hash: String,
+    /// Profile.
+    pub profile: String,
+    /// Worker layout.
+    pub layout: String,
+    /// Symbols followed.
+    pub symbols: usize,
+    /// Length of the run, s.
+    pub seconds: f64,
+    /// Frames received, by connection.
+    pub frames: u64,
+    /// Books and features.
+    pub book: BookCounters,
+    /// Steps of the engine by the gate they came to.
+    pub gates: BTreeMap<&'static str, u64>,
+    /// Orders, fills, maker shares.
+    pub router: RouterState,
+    /// Positions opened and closed again.
+    pub round_trips: usize,
+    /// Maker share of all filled value, `None` without fills.
+    pub maker_share: Option<f64>,
+    /// Profit and loss of the closed trades, commissions included, quote asset.
+    pub pnl: f64,
+    /// Fees paid (negative: rebates).
+    pub fees: f64,
+    /// The closed trades.
+    pub trades: Vec<TradeRecord>,
+    /// What the venue says is still open; empty: flat.
+    pub open_positions: Vec<OpenPosition>,
+    /// Orders the venue says are still working.
+    pub open_orders: usize,
+    /// Alerts by kind.
+    pub alerts: BTreeMap<String, u64>,
+    /// Latency per hop.
+    pub latency_ns: BTreeMap<&'static str, HopSummary>,
+    /// Latency samples given up.
+    pub latency_lost: u64,
+    /// Rings.
+    pub rings: Vec<RingSummary>,
+    /// Stages.
+    pub stages: Vec<StageSummary>,
+    /// Why the run ended.
+    pub ended_by: String,
+}
+
+impl Summary {
+    /// For people.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        self.head(&mut out);
+        self.orders(&mut out);
+        self.latency(&mut out);
+        self.machine(&mut out);
+        out
+    }
+
+    fn head(&self, out: &mut String) {
+        let b = &self.book;
+        line(out, format_args!("run       {:.1} s against {}, ended by {}", self.seconds, self.venue, self.ended_by));
+        let (profile, hash) = (&self.profile, self.param_hash.get(..12).unwrap_or(&self.param_hash));
+        line(out, format_args!("engine    profile {profile}, parameters {hash}, {} symbols, {}", self.symbols, self.layout));
+        line(
+            out,
+            format_args!(
+                "market    {} frames, {} events, {} samples, {} of {} books in sync, {} gaps, {} rejected",
+                self.frames, b.events, b.samples, b.live_books, self.symbols, b.gaps, b.rejected
+            ),
+        );
+        let gates: Vec<String> =
+            self.gates.iter().filter(|(_, n)| **n > 0).map(|(name, n)| format!("{name} {n}")).collect();
+        line(out, format_args!("gates     {}", gates.join(", ")));
+    }
+
+    fn orders(&self, out: &mut String) {
+        let r = &self.router;
+        line(
+            out,
+            format_args!(
+                "orders    {} sent, {} refused by the venue, {} refused here, {} fills, {} entries, {} given up, {} exits",
+                r.orders, r.rejects, r.denials, r.fills, r.entries, r.abandoned, r.exits
+            ),
+        );
+        let share = |x: Option<f64>| x.map_or("-".to_owned(), |x| format!("{:.0} %", x * 100.0));
+        line(
+            out,
+            format_args!(
+                "maker     {} of all value; entries {} (model 62 %), exits {} (model 50 %)",
+                share(self.maker_share),
+                share(r.maker_entries),
+                share(r.maker_exits)
+            ),
+        );
+        line(
+            out,
+            format_args!("trades    {} round trips, PnL {:+.2}, fees {:+.2}", self.round_trips, self.pnl, self.fees),
+        );
+        for t in &self.trades {
+            let side = if t.direction < 0 { "SHORT" } else { "LONG" };
+            line(
+                out,
+                format_args!(
+                    "          {:<14} {side:<5} {:>12.2} at {:<12} -> {:<12} {:+9.2}  {}",
+                    t.symbol,
+                    t.notional,
+                    short(t.entry_price),
+                    short(t.exit_price),
+                    t.pnl,
+                    t.reason.name()
+                ),
+            );
+        }
+        let left: Vec<String> = self.open_positions.iter().map(|p| format!("{} {}", p.qty, p.symbol)).collect();
+        let position = if left.is_empty() { "flat".to_owned() } else { left.join(", ") };
+        line(out, format_args!("position  {position}; {} orders working", self.open_orders));
+        if !self.alerts.is_empty() {
+            let alerts: Vec<String> = self.alerts.iter().map(|(k, n)| format!("{k} {n}")).collect();
+            line(out, format_args!("alerts    {}", alerts.join(", ")));
+        }
+    }
+
+    fn latency(&self, out: &mut String) {
+        line(out, format_args!("latency   {:<14} {:>9} {:>10} {:>10} {:>10} {:>10}", "hop", "n", "p50", "p99", "p99.9", "max"));
+        for hop in crate::stages::Hop::ALL {
+            let Some(h) = self.latency_ns.get(hop.name()) else { continue };
+            // A percentile wants 10/(1−q) samples; with fewer it is marked.
+            let mark = |ns: u64, need: u64| format!("{}{}", time(ns), if h.n < need { "~" } else { "" });
+            line(
+                out,
+                format_args!(
+                    "          {:<14} {:>9} {:>10} {:>10} {:>10} {:>10}",
+                    hop.name(),
+                    h.n,
+                    mark(h.p50, 20),
+                    mark(h.p99, 1_000),
+                    mark(h.p999, 10_000),
+                    time(h.max)
+                ),
+            );
+        }
+        line(out, format_args!("          (~ too few samples for this percentile; {} samples given up)", self.latency_lost));
+    }
+
+    fn machine(&self, out: &mut String) {
+        for s in &self.stages {
+            line(
+                out,
+                format_args!("stage     {:<14} on {:<8} {:>9} cycles, longest {}", s.name, s.worker, s.worked, time(s.longest_ns)),
+            );
+        }
+        for r in self.rings.iter().filter(|r| r.full > 0) {
+            line(out, format_args!("ring      {} was full {} times ({} slots)", r.name, r.full, r.capacity));
+        }
+    }
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    writeln!(out, "{text}").expect("writing to a String does not fail");
+}
+
+/// A price with at most nine significant digits.
+fn short(px: f64) -> String {
+    let decimals = (8 - px.abs().log10().floor() as i32).clamp(0, 10) as usize;
+    let text = format!("{px:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// Nanoseconds in the unit that reads best.
+pub fn time(ns: u64) -> String {
+    match ns {
+        0..1_000 => format!("{ns} ns"),
+        1_000..1_000_000 => format!("{:.2} µs", ns as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.2} ms", ns as f64 / 1e6),
+        _ => format!("{:.2} s", ns as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_and_prices_read_well() {
+        assert_eq!([time(999), time(1_500), time(2_000_000)], ["999 ns", "1.50 µs", "2.00 ms"]);
+        assert_eq!([short(61800.25), short(0.00162579), short(2.5)], ["61800.25", "0.00162579", "2.5"]);
+    }
+}

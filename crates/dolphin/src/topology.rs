@@ -1,0 +1,342 @@
+//! The live path: which stages there are, which rings join them, which of them share a core. **Start reading here.**
+//!
+//! ```text
+//!  socket ─► feed ═frames═► book ═ticks═► scanner ═ticks═► alpha ─intents─► router ─requests─► gateway ─► socket
+//!                            │ ▲ └─────────── quotes ───────────────────────►│ ▲│                  │
+//!                 snapshots ─┘ │                          ▲◄── outcomes ─────┘ │└──── reports ◄────┘◄─ user stream
+//!                              │            pending swap ─┘                    │
+//!                           control: REST, listen key, clock, reconciliation, dead-man, signals, summary
+//! ```
+//!
+//! `═` is a conveyor (boxes that go round), `─` a ring. What happens when one is full stands beside it below. Nothing
+//! flows back except execution reports and outcomes, and they are inputs like any other.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use alpha::eigen::Scanner;
+use alpha::{AcbPush, Engine, Safety};
+use binance::decode::Decoder;
+use binance::gateway::Gateway;
+use binance::net::WsConn;
+use binance::user::UserDecoder;
+use book::FeatureEngine;
+use execution::{Outbox, Router};
+use market::{Instrument, Nanos};
+use runtime::clock::Clock;
+use runtime::conveyor::conveyor;
+use runtime::latency::Collector;
+use runtime::pending::{Publisher, pending};
+use runtime::ring::{RingStats, Rx, Tx, ring};
+use runtime::stage::Stage;
+use runtime::worker::{Idle, Worker, WorkerConfig, available_cores};
+
+use crate::config::Config;
+use crate::stages::alpha::{AlphaCommand, AlphaNews, AlphaStage};
+use crate::stages::book::{BookCounters, BookNews, BookStage, SnapshotReply};
+use crate::stages::feed::{FeedNews, FeedStage, Frame, Route};
+use crate::stages::gateway::{GatewayCommand, GatewayNews, GatewayStage, Outbound};
+use crate::stages::router::{RouterCommand, RouterNews, RouterStage, RouterState};
+use crate::stages::scanner::ScannerStage;
+use crate::stages::{Hop, Tick};
+
+/// Frames under way between feed and book. None left: the frame is dropped and counted, and the book's `pu` check
+/// finds the gap and syncs anew.
+const FRAMES: usize = 1024;
+/// Ticks under way between two stages: 3.2 s at 10 Hz. None left: the tick is lost and counted.
+const TICKS: usize = 32;
+/// Intents. Full: the engine waits, and ticks conflate before it.
+const INTENTS: usize = 16;
+/// Best prices and marks. Full: given up; the next one, 100 ms later at most, brings the state of then.
+const QUOTES: usize = 4096;
+/// Order requests. Full: the router waits with everything else it would take in.
+const REQUESTS: usize = 256;
+/// Execution reports. Full: the gateway keeps them and reads no further.
+const REPORTS: usize = 1024;
+/// Outcomes. Full: the router waits.
+const OUTCOMES: usize = 64;
+/// Commands and news of the control thread. News that finds no room is given up, commands are kept by their sender.
+const CONTROL: usize = 1024;
+/// Latency samples between two looks of the control thread (20 ms). Full: given up and counted.
+const SAMPLES: usize = 16_384;
+
+/// The parts that the node has made ready: connected to nothing yet.
+pub struct Parts {
+    /// In column order.
+    pub instruments: Vec<Instrument>,
+    /// Market streams.
+    pub routes: Vec<Route>,
+    /// Warmed.
+    pub scanner: Scanner,
+    /// Warmed, booking by outcomes.
+    pub engine: Engine,
+    /// With its first gate shut.
+    pub router: Router,
+    /// WebSocket API core.
+    pub gateway: Gateway,
+    /// Its connection.
+    pub api: WsConn,
+    /// User stream connection; its path comes with the listen key.
+    pub user: WsConn,
+    /// User stream decoder.
+    pub user_decoder: UserDecoder,
+}
+
+/// The control thread's ends.
+pub struct Ends {
+    /// From the feed.
+    pub feed: Rx<FeedNews>,
+    /// From the books.
+    pub book: Rx<BookNews>,
+    /// From the engine.
+    pub alpha: Rx<AlphaNews>,
+    /// From the router.
+    pub router: Rx<RouterNews>,
+    /// From the gateway.
+    pub gateway: Rx<GatewayNews>,
+    /// Snapshots to the books.
+    pub to_book: Tx<Box<SnapshotReply>>,
+    /// Commands to the engine.
+    pub to_alpha: Tx<AlphaCommand>,
+    /// Commands to the router.
+    pub to_router: Tx<RouterCommand>,
+    /// Commands to the gateway.
+    pub to_gateway: Tx<GatewayCommand>,
+    /// Boost and beta, newest wins.
+    pub acb: Publisher<AcbPush>,
+    /// Safety, newest wins.
+    pub safety: Publisher<Safety>,
+    /// Latencies of all stages.
+    pub latency: Collector,
+    /// Counters of the rings of the data path.
+    pub rings: Vec<Arc<RingStats>>,
+}
+
+/// The running pipeline.
+pub struct Pipeline {
+    /// The control thread's ends.
+    pub ends: Ends,
+    /// Threads.
+    pub workers: Vec<Worker>,
+    /// Set to end them.
+    pub stop: Arc<AtomicBool>,
+    /// For people: which layout runs.
+    pub layout: String,
+}
+
+/// The stages, ready to be placed on workers.
+struct Stages {
+    feed: FeedStage,
+    book: BookStage,
+    scanner: ScannerStage,
+    alpha: AlphaStage,
+    router: RouterStage,
+    gateway: GatewayStage,
+}
+
+/// Joins the parts by rings and starts them on workers.
+pub fn start(config: &Config, parts: Parts, clock: &Clock) -> std::io::Result<Pipeline> {
+    let (stages, ends) = join(config, parts, clock);
+    let stop = Arc::new(AtomicBool::new(false));
+    let plan = Plan::new(config, available_cores());
+    let layout = plan.to_string();
+    let mut workers = Vec::new();
+    for (place, (name, stages)) in plan.place(stages).into_iter().enumerate() {
+        let core = (!config.runtime.unpinned).then_some(config.runtime.first_core + place);
+        let worker = WorkerConfig { name: name.to_owned(), core, idle: plan.idle };
+        workers.push(Worker::start(worker, stages, clock.clone(), Arc::clone(&stop))?);
+    }
+    Ok(Pipeline { ends, workers, stop, layout })
+}
+
+#[expect(clippy::too_many_lines, reason = "every ring of the house in one place, top to bottom in the order of the data")]
+fn join(config: &Config, parts: Parts, clock: &Clock) -> (Stages, Ends) {
+    let n = parts.instruments.len();
+    let mut latency = Collector::new(Hop::ALL.len());
+
+    let (feed_to_book, book_frames) = conveyor("feed_to_book", FRAMES, Frame::default);
+    let (book_to_scanner, scanner_ticks) = conveyor("book_to_scanner", TICKS, || Tick::new(n));
+    let (scanner_to_alpha, alpha_ticks) = conveyor("scanner_to_alpha", TICKS, || Tick::new(n));
+    let (alpha_to_router, router_intents) = ring("alpha_to_router", INTENTS);
+    let (book_to_router, router_quotes) = ring("book_to_router", QUOTES);
+    let (router_to_gateway, gateway_requests) = ring("router_to_gateway", REQUESTS);
+    let (gateway_to_router, router_reports) = ring("gateway_to_router", REPORTS);
+    let (router_to_alpha, alpha_outcomes) = ring("router_to_alpha", OUTCOMES);
+
+    let (feed_to_control, from_feed) = ring("feed_to_control", CONTROL);
+    let (book_to_control, from_book) = ring("book_to_control", CONTROL);
+    let (alpha_to_control, from_alpha) = ring("alpha_to_control", CONTROL);
+    let (router_to_control, from_router) = ring("router_to_control", CONTROL);
+    let (gateway_to_control, from_gateway) = ring("gateway_to_control", CONTROL);
+    let (to_book, control_to_book) = ring("control_to_book", CONTROL);
+    let (to_alpha, control_to_alpha) = ring("control_to_alpha", CONTROL);
+    let (to_router, control_to_router) = ring("control_to_router", CONTROL);
+    let (to_gateway, control_to_gateway) = ring("control_to_gateway", CONTROL);
+    let (acb, pending_acb) = pending();
+    let (safety, pending_safety) = pending();
+
+    let rings = vec![
+        feed_to_book.stats(),
+        book_to_scanner.stats(),
+        scanner_to_alpha.stats(),
+        alpha_to_router.stats(),
+        book_to_router.stats(),
+        router_to_gateway.stats(),
+        gateway_to_router.stats(),
+        router_to_alpha.stats(),
+        router_to_control.stats(),
+        gateway_to_control.stats(),
+    ];
+    let interval = Nanos::from_millis(config.market.tick_ms);
+    let mut features = FeatureEngine::new(&parts.instruments, interval);
+    parts.instruments.iter().for_each(|i| features.expect_aggregates(i.id));
+
+    let stages = Stages {
+        feed: FeedStage::new(parts.routes, feed_to_book, feed_to_control),
+        book: BookStage {
+            decoder: Decoder::new(&parts.instruments),
+            features,
+            feed_to_book: book_frames,
+            control_to_book,
+            book_to_scanner,
+            book_to_router,
+            book_to_control,
+            stale_after: Nanos::from_millis(config.market.ob_stale_after_ms),
+            updated: vec![Nanos(0); n],
+            counters: BookCounters::default(),
+            asked: vec![false; n],
+            told: vec![None; n],
+            clock: clock.clone(),
+            probe: latency.probe("book_latency", SAMPLES),
+        },
+        scanner: ScannerStage {
+            scanner: parts.scanner,
+            book_to_scanner: scanner_ticks,
+            scanner_to_alpha,
+            clock: clock.clone(),
+            probe: latency.probe("scanner_latency", SAMPLES),
+        },
+        alpha: AlphaStage {
+            engine: parts.engine,
+            direction: config.direction.sign(),
+            tick_ns: interval.0,
+            hibernate: config.hibernate_action,
+            may_enter: true,
+            scanner_to_alpha: alpha_ticks,
+            router_to_alpha: alpha_outcomes,
+            control_to_alpha,
+            pending_acb,
+            pending_safety,
+            alpha_to_router,
+            alpha_to_control,
+            clock: clock.clone(),
+            probe: latency.probe("alpha_latency", SAMPLES),
+            told: None,
+            waiting: None,
+        },
+        router: RouterStage {
+            router: parts.router,
+            alpha_to_router: router_intents,
+            gateway_to_router: router_reports,
+            book_to_router: router_quotes,
+            control_to_router,
+            router_to_gateway,
+            router_to_alpha,
+            router_to_control,
+            clock: clock.clone(),
+            probe: latency.probe("router_latency", SAMPLES),
+            outbox: Outbox::new(),
+            cause_recv_ns: 0,
+            told: RouterState::default(),
+            fills: 0,
+        },
+        gateway: GatewayStage {
+            core: parts.gateway,
+            api: parts.api,
+            user: parts.user,
+            decoder: parts.user_decoder,
+            user_path: String::new(),
+            router_to_gateway: gateway_requests,
+            control_to_gateway,
+            gateway_to_router,
+            gateway_to_control,
+            outbound: Outbound::new(REPORTS),
+            written: VecDeque::with_capacity(64),
+            clock: clock.clone(),
+            probe: latency.probe("gateway_latency", SAMPLES),
+        },
+    };
+    let ends = Ends {
+        feed: from_feed,
+        book: from_book,
+        alpha: from_alpha,
+        router: from_router,
+        gateway: from_gateway,
+        to_book,
+        to_alpha,
+        to_router,
+        to_gateway,
+        acb,
+        safety,
+        latency,
+        rings,
+    };
+    (stages, ends)
+}
+
+/// Which stages share a worker.
+struct Plan {
+    workers: u8,
+    idle: Idle,
+}
+
+impl Plan {
+    /// One worker per free core, and one core left for the slow threads where there are two or more: on a machine of
+    /// two cores everything hot runs fused on one (a hop within a core costs nanoseconds, one across costs more, and
+    /// more spinning workers than cores cost milliseconds).
+    fn new(config: &Config, cores: usize) -> Self {
+        let layout = config.runtime.layout.unwrap_or(match cores {
+            0..=1 => 1,
+            2..=3 => 2,
+            4..=5 => 4,
+            _ => 6,
+        });
+        let workers = match layout {
+            1 | 2 => 1,
+            4 => 3,
+            _ => 5,
+        };
+        // Spinning wants a core for each worker and one more for everything else.
+        let idle = if usize::from(workers) < cores && cores > 2 { Idle::Spin } else { Idle::Yield };
+        Self { workers, idle: config.runtime.idle.unwrap_or(idle) }
+    }
+
+    fn place(&self, s: Stages) -> Vec<(&'static str, Vec<Box<dyn Stage>>)> {
+        let (feed, book): (Box<dyn Stage>, Box<dyn Stage>) = (Box::new(s.feed), Box::new(s.book));
+        let (scanner, alpha): (Box<dyn Stage>, Box<dyn Stage>) = (Box::new(s.scanner), Box::new(s.alpha));
+        let (router, gateway): (Box<dyn Stage>, Box<dyn Stage>) = (Box::new(s.router), Box::new(s.gateway));
+        match self.workers {
+            1 => vec![("hot", vec![feed, book, scanner, alpha, router, gateway])],
+            3 => vec![
+                ("market", vec![feed, book]),
+                ("signal", vec![scanner, alpha]),
+                ("orders", vec![router, gateway]),
+            ],
+            _ => vec![
+                ("feed", vec![feed]),
+                ("book", vec![book]),
+                ("signal", vec![scanner, alpha]),
+                ("router", vec![router]),
+                ("gateway", vec![gateway]),
+            ],
+        }
+    }
+}
+
+impl std::fmt::Display for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let s = if self.workers == 1 { "" } else { "s" };
+        write!(f, "{} hot worker{s}, idle {:?}", self.workers, self.idle)
+    }
+}
