@@ -1,0 +1,213 @@
+//! Parquet day files. The whole file is in memory before it is decoded (a read per column chunk costs more than the
+//! decoding); it is decoded batch by batch, and each batch is turned into rows at once, so that the columnar copy
+//! never holds more than a few hundred bars.
+//!
+//! The arrow schema that some writers embed is not used: the parquet schema alone says what a column holds, and
+//! pandas categories, string views and the like then come as the plain values they stand for.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, Schema};
+use bytes::Bytes;
+use market::Date;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::reader::ChunkReader;
+
+use super::column::{floats, integers, is_number, is_time, times};
+use super::{Bar, Columns, Day, DayError, MAX_CELLS, MAX_COLUMNS, META_COLUMNS};
+
+/// Bars decoded at a time: the transposed block of 48 assets stays within the second-level cache.
+const BATCH: usize = 512;
+/// Room reserved on the word of a file header alone.
+const TRUSTED_CELLS: usize = 1 << 24;
+
+/// What a column of the file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Timestamp,
+    ScanNumber,
+    Meta(&'static str),
+    Asset(usize),
+}
+
+/// Which columns are read, and as what.
+struct Plan {
+    /// Root columns read, in file order, with their roles.
+    columns: Vec<(usize, Role)>,
+    assets: Vec<String>,
+}
+
+/// The asset columns of a parquet file; reads only its footer.
+pub(super) fn assets(path: &Path, file: &impl ChunkReader) -> Result<Vec<String>, DayError> {
+    guarded(path, || {
+        let meta = metadata(path, file)?;
+        Ok(plan(path, &meta)?.assets)
+    })
+}
+
+/// Decodes a file into `day`, whose buffers are reused. On an error `day` holds no bars.
+pub(super) fn decode(path: &Path, bytes: &Bytes, date: Date, day: &mut Day) -> Result<(), DayError> {
+    day.reset(date, Vec::new());
+    let done = guarded(path, || decode_rows(path, bytes, day));
+    if done.is_err() {
+        day.reset(date, Vec::new());
+    }
+    done
+}
+
+/// The decoder is meant to return errors on damaged files; where it trips over its own assertions instead, that is
+/// an error of the file, too.
+fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, DayError>) -> Result<T, DayError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(DayError::Corrupt { path: path.to_path_buf(), detail: "the decoder gave up".to_owned() })
+    })
+}
+
+fn corrupt(path: &Path) -> impl Fn(&dyn std::fmt::Display) -> DayError + use<> {
+    let path = path.to_path_buf();
+    move |detail| DayError::Corrupt { path: path.clone(), detail: detail.to_string() }
+}
+
+fn metadata(path: &Path, file: &impl ChunkReader) -> Result<ArrowReaderMetadata, DayError> {
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    ArrowReaderMetadata::load(file, options).map_err(|e| corrupt(path)(&e))
+}
+
+fn decode_rows(path: &Path, bytes: &Bytes, day: &mut Day) -> Result<(), DayError> {
+    let meta = metadata(path, bytes)?;
+    let Plan { columns, assets } = plan(path, &meta)?;
+    let width = assets.len();
+    let rows = usize::try_from(meta.metadata().file_metadata().num_rows()).unwrap_or(usize::MAX);
+    check_cells(path, rows, width)?;
+    day.assets = assets;
+    day.bars.reserve(rows.min(TRUSTED_CELLS / 16));
+    day.prices.reserve(rows.saturating_mul(width).min(TRUSTED_CELLS));
+
+    let mask = ProjectionMask::roots(meta.parquet_schema(), columns.iter().map(|&(root, _)| root));
+    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), meta)
+        .with_projection(mask)
+        .with_batch_size(BATCH)
+        .build()
+        .map_err(|e| corrupt(path)(&e))?;
+    for batch in reader {
+        let batch = batch.map_err(|e| corrupt(path)(&e))?;
+        check_cells(path, day.len() + batch.num_rows(), width)?;
+        append(path, &batch, &columns, day)?;
+    }
+    if day.len() != rows {
+        return Err(corrupt(path)(&format_args!("{} rows instead of the {rows} announced", day.len())));
+    }
+    Ok(())
+}
+
+fn check_cells(path: &Path, rows: usize, width: usize) -> Result<(), DayError> {
+    if rows.saturating_mul(width.max(16)) > MAX_CELLS {
+        let what = format!("{rows} rows of {width} assets");
+        return Err(DayError::TooLarge { path: path.to_path_buf(), what, limit: MAX_CELLS as u64 });
+    }
+    Ok(())
+}
+
+/// Turns a batch of columns into rows at the end of `day`.
+fn append(path: &Path, batch: &RecordBatch, columns: &[(usize, Role)], day: &mut Day) -> Result<(), DayError> {
+    let first = day.bars.len();
+    let width = day.assets.len();
+    day.bars.resize(first + batch.num_rows(), Bar::EMPTY);
+    day.prices.resize((first + batch.num_rows()) * width, f64::NAN);
+    let bars = &mut day.bars[first..];
+    let prices = &mut day.prices[first * width..];
+    for (array, &(_, role)) in batch.columns().iter().zip(columns) {
+        match role {
+            Role::Timestamp => times(array, |row, ts| bars[row].ts = ts).map_err(|(row, text)| {
+                DayError::BadTimestamp { path: path.to_path_buf(), row: first + row, text }
+            })?,
+            Role::ScanNumber => integers(array, |row, n| bars[row].scan_number = n),
+            Role::Meta(name) => floats(array, |row, value| {
+                if let Some(cell) = bars[row].float_mut(name) {
+                    *cell = value;
+                }
+            }),
+            Role::Asset(column) => floats(array, |row, price| prices[row * width + column] = price),
+        }
+    }
+    Ok(())
+}
+
+/// Gives each column its role, or says which one cannot have one.
+fn plan(path: &Path, meta: &ArrowReaderMetadata) -> Result<Plan, DayError> {
+    let schema = meta.schema();
+    if schema.fields().len() > MAX_COLUMNS {
+        let what = format!("{} columns", schema.fields().len());
+        return Err(DayError::TooLarge { path: path.to_path_buf(), what, limit: MAX_COLUMNS as u64 });
+    }
+    let index = index_columns(meta.metadata());
+    let mut plan = Plan { columns: Vec::new(), assets: Vec::new() };
+    let mut seen = std::collections::HashSet::new();
+    for (root, field) in schema.fields().iter().enumerate() {
+        let name = field.name().as_str();
+        let role = match META_COLUMNS.iter().find(|&&meta| meta == name) {
+            Some(&"timestamp") => Role::Timestamp,
+            Some(&"scan_number") => Role::ScanNumber,
+            Some(&meta) => Role::Meta(meta),
+            None if name.starts_with("__index_level_") || index.iter().any(|i| i == name) => continue,
+            None => Role::Asset(plan.assets.len()),
+        };
+        if !seen.insert(name) {
+            return Err(DayError::DuplicateColumn { path: path.to_path_buf(), column: name.to_owned() });
+        }
+        let (fits, wanted) = match role {
+            Role::Timestamp => (is_time(field.data_type()), "times (timestamps, numbers or ISO text)"),
+            Role::Asset(_) => (is_number(field.data_type()), "prices (numbers)"),
+            _ => (is_number(field.data_type()), "numbers"),
+        };
+        if !fits {
+            return Err(DayError::WrongType {
+                path: path.to_path_buf(),
+                column: name.to_owned(),
+                found: type_name(field.data_type()),
+                wanted,
+            });
+        }
+        if let Role::Asset(_) = role {
+            plan.assets.push(name.to_owned());
+        }
+        plan.columns.push((root, role));
+    }
+    check_needed(path, schema, &plan)?;
+    Ok(plan)
+}
+
+fn check_needed(path: &Path, schema: &Schema, plan: &Plan) -> Result<(), DayError> {
+    let found = || Columns(schema.fields().iter().map(|f| f.name().clone()).collect());
+    if !plan.columns.iter().any(|&(_, role)| role == Role::Meta("vel_div")) {
+        return Err(DayError::MissingColumn { path: path.to_path_buf(), column: "vel_div", found: found() });
+    }
+    if plan.assets.is_empty() {
+        return Err(DayError::NoAssets { path: path.to_path_buf(), found: found() });
+    }
+    Ok(())
+}
+
+/// The columns that pandas says are its index (named ones too, which look like any other column).
+fn index_columns(meta: &ParquetMetaData) -> Vec<String> {
+    let pairs = meta.file_metadata().key_value_metadata();
+    let pandas = pairs.into_iter().flatten().find(|kv| kv.key == "pandas").and_then(|kv| kv.value.as_deref());
+    let parsed: Option<serde_json::Value> = pandas.and_then(|text| serde_json::from_str(text).ok());
+    let columns = parsed.as_ref().and_then(|v| v["index_columns"].as_array());
+    columns.into_iter().flatten().filter_map(|c| c.as_str().map(str::to_owned)).collect()
+}
+
+fn type_name(kind: &DataType) -> String {
+    match kind {
+        DataType::Utf8 | DataType::LargeUtf8 => "text".to_owned(),
+        DataType::Boolean => "booleans".to_owned(),
+        DataType::Timestamp(..) => "timestamps".to_owned(),
+        DataType::Struct(_) => "structs".to_owned(),
+        DataType::List(_) | DataType::LargeList(_) => "lists".to_owned(),
+        other => format!("{other}"),
+    }
+}
