@@ -1,1 +1,2 @@
-//! The local Binance-compatible exchange: matching, accounts, simulated and recorded markets, faults, the protocol face.
+//! The local Binance-compatible exchange.
+pub mod core;
