@@ -4,8 +4,8 @@
 //! the next is taken. If a ring behind it is full the outbox waits here and nothing new is taken in: back-pressure,
 //! never a lost order.
 
-use execution::{Alert, Control, Denial, Gate, KillTrigger, Outbox, Router, VenueState};
-use market::{Bbo, ExecutionReport, Instrument, MarkPrice, Nanos, OrderRequest, Outcome};
+use execution::{Alert, Control, Denial, Gate, KillTrigger, Outbox, Router, VenuePosition, VenueState};
+use market::{Amount, Bbo, ExecutionReport, Instrument, MarkPrice, Nanos, Outcome, SymbolId};
 use runtime::clock::Clock;
 use runtime::latency::Probe;
 use runtime::ring::{Rx, Tx};
@@ -19,7 +19,7 @@ pub enum RouterCommand {
     /// What the surroundings allow.
     Gate(Gate),
     /// The venue's account, after a query.
-    Account(Box<VenueState>),
+    Account(Box<AccountState>),
     /// New filters of an instrument.
     Instrument(Box<Instrument>),
     /// A new day began.
@@ -31,6 +31,19 @@ pub enum RouterCommand {
         /// Who wants it.
         trigger: KillTrigger,
     },
+}
+
+/// The account as the venue answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AccountState {
+    /// When it was asked for (monotonic).
+    pub requested_at: Nanos,
+    /// Open orders.
+    pub orders: Vec<ExecutionReport>,
+    /// Positions that are not zero.
+    pub positions: Vec<VenuePosition>,
+    /// Wallet balance in the quote asset.
+    pub wallet: Amount,
 }
 
 /// What the book stage tells the router.
@@ -169,7 +182,8 @@ impl RouterStage {
         match command {
             RouterCommand::Gate(gate) => self.router.set_gate(now, gate, out),
             RouterCommand::Account(state) => {
-                self.router.reconcile(now, &state, out);
+                let AccountState { requested_at, ref orders, ref positions, wallet } = *state;
+                self.router.reconcile(now, &VenueState { requested_at, orders, positions, wallet }, out);
             }
             RouterCommand::Instrument(instrument) => {
                 self.router.set_instrument(*instrument);
@@ -203,7 +217,7 @@ impl RouterStage {
         RouterState {
             working: r.orders().live().count() as u32,
             unknown: r.orders().unknown().0,
-            positions: r.open_positions(),
+            positions: (0..r.instruments().len()).filter(|&i| !r.position(SymbolId(i as u16)).qty.is_zero()).count() as u32,
             orders: s.orders,
             rejects: s.rejects,
             denials: s.denials,

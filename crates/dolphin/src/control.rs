@@ -1,0 +1,526 @@
+//! The control thread: everything slow around the pipeline. REST, listen key, clock, reconciliation, dead-man switch,
+//! signals, progress; and the end of a run, in good order.
+//!
+//! It turns every 20 ms: takes what the stages tell, starts errands as futures, hands their results back. Nothing on
+//! the hot path waits for it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use alpha::Trade;
+use binance::clock::ServerClock;
+use binance::rest::{RestClient, RestError};
+use binance::symbols::Symbols;
+use execution::{Control as Errand, Gate, KillTrigger, VenuePosition};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use market::{Nanos, OrderRequest, SymbolId};
+use runtime::clock::Clock;
+use runtime::ring::Tx;
+
+use crate::stages::alpha::{AlphaCommand, AlphaNews};
+use crate::stages::book::{BookCounters, BookNews, SnapshotReply};
+use crate::stages::feed::FeedNews;
+use crate::stages::gateway::{GatewayCommand, GatewayNews};
+use crate::stages::router::{AccountState, RouterCommand, RouterNews, RouterState};
+use crate::topology::Ends;
+
+/// How often the control thread looks.
+const TURN: Duration = Duration::from_millis(20);
+/// Snapshots fetched at one time: 20 of weight each, far inside the venue's limit.
+const SNAPSHOTS_AT_ONCE: usize = 4;
+/// A refused snapshot, clock or account query is tried again after this.
+const RETRY: Duration = Duration::from_millis(500);
+/// The venue forgets a listen key after 60 minutes.
+const KEEP_LISTEN_KEY_NS: u64 = 30 * 60 * Nanos::SECOND;
+/// How often the clock is compared.
+const CLOCK_EVERY_NS: u64 = 30 * Nanos::SECOND;
+/// How long the end of a run waits: for a flat position, and then for the kill ladder.
+const FLAT_WITHIN_NS: u64 = 8 * Nanos::SECOND;
+const KILLED_WITHIN_NS: u64 = 8 * Nanos::SECOND;
+
+/// The result of an errand.
+enum Done {
+    Snapshot(SymbolId, Result<Vec<u8>, RestError>),
+    Clock(Result<ServerClock, RestError>),
+    Account(Result<Box<AccountState>, RestError>),
+    ListenKey(Result<String, RestError>),
+    Kept(Result<(), RestError>),
+    Sent(&'static str, Result<(), RestError>),
+}
+
+type Job = Pin<Box<dyn Future<Output = Done>>>;
+
+/// Where the end of a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    No,
+    /// Waiting for the engine's exit.
+    Flattening { until: u64 },
+    /// Waiting for the kill ladder.
+    Killing { until: u64 },
+    Over,
+}
+
+/// What the control thread is told to do.
+#[derive(Debug, Clone)]
+pub struct Orders {
+    /// End after this long.
+    pub seconds: Option<f64>,
+    /// Close the position at the end.
+    pub flatten: bool,
+    /// Pull the kill switch when this file appears.
+    pub kill_file: Option<PathBuf>,
+    /// Route of the user stream, e.g. `/private`; the listen key is added.
+    pub private_path: String,
+    /// Print a line of progress every five seconds.
+    pub progress: bool,
+}
+
+/// What the control thread has seen.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// Market frames.
+    pub frames: u64,
+    /// Books.
+    pub book: BookCounters,
+    /// Steps by gate.
+    pub gates: Option<[u64; alpha::Gate::ALL.len()]>,
+    /// Router.
+    pub router: RouterState,
+    /// Closed trades.
+    pub trades: Vec<Trade>,
+    /// Alerts by kind.
+    pub alerts: BTreeMap<String, u64>,
+    /// Why the run ended.
+    pub ended_by: String,
+}
+
+/// The thread's state.
+pub struct Control {
+    orders: Orders,
+    rest: Arc<RestClient>,
+    symbols: Symbols,
+    ends: Ends,
+    clock: Clock,
+    started: u64,
+    gate: Gate,
+    gate_told: Option<Gate>,
+    jobs: FuturesUnordered<Job>,
+    snapshots_wanted: VecDeque<SymbolId>,
+    snapshots_running: usize,
+    reconciling: bool,
+    reconcile_again: bool,
+    listen_key_due: u64,
+    clock_due: u64,
+    progress_due: u64,
+    router_commands: VecDeque<RouterCommand>,
+    orders_told: (u64, u64),
+    ending: Ending,
+    signalled: Arc<AtomicBool>,
+    /// What it has seen.
+    pub seen: Seen,
+}
+
+impl Control {
+    /// A control thread for a running pipeline. `clock` of the venue has been taken, the listen key too.
+    pub fn new(
+        orders: Orders,
+        rest: Arc<RestClient>,
+        symbols: Symbols,
+        ends: Ends,
+        clock: Clock,
+        signalled: Arc<AtomicBool>,
+    ) -> Self {
+        let now = clock.now_ns();
+        Self {
+            orders,
+            rest,
+            symbols,
+            ends,
+            started: now,
+            gate: Gate::default(),
+            gate_told: None,
+            jobs: FuturesUnordered::new(),
+            snapshots_wanted: VecDeque::new(),
+            snapshots_running: 0,
+            reconciling: false,
+            reconcile_again: false,
+            listen_key_due: now + KEEP_LISTEN_KEY_NS,
+            clock_due: now,
+            progress_due: now + 5 * Nanos::SECOND,
+            router_commands: VecDeque::new(),
+            orders_told: (0, 0),
+            ending: Ending::No,
+            signalled,
+            clock,
+            seen: Seen::default(),
+        }
+    }
+
+    /// Hands the user stream's path to the gateway.
+    pub fn use_listen_key(&mut self, key: &str) {
+        let path = format!("{}/ws/{key}", self.orders.private_path.trim_end_matches('/'));
+        push(&mut self.ends.to_gateway, GatewayCommand::UserPath(path));
+    }
+
+    /// Runs until the end of the run is complete or `stop` is set by a stage that died.
+    pub async fn run(&mut self, stop: &AtomicBool) {
+        let mut turn = tokio::time::interval(TURN);
+        turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        while self.ending != Ending::Over {
+            tokio::select! {
+                _ = turn.tick() => self.turn(stop),
+                Some(done) = self.jobs.next() => self.done(done),
+            }
+        }
+        // Errands under way (a last cancel) get a moment.
+        let rest = async { while let Some(done) = self.jobs.next().await { drop(done) } };
+        let _ = tokio::time::timeout(Duration::from_millis(500), rest).await;
+    }
+
+    /// The latency collector, for the summary.
+    pub fn ends(&mut self) -> &mut Ends {
+        &mut self.ends
+    }
+
+    fn turn(&mut self, stop: &AtomicBool) {
+        let now = self.clock.now_ns();
+        self.ends.latency.drain();
+        while let Some(news) = self.ends.feed.pop() {
+            match news {
+                FeedNews::Frames(n) => self.seen.frames = n,
+                FeedNews::Silent(stream) => {
+                    tracing::warn!("no data on the {stream} streams");
+                    self.alert("SilentStream");
+                }
+            }
+        }
+        while let Some(news) = self.ends.book.pop() {
+            match news {
+                BookNews::NeedsSnapshot(symbol) => self.snapshots_wanted.push_back(symbol),
+                BookNews::Counters(counters) => self.seen.book = counters,
+            }
+        }
+        while let Some(news) = self.ends.alpha.pop() {
+            self.alpha(news);
+        }
+        while let Some(news) = self.ends.gateway.pop() {
+            self.gateway(news);
+        }
+        while let Some(news) = self.ends.router.pop() {
+            self.router(news);
+        }
+        self.timers(now);
+        self.ending(now, stop);
+        self.tell_router();
+    }
+
+    fn alpha(&mut self, news: AlphaNews) {
+        match news {
+            AlphaNews::Gates(gates) => self.seen.gates = Some(gates),
+            AlphaNews::Closed(trade) => self.seen.trades.push(trade),
+            AlphaNews::DayEnded(_) => self.router_commands.push_back(RouterCommand::BeginDay),
+            AlphaNews::StaleState => self.alert("StaleState"),
+            AlphaNews::Mismatch => self.alert("EngineMismatch"),
+            AlphaNews::Allowed { posture, abs_max_leverage, breaker_can_open } => {
+                self.gate = Gate { posture, abs_max_leverage, breaker_can_open, ..self.gate };
+            }
+        }
+    }
+
+    fn gateway(&mut self, news: GatewayNews) {
+        match news {
+            GatewayNews::OrderPath(open) => self.gate.order_path = open,
+            GatewayNews::UserStream(open) => self.gate.user_stream = open,
+            GatewayNews::Reconcile => self.reconcile(),
+            GatewayNews::ListenKeyExpired => {
+                self.gate.user_stream = false;
+                self.new_listen_key();
+            }
+            GatewayNews::SyncClock => self.sync_clock(),
+            GatewayNews::Rest(request) => self.send(request),
+            GatewayNews::Refused { code } => self.alert(&format!("Refused {code}")),
+            GatewayNews::Unlisted => self.alert("UnlistedSymbol"),
+            GatewayNews::MarginCall(_) => self.alert("MarginCall"),
+            GatewayNews::Wallet(_) => {}
+        }
+    }
+
+    fn router(&mut self, news: RouterNews) {
+        match news {
+            RouterNews::Errand(errand) => self.errand(errand),
+            RouterNews::Alert(alert) => {
+                let name = format!("{:?}", alert.kind);
+                if alert.kind.pages() {
+                    tracing::warn!(symbol = self.name_of(alert.symbol), "{alert}");
+                } else {
+                    tracing::debug!("{alert}");
+                }
+                self.alert(&name);
+            }
+            RouterNews::Denied(denial) => {
+                tracing::debug!("{denial}");
+                self.alert(&format!("Denied {:?}", denial.check));
+            }
+            RouterNews::Outcome(outcome) => tracing::debug!(?outcome),
+            RouterNews::State(state) => self.seen.router = state,
+        }
+    }
+
+    fn name_of(&self, symbol: Option<SymbolId>) -> &str {
+        symbol.and_then(|id| self.symbols.get(id)).map_or("", |i| i.symbol.as_str())
+    }
+
+    fn errand(&mut self, errand: Errand) {
+        match errand {
+            Errand::Reconcile => self.reconcile(),
+            Errand::SyncClock => self.sync_clock(),
+            Errand::DeadMan { symbol, countdown_ms } => {
+                let Some(name) = self.symbols.get(symbol).map(|i| i.symbol.clone()) else { return };
+                let rest = Arc::clone(&self.rest);
+                self.start(async move {
+                    Done::Sent("dead-man switch", rest.countdown_cancel_all(&name, countdown_ms).await)
+                });
+            }
+            Errand::RefreshFilters(symbol) => {
+                let Some(name) = self.symbols.get(symbol).map(|i| i.symbol.clone()) else { return };
+                tracing::warn!("{name}: the venue's filters changed; it stays blocked until the next start");
+            }
+        }
+    }
+
+    fn timers(&mut self, now: u64) {
+        while self.snapshots_running < SNAPSHOTS_AT_ONCE {
+            let Some(symbol) = self.snapshots_wanted.pop_front() else { break };
+            self.fetch_snapshot(symbol, Duration::ZERO);
+        }
+        if now >= self.clock_due {
+            self.clock_due = now + CLOCK_EVERY_NS;
+            self.sync_clock();
+        }
+        if now >= self.listen_key_due {
+            self.listen_key_due = now + KEEP_LISTEN_KEY_NS;
+            let rest = Arc::clone(&self.rest);
+            self.start(async move { Done::Kept(rest.keep_listen_key().await) });
+        }
+        let s = self.seen.router;
+        let (sent, refused) = (s.orders - self.orders_told.0, s.rejects - self.orders_told.1);
+        if sent > 0 || refused > 0 {
+            let command = AlphaCommand::Orders {
+                accepted: u32::try_from(sent.saturating_sub(refused)).unwrap_or(u32::MAX),
+                rejected: u32::try_from(refused).unwrap_or(u32::MAX),
+            };
+            if self.ends.to_alpha.push(command).is_ok() {
+                self.orders_told = (s.orders, s.rejects);
+            }
+        }
+        if self.orders.progress && now >= self.progress_due {
+            self.progress_due = now + 5 * Nanos::SECOND;
+            self.progress(now);
+        }
+    }
+
+    fn progress(&self, now: u64) {
+        let (b, r) = (&self.seen.book, &self.seen.router);
+        let pnl: f64 = self.seen.trades.iter().map(|t| t.pnl).sum();
+        eprintln!(
+            "{:>5.0} s  {} frames, {} books in sync, {} orders, {} fills, {} round trips, PnL {pnl:+.2}",
+            (now - self.started) as f64 / 1e9,
+            self.seen.frames,
+            b.live_books,
+            r.orders,
+            r.fills,
+            self.seen.trades.len()
+        );
+    }
+
+    // ---- the end of a run ---------------------------------------------------------------------------------------
+
+    fn ending(&mut self, now: u64, stop: &AtomicBool) {
+        if stop.load(Ordering::Acquire) {
+            // A stage died: what works at the venue is cancelled over REST, by the node.
+            self.seen.ended_by = "a stage that died".to_owned();
+            self.ending = Ending::Over;
+        }
+        match self.ending {
+            Ending::No => {
+                if let Some(why) = self.should_end(now) {
+                    why.clone_into(&mut self.seen.ended_by);
+                    push(&mut self.ends.to_alpha, AlphaCommand::Stop { flatten: self.orders.flatten });
+                    self.ending = Ending::Flattening { until: now + FLAT_WITHIN_NS };
+                }
+            }
+            Ending::Flattening { until } => {
+                let r = &self.seen.router;
+                let flat = r.positions == 0 && r.working == 0 && r.unknown == 0;
+                if flat || !self.orders.flatten || now >= until {
+                    let (flatten, trigger) = (self.orders.flatten, KillTrigger::Command);
+                    self.router_commands.push_back(RouterCommand::Kill { flatten, trigger });
+                    self.ending = Ending::Killing { until: now + KILLED_WITHIN_NS };
+                }
+            }
+            Ending::Killing { until } => {
+                if self.seen.router.kill_done || now >= until {
+                    self.ending = Ending::Over;
+                }
+            }
+            Ending::Over => {}
+        }
+    }
+
+    fn should_end(&self, now: u64) -> Option<&'static str> {
+        if self.signalled.load(Ordering::Acquire) {
+            return Some("a signal");
+        }
+        if self.orders.kill_file.as_ref().is_some_and(|f| f.exists()) {
+            return Some("the kill file");
+        }
+        let elapsed = (now - self.started) as f64 / 1e9;
+        self.orders.seconds.is_some_and(|s| elapsed >= s).then_some("its time")
+    }
+
+    // ---- errands ------------------------------------------------------------------------------------------------
+
+    fn start(&self, job: impl Future<Output = Done> + 'static) {
+        self.jobs.push(Box::pin(job));
+    }
+
+    fn fetch_snapshot(&mut self, symbol: SymbolId, after: Duration) {
+        let Some(name) = self.symbols.get(symbol).map(|i| i.symbol.clone()) else { return };
+        let rest = Arc::clone(&self.rest);
+        self.snapshots_running += 1;
+        self.start(async move {
+            tokio::time::sleep(after).await;
+            Done::Snapshot(symbol, rest.depth(&name, 1000).await)
+        });
+    }
+
+    fn sync_clock(&self) {
+        let rest = Arc::clone(&self.rest);
+        self.start(async move { Done::Clock(rest.sync_clock(3).await) });
+    }
+
+    fn new_listen_key(&self) {
+        let rest = Arc::clone(&self.rest);
+        self.start(async move {
+            Done::ListenKey(rest.create_listen_key().await.map(|key| secrecy::ExposeSecret::expose_secret(&key).to_owned()))
+        });
+    }
+
+    fn reconcile(&mut self) {
+        if self.reconciling {
+            // What is being asked may be older than what was just missed.
+            self.reconcile_again = true;
+            return;
+        }
+        self.reconciling = true;
+        let (rest, symbols, clock) = (Arc::clone(&self.rest), self.symbols.clone(), self.clock.clone());
+        self.start(async move { Done::Account(account(&rest, &symbols, &clock).await.map(Box::new)) });
+    }
+
+    fn send(&self, request: OrderRequest) {
+        let (rest, symbols) = (Arc::clone(&self.rest), self.symbols.clone());
+        self.start(async move { Done::Sent("order over REST", rest.order(&request, &symbols).await.map(drop)) });
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Snapshot(symbol, Ok(body)) => {
+                self.snapshots_running -= 1;
+                push(&mut self.ends.to_book, Box::new(SnapshotReply { symbol, body }));
+            }
+            Done::Snapshot(symbol, Err(error)) => {
+                self.snapshots_running -= 1;
+                tracing::warn!("snapshot: {error}");
+                self.fetch_snapshot(symbol, RETRY);
+            }
+            Done::Clock(Ok(server)) => {
+                self.gate.clock_offset_ns = server.offset();
+                push(&mut self.ends.to_gateway, GatewayCommand::Clock(Box::new(server)));
+            }
+            Done::Clock(Err(error)) => tracing::warn!("clock: {error}"),
+            Done::Account(result) => self.reconciled(result),
+            Done::ListenKey(Ok(key)) => self.use_listen_key(&key),
+            Done::ListenKey(Err(error)) => {
+                tracing::warn!("listen key: {error}");
+                let rest = Arc::clone(&self.rest);
+                self.start(async move {
+                    tokio::time::sleep(RETRY).await;
+                    let key = rest.create_listen_key().await;
+                    Done::ListenKey(key.map(|key| secrecy::ExposeSecret::expose_secret(&key).to_owned()))
+                });
+            }
+            // The venue has forgotten the key (−1125): a new one, then everything is compared.
+            Done::Kept(Err(error)) => {
+                tracing::warn!("keeping the listen key: {error}");
+                self.new_listen_key();
+            }
+            Done::Sent(what, Err(error)) => tracing::warn!("{what}: {error}"),
+            Done::Kept(Ok(())) | Done::Sent(_, Ok(())) => {}
+        }
+    }
+
+    fn reconciled(&mut self, result: Result<Box<AccountState>, RestError>) {
+        self.reconciling = false;
+        match result {
+            Ok(state) => {
+                self.router_commands.push_back(RouterCommand::Account(state));
+                if std::mem::take(&mut self.reconcile_again) {
+                    self.reconcile();
+                }
+            }
+            Err(error) => {
+                tracing::warn!("reconciliation: {error}");
+                self.reconciling = true;
+                let (rest, symbols, clock) = (Arc::clone(&self.rest), self.symbols.clone(), self.clock.clone());
+                self.start(async move {
+                    tokio::time::sleep(RETRY).await;
+                    Done::Account(account(&rest, &symbols, &clock).await.map(Box::new))
+                });
+            }
+        }
+    }
+
+    fn tell_router(&mut self) {
+        if self.gate_told != Some(self.gate) && self.ends.to_router.push(RouterCommand::Gate(self.gate)).is_ok() {
+            self.gate_told = Some(self.gate);
+        }
+        while let Some(command) = self.router_commands.pop_front() {
+            if let Err(command) = self.ends.to_router.push(command) {
+                self.router_commands.push_front(command);
+                break;
+            }
+        }
+    }
+
+    fn alert(&mut self, kind: &str) {
+        *self.seen.alerts.entry(kind.to_owned()).or_default() += 1;
+    }
+}
+
+/// A command for a stage that polls every few microseconds: its ring is full only if the stage is dead, and then the
+/// run is ending.
+fn push<T>(tx: &mut Tx<T>, command: T) {
+    if tx.push(command).is_err() {
+        tracing::error!("the ring {} is full: its stage does not answer", tx.stats().name());
+    }
+}
+
+/// Open orders, positions and balance.
+pub async fn account(rest: &RestClient, symbols: &Symbols, clock: &Clock) -> Result<AccountState, RestError> {
+    let requested_at = Nanos(clock.now_ns());
+    let (orders, _unlisted) = rest.open_orders(symbols, None).await?;
+    let positions = rest.positions(symbols, None).await?;
+    let wallet = rest.account().await?.wallet;
+    let listed = positions.iter().filter_map(|p| {
+        let symbol = p.id.filter(|_| !p.qty.is_zero())?;
+        Some(VenuePosition { symbol, qty: p.qty, entry_px: p.entry_px })
+    });
+    Ok(AccountState { requested_at, orders, positions: listed.collect(), wallet })
+}
