@@ -4,7 +4,10 @@
 //! texts are written in one pass over the parameters, in sorted order, into buffers that are kept: nothing is
 //! allocated after the first order, nothing is sorted, and the two texts cannot differ.
 
-use market::{ClientOrderId, Increment, NewOrder, OrderRequest, OrderType, PositionSide, ReplaceOrder, Side, TimeInForce};
+use market::{
+    ClientOrderId, Increment, NewOrder, OrderRequest, OrderType, PositionSide, ReplaceOrder, Side,
+    TimeInForce,
+};
 
 use crate::sign::{Signer, percent_encode};
 use crate::symbols::Symbols;
@@ -37,7 +40,8 @@ impl Encoder {
         if !(1..=60_000).contains(&recv_window_ms) {
             return Err(EncodeError::RecvWindow(recv_window_ms));
         }
-        let broken = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '"' | '\\' | '&' | '=' | '#');
+        let broken =
+            |c: char| c.is_control() || c.is_whitespace() || matches!(c, '"' | '\\' | '&' | '=' | '#');
         if let Some(bad) = symbols.all().iter().find(|i| i.symbol.is_empty() || i.symbol.contains(broken)) {
             return Err(EncodeError::Symbol(bad.symbol.clone()));
         }
@@ -56,7 +60,13 @@ impl Encoder {
     /// The frame of an order request; `None` for those that the WebSocket API does not have (cancel all) and for
     /// instruments that are not in the table. With `session` the connection is logged on and needs no signature.
     #[inline]
-    pub(crate) fn order(&mut self, id: u64, request: &OrderRequest, timestamp_ms: u64, session: bool) -> Option<&[u8]> {
+    pub(crate) fn order(
+        &mut self,
+        id: u64,
+        request: &OrderRequest,
+        timestamp_ms: u64,
+        session: bool,
+    ) -> Option<&[u8]> {
         self.open(id, method(request)?, session);
         let mut params = Params { frame: &mut self.frame, payload: &mut self.payload };
         order_params(&mut params, request, &self.symbols, self.recv_window_ms, timestamp_ms)?;
@@ -212,7 +222,13 @@ fn order_params(
     }
 }
 
-fn place_params(params: &mut impl Sink, order: &NewOrder, symbols: &Symbols, window: u64, ts: u64) -> Option<()> {
+fn place_params(
+    params: &mut impl Sink,
+    order: &NewOrder,
+    symbols: &Symbols,
+    window: u64,
+    ts: u64,
+) -> Option<()> {
     let instrument = symbols.get(order.symbol)?;
     let limit = order.order_type == OrderType::Limit;
     let takes = !limit || matches!(order.tif, TimeInForce::Ioc | TimeInForce::Fok);
@@ -243,7 +259,13 @@ fn place_params(params: &mut impl Sink, order: &NewOrder, symbols: &Symbols, win
     Some(())
 }
 
-fn replace_params(params: &mut impl Sink, order: &ReplaceOrder, symbols: &Symbols, window: u64, ts: u64) -> Option<()> {
+fn replace_params(
+    params: &mut impl Sink,
+    order: &ReplaceOrder,
+    symbols: &Symbols,
+    window: u64,
+    ts: u64,
+) -> Option<()> {
     let instrument = symbols.get(order.symbol)?;
     params.text("origClientOrderId", &id_text(order.client_order_id));
     params.decimal("price", instrument.tick, order.px.0);

@@ -78,8 +78,13 @@ const fn one(code: i32, class: Class, action: Action, meaning: &'static str) -> 
 }
 
 /// What holds for a code that is not in the table: the request was answered with an error, so it was not executed.
-pub const UNLISTED: ErrorRule =
-    row(0, 0, Class::Failed, Action::Report, "an error that this program does not know; read the venue's text");
+pub const UNLISTED: ErrorRule = row(
+    0,
+    0,
+    Class::Failed,
+    Action::Report,
+    "an error that this program does not know; read the venue's text",
+);
 
 /// What holds when a request got no answer that can be read.
 pub const NO_ANSWER: ErrorRule =
@@ -98,13 +103,23 @@ pub const TABLE: &[ErrorRule] = &[
     row(-1006, -1007, C::Unknown, A::Query, "the venue's backend did not answer in time"),
     one(-1008, C::Retry, A::BackOff, "the venue is overloaded; closing orders are still taken"),
     one(-1010, C::Failed, A::Report, "the venue refused the message; read its text"),
-    one(-1011, C::Fatal, A::HaltTrading, "this address may not use the service; check the key's address list"),
+    one(
+        -1011,
+        C::Fatal,
+        A::HaltTrading,
+        "this address may not use the service; check the key's address list",
+    ),
     one(-1013, C::Bug, A::RefreshInstruments, "a filter of the symbol is violated"),
     one(-1014, C::Failed, A::Report, "an unsupported combination of order parameters"),
     one(-1015, C::Throttled, A::WaitForWindow, "too many orders from this account"),
     one(-1016, C::Fatal, A::HaltTrading, "this service is no longer there; check the host"),
     one(-1020, C::Fatal, A::HaltTrading, "this operation is not supported there; check the host"),
-    one(-1021, C::Failed, A::SyncClockAndRetryOnce, "our clock is wrong: timestamp outside the receive window"),
+    one(
+        -1021,
+        C::Failed,
+        A::SyncClockAndRetryOnce,
+        "our clock is wrong: timestamp outside the receive window",
+    ),
     one(-1022, C::Fatal, A::HaltTrading, "the signature is not valid: the secret does not belong to the key"),
     one(-1023, C::Failed, A::Report, "start time after end time"),
     one(-1099, C::Fatal, A::HaltTrading, "not found, or not authorised: wrong host, or a route that is gone"),
@@ -127,8 +142,13 @@ pub const TABLE: &[ErrorRule] = &[
     one(-2012, C::Failed, A::Report, "the cancel of all orders was refused"),
     one(-2013, C::Failed, A::Query, "the order is not there (or not yet: the venue reads with a lag)"),
     one(-2014, C::Fatal, A::HaltTrading, "the API key is malformed; check the key file"),
-    one(-2015, C::Fatal, A::HaltTrading, "key, permission or address refused: is it a key of this venue \
-         (testnet keys do not work on mainnet), with futures enabled, for this address?"),
+    one(
+        -2015,
+        C::Fatal,
+        A::HaltTrading,
+        "key, permission or address refused: is it a key of this venue \
+         (testnet keys do not work on mainnet), with futures enabled, for this address?",
+    ),
     one(-2016, C::Failed, A::HaltSymbol, "no trading window for the symbol"),
     one(-2017, C::Fatal, A::HaltTrading, "the API keys of this account are locked"),
     row(-2018, -2019, C::Failed, A::RefreshAccount, "not enough balance or margin"),
@@ -153,9 +173,19 @@ pub const TABLE: &[ErrorRule] = &[
     row(-4050, -4051, C::Failed, A::RefreshAccount, "not enough cross or isolated balance"),
     one(-4055, C::Bug, A::Report, "an amount must be positive"),
     one(-4059, C::Success, A::Report, "the position mode is that already"),
-    one(-4061, C::Fatal, A::HaltTrading, "the account is in another position mode (hedge or one-way) than the \
-         config says: change one of them"),
-    one(-4062, C::Fatal, A::HaltTrading, "reduce-only in hedge mode: the account is in another mode than the config"),
+    one(
+        -4061,
+        C::Fatal,
+        A::HaltTrading,
+        "the account is in another position mode (hedge or one-way) than the \
+         config says: change one of them",
+    ),
+    one(
+        -4062,
+        C::Fatal,
+        A::HaltTrading,
+        "reduce-only in hedge mode: the account is in another mode than the config",
+    ),
     row(-4067, -4068, C::Failed, A::Report, "the position mode cannot change with open orders or a position"),
     row(-4087, -4088, C::Failed, A::ReduceOnly, "the account may only reduce, or not place orders"),
     row(-4105, -4107, C::Failed, A::ReduceOnly, "the account or symbol may only reduce"),
@@ -164,7 +194,12 @@ pub const TABLE: &[ErrorRule] = &[
     one(-4117, C::Unknown, A::Query, "the conditional order is triggering"),
     one(-4118, C::Failed, A::Reconcile, "reduce-only refused: position or open orders have changed"),
     one(-4120, C::Bug, A::Report, "conditional orders belong to the algo service"),
-    one(-4131, C::Failed, A::Report, "market order refused: the best opposite price is too far; the book is thin"),
+    one(
+        -4131,
+        C::Failed,
+        A::Report,
+        "market order refused: the best opposite price is too far; the book is thin",
+    ),
     row(-4140, -4141, C::Failed, A::HaltSymbol, "the symbol's status does not allow this"),
     one(-4142, C::Failed, A::Report, "a conditional order would trigger at once"),
     one(-4161, C::Failed, A::RefreshAccount, "leverage cannot be reduced with an open position"),
@@ -179,7 +214,12 @@ pub const TABLE: &[ErrorRule] = &[
     row(-5021, -5022, C::Failed, A::Report, "would not fill at once, or would take: no order was made"),
     row(-5024, -5026, C::Failed, A::Report, "this order cannot be modified (any more)"),
     one(-5027, C::Success, A::Report, "the order has these values already"),
-    one(-5028, C::Failed, A::SyncClockAndRetryOnce, "the timestamp was outside the receive window at the engine"),
+    one(
+        -5028,
+        C::Failed,
+        A::SyncClockAndRetryOnce,
+        "the timestamp was outside the receive window at the engine",
+    ),
     one(-5029, C::Failed, A::Report, "the order's value is outside what may be modified"),
     row(-5037, -5040, C::Bug, A::Report, "price match, self-trade or expiry parameters do not go together"),
     one(-5041, C::Failed, A::Report, "no depth matches this order"),
@@ -196,10 +236,20 @@ pub fn rule(code: i32) -> &'static ErrorRule {
 /// code comes with 429 (slow down) and 418 (banned), and a 5xx without a code says only by its text whether the
 /// request was executed.
 pub fn classify(status: u16, code: i32, text: &str) -> &'static ErrorRule {
-    const BANNED: ErrorRule =
-        row(-1003, -1003, C::Throttled, A::WaitForBan, "this address is banned for a time; every request lengthens it");
-    const FIREWALL: ErrorRule =
-        row(0, 0, C::Fatal, A::HaltTrading, "refused by the venue's firewall: too many or malformed requests");
+    const BANNED: ErrorRule = row(
+        -1003,
+        -1003,
+        C::Throttled,
+        A::WaitForBan,
+        "this address is banned for a time; every request lengthens it",
+    );
+    const FIREWALL: ErrorRule = row(
+        0,
+        0,
+        C::Fatal,
+        A::HaltTrading,
+        "refused by the venue's firewall: too many or malformed requests",
+    );
     const UNAVAILABLE: ErrorRule =
         row(0, 0, C::Retry, A::BackOff, "the venue is not available; the request was not executed");
     match (status, code) {

@@ -13,8 +13,8 @@
 
 use arrayvec::{ArrayString, ArrayVec};
 use market::{
-    Amount, ExecType, ExecutionReport, Nanos, NewOrder, OrderOrigin, OrderRequest, OrderStatus, OrderType, Px, Qty,
-    ReplaceOrder, SymbolId,
+    Amount, ExecType, ExecutionReport, Nanos, NewOrder, OrderOrigin, OrderRequest, OrderStatus, OrderType,
+    Px, Qty, ReplaceOrder, SymbolId,
 };
 
 use crate::clock::ServerClock;
@@ -231,7 +231,8 @@ impl Gateway {
         if qty <= Qty::ZERO || qty < instrument.min_qty || qty > max || below(px) || above(px) {
             return Err(Refusal::Range);
         }
-        let bounded = self.config.max_order_notional > Amount::ZERO && limit && (opens || is_replace(request));
+        let bounded =
+            self.config.max_order_notional > Amount::ZERO && limit && (opens || is_replace(request));
         let value = instrument.notional(px, qty).ok_or(Refusal::Range)?;
         if bounded && value > self.config.max_order_notional {
             return Err(Refusal::Notional);
@@ -484,13 +485,17 @@ const fn cost(request: &OrderRequest) -> (Cost, Urgency) {
 }
 
 /// Why a report comes, by what was asked and the state that came back.
-const fn exec_type(request: Option<&OrderRequest>, status: OrderStatus) -> ExecType {
+pub(crate) const fn exec_type(request: Option<&OrderRequest>, status: OrderStatus) -> ExecType {
     match (request, status) {
         (Some(OrderRequest::New(_)), OrderStatus::New) => ExecType::New,
         (Some(OrderRequest::New(_)), OrderStatus::Expired) => ExecType::Expired,
-        (Some(OrderRequest::Replace(_)), OrderStatus::New | OrderStatus::PartiallyFilled) => ExecType::Amendment,
+        (Some(OrderRequest::Replace(_)), OrderStatus::New | OrderStatus::PartiallyFilled) => {
+            ExecType::Amendment
+        }
         // A modify that would take, or that leaves nothing open, cancels the order.
-        (Some(OrderRequest::Cancel(_) | OrderRequest::Replace(_)), OrderStatus::Canceled) => ExecType::Canceled,
+        (Some(OrderRequest::Cancel(_) | OrderRequest::Replace(_)), OrderStatus::Canceled) => {
+            ExecType::Canceled
+        }
         _ => ExecType::Status,
     }
 }
@@ -503,14 +508,16 @@ pub(crate) fn error_report(request: &OrderRequest, class: Class, code: i32) -> E
         ..blank_report(symbol, OrderOrigin::Ours(id), if unknown { ExecType::Unknown } else { exec_type })
     };
     match request {
-        OrderRequest::New(NewOrder { symbol, client_order_id, side, px, qty, reduce_only, .. }) => ExecutionReport {
-            status: if unknown { OrderStatus::Unknown } else { OrderStatus::Rejected },
-            side: *side,
-            px: *px,
-            qty: *qty,
-            reduce_only: *reduce_only,
-            ..report(*symbol, *client_order_id, ExecType::Rejected)
-        },
+        OrderRequest::New(NewOrder { symbol, client_order_id, side, px, qty, reduce_only, .. }) => {
+            ExecutionReport {
+                status: if unknown { OrderStatus::Unknown } else { OrderStatus::Rejected },
+                side: *side,
+                px: *px,
+                qty: *qty,
+                reduce_only: *reduce_only,
+                ..report(*symbol, *client_order_id, ExecType::Rejected)
+            }
+        }
         OrderRequest::Replace(ReplaceOrder { symbol, client_order_id, side, px, qty }) => ExecutionReport {
             side: *side,
             px: *px,
@@ -521,10 +528,9 @@ pub(crate) fn error_report(request: &OrderRequest, class: Class, code: i32) -> E
         // A query that failed says nothing about its order; only −2013 does.
         OrderRequest::Query(o) if code == -2013 => report(o.symbol, o.client_order_id, ExecType::NotFound),
         OrderRequest::Query(o) => report(o.symbol, o.client_order_id, ExecType::Unknown),
-        OrderRequest::CancelAll(symbol) => ExecutionReport {
-            code,
-            ..blank_report(*symbol, OrderOrigin::External, ExecType::CancelRejected)
-        },
+        OrderRequest::CancelAll(symbol) => {
+            ExecutionReport { code, ..blank_report(*symbol, OrderOrigin::External, ExecType::CancelRejected) }
+        }
     }
 }
 

@@ -60,6 +60,8 @@ pub struct Hosts {
     pub private: String,
     /// Orders: `wss://…/ws-fapi/v1`.
     pub ws_api: String,
+    /// Where the permissions of a key can be asked for (mainnet only): `https://api.binance.com`.
+    pub account: Option<String>,
 }
 
 /// A venue.
@@ -95,6 +97,7 @@ impl Venue {
                 market: format!("ws://{at}/market"),
                 private: format!("ws://{at}/private"),
                 ws_api: format!("ws://{at}/ws-fapi/v1"),
+                account: None,
             },
             Self::Testnet => Hosts {
                 rest: "https://demo-fapi.binance.com".into(),
@@ -102,6 +105,7 @@ impl Venue {
                 market: "wss://fstream.binancefuture.com/market".into(),
                 private: "wss://fstream.binancefuture.com/private".into(),
                 ws_api: "wss://testnet.binancefuture.com/ws-fapi/v1".into(),
+                account: None,
             },
             Self::Mainnet => Hosts {
                 rest: "https://fapi.binance.com".into(),
@@ -109,6 +113,7 @@ impl Venue {
                 market: "wss://fstream.binance.com/market".into(),
                 private: "wss://fstream.binance.com/private".into(),
                 ws_api: "wss://ws-fapi.binance.com/ws-fapi/v1".into(),
+                account: Some("https://api.binance.com".into()),
             },
             Self::Custom(hosts) => hosts.clone(),
         }
@@ -117,11 +122,12 @@ impl Venue {
     /// Checks hosts, also overridden ones, against the venue: each must parse, REST over HTTP, the others over
     /// WebSocket, and none may belong to another venue.
     pub fn check(&self, hosts: &Hosts) -> Result<(), HostError> {
-        let all = [&hosts.rest, &hosts.public, &hosts.market, &hosts.private, &hosts.ws_api];
-        for (i, url) in all.into_iter().enumerate() {
+        let streams = [&hosts.public, &hosts.market, &hosts.private, &hosts.ws_api].map(|url| (false, url));
+        let rest = [Some(&hosts.rest), hosts.account.as_ref()].into_iter().flatten().map(|url| (true, url));
+        for (http, url) in rest.chain(streams) {
             let endpoint = Endpoint::parse(url)?;
-            if endpoint.http != (i == 0) {
-                let why = if i == 0 { "REST wants http or https" } else { "streams want ws or wss" };
+            if endpoint.http != http {
+                let why = if http { "REST wants http or https" } else { "streams want ws or wss" };
                 return Err(HostError::NotAUrl { url: url.clone(), why });
             }
             self.check_owner(url, &endpoint.host)?;
@@ -130,7 +136,8 @@ impl Venue {
     }
 
     fn check_owner(&self, url: &str, host: &str) -> Result<(), HostError> {
-        const MAINNET: [&str; 5] = [
+        const MAINNET: [&str; 6] = [
+            "api.binance.com",
             "fapi.binance.com",
             "fstream.binance.com",
             "ws-fapi.binance.com",
@@ -244,7 +251,8 @@ impl Endpoint {
     /// endpoint must resolve to this machine only.
     pub fn resolve(&self) -> Result<Vec<SocketAddr>, HostError> {
         let unresolved = |why: String| HostError::Unresolved { host: self.host.clone(), why };
-        let found = (self.host.as_str(), self.port).to_socket_addrs().map_err(|e| unresolved(e.to_string()))?;
+        let found =
+            (self.host.as_str(), self.port).to_socket_addrs().map_err(|e| unresolved(e.to_string()))?;
         let mut addrs: Vec<SocketAddr> = found.collect();
         // IPv4 first: the venue's own hosts have no IPv6, and a local server mostly listens on 127.0.0.1 alone.
         addrs.sort_by_key(|a| !a.is_ipv4());

@@ -107,6 +107,11 @@ impl<'a> Reader<'a> {
             return Err(self.unexpected());
         }
         self.object(field)?;
+        self.end()
+    }
+
+    /// Nothing but blanks may follow.
+    pub(crate) fn end(&mut self) -> Result<(), JsonError> {
         self.blank();
         if self.at == self.text.len() { Ok(()) } else { Err(self.unexpected()) }
     }
@@ -117,8 +122,7 @@ impl<'a> Reader<'a> {
         item: &mut dyn FnMut(&mut Self) -> Result<(), JsonError>,
     ) -> Result<(), JsonError> {
         self.array(item)?;
-        self.blank();
-        if self.at == self.text.len() { Ok(()) } else { Err(self.unexpected()) }
+        self.end()
     }
 
     /// Is the next value an object?

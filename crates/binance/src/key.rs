@@ -149,7 +149,8 @@ impl ApiKey {
         let text = read_private(path)?;
         // The parser's own message would quote the file: only the line is told.
         let format = |offset: Option<usize>| {
-            let line = text[..offset.unwrap_or(0).min(text.len())].bytes().filter(|b| *b == b'\n').count() + 1;
+            let line =
+                text[..offset.unwrap_or(0).min(text.len())].bytes().filter(|b| *b == b'\n').count() + 1;
             KeyError::Format { path: path.to_owned(), line, venue: venue.to_owned() }
         };
         let mut sections: std::collections::BTreeMap<String, Section> =

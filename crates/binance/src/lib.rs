@@ -17,6 +17,7 @@ pub mod limits;
 pub mod net;
 mod reply;
 mod report;
+pub mod rest;
 pub mod sign;
 mod symbols;
 pub mod user;

@@ -209,7 +209,11 @@ impl RateLimits {
     /// The fullest window's share, in [0, 1] and above where the venue counted more than its limit.
     pub fn used_ratio(&self, kind: LimitKind, server: Nanos) -> f64 {
         let current = |w: &&Window| w.kind == kind && server.0 / w.length <= w.number;
-        self.windows.iter().filter(current).map(|w| f64::from(w.used) / f64::from(w.limit)).fold(0.0, f64::max)
+        self.windows
+            .iter()
+            .filter(current)
+            .map(|w| f64::from(w.used) / f64::from(w.limit))
+            .fold(0.0, f64::max)
     }
 
     /// The end of the shortest window of `kind` (the next 10 s edge for orders).

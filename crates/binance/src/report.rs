@@ -1,8 +1,8 @@
 //! The venue's rows about orders to execution reports: what replies, queries and user events share.
 
 use market::{
-    Amount, ExecType, ExecutionReport, Increment, Instrument, Nanos, NumberError, OrderOrigin, OrderStatus, Px, Qty,
-    Side, SymbolId,
+    Amount, ExecType, ExecutionReport, Increment, Instrument, Nanos, NumberError, OrderOrigin, OrderStatus,
+    Px, Qty, Side, SymbolId,
 };
 
 use crate::json::{JsonError, Reader, Scalar, unescape};
@@ -77,7 +77,8 @@ impl Fields<'_> {
             Some(rest) => (-1, rest),
             None => (1, text),
         };
-        let count = self.instrument.lot.parse_count(digits.as_bytes()).map_err(|e| self.bad(field, text, e))?;
+        let count =
+            self.instrument.lot.parse_count(digits.as_bytes()).map_err(|e| self.bad(field, text, e))?;
         Ok(Qty(sign * count))
     }
 
@@ -87,9 +88,9 @@ impl Fields<'_> {
         let Some(text) = value.filled() else { return Ok(Px::ZERO) };
         match self.instrument.tick.parse_count(text.as_bytes()) {
             Ok(count) => Ok(Px(count)),
-            Err(NumberError::OffGrid) => {
-                nearest(self.instrument.tick, text).map(Px).ok_or_else(|| self.bad(field, text, NumberError::OutOfRange))
-            }
+            Err(NumberError::OffGrid) => nearest(self.instrument.tick, text)
+                .map(Px)
+                .ok_or_else(|| self.bad(field, text, NumberError::OutOfRange)),
             Err(why) => Err(self.bad(field, text, why)),
         }
     }
@@ -223,7 +224,11 @@ impl<'a> OrderRow<'a> {
     }
 
     /// The report of this state. `exec_type` says why it came.
-    pub(crate) fn report(&self, symbols: &Symbols, exec_type: ExecType) -> Result<ExecutionReport, FrameError> {
+    pub(crate) fn report(
+        &self,
+        symbols: &Symbols,
+        exec_type: ExecType,
+    ) -> Result<ExecutionReport, FrameError> {
         const FRAME: &str = "order";
         let instrument = instrument(symbols, FRAME, "symbol", self.symbol)?;
         let fields = Fields { frame: FRAME, instrument };

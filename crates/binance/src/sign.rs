@@ -35,7 +35,8 @@ impl Signer {
     pub fn new(key: &ApiKey) -> Result<Self, KeyError> {
         let scheme = match &key.secret {
             Secret::Hmac(secret) => Scheme::Hmac(
-                Hmac::new_from_slice(secret.expose_secret().as_bytes()).expect("HMAC takes a key of any length"),
+                Hmac::new_from_slice(secret.expose_secret().as_bytes())
+                    .expect("HMAC takes a key of any length"),
             ),
             Secret::Ed25519(pem) => {
                 let key = ed25519_dalek::SigningKey::from_pkcs8_pem(pem.expose_secret());
@@ -103,7 +104,8 @@ mod tests {
 
     #[test]
     fn the_venues_documented_vectors() {
-        let key = ApiKey::hmac("K", "2b5eb11e18796d12d88f13dc27dbbd02c2cc51ff7059765ed9821957d82bb4d9").unwrap();
+        let key =
+            ApiKey::hmac("K", "2b5eb11e18796d12d88f13dc27dbbd02c2cc51ff7059765ed9821957d82bb4d9").unwrap();
         let signer = Signer::new(&key).unwrap();
         let query = "symbol=BTCUSDT&side=BUY&type=LIMIT&quantity=1&price=9000&timeInForce=GTC&recvWindow=5000&timestamp=1591702613943";
         assert_eq!(
@@ -123,8 +125,10 @@ mod tests {
         use ed25519_dalek::pkcs8::EncodePrivateKey;
         use ed25519_dalek::{SigningKey, Verifier};
         // RFC 8032 §7.1, test 2: the message is one byte, 0x72.
-        let seed: [u8; 32] =
-            hex::decode("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb").unwrap().try_into().unwrap();
+        let seed: [u8; 32] = hex::decode("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")
+            .unwrap()
+            .try_into()
+            .unwrap();
         let signing = SigningKey::from_bytes(&seed);
         let pem = signing.to_pkcs8_pem(Default::default()).unwrap();
         let signer = Signer::new(&ApiKey::ed25519("K", &pem).unwrap()).unwrap();

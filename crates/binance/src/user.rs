@@ -314,7 +314,9 @@ impl<'a> RawFrame<'a> {
 
     fn order_update(&self, symbols: &Symbols, out: &mut Vec<UserEvent>) -> Result<(), FrameError> {
         let (o, realised) = self.order.as_ref().ok_or(FrameError::Field { frame: ORDER, field: "o" })?;
-        let Some(instrument) = known(symbols, ORDER, o.get(b's'), self.ts_event(), out)? else { return Ok(()) };
+        let Some(instrument) = known(symbols, ORDER, o.get(b's'), self.ts_event(), out)? else {
+            return Ok(());
+        };
         let fields = Fields { frame: ORDER, instrument };
         let status = report::status(o.get(b'X').filled().ok_or_else(|| fields.missing("X"))?);
         let exec_type = exec_type(o.get(b'x').filled().ok_or_else(|| fields.missing("x"))?);
@@ -352,7 +354,9 @@ impl<'a> RawFrame<'a> {
     /// and the status is unknown.
     fn trade_lite(&self, symbols: &Symbols, out: &mut Vec<UserEvent>) -> Result<(), FrameError> {
         let o = &self.letters;
-        let Some(instrument) = known(symbols, LITE, o.get(b's'), self.ts_event(), out)? else { return Ok(()) };
+        let Some(instrument) = known(symbols, LITE, o.get(b's'), self.ts_event(), out)? else {
+            return Ok(());
+        };
         let fields = Fields { frame: LITE, instrument };
         let last_qty = fields.qty("l", o.get(b'l'))?;
         if last_qty <= Qty::ZERO {

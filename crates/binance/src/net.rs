@@ -1,1 +1,0 @@
-//! Sockets: thin drivers around the cores.

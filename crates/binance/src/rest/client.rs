@@ -1,0 +1,567 @@
+//! The client: one request function that all endpoints share.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use market::{ExecType, ExecutionReport, Nanos, OrderRequest, SymbolId};
+use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::{Method, Response, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::account::{self, Row};
+use super::error::{RestError, TransportKind};
+use super::instruments::{ExchangeInfo, parse_exchange_info};
+use super::{
+    AccountConfig, AccountSummary, ApiRestrictions, Balance, CommissionRate, Leverage, Position, SymbolConfig,
+};
+use crate::clock::ServerClock;
+use crate::encode::{Query, Sink, rest_query};
+use crate::errors::{Action, classify};
+use crate::hosts::{Endpoint, Hosts};
+use crate::json::{Reader, Scalar};
+use crate::limits::{Cost, LimitKind, RateLimits, Urgency, interval_ns};
+use crate::net::tls_config;
+use crate::reply::ErrorBody;
+use crate::report::OrderRow;
+use crate::sign::Signer;
+use crate::symbols::Symbols;
+
+/// Our clock: monotonic nanoseconds that began at the wall clock's time.
+pub type Clock = Arc<dyn Fn() -> Nanos + Send + Sync>;
+
+/// Settings of the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestConfig {
+    /// Receive window of signed requests, ms.
+    pub recv_window_ms: u32,
+    /// Time for one request, ns.
+    pub timeout: u64,
+    /// Largest answer that is read, bytes.
+    pub max_body: usize,
+}
+
+impl Default for RestConfig {
+    fn default() -> Self {
+        Self { recv_window_ms: 5_000, timeout: 10 * Nanos::SECOND, max_body: 32 << 20 }
+    }
+}
+
+struct State {
+    clock: ServerClock,
+    limits: RateLimits,
+}
+
+/// A REST client of one venue and (for signed endpoints) one key.
+pub struct RestClient {
+    http: reqwest::Client,
+    base: String,
+    host: String,
+    account: Option<String>,
+    signer: Option<Signer>,
+    config: RestConfig,
+    now: Clock,
+    state: Mutex<State>,
+}
+
+/// What an endpoint is.
+struct Call {
+    method: Method,
+    /// Method and path, as errors name it.
+    name: &'static str,
+    auth: Auth,
+    cost: Cost,
+    urgency: Urgency,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Auth {
+    None,
+    Header,
+    Signed,
+}
+
+const fn call(method: Method, name: &'static str, auth: Auth, weight: u32) -> Call {
+    Call { method, name, auth, cost: Cost { weight, orders: 0 }, urgency: Urgency::Entry }
+}
+
+impl Call {
+    const fn urgent(mut self, urgency: Urgency) -> Self {
+        self.urgency = urgency;
+        self
+    }
+
+    fn path(&self) -> &'static str {
+        self.name.split_once(' ').map_or(self.name, |(_, path)| path)
+    }
+}
+
+impl RestClient {
+    /// A client of `hosts`. Resolves the host once (blocking: call it while starting) to make sure that an
+    /// unencrypted connection stays on this machine, and keeps to those addresses then.
+    pub fn new(
+        hosts: &Hosts,
+        signer: Option<Signer>,
+        config: RestConfig,
+        now: Clock,
+    ) -> Result<Self, RestError> {
+        let endpoint = Endpoint::parse(&hosts.rest)?;
+        let addrs = endpoint.resolve()?;
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured((*tls_config()).clone())
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .tcp_nodelay(true)
+            .timeout(Duration::from_nanos(config.timeout));
+        if !endpoint.tls {
+            builder = builder.resolve_to_addrs(&endpoint.host, &addrs);
+        }
+        let http = builder.build().map_err(|e| RestError::answer("REST client", e.to_string()))?;
+        Ok(Self {
+            http,
+            base: hosts.rest.trim_end_matches('/').to_owned(),
+            host: endpoint.to_string(),
+            account: hosts.account.clone(),
+            signer,
+            config,
+            now,
+            state: Mutex::new(State { clock: ServerClock::new(), limits: RateLimits::new() }),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic runs while it is held.
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The venue's clock as estimated so far.
+    pub fn clock(&self) -> ServerClock {
+        self.state().clock.clone()
+    }
+
+    /// A look at the rate limits, or a change to them.
+    pub fn with_limits<T>(&self, f: impl FnOnce(&mut RateLimits) -> T) -> T {
+        f(&mut self.state().limits)
+    }
+
+    /// One request. −1021 says that it was not executed because of our clock: it is set and the request sent once
+    /// more. No other error is retried here.
+    async fn send(&self, call: Call, params: impl Fn(&mut Query)) -> Result<Vec<u8>, RestError> {
+        match self.send_once(&call, &params).await {
+            Err(e) if e.action() == Action::SyncClockAndRetryOnce => {
+                self.state().clock.reset();
+                self.sync_clock(3).await?;
+                self.send_once(&call, &params).await
+            }
+            other => other,
+        }
+    }
+
+    async fn send_once(&self, call: &Call, params: &impl Fn(&mut Query)) -> Result<Vec<u8>, RestError> {
+        let mut query = Query::default();
+        params(&mut query);
+        if call.auth == Auth::Signed {
+            let signer = self.signer.as_ref().ok_or(RestError::NoKey(call.name))?;
+            query.int("recvWindow", self.config.recv_window_ms.into());
+            query.int("timestamp", self.timestamp_ms());
+            query.sign(signer);
+        }
+        self.exchange(call, &self.base, query.0).await
+    }
+
+    fn timestamp_ms(&self) -> u64 {
+        let now = (self.now)();
+        self.state().clock.server_time(now).millis()
+    }
+
+    /// Sends a finished query and reads the answer.
+    async fn exchange(&self, call: &Call, base: &str, query: String) -> Result<Vec<u8>, RestError> {
+        let server = self.state().clock.server_time((self.now)());
+        self.state().limits.take(call.cost, call.urgency, server)?;
+        let mut url = format!("{base}{}", call.path());
+        if !query.is_empty() {
+            url.push('?');
+            url.push_str(&query);
+        }
+        let mut request = self.http.request(call.method.clone(), url);
+        if call.auth != Auth::None {
+            let signer = self.signer.as_ref().ok_or(RestError::NoKey(call.name))?;
+            let mut key = HeaderValue::from_str(signer.api_key()).map_err(|_| RestError::NoKey(call.name))?;
+            key.set_sensitive(true);
+            request = request.header("X-MBX-APIKEY", key);
+        }
+        if call.method != Method::GET {
+            request = request.header("Content-Length", "0");
+        }
+        let response = request.send().await.map_err(|e| self.transport(call.name, &e))?;
+        self.receive(call, response).await
+    }
+
+    async fn receive(&self, call: &Call, mut response: Response) -> Result<Vec<u8>, RestError> {
+        let status = response.status();
+        let server = self.state().clock.server_time((self.now)());
+        observe(&mut self.state().limits, response.headers(), server);
+        let retry_after = response
+            .headers()
+            .get("retry-after")
+            .and_then(|v| v.to_str().ok()?.parse::<u64>().ok())
+            .map(|s| s.saturating_mul(Nanos::SECOND));
+        if status.is_redirection() {
+            let host = self.host.clone();
+            return Err(RestError::Redirect { endpoint: call.name, host, status: status.as_u16() });
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|e| self.transport(call.name, &e))? {
+            if body.len() + chunk.len() > self.config.max_body {
+                return Err(RestError::answer(
+                    call.name,
+                    format!("more than {} bytes", self.config.max_body),
+                ));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if status == StatusCode::OK {
+            return Ok(body);
+        }
+        Err(self.refusal(call.name, status.as_u16(), &body, retry_after, server))
+    }
+
+    fn refusal(
+        &self,
+        endpoint: &'static str,
+        status: u16,
+        body: &[u8],
+        retry_after: Option<u64>,
+        server: Nanos,
+    ) -> RestError {
+        let mut error = ErrorBody::default();
+        let parsed = Reader::new(body).and_then(|r| r.document(&mut |r, key| error.field(r, key)));
+        let plain = String::from_utf8_lossy(body);
+        let (code, text) = match parsed {
+            Ok(()) => (error.code(), error.msg.text().unwrap_or("")),
+            Err(_) => (0, plain.as_ref()),
+        };
+        let rule = classify(status, code, text);
+        self.state().limits.refused(rule, text, retry_after, server);
+        RestError::Venue { endpoint, status, code, text: text.chars().take(200).collect(), rule }
+    }
+
+    /// The innermost cause, never the URL: it holds the signature.
+    fn transport(&self, endpoint: &'static str, error: &reqwest::Error) -> RestError {
+        let mut why: &dyn std::error::Error = error;
+        while let Some(source) = why.source() {
+            why = source;
+        }
+        let inner = if std::error::Error::source(error).is_some() { why.to_string() } else { String::new() };
+        let kind = match error {
+            e if e.is_connect() => TransportKind::Connect,
+            e if e.is_timeout() => TransportKind::TimedOut,
+            _ => TransportKind::Broken,
+        };
+        RestError::Transport { endpoint, host: self.host.clone(), kind, why: inner }
+    }
+
+    /// GET /fapi/v1/time `samples` times; the clock keeps the best. Returns the clock.
+    pub async fn sync_clock(&self, samples: u32) -> Result<ServerClock, RestError> {
+        const NAME: &str = "GET /fapi/v1/time";
+        let endpoint = call(Method::GET, NAME, Auth::None, 1).urgent(Urgency::Cancel);
+        for _ in 0..samples.max(1) {
+            let sent = (self.now)();
+            let body = self.exchange(&endpoint, &self.base, String::new()).await?;
+            let received = (self.now)();
+            let row =
+                Row::document(&["serverTime"], &body).map_err(|e| RestError::answer(NAME, e.to_string()))?;
+            let server = row.need(NAME, "serverTime", Scalar::u64).map_err(RestError::frame(NAME))?;
+            self.state().clock.sample(sent, received, server);
+        }
+        Ok(self.clock())
+    }
+
+    /// The instruments of `wanted`, and the announced rate limits (which are applied here too).
+    pub async fn exchange_info(&self, wanted: &[&str]) -> Result<ExchangeInfo, RestError> {
+        let body = self.send(call(Method::GET, "GET /fapi/v1/exchangeInfo", Auth::None, 1), |_| {}).await?;
+        let info = parse_exchange_info(&body, wanted)?;
+        info.apply_limits(&mut self.state().limits);
+        Ok(info)
+    }
+
+    /// A depth snapshot, as received. `limit` is 5, 10, 20, 50, 100, 500 or 1000.
+    pub async fn depth(&self, symbol: &str, limit: u32) -> Result<Vec<u8>, RestError> {
+        let weight = match limit {
+            0..=50 => 2,
+            51..=100 => 5,
+            101..=500 => 10,
+            _ => 20,
+        };
+        let endpoint = call(Method::GET, "GET /fapi/v1/depth", Auth::None, weight);
+        self.send(endpoint, |q| {
+            q.text("symbol", symbol);
+            q.int("limit", limit.into());
+        })
+        .await
+    }
+
+    /// Creates the listen key, or returns the live one, good for 60 minutes.
+    pub async fn create_listen_key(&self) -> Result<SecretString, RestError> {
+        const NAME: &str = "POST /fapi/v1/listenKey";
+        let body = self.send(call(Method::POST, NAME, Auth::Header, 1).urgent(Urgency::Exit), |_| {}).await?;
+        let row = Row::document(&["listenKey"], &body).map_err(|e| RestError::answer(NAME, e.to_string()))?;
+        let key = row.need(NAME, "listenKey", Scalar::filled).map_err(RestError::frame(NAME))?;
+        if key.len() > 512 || !key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+            return Err(RestError::answer(NAME, "the listen key has characters that no listen key has"));
+        }
+        Ok(key.into())
+    }
+
+    /// Extends the listen key by 60 minutes. −1125: it is gone, create a new one.
+    pub async fn keep_listen_key(&self) -> Result<(), RestError> {
+        let endpoint = call(Method::PUT, "PUT /fapi/v1/listenKey", Auth::Header, 1).urgent(Urgency::Exit);
+        self.send(endpoint, |_| {}).await.map(|_| ())
+    }
+
+    /// Ends the user stream.
+    pub async fn close_listen_key(&self) -> Result<(), RestError> {
+        self.send(call(Method::DELETE, "DELETE /fapi/v1/listenKey", Auth::Header, 1), |_| {})
+            .await
+            .map(|_| ())
+    }
+
+    /// Balances.
+    pub async fn balances(&self) -> Result<Vec<Balance>, RestError> {
+        const NAME: &str = "GET /fapi/v3/balance";
+        let body = self.send(call(Method::GET, NAME, Auth::Signed, 5), |_| {}).await?;
+        account::balances(&body).map_err(RestError::frame(NAME))
+    }
+
+    /// Totals of the account.
+    pub async fn account(&self) -> Result<AccountSummary, RestError> {
+        const NAME: &str = "GET /fapi/v3/account";
+        let body = self.send(call(Method::GET, NAME, Auth::Signed, 5), |_| {}).await?;
+        account::summary(&body).map_err(RestError::frame(NAME))
+    }
+
+    /// Positions, of all symbols or one. Symbols that are not in `symbols` are told too.
+    pub async fn positions(
+        &self,
+        symbols: &Symbols,
+        symbol: Option<&str>,
+    ) -> Result<Vec<Position>, RestError> {
+        const NAME: &str = "GET /fapi/v3/positionRisk";
+        let endpoint = call(Method::GET, NAME, Auth::Signed, 5).urgent(Urgency::Exit);
+        let body = self.send(endpoint, |q| of(q, symbol)).await?;
+        account::positions(&body, symbols).map_err(RestError::frame(NAME))
+    }
+
+    /// Open orders as reports, of all symbols (weight 40) or one. Orders of symbols that are not in `symbols` are
+    /// left out and counted in the second value.
+    pub async fn open_orders(
+        &self,
+        symbols: &Symbols,
+        symbol: Option<&str>,
+    ) -> Result<(Vec<ExecutionReport>, usize), RestError> {
+        const NAME: &str = "GET /fapi/v1/openOrders";
+        let weight = if symbol.is_some() { 1 } else { 40 };
+        let endpoint = call(Method::GET, NAME, Auth::Signed, weight).urgent(Urgency::Exit);
+        let body = self.send(endpoint, |q| of(q, symbol)).await?;
+        let mut rows = Vec::new();
+        let read = Reader::new(&body).and_then(|r| {
+            r.list(&mut |r| {
+                rows.push(OrderRow::read(r)?);
+                Ok(())
+            })
+        });
+        read.map_err(|e| RestError::answer(NAME, e.to_string()))?;
+        let (mut reports, mut foreign) = (Vec::new(), 0);
+        for row in rows {
+            match row.report(symbols, ExecType::Status) {
+                Ok(report) => reports.push(report),
+                Err(crate::FrameError::UnlistedSymbol { .. }) => foreign += 1,
+                Err(e) => return Err(RestError::frame(NAME)(e)),
+            }
+        }
+        Ok((reports, foreign))
+    }
+
+    /// Fills of a symbol from a trade id on, or from a venue time (ms) on (a window of 7 days), at most 1000. The
+    /// venue does not tell client order ids here: match by `order_id`.
+    pub async fn user_trades(
+        &self,
+        symbols: &Symbols,
+        symbol: &str,
+        from: TradesFrom,
+    ) -> Result<Vec<ExecutionReport>, RestError> {
+        const NAME: &str = "GET /fapi/v1/userTrades";
+        let endpoint = call(Method::GET, NAME, Auth::Signed, 5).urgent(Urgency::Exit);
+        let body = self
+            .send(endpoint, |q| {
+                q.text("symbol", symbol);
+                match from {
+                    TradesFrom::Id(id) => q.int("fromId", id),
+                    TradesFrom::TimeMs(ms) => q.int("startTime", ms),
+                }
+                q.int("limit", 1000);
+            })
+            .await?;
+        account::user_trades(&body, symbols).map_err(RestError::frame(NAME))
+    }
+
+    /// An order request over REST: the fallback where the WebSocket API is not there. An error of class `Unknown`
+    /// leaves the order's fate open. `CancelAll` is only acknowledged (no report): the orders close one by one, told
+    /// by the user stream.
+    pub async fn order(
+        &self,
+        request: &OrderRequest,
+        symbols: &Symbols,
+    ) -> Result<Option<ExecutionReport>, RestError> {
+        let endpoint = order_call(request);
+        let name = endpoint.name;
+        let signer = self.signer.as_ref().ok_or(RestError::NoKey(name))?;
+        let query = rest_query(request, symbols, signer, self.config.recv_window_ms, self.timestamp_ms());
+        let body = self.exchange(&endpoint, &self.base, query.ok_or(RestError::NoInstrument)?).await?;
+        if let OrderRequest::CancelAll(_) = request {
+            return Ok(None);
+        }
+        let mut reader = Reader::new(&body).map_err(|e| RestError::answer(name, e.to_string()))?;
+        let row = OrderRow::read(&mut reader).map_err(|e| RestError::answer(name, e.to_string()))?;
+        let mut report = row.report(symbols, ExecType::Status).map_err(RestError::frame(name))?;
+        report.exec_type = crate::gateway::exec_type(Some(request), report.status);
+        Ok(Some(report))
+    }
+
+    /// Cancels all orders of an instrument (acknowledged at once, done one by one).
+    pub async fn cancel_all(&self, symbol: SymbolId, symbols: &Symbols) -> Result<(), RestError> {
+        self.order(&OrderRequest::CancelAll(symbol), symbols).await.map(|_| ())
+    }
+
+    /// Sets the dead-man switch of a symbol: all its orders are cancelled unless this is called again within
+    /// `countdown_ms`; 0 switches it off.
+    pub async fn countdown_cancel_all(&self, symbol: &str, countdown_ms: u64) -> Result<(), RestError> {
+        let endpoint = call(Method::POST, "POST /fapi/v1/countdownCancelAll", Auth::Signed, 10);
+        let body = self.send(endpoint.urgent(Urgency::Cancel), |q| {
+            q.text("symbol", symbol);
+            q.int("countdownTime", countdown_ms);
+        });
+        body.await.map(|_| ())
+    }
+
+    /// Sets the leverage of a symbol.
+    pub async fn set_leverage(&self, symbol: &str, leverage: u32) -> Result<Leverage, RestError> {
+        const NAME: &str = "POST /fapi/v1/leverage";
+        let body = self.send(call(Method::POST, NAME, Auth::Signed, 1), |q| {
+            q.text("symbol", symbol);
+            q.int("leverage", leverage.into());
+        });
+        account::leverage(&body.await?).map_err(RestError::frame(NAME))
+    }
+
+    /// Is the account in hedge mode?
+    pub async fn dual_side(&self) -> Result<bool, RestError> {
+        const NAME: &str = "GET /fapi/v1/positionSide/dual";
+        let body = self.send(call(Method::GET, NAME, Auth::Signed, 30), |_| {}).await?;
+        let row = Row::document(&["dualSidePosition"], &body)
+            .map_err(|e| RestError::answer(NAME, e.to_string()))?;
+        row.need(NAME, "dualSidePosition", Scalar::bool).map_err(RestError::frame(NAME))
+    }
+
+    /// How the account is set.
+    pub async fn account_config(&self) -> Result<AccountConfig, RestError> {
+        const NAME: &str = "GET /fapi/v1/accountConfig";
+        let body = self.send(call(Method::GET, NAME, Auth::Signed, 5), |_| {}).await?;
+        account::account_config(&body).map_err(RestError::frame(NAME))
+    }
+
+    /// How symbols are set.
+    pub async fn symbol_configs(&self, symbol: Option<&str>) -> Result<Vec<SymbolConfig>, RestError> {
+        const NAME: &str = "GET /fapi/v1/symbolConfig";
+        let body = self.send(call(Method::GET, NAME, Auth::Signed, 5), |q| of(q, symbol)).await?;
+        account::symbol_configs(&body).map_err(RestError::frame(NAME))
+    }
+
+    /// The account's fees for a symbol.
+    pub async fn commission_rate(&self, symbol: &str) -> Result<CommissionRate, RestError> {
+        const NAME: &str = "GET /fapi/v1/commissionRate";
+        let body = self.send(call(Method::GET, NAME, Auth::Signed, 20), |q| q.text("symbol", symbol)).await?;
+        account::commission_rate(&body).map_err(RestError::frame(NAME))
+    }
+
+    /// What the key may do; `None` where the venue cannot be asked (testnet, local).
+    pub async fn api_restrictions(&self) -> Result<Option<ApiRestrictions>, RestError> {
+        const NAME: &str = "GET /sapi/v1/account/apiRestrictions";
+        let (Some(base), Some(signer)) = (&self.account, &self.signer) else { return Ok(None) };
+        let mut query = Query::default();
+        query.int("recvWindow", self.config.recv_window_ms.into());
+        query.int("timestamp", self.timestamp_ms());
+        query.sign(signer);
+        let body = self.exchange(&call(Method::GET, NAME, Auth::Signed, 1), base, query.0).await?;
+        account::restrictions(&body).map(Some).map_err(RestError::frame(NAME))
+    }
+
+    /// The listen key's text, for the path of the user stream.
+    pub fn private_path(base_path: &str, key: &SecretString) -> String {
+        format!("{}/ws/{}", base_path.trim_end_matches('/'), key.expose_secret())
+    }
+}
+
+/// Where a listing of fills begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TradesFrom {
+    /// At this trade id.
+    Id(u64),
+    /// At this venue time, ms.
+    TimeMs(u64),
+}
+
+fn of(query: &mut Query, symbol: Option<&str>) {
+    if let Some(symbol) = symbol {
+        query.text("symbol", symbol);
+    }
+}
+
+const fn order_call(request: &OrderRequest) -> Call {
+    let order = Cost { weight: 0, orders: 1 };
+    match request {
+        OrderRequest::New(o) => {
+            let urgency = if o.reduce_only { Urgency::Exit } else { Urgency::Entry };
+            Call {
+                method: Method::POST,
+                name: "POST /fapi/v1/order",
+                auth: Auth::Signed,
+                cost: order,
+                urgency,
+            }
+        }
+        OrderRequest::Replace(_) => {
+            let urgency = Urgency::Exit;
+            Call { method: Method::PUT, name: "PUT /fapi/v1/order", auth: Auth::Signed, cost: order, urgency }
+        }
+        OrderRequest::Cancel(_) => {
+            call(Method::DELETE, "DELETE /fapi/v1/order", Auth::Signed, 1).urgent(Urgency::Cancel)
+        }
+        OrderRequest::Query(_) => {
+            call(Method::GET, "GET /fapi/v1/order", Auth::Signed, 1).urgent(Urgency::Exit)
+        }
+        OrderRequest::CancelAll(_) => {
+            call(Method::DELETE, "DELETE /fapi/v1/allOpenOrders", Auth::Signed, 1).urgent(Urgency::Cancel)
+        }
+    }
+}
+
+/// Takes the venue's own counts from headers such as `X-MBX-USED-WEIGHT-1M` and `X-MBX-ORDER-COUNT-10S`.
+fn observe(limits: &mut RateLimits, headers: &HeaderMap, server: Nanos) {
+    for (name, value) in headers {
+        let name = name.as_str();
+        let (kind, window) = if let Some(w) = name.strip_prefix("x-mbx-used-weight-") {
+            (LimitKind::Weight, w)
+        } else if let Some(w) = name.strip_prefix("x-mbx-order-count-") {
+            (LimitKind::Orders, w)
+        } else {
+            continue;
+        };
+        let split = window.len().saturating_sub(1);
+        let Some((count, unit)) = window.split_at_checked(split) else { continue };
+        let length = count.parse().ok().and_then(|n| interval_ns(&unit.to_ascii_uppercase(), n));
+        let used = value.to_str().ok().and_then(|v| v.parse().ok());
+        if let (Some(length), Some(used)) = (length, used) {
+            limits.observe(kind, length, used, server);
+        }
+    }
+}

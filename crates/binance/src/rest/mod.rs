@@ -1,0 +1,16 @@
+//! REST: everything that is asked seldom. Orders go over the WebSocket API; here is only their cold fallback.
+//!
+//! The client is async and runs on a runtime of the caller's; no hot thread ever waits for it. It counts weights
+//! before it sends, keeps the venue's clock, and never puts a secret, a signature or a listen key into an error.
+
+mod account;
+mod client;
+mod error;
+mod instruments;
+
+pub use account::{
+    AccountConfig, AccountSummary, ApiRestrictions, Balance, CommissionRate, Leverage, Position, SymbolConfig,
+};
+pub use client::{Clock, RestClient, RestConfig, TradesFrom};
+pub use error::{RestError, TransportKind};
+pub use instruments::{AnnouncedLimit, ExchangeInfo, InstrumentError, parse_exchange_info};
