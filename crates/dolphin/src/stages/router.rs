@@ -97,6 +97,8 @@ pub struct RouterState {
     pub maker_entries: Option<f64>,
     /// Maker share of exits by value.
     pub maker_exits: Option<f64>,
+    /// Maker share of both.
+    pub maker_share: Option<f64>,
     /// Profit and loss since the day began, commissions included, quote asset.
     pub day_pnl: f64,
     /// Has the last comparison with the venue been clean?
@@ -214,6 +216,8 @@ impl RouterStage {
         let known = |x: f64| x.is_finite().then_some(x);
         let s = r.stats();
         let step = r.kill_switch().step();
+        let m = r.maker_share();
+        let (made, all) = ((m.entry_maker + m.exit_maker).to_f64(), (m.entry + m.exit).to_f64());
         RouterState {
             working: r.orders().live().count() as u32,
             unknown: r.orders().unknown().0,
@@ -227,6 +231,7 @@ impl RouterStage {
             exits: s.exits,
             maker_entries: known(r.maker_share().entries()),
             maker_exits: known(r.maker_share().exits()),
+            maker_share: known(made / all),
             day_pnl: r.account().day_pnl().to_f64(),
             reconciled: r.is_reconciled(),
             killed: r.kill_switch().is_latched(),

@@ -1,0 +1,351 @@
+//! A live node from start to end: make ready, run, stop in good order, tell.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use alpha::eigen::Scanner;
+use alpha::{Booking, Engine, TickInput};
+use binance::clock::ServerClock;
+use binance::gateway::{Gateway, GatewayConfig};
+use binance::hosts::{Endpoint, Hosts, Venue};
+use binance::key::ApiKey;
+use binance::net::{ConnConfig, WsConn, tls_config};
+use binance::rest::{RestClient, RestConfig, RestError};
+use binance::sign::Signer;
+use binance::symbols::Symbols;
+use binance::user::UserDecoder;
+use execution::Router;
+use market::{Amount, Instrument, InstrumentStatus, Nanos, utc_date};
+use runtime::clock::Clock;
+
+use crate::config::Config;
+use crate::control::{self, Control, Orders, Seen};
+use crate::error::CliError;
+use crate::stages::Hop;
+use crate::stages::feed::Route;
+use crate::summary::{OpenPosition, RingSummary, StageSummary, Summary};
+use crate::topology::{self, Parts, Pipeline};
+
+/// Prices from before the start, oldest first, one row a bar.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct History {
+    /// Columns.
+    pub symbols: Vec<String>,
+    /// Rows; NaN = no price.
+    pub bars: Vec<Vec<f64>>,
+}
+
+/// What a node is to run.
+pub struct Options {
+    /// Configuration, checked.
+    pub config: Config,
+    /// Key of the account.
+    pub key: ApiKey,
+    /// Where.
+    pub venue: Venue,
+    /// Its hosts, overrides applied.
+    pub hosts: Hosts,
+    /// Prices to warm the histories with.
+    pub history: History,
+    /// How it ends.
+    pub orders: Orders,
+    /// Set by a signal.
+    pub signalled: Arc<AtomicBool>,
+}
+
+/// Streams of one connection at most (the venue allows 1024; a path should stay short).
+const STREAMS_PER_CONNECTION: usize = 200;
+/// Account leverage asked of the venue, above the engine's highest so that margin never limits it by accident.
+const QUOTE: &str = "USDT";
+
+/// Runs a node on this thread until its end.
+pub fn run(options: Options) -> Result<Summary, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| CliError::unavailable(format!("cannot start the control runtime: {e}")))?;
+    runtime.block_on(live(options))
+}
+
+async fn live(options: Options) -> Result<Summary, CliError> {
+    let clock = Clock::new();
+    let rest = Arc::new(rest_client(&options, &clock)?);
+    let mut ready = prepare(&options, &rest).await?;
+    let parts = parts(&options, &mut ready, &clock)?;
+    let gates_before = *parts.engine.gate_counts();
+    let pipeline = topology::start(&options.config, parts, &clock)
+        .map_err(|e| CliError::unavailable(format!("cannot start the workers: {e}")))?;
+    let Pipeline { ends, workers, stop, layout } = pipeline;
+    let private_path = endpoint(&options.hosts.private)?.path;
+    let orders = Orders { private_path, ..options.orders.clone() };
+    let started = clock.now_ns();
+    let (symbols, signalled) = (ready.symbols.clone(), Arc::clone(&options.signalled));
+    let mut control = Control::new(orders, Arc::clone(&rest), symbols, ends, clock.clone(), signalled);
+    control.use_listen_key(&ready.listen_key);
+    control.run(&stop).await;
+
+    let died = stop.swap(true, Ordering::AcqRel);
+    let stages = workers.iter().flat_map(|w| {
+        let stage = |s: &Arc<runtime::worker::StageStats>| StageSummary {
+            name: s.name(),
+            worker: w.name().to_owned(),
+            worked: s.worked(),
+            longest_ns: s.longest_ns(),
+        };
+        w.stats().iter().map(stage).collect::<Vec<_>>()
+    });
+    let stages = stages.collect();
+    let mut panics = Vec::new();
+    for worker in workers {
+        panics.extend(worker.join().err());
+    }
+    let left = leave(&rest, &ready, &clock).await;
+    let seconds = (clock.now_ns() - started) as f64 / 1e9;
+    let run = Run { layout, seconds, stages, gates_before, left };
+    let summary = summarise(&options, &ready, &mut control, run);
+    match (died, panics.is_empty()) {
+        (false, true) => Ok(summary),
+        _ => {
+            eprint!("{}", summary.text());
+            Err(CliError::unavailable(format!(
+                "the pipeline stopped by itself: {}; orders were cancelled, see the summary for what is open",
+                panics.join("; ")
+            )))
+        }
+    }
+}
+
+/// What the venue said before the start.
+struct Ready {
+    instruments: Vec<Instrument>,
+    symbols: Symbols,
+    server: ServerClock,
+    listen_key: String,
+}
+
+fn rest_client(options: &Options, clock: &Clock) -> Result<RestClient, CliError> {
+    let signer = Signer::new(&options.key).map_err(|e| CliError::usage(e.to_string()))?;
+    let now = clock.clone();
+    let now = Arc::new(move || Nanos(now.now_ns()));
+    let recv_window_ms = u32::try_from(options.config.router.recv_window_ms).unwrap_or(60_000);
+    RestClient::new(&options.hosts, Some(signer), RestConfig { recv_window_ms, ..RestConfig::default() }, now)
+        .map_err(|e| unavailable(&e))
+}
+
+/// Clock, instruments, account mode, listen key: each failure says what to do.
+async fn prepare(options: &Options, rest: &RestClient) -> Result<Ready, CliError> {
+    let server = rest.sync_clock(5).await.map_err(|e| unavailable(&e))?;
+    let market = &options.config.market;
+    let mut wanted = market.symbols.clone();
+    if wanted.is_empty() {
+        wanted = rest.perpetuals(QUOTE).await.map_err(|e| unavailable(&e))?;
+        let reference = &options.config.alpha.reference_symbol;
+        // The reference first: the engine cannot do without it.
+        wanted.sort_by_key(|s| s != reference);
+        wanted.truncate(market.max_symbols);
+    }
+    if wanted.is_empty() {
+        return Err(CliError::unavailable(format!("{} lists no trading {QUOTE} perpetual", options.hosts.rest)));
+    }
+    let names: Vec<&str> = wanted.iter().map(String::as_str).collect();
+    let info = rest.exchange_info(&names).await.map_err(|e| unavailable(&e))?;
+    for i in info.instruments.iter().filter(|i| i.status != InstrumentStatus::Trading) {
+        tracing::warn!("{} does not trade at the venue now; it is followed but not traded", i.symbol);
+    }
+    if rest.dual_side().await.map_err(|e| unavailable(&e))? {
+        return Err(CliError::usage(
+            "the account is in hedge mode; switch it to one-way mode (no open orders or positions), then start again",
+        ));
+    }
+    let key = rest.create_listen_key().await.map_err(|e| unavailable(&e))?;
+    let listen_key = secrecy::ExposeSecret::expose_secret(&key).to_owned();
+    let symbols = Symbols::new(info.instruments.clone());
+    Ok(Ready { instruments: info.instruments, symbols, server, listen_key })
+}
+
+fn parts(options: &Options, ready: &mut Ready, clock: &Clock) -> Result<Parts, CliError> {
+    let config = &options.config;
+    let bad = |e: &dyn std::fmt::Display| CliError::usage(e.to_string());
+    let assets: Vec<String> = ready.instruments.iter().map(|i| i.symbol.clone()).collect();
+    let stride = config.market.stride();
+    let mut scanner = Scanner::new(assets.len(), stride as usize).map_err(|e| bad(&e))?;
+    let mut engine = Engine::new(config.alpha.clone(), assets, stride).map_err(|e| bad(&e))?;
+    warm(options, &mut scanner, &mut engine, clock)?;
+    engine.set_booking(Booking::Venue);
+    engine.breaker_mut().set_limits(config.breaker);
+
+    // The run's epoch: seconds since 1970 grow at every start, so no client order id is ever used twice.
+    let run = u32::try_from(runtime::clock::wall_ns() / Nanos::SECOND).unwrap_or(u32::MAX);
+    let router = Router::new(config.router.clone(), ready.instruments.clone(), run).map_err(|e| bad(&e))?;
+    let signer = Signer::new(&options.key).map_err(|e| bad(&e))?;
+    let gateway_config = GatewayConfig {
+        recv_window_ms: u32::try_from(config.router.recv_window_ms).unwrap_or(60_000),
+        max_order_notional: Amount::from_f64(config.router.risk.max_order_notional_usd).unwrap_or(Amount::ZERO),
+        ..GatewayConfig::default()
+    };
+    let mut gateway = Gateway::new(signer, ready.symbols.clone(), gateway_config).map_err(|e| bad(&e))?;
+    gateway.clock_synced(&ready.server);
+    Ok(Parts {
+        routes: routes(options, &ready.instruments)?,
+        scanner,
+        engine,
+        router,
+        gateway,
+        api: connection(&options.hosts.ws_api, "", 11)?,
+        user: connection(&options.hosts.private, "", 12)?,
+        user_decoder: UserDecoder::new(ready.symbols.clone()),
+        instruments: std::mem::take(&mut ready.instruments),
+    })
+}
+
+/// Feeds the histories: each bar's prices held for a bar's ticks.
+fn warm(options: &Options, scanner: &mut Scanner, engine: &mut Engine, clock: &Clock) -> Result<(), CliError> {
+    let stride = options.config.market.stride();
+    let column: BTreeMap<&str, usize> =
+        options.history.symbols.iter().enumerate().map(|(i, s)| (s.as_str(), i)).collect();
+    let columns: Vec<Option<usize>> = engine.assets().iter().map(|a| column.get(a.as_str()).copied()).collect();
+    let now = Nanos(clock.now_ns());
+    let direction = options.config.direction.sign();
+    let begun = engine.begin_day(utc_date(now), market::Posture::Apex, 1.0, direction);
+    begun.map_err(|e| CliError::usage(e.to_string()))?;
+    let mut prices = vec![f64::NAN; columns.len()];
+    for bar in &options.history.bars {
+        for (price, column) in prices.iter_mut().zip(&columns) {
+            *price = column.and_then(|c| bar.get(c).copied()).unwrap_or(f64::NAN);
+        }
+        for _ in 0..stride {
+            scanner.step(&prices);
+            engine.step_bar(&TickInput { may_enter: false, ..TickInput::quiet(0, now, &prices) });
+        }
+    }
+    Ok(())
+}
+
+fn endpoint(url: &str) -> Result<Endpoint, CliError> {
+    Endpoint::parse(url).map_err(|e| CliError::usage(e.to_string()))
+}
+
+fn connection(base: &str, path: &str, seed: u64) -> Result<WsConn, CliError> {
+    let mut endpoint = endpoint(base)?;
+    let joined = format!("{}{path}", endpoint.path.trim_end_matches('/'));
+    endpoint.path = if joined.is_empty() { "/".to_owned() } else { joined };
+    let seed = seed ^ runtime::clock::wall_ns();
+    Ok(WsConn::new(endpoint, tls_config(), ConnConfig::default(), seed))
+}
+
+/// Books on `/public`, trades and mark prices on `/market`, each over as many connections as it takes.
+fn routes(options: &Options, instruments: &[Instrument]) -> Result<Vec<Route>, CliError> {
+    let mut routes = Vec::new();
+    let plans: [(&'static str, &String, bool, &[&str]); 2] = [
+        ("public", &options.hosts.public, true, &["@depth@100ms"]),
+        ("market", &options.hosts.market, false, &["@aggTrade", "@markPrice@1s"]),
+    ];
+    for (name, base, carries_books, kinds) in plans {
+        let streams: Vec<String> = instruments
+            .iter()
+            .flat_map(|i| kinds.iter().map(|kind| format!("{}{kind}", i.symbol.to_lowercase())))
+            .collect();
+        for chunk in streams.chunks(STREAMS_PER_CONNECTION) {
+            let path = format!("/stream?streams={}", chunk.join("/"));
+            let conn = connection(base, &path, routes.len() as u64)?;
+            routes.push(Route { name, carries_books, conn });
+        }
+    }
+    Ok(routes)
+}
+
+/// What the venue says is left, after a last cancel of everything that works.
+struct Left {
+    positions: Vec<OpenPosition>,
+    orders: usize,
+}
+
+async fn leave(rest: &RestClient, ready: &Ready, clock: &Clock) -> Result<Left, RestError> {
+    let mut account = control::account(rest, &ready.symbols, clock).await?;
+    if !account.orders.is_empty() {
+        let mut symbols: Vec<_> = account.orders.iter().map(|o| o.symbol).collect();
+        symbols.dedup();
+        for symbol in symbols {
+            rest.cancel_all(symbol, &ready.symbols).await?;
+        }
+        account = control::account(rest, &ready.symbols, clock).await?;
+    }
+    let _ = rest.close_listen_key().await;
+    let position = |p: &execution::VenuePosition| {
+        let i = ready.symbols.get(p.symbol)?;
+        Some(OpenPosition { symbol: i.symbol.clone(), qty: i.lot.format(p.qty.0).to_string() })
+    };
+    Ok(Left { positions: account.positions.iter().filter_map(position).collect(), orders: account.orders.len() })
+}
+
+/// What only the node knows of a run.
+struct Run {
+    layout: String,
+    seconds: f64,
+    stages: Vec<StageSummary>,
+    gates_before: [u64; alpha::Gate::ALL.len()],
+    left: Result<Left, RestError>,
+}
+
+fn summarise(options: &Options, ready: &Ready, control: &mut Control, run: Run) -> Summary {
+    let ends = control.ends();
+    ends.latency.drain();
+    let latency_ns = Hop::ALL
+        .into_iter()
+        .filter_map(|hop| Some((hop.name(), ends.latency.summary(hop as usize)?)))
+        .collect();
+    let latency_lost = ends.latency.lost();
+    let ring = |r: &Arc<runtime::ring::RingStats>| RingSummary {
+        name: r.name(),
+        capacity: r.capacity(),
+        pushed: r.pushed(),
+        high_water: r.high_water(),
+        full: r.full(),
+    };
+    let rings = ends.rings.iter().map(ring).collect();
+    let seen: &Seen = &control.seen;
+    let mut alerts = seen.alerts.clone();
+    let left = run.left.unwrap_or_else(|error| {
+        tracing::error!("cannot ask the venue what is left: {error}");
+        *alerts.entry("LeftUnknown".to_owned()).or_default() += 1;
+        Left { positions: Vec::new(), orders: 0 }
+    });
+    let gates = alpha::Gate::ALL.into_iter().zip(seen.gates.unwrap_or(run.gates_before)).zip(run.gates_before);
+    let names: Vec<String> = ready.symbols.all().iter().map(|i| i.symbol.clone()).collect();
+    let trades: Vec<_> = seen.trades.iter().map(|t| t.record(&names)).collect();
+    Summary {
+        venue: format!("{} ({})", options.venue.name(), options.hosts.rest),
+        param_hash: options.config.alpha.hash(),
+        profile: options.config.alpha.profile.clone(),
+        layout: run.layout,
+        symbols: names.len(),
+        seconds: run.seconds,
+        frames: seen.frames,
+        book: seen.book,
+        gates: gates.map(|((gate, n), before)| (gate.name(), n - before)).collect(),
+        router: seen.router,
+        round_trips: trades.len(),
+        maker_share: seen.router.maker_share,
+        pnl: trades.iter().map(|t| t.pnl).sum(),
+        fees: trades.iter().map(|t| t.fees).sum(),
+        trades,
+        open_positions: left.positions,
+        open_orders: left.orders,
+        alerts,
+        latency_ns,
+        latency_lost,
+        rings,
+        stages: run.stages,
+        ended_by: seen.ended_by.clone(),
+    }
+}
+
+/// Exit 4 for what the venue did not do; exit 2 where the configuration or the key is at fault.
+fn unavailable(error: &RestError) -> CliError {
+    let text = error.to_string();
+    match error {
+        RestError::NoKey(_) | RestError::Host(_) | RestError::Instruments(_) => CliError::usage(text),
+        _ => CliError::unavailable(text),
+    }
+}
