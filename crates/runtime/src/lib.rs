@@ -7,8 +7,11 @@
 
 pub mod clock;
 pub mod conveyor;
+pub mod counting_alloc;
 pub mod latency;
 pub mod pending;
 pub mod ring;
 pub mod stage;
 pub mod worker;
+//! Stages, workers, rings, the pending slot, clock, histograms, journal. Knows no trading.
+
