@@ -202,3 +202,103 @@ fn percentile(values: &VecDeque<f64>, q: f64) -> Option<f64> {
     // NumPy interpolates from the nearer end.
     Some(if t >= 0.5 { b - (b - a) * (1.0 - t) } else { a + (b - a) * t })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(n: i8) -> Date {
+        Date::constant(2026, 1, n)
+    }
+
+    #[test]
+    fn boost_grows_with_the_factors_and_is_clamped() {
+        assert_eq!(base_boost(0), 1.0);
+        assert_eq!(base_boost(1), 1.0 + 0.5 * 2f64.ln());
+        assert_eq!(base_boost(1000), 2.0);
+        let mut acb = Acb::new();
+        acb.set_factors(&BTreeMap::from([(day(2), 3)]));
+        acb.begin_day(day(1));
+        assert_eq!(acb.boost(), 1.0);
+        acb.begin_day(day(2));
+        assert_eq!(acb.boost(), 1.0 + 0.5 * 4f64.ln());
+    }
+
+    #[test]
+    fn beta_follows_the_threshold_once_ten_days_are_known() {
+        let mut acb = Acb::new();
+        for n in 1..=10 {
+            acb.begin_day(day(n));
+            acb.step(f64::from(n) - 0.5);
+            acb.step(f64::NAN);
+            acb.step(f64::from(n) + 0.5);
+            assert_eq!((acb.beta(), acb.threshold()), (BETA_LOW, None));
+            acb.end_day();
+            // Nothing stepped: no entry.
+            acb.begin_day(day(n));
+            acb.end_day();
+        }
+        acb.begin_day(day(11));
+        // numpy.percentile([1, …, 10], 60) = 6.4
+        assert_eq!(acb.threshold(), Some(6.4));
+        for (v750, beta) in [(6.39, BETA_LOW), (6.4, BETA_HIGH), (7.0, BETA_HIGH), (f64::NAN, BETA_LOW)] {
+            acb.step(v750);
+            assert_eq!(acb.beta(), beta);
+        }
+        assert_eq!(acb.w750_mean(), Some(5.5));
+    }
+
+    #[test]
+    fn the_history_is_sixty_days_long() {
+        let mut acb = Acb::new();
+        for n in 0..100 {
+            acb.begin_day(day(1));
+            acb.step(f64::from(n));
+            acb.end_day();
+        }
+        acb.begin_day(day(1));
+        // numpy.percentile(range(40, 100), 60) = 75.4
+        assert!((acb.threshold().unwrap() - 75.4).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_push_overrides_until_the_next_one() {
+        let mut acb = Acb::new();
+        acb.begin_day(day(1));
+        acb.push(1.5, 0.7).unwrap();
+        acb.end_day();
+        acb.begin_day(day(2));
+        acb.step(1.0);
+        assert_eq!((acb.boost(), acb.beta()), (1.5, 0.7));
+        for (boost, beta) in
+            [(0.49, 0.5), (2.01, 0.5), (f64::NAN, 0.5), (1.0, -0.1), (1.0, 2.1), (1.0, f64::NAN)]
+        {
+            assert!(acb.push(boost, beta).is_err(), "{boost} {beta}");
+        }
+        assert_eq!((acb.boost(), acb.beta(), acb.rejected()), (1.5, 0.7, 6));
+        acb.push(0.5, 2.0).unwrap();
+        assert_eq!((acb.boost(), acb.beta()), (0.5, 2.0));
+    }
+
+    #[test]
+    fn pushes_are_parsed_or_refused() {
+        let parse = |text: &str| AcbPush::parse(text.as_bytes());
+        assert_eq!(parse(r#"{"boost":1,"beta":0.5,"ts":3}"#), Ok(AcbPush { boost: 1.0, beta: 0.5 }));
+        assert_eq!(parse("boost"), Err(AcbReject::NotJson));
+        assert_eq!(parse("[1,2]"), Err(AcbReject::NotJson));
+        assert_eq!(parse(r#"{"boost":NaN,"beta":0.5}"#), Err(AcbReject::NotJson));
+        assert_eq!(parse(r#"{"boost":1}"#), Err(AcbReject::Missing));
+        assert_eq!(parse(r#"{"boost":"1","beta":0}"#), Err(AcbReject::Missing));
+        assert_eq!(parse(r#"{"boost":9,"beta":0}"#), Err(AcbReject::Boost));
+        assert_eq!(parse(r#"{"boost":1,"beta":9}"#), Err(AcbReject::Beta));
+    }
+
+    #[test]
+    fn only_known_cuts_cut() {
+        assert_eq!(apply_cut_to_position_size(100.0, 0.45), Ok(100.0 * (1.0 - 0.45)));
+        assert_eq!(apply_cut_to_position_size(100.0, 0.0), Ok(100.0));
+        for cut in [0.1, 1.0, -0.15, f64::NAN] {
+            assert!(apply_cut_to_position_size(100.0, cut).is_err(), "{cut}");
+        }
+    }
+}

@@ -163,7 +163,7 @@ pub fn scenario(seed: u32) -> Scenario {
         assets.iter().map(|_| if d.chance(0.7) { 0 } else { d.int(1, 60) as usize }).collect();
     let mut age = 0;
     let mut days = Vec::new();
-    let mut date = market::Date::constant(2026, 1, 1);
+    let mut date = Date::constant(2026, 1, 1);
     let mut factors = BTreeMap::new();
     for _ in 0..day_count {
         if d.chance(0.3) {
