@@ -414,6 +414,10 @@ impl Engine {
     pub fn date(&self) -> Option<Date> {
         self.state.book.day.map(|d| d.date)
     }
+    /// Posture and Rm told last: what a date change brings if nothing newer is read.
+    pub const fn told_safety(&self) -> Safety {
+        self.state.book.survival.told()
+    }
     /// Posture and Rm in force.
     pub const fn safety(&self) -> Safety {
         self.state.book.survival.in_force()

@@ -13,9 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use alpha::Trade;
+use binance::Symbols;
 use binance::clock::ServerClock;
 use binance::rest::{RestClient, RestError};
-use binance::symbols::Symbols;
+
 use execution::{Control as Errand, Gate, KillTrigger, VenuePosition};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;

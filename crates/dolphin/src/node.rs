@@ -12,8 +12,9 @@ use binance::hosts::{Endpoint, Hosts, Venue};
 use binance::key::ApiKey;
 use binance::net::{ConnConfig, WsConn, tls_config};
 use binance::rest::{RestClient, RestConfig, RestError};
+use binance::Symbols;
 use binance::sign::Signer;
-use binance::symbols::Symbols;
+
 use binance::user::UserDecoder;
 use execution::Router;
 use market::{Amount, Instrument, InstrumentStatus, Nanos, utc_date};
@@ -172,7 +173,7 @@ fn parts(options: &Options, ready: &mut Ready, clock: &Clock) -> Result<Parts, C
     let mut scanner = Scanner::new(assets.len(), stride as usize).map_err(|e| bad(&e))?;
     let mut engine = Engine::new(config.alpha.clone(), assets, stride).map_err(|e| bad(&e))?;
     warm(options, &mut scanner, &mut engine, clock)?;
-    engine.set_booking(Booking::Venue);
+    let mut engine = engine.with_booking(Booking::Venue);
     engine.breaker_mut().set_limits(config.breaker);
 
     // The run's epoch: seconds since 1970 grow at every start, so no client order id is ever used twice.

@@ -8,7 +8,7 @@ pub mod gateway;
 pub mod router;
 pub mod scanner;
 
-use alpha::eigen::Scan;
+use ::alpha::eigen::Scan;
 use market::{CrossAsset, Nanos, ObFeatures};
 
 /// The measured hops, in the order of the data (DESIGN.md habit 13: one documented enum feeds every picture).
@@ -90,7 +90,13 @@ impl Tick {
             mids: vec![f64::NAN; symbols],
             features: vec![None; symbols],
             cross: CrossAsset::default(),
-            scan: Scan::NONE,
+            scan: Scan {
+                lambda: [f64::NAN; 4],
+                velocity: [f64::NAN; 4],
+                vel_div: f64::NAN,
+                instability_50: f64::NAN,
+                instability_150: f64::NAN,
+            },
         }
     }
 }

@@ -1,3 +1,5 @@
+//! What every stage stands on: rings, the pending slot, workers, the clock, latency histograms. Knows no trading.
+//!
 //! A [`stage::Stage`] is a duty cycle that never blocks; a [`worker::Worker`] gives it a thread, a core and an idle
 //! strategy; [`ring`]s and [`conveyor`]s join stages, each with a capacity and a counted answer to being full; the
 //! [`pending`] slot brings the newest control update to a stage by one atomic swap. This is the only crate that
@@ -11,5 +13,3 @@ pub mod pending;
 pub mod ring;
 pub mod stage;
 pub mod worker;
-//! Stages, workers, rings, the pending slot, clock, histograms, journal. Knows no trading.
-

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::account::{self, Row};
 use super::error::{RestError, TransportKind};
-use super::instruments::{ExchangeInfo, parse_exchange_info};
+use super::instruments::{ExchangeInfo, parse_exchange_info, parse_perpetuals};
 use super::{
     AccountConfig, AccountSummary, ApiRestrictions, Balance, CommissionRate, Leverage, Position, SymbolConfig,
 };
@@ -282,6 +282,12 @@ impl RestClient {
         let info = parse_exchange_info(&body, wanted)?;
         info.apply_limits(&mut self.state().limits);
         Ok(info)
+    }
+
+    /// Names of the perpetuals in `quote` that trade now, in the venue's order.
+    pub async fn perpetuals(&self, quote: &str) -> Result<Vec<String>, RestError> {
+        let body = self.send(call(Method::GET, "GET /fapi/v1/exchangeInfo", Auth::None, 1), |_| {}).await?;
+        Ok(parse_perpetuals(&body, quote)?)
     }
 
     /// A depth snapshot, as received. `limit` is 5, 10, 20, 50, 100, 500 or 1000.

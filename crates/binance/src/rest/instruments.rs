@@ -82,6 +82,16 @@ pub fn parse_exchange_info(body: &[u8], wanted: &[&str]) -> Result<ExchangeInfo,
     })
 }
 
+/// The perpetuals in `quote` that trade now, in the order listed.
+pub fn parse_perpetuals(body: &[u8], quote: &str) -> Result<Vec<String>, InstrumentError> {
+    let root: Value = serde_json::from_slice(body).map_err(|e| InstrumentError::Shape(e.to_string()))?;
+    let rows = root["symbols"].as_array().ok_or_else(|| InstrumentError::Shape("no `symbols`".into()))?;
+    let trades = |row: &&Value| {
+        row["contractType"] == "PERPETUAL" && row["status"] == "TRADING" && row["quoteAsset"] == quote
+    };
+    Ok(rows.iter().filter(trades).filter_map(|row| row["symbol"].as_str()).map(str::to_owned).collect())
+}
+
 fn announced(rows: &Value) -> Vec<AnnouncedLimit> {
     let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
     rows.iter()
