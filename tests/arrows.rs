@@ -49,7 +49,8 @@ fn dependencies_point_one_way() {
             assert!(!ours.contains("testkit"), "testkit is for tests");
             continue;
         }
-        let may = allowed.get(name.as_str()).unwrap_or_else(|| panic!("crate `{name}` has no place in the house"));
+        let may =
+            allowed.get(name.as_str()).unwrap_or_else(|| panic!("crate `{name}` has no place in the house"));
         for other in &ours {
             assert!(may.contains(&other.as_str()), "`{name}` must not depend on `{other}`");
         }
@@ -69,7 +70,15 @@ fn only_runtime_departs_from_the_lint_table() {
 
 #[test]
 fn pure_crates_name_no_clock_and_do_no_io() {
-    let banned = ["Instant::now", "SystemTime::now", "thread::spawn", "thread::sleep", "std::fs", "std::net", "println!"];
+    let banned = [
+        "Instant::now",
+        "SystemTime::now",
+        "thread::spawn",
+        "thread::sleep",
+        "std::fs",
+        "std::net",
+        "println!",
+    ];
     for name in ["market", "book", "alpha", "execution"] {
         let clippy = read(&crates().join(name).join("clippy.toml"));
         assert!(clippy.contains("std::time::Instant::now"), "`{name}` must ban the clock by clippy");

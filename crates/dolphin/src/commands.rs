@@ -2,3 +2,60 @@
 
 pub mod demo;
 pub mod live;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use archive::day::{self, Day};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use venue::VenueError;
+
+use crate::error::CliError;
+use crate::node::History;
+
+/// A flag that SIGINT and SIGTERM set; a second signal ends the program at once.
+fn on_signal() -> Result<Arc<AtomicBool>, CliError> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let refused = |e: std::io::Error| CliError::usage(format!("cannot listen for signals: {e}"));
+    for signal in [SIGINT, SIGTERM] {
+        // Armed only once the flag is set, so the order of the two matters.
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&flag)).map_err(refused)?;
+        signal_hook::flag::register(signal, Arc::clone(&flag)).map_err(refused)?;
+    }
+    Ok(flag)
+}
+
+fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
+    let text =
+        serde_json::to_string(value).map_err(|e| CliError::input(format!("cannot write JSON: {e}")))?;
+    println!("{text}");
+    Ok(())
+}
+
+/// Exit 3 for a recording that cannot be played, 2 for the rest.
+fn venue_error(error: &VenueError) -> CliError {
+    match error {
+        VenueError::Recording { .. } => CliError::input(error.to_string()),
+        VenueError::Listen { .. } | VenueError::Thread(_) => CliError::unavailable(error.to_string()),
+        VenueError::Config(_) => CliError::usage(error.to_string()),
+    }
+}
+
+/// Prices of day files, in date order: one row a bar.
+fn read_history(path: &Path) -> Result<History, CliError> {
+    let bad = |e: &dyn std::fmt::Display| CliError::input(e.to_string());
+    let list = day::list(path, None, None).map_err(|e| bad(&e))?;
+    let mut history = History::default();
+    for source in &list.days {
+        let mut day = Day::default();
+        source.load().and_then(|loaded| loaded.decode_into(&mut day)).map_err(|e| bad(&e))?;
+        if history.symbols.is_empty() {
+            history.symbols.clone_from(&day.assets);
+        } else if history.symbols != day.assets {
+            return Err(CliError::input(format!("{}: the days do not have the same assets", path.display())));
+        }
+        history.bars.extend((0..day.len()).map(|bar| day.row(bar).to_vec()));
+    }
+    Ok(history)
+}

@@ -217,7 +217,10 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_named_with_place_and_the_nearest() {
-        assert_eq!(error("market:\n  tick_mss: 100\n"), ":2:3: unknown key `tick_mss`; did you mean `tick_ms`?");
+        assert_eq!(
+            error("market:\n  tick_mss: 100\n"),
+            ":2:3: unknown key `tick_mss`; did you mean `tick_ms`?"
+        );
         let e = error("alpha:\n  vel_div_treshold: -0.03\n");
         assert!(e.starts_with(":2:3") && e.contains("vel_div_threshold"), "{e}");
         let e = error("router:\n  risk:\n    max_position: 1\n");

@@ -62,9 +62,13 @@ type Job = Pin<Box<dyn Future<Output = Done>>>;
 enum Ending {
     No,
     /// Waiting for the engine's exit.
-    Flattening { until: u64 },
+    Flattening {
+        until: u64,
+    },
     /// Waiting for the kill ladder.
-    Killing { until: u64 },
+    Killing {
+        until: u64,
+    },
     Over,
 }
 
@@ -181,7 +185,11 @@ impl Control {
             }
         }
         // Errands under way (a last cancel) get a moment.
-        let rest = async { while let Some(done) = self.jobs.next().await { drop(done) } };
+        let rest = async {
+            while let Some(done) = self.jobs.next().await {
+                drop(done)
+            }
+        };
         let _ = tokio::time::timeout(Duration::from_millis(500), rest).await;
     }
 
@@ -410,7 +418,11 @@ impl Control {
     fn new_listen_key(&self) {
         let rest = Arc::clone(&self.rest);
         self.start(async move {
-            Done::ListenKey(rest.create_listen_key().await.map(|key| secrecy::ExposeSecret::expose_secret(&key).to_owned()))
+            Done::ListenKey(
+                rest.create_listen_key()
+                    .await
+                    .map(|key| secrecy::ExposeSecret::expose_secret(&key).to_owned()),
+            )
         });
     }
 
@@ -427,7 +439,9 @@ impl Control {
 
     fn send(&self, request: OrderRequest) {
         let (rest, symbols) = (Arc::clone(&self.rest), self.symbols.clone());
-        self.start(async move { Done::Sent("order over REST", rest.order(&request, &symbols).await.map(drop)) });
+        self.start(
+            async move { Done::Sent("order over REST", rest.order(&request, &symbols).await.map(drop)) },
+        );
     }
 
     fn done(&mut self, done: Done) {
@@ -479,7 +493,8 @@ impl Control {
             Err(error) => {
                 tracing::warn!("reconciliation: {error}");
                 self.reconciling = true;
-                let (rest, symbols, clock) = (Arc::clone(&self.rest), self.symbols.clone(), self.clock.clone());
+                let (rest, symbols, clock) =
+                    (Arc::clone(&self.rest), self.symbols.clone(), self.clock.clone());
                 self.start(async move {
                     tokio::time::sleep(RETRY).await;
                     Done::Account(account(&rest, &symbols, &clock).await.map(Box::new))
@@ -489,7 +504,9 @@ impl Control {
     }
 
     fn tell_router(&mut self) {
-        if self.gate_told != Some(self.gate) && self.ends.to_router.push(RouterCommand::Gate(self.gate)).is_ok() {
+        if self.gate_told != Some(self.gate)
+            && self.ends.to_router.push(RouterCommand::Gate(self.gate)).is_ok()
+        {
             self.gate_told = Some(self.gate);
         }
         while let Some(command) = self.router_commands.pop_front() {

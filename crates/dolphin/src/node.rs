@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use alpha::eigen::Scanner;
 use alpha::{Booking, Engine, TickInput};
+use binance::Symbols;
 use binance::clock::ServerClock;
 use binance::gateway::{Gateway, GatewayConfig};
 use binance::hosts::{Endpoint, Hosts, Venue};
 use binance::key::ApiKey;
 use binance::net::{ConnConfig, WsConn, tls_config};
 use binance::rest::{RestClient, RestConfig, RestError};
-use binance::Symbols;
 use binance::sign::Signer;
 
 use binance::user::UserDecoder;
@@ -147,7 +147,10 @@ async fn prepare(options: &Options, rest: &RestClient) -> Result<Ready, CliError
         wanted.truncate(market.max_symbols);
     }
     if wanted.is_empty() {
-        return Err(CliError::unavailable(format!("{} lists no trading {QUOTE} perpetual", options.hosts.rest)));
+        return Err(CliError::unavailable(format!(
+            "{} lists no trading {QUOTE} perpetual",
+            options.hosts.rest
+        )));
     }
     let names: Vec<&str> = wanted.iter().map(String::as_str).collect();
     let info = rest.exchange_info(&names).await.map_err(|e| unavailable(&e))?;
@@ -182,7 +185,8 @@ fn parts(options: &Options, ready: &mut Ready, clock: &Clock) -> Result<Parts, C
     let signer = Signer::new(&options.key).map_err(|e| bad(&e))?;
     let gateway_config = GatewayConfig {
         recv_window_ms: u32::try_from(config.router.recv_window_ms).unwrap_or(60_000),
-        max_order_notional: Amount::from_f64(config.router.risk.max_order_notional_usd).unwrap_or(Amount::ZERO),
+        max_order_notional: Amount::from_f64(config.router.risk.max_order_notional_usd)
+            .unwrap_or(Amount::ZERO),
         ..GatewayConfig::default()
     };
     let mut gateway = Gateway::new(signer, ready.symbols.clone(), gateway_config).map_err(|e| bad(&e))?;
@@ -201,11 +205,17 @@ fn parts(options: &Options, ready: &mut Ready, clock: &Clock) -> Result<Parts, C
 }
 
 /// Feeds the histories: each bar's prices held for a bar's ticks.
-fn warm(options: &Options, scanner: &mut Scanner, engine: &mut Engine, clock: &Clock) -> Result<(), CliError> {
+fn warm(
+    options: &Options,
+    scanner: &mut Scanner,
+    engine: &mut Engine,
+    clock: &Clock,
+) -> Result<(), CliError> {
     let stride = options.config.market.stride();
     let column: BTreeMap<&str, usize> =
         options.history.symbols.iter().enumerate().map(|(i, s)| (s.as_str(), i)).collect();
-    let columns: Vec<Option<usize>> = engine.assets().iter().map(|a| column.get(a.as_str()).copied()).collect();
+    let columns: Vec<Option<usize>> =
+        engine.assets().iter().map(|a| column.get(a.as_str()).copied()).collect();
     let now = Nanos(clock.now_ns());
     let direction = options.config.direction.sign();
     let begun = engine.begin_day(utc_date(now), market::Posture::Apex, 1.0, direction);
@@ -277,7 +287,10 @@ async fn leave(rest: &RestClient, ready: &Ready, clock: &Clock) -> Result<Left, 
         let i = ready.symbols.get(p.symbol)?;
         Some(OpenPosition { symbol: i.symbol.clone(), qty: i.lot.format(p.qty.0).to_string() })
     };
-    Ok(Left { positions: account.positions.iter().filter_map(position).collect(), orders: account.orders.len() })
+    Ok(Left {
+        positions: account.positions.iter().filter_map(position).collect(),
+        orders: account.orders.len(),
+    })
 }
 
 /// What only the node knows of a run.
@@ -312,7 +325,8 @@ fn summarise(options: &Options, ready: &Ready, control: &mut Control, run: Run) 
         *alerts.entry("LeftUnknown".to_owned()).or_default() += 1;
         Left { positions: Vec::new(), orders: 0 }
     });
-    let gates = alpha::Gate::ALL.into_iter().zip(seen.gates.unwrap_or(run.gates_before)).zip(run.gates_before);
+    let gates =
+        alpha::Gate::ALL.into_iter().zip(seen.gates.unwrap_or(run.gates_before)).zip(run.gates_before);
     let names: Vec<String> = ready.symbols.all().iter().map(|i| i.symbol.clone()).collect();
     let trades: Vec<_> = seen.trades.iter().map(|t| t.record(&names)).collect();
     Summary {

@@ -111,9 +111,21 @@ impl Summary {
 
     fn head(&self, out: &mut String) {
         let b = &self.book;
-        line(out, format_args!("run       {:.1} s against {}, ended by {}", self.seconds, self.venue, self.ended_by));
+        line(
+            out,
+            format_args!(
+                "run       {:.1} s against {}, ended by {}",
+                self.seconds, self.venue, self.ended_by
+            ),
+        );
         let (profile, hash) = (&self.profile, self.param_hash.get(..12).unwrap_or(&self.param_hash));
-        line(out, format_args!("engine    profile {profile}, parameters {hash}, {} symbols, {}", self.symbols, self.layout));
+        line(
+            out,
+            format_args!(
+                "engine    profile {profile}, parameters {hash}, {} symbols, {}",
+                self.symbols, self.layout
+            ),
+        );
         line(
             out,
             format_args!(
@@ -147,7 +159,10 @@ impl Summary {
         );
         line(
             out,
-            format_args!("trades    {} round trips, PnL {:+.2}, fees {:+.2}", self.round_trips, self.pnl, self.fees),
+            format_args!(
+                "trades    {} round trips, PnL {:+.2}, fees {:+.2}",
+                self.round_trips, self.pnl, self.fees
+            ),
         );
         for t in &self.trades {
             let side = if t.direction < 0 { "SHORT" } else { "LONG" };
@@ -164,7 +179,8 @@ impl Summary {
                 ),
             );
         }
-        let left: Vec<String> = self.open_positions.iter().map(|p| format!("{} {}", p.qty, p.symbol)).collect();
+        let left: Vec<String> =
+            self.open_positions.iter().map(|p| format!("{} {}", p.qty, p.symbol)).collect();
         let position = if left.is_empty() { "flat".to_owned() } else { left.join(", ") };
         line(out, format_args!("position  {position}; {} orders working", self.open_orders));
         if !self.alerts.is_empty() {
@@ -174,7 +190,13 @@ impl Summary {
     }
 
     fn latency(&self, out: &mut String) {
-        line(out, format_args!("latency   {:<14} {:>9} {:>10} {:>10} {:>10} {:>10}", "hop", "n", "p50", "p99", "p99.9", "max"));
+        line(
+            out,
+            format_args!(
+                "latency   {:<14} {:>9} {:>10} {:>10} {:>10} {:>10}",
+                "hop", "n", "p50", "p99", "p99.9", "max"
+            ),
+        );
         for hop in crate::stages::Hop::ALL {
             let Some(h) = self.latency_ns.get(hop.name()) else { continue };
             // A percentile wants 10/(1−q) samples; with fewer it is marked.
@@ -192,14 +214,26 @@ impl Summary {
                 ),
             );
         }
-        line(out, format_args!("          (~ too few samples for this percentile; {} samples given up)", self.latency_lost));
+        line(
+            out,
+            format_args!(
+                "          (~ too few samples for this percentile; {} samples given up)",
+                self.latency_lost
+            ),
+        );
     }
 
     fn machine(&self, out: &mut String) {
         for s in &self.stages {
             line(
                 out,
-                format_args!("stage     {:<14} on {:<8} {:>9} cycles, longest {}", s.name, s.worker, s.worked, time(s.longest_ns)),
+                format_args!(
+                    "stage     {:<14} on {:<8} {:>9} cycles, longest {}",
+                    s.name,
+                    s.worker,
+                    s.worked,
+                    time(s.longest_ns)
+                ),
             );
         }
         for r in self.rings.iter().filter(|r| r.full > 0) {

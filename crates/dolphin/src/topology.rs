@@ -150,7 +150,10 @@ pub fn start(config: &Config, parts: Parts, clock: &Clock) -> std::io::Result<Pi
     Ok(Pipeline { ends, workers, stop, layout })
 }
 
-#[expect(clippy::too_many_lines, reason = "every ring of the house in one place, top to bottom in the order of the data")]
+#[expect(
+    clippy::too_many_lines,
+    reason = "every ring of the house in one place, top to bottom in the order of the data"
+)]
 fn join(config: &Config, parts: Parts, clock: &Clock) -> (Stages, Ends) {
     let n = parts.instruments.len();
     let mut latency = Collector::new(Hop::ALL.len());

@@ -1,6 +1,118 @@
-//! x
+//! `dolphin demo`: a local venue plays a market, the live path trades on it over loopback sockets.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use binance::hosts::Venue as VenueName;
+use binance::key::ApiKey;
+use venue::{AccountConfig, Venue, VenueConfig, VenueHandle};
+
+use crate::config::Config;
+use crate::control::Orders;
+use crate::error::CliError;
+use crate::node::{self, History, Options};
+
+/// The configuration that the demo runs with unless told otherwise.
+const DEMO: &str = include_str!("../../../../configs/demo.yml");
+/// Key of the demo's account at the local venue; it opens nothing else.
+const KEY: (&str, &str) = ("demo", "demo-secret-of-the-local-venue");
+/// Round trips that a demo of full length must show.
+const MUST_SHOW: usize = 5;
+/// From this length on.
+const FULL_LENGTH_S: f64 = 45.0;
+
+/// No keys, no network: a local venue plays a market, the live pipeline trades on it
 #[derive(clap::Args)]
-/// x
-pub struct Args {}
-/// x
-pub fn run(_: Args) -> Result<(), crate::error::CliError> { Ok(()) }
+#[command(after_help = "Example: dolphin demo --seconds 45 --json")]
+pub struct Args {
+    /// Play these recordings instead of simulated symbols of the same names (the rest is simulated beside them)
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    recording: Vec<PathBuf>,
+    /// Configuration [default: configs/demo.yml, built in]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How long it runs
+    #[arg(long, default_value_t = FULL_LENGTH_S, value_name = "S")]
+    seconds: f64,
+    /// Seed of the simulated market
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// Simulated symbols
+    #[arg(long, default_value_t = 48, value_name = "N")]
+    symbols: usize,
+    /// Port of the local venue [default: any free one]
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs it.
+pub fn run(args: Args) -> Result<(), CliError> {
+    if !(args.seconds.is_finite() && args.seconds > 0.0) {
+        return Err(CliError::usage(format!("--seconds {} is no length of time", args.seconds)));
+    }
+    let mut config = match &args.config {
+        Some(path) => Config::load(path)?,
+        None => Config::parse(DEMO).map_err(|e| CliError::usage(format!("configs/demo.yml{e}")))?,
+    };
+    config.market.max_symbols = config.market.max_symbols.min(args.symbols);
+    let signalled = super::on_signal()?;
+    let venue = start_venue(&args)?;
+    let name = VenueName::Local(venue.addr().to_string());
+    let key = ApiKey::hmac(KEY.0, KEY.1).map_err(|e| CliError::usage(e.to_string()))?;
+    let history = history(&venue, &config);
+    let progress = !args.json;
+    if progress {
+        eprintln!(
+            "venue on {}, {} symbols; trading for {} s (Ctrl-C ends it in good order)",
+            venue.http(),
+            args.symbols,
+            args.seconds
+        );
+    }
+    let orders = Orders {
+        seconds: Some(args.seconds),
+        flatten: true,
+        kill_file: None,
+        private_path: String::new(),
+        progress,
+    };
+    let summary =
+        node::run(Options { hosts: name.hosts(), venue: name, config, key, history, orders, signalled })?;
+    venue.stop();
+    if args.json {
+        super::print_json(&summary)?;
+    } else {
+        print!("{}", summary.text());
+    }
+    let in_full = summary.ended_by == "its time" && args.seconds >= FULL_LENGTH_S;
+    if in_full && summary.round_trips < MUST_SHOW {
+        let n = summary.round_trips;
+        return Err(CliError::answer_no(format!(
+            "only {n} round trips: the demo should show {MUST_SHOW}; look at the gates above"
+        )));
+    }
+    Ok(())
+}
+
+fn start_venue(args: &Args) -> Result<VenueHandle, CliError> {
+    let config = VenueConfig {
+        listen: SocketAddr::from(([127, 0, 0, 1], args.port)),
+        seed: args.seed,
+        symbols: args.symbols,
+        recordings: args.recording.clone(),
+        accounts: vec![AccountConfig::hmac(KEY.0, KEY.1, 100_000)],
+        ..VenueConfig::default()
+    };
+    Venue::start(config).map_err(|e| super::venue_error(&e))
+}
+
+/// The bars that led to the opening prices: the longest window and a margin.
+fn history(venue: &VenueHandle, config: &Config) -> History {
+    let bars = alpha::eigen::WINDOWS[3] + 150;
+    let preroll = venue.preroll(bars, Duration::from_millis(config.market.bar_ms));
+    History { symbols: preroll.symbols, bars: preroll.rows }
+}

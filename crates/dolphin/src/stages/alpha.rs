@@ -232,4 +232,3 @@ impl Stage for AlphaStage {
         Work::Done
     }
 }
-

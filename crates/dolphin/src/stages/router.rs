@@ -221,7 +221,9 @@ impl RouterStage {
         RouterState {
             working: r.orders().live().count() as u32,
             unknown: r.orders().unknown().0,
-            positions: (0..r.instruments().len()).filter(|&i| !r.position(SymbolId(i as u16)).qty.is_zero()).count() as u32,
+            positions: (0..r.instruments().len())
+                .filter(|&i| !r.position(SymbolId(i as u16)).qty.is_zero())
+                .count() as u32,
             orders: s.orders,
             rejects: s.rejects,
             denials: s.denials,
