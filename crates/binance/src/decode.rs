@@ -1,1 +1,0 @@
-//! Market frames to events.
