@@ -134,6 +134,11 @@ impl From<Leg> for PositionSide {
 }
 
 impl Account {
+    /// An account with an opening balance.
+    pub fn open(wallet: Amount, hedge: bool) -> Self {
+        Self { wallet, hedge, ..Self::default() }
+    }
+
     /// The position, flat if there never was one.
     pub fn position(&self, symbol: SymbolId, side: PositionSide) -> Position {
         self.positions.get(&(symbol, side.into())).copied().unwrap_or_default()

@@ -77,6 +77,9 @@ pub struct Listing {
     pub mark: MarkState,
     /// Risk brackets, by notional.
     pub brackets: Vec<Bracket>,
+    /// Ticks that order prices must be a multiple of: 1, or more after the venue coarsened the tick (the book keeps
+    /// its grid).
+    pub order_ticks: i64,
 }
 
 impl Listing {
@@ -90,7 +93,16 @@ impl Listing {
             take_bound: 0.05,
             mark: MarkState::default(),
             brackets: brackets(max_leverage),
+            order_ticks: 1,
         }
+    }
+
+    /// The venue coarsens the tick of new orders to a multiple of the instrument's.
+    pub fn set_order_tick(&mut self, tick: market::Increment) -> Result<(), &'static str> {
+        let text = tick.format(1);
+        let ticks = self.instrument.tick.parse_count(text.as_bytes());
+        self.order_ticks = ticks.ok().filter(|n| *n > 0).ok_or("tick: not a multiple of the instrument's tick")?;
+        Ok(())
     }
 
     /// Value of `qty` at `px`.
@@ -198,6 +210,9 @@ impl Listing {
         }
         if px < i.min_px {
             return Err(reject::PRICE_TOO_LOW);
+        }
+        if px.0 % self.order_ticks != 0 {
+            return Err(reject::OFF_TICK);
         }
         match side {
             Side::Buy => match self.mark_times(i.multiplier_up, side) {

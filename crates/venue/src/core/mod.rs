@@ -10,6 +10,9 @@ mod order;
 pub mod reject;
 mod trading;
 
+pub(crate) use margin::legs;
+pub(crate) use trading::is_client_id;
+
 #[cfg(test)]
 mod tests;
 

@@ -43,6 +43,11 @@ impl Reject {
     }
 }
 
+/// −1130 for a page size of zero.
+pub const fn mandatory_limit() -> Reject {
+    Reject::new(-1130, "Data sent for parameter 'limit' is not valid.")
+}
+
 macro_rules! rejects {
     ($($name:ident = ($code:literal, $msg:literal);)*) => {
         $(#[doc = $msg] pub const $name: Reject = Reject::new($code, $msg);)*
@@ -55,6 +60,7 @@ rejects! {
     BAD_SIGNATURE = (-1022, "Signature for this request is not valid.");
     BAD_KEY_FORMAT = (-2014, "API-key format invalid.");
     BAD_KEY = (-2015, "Invalid API-key, IP, or permissions for action.");
+    NO_ROUTE = (-1099, "Not found, authenticated, or authorized.");
     BAD_SYMBOL = (-1121, "Invalid symbol.");
     BAD_TYPE = (-1116, "Invalid orderType.");
     BAD_SIDE = (-1117, "Invalid side.");

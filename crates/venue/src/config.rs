@@ -1,0 +1,175 @@
+//! What a venue is started with, and why it may not start.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use market::Amount;
+
+use crate::core::Fees;
+use crate::sim::{self, Preroll};
+
+/// How an account proves itself.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// HMAC-SHA256 secret.
+    Hmac(String),
+    /// Ed25519 public key, as PEM or as base64 of its 32 bytes.
+    Ed25519(String),
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hmac(_) => "Hmac(…)",
+            Self::Ed25519(_) => "Ed25519(…)",
+        })
+    }
+}
+
+/// An account. Several keys of one account: name the same `api_key`'s number in `same_as`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountConfig {
+    /// API key.
+    pub api_key: String,
+    /// Its secret or public key.
+    pub credential: Credential,
+    /// Opening balance in USDT.
+    pub balance: Amount,
+}
+
+impl AccountConfig {
+    /// An HMAC account.
+    pub fn hmac(api_key: &str, secret: &str, balance: i64) -> Self {
+        Self {
+            api_key: api_key.to_owned(),
+            credential: Credential::Hmac(secret.to_owned()),
+            balance: Amount(balance.saturating_mul(Amount::ONE)),
+        }
+    }
+}
+
+/// Limits and habits of the venue that differ between mainnet, demo and versions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// REQUEST_WEIGHT per minute and IP.
+    pub weight_per_minute: u32,
+    /// ORDERS per 10 s and account.
+    pub orders_per_10s: u32,
+    /// ORDERS per minute and account.
+    pub orders_per_minute: u32,
+    /// Incoming WebSocket messages per second and connection.
+    pub messages_per_second: u32,
+    /// Streams per connection.
+    pub streams_per_connection: usize,
+    /// `avgPrice` and `cumQuote` in order replies (gone since 2026-07-15).
+    pub legacy_reply_fields: bool,
+    /// Unrouted stream URLs deliver everything, as before 2026-04-23 (else only public data).
+    pub legacy_urls: bool,
+    /// Between pings to WebSocket clients.
+    pub ping_every: Duration,
+    /// A client that answers no ping for so long is dropped.
+    pub pong_within: Duration,
+    /// Life of a listen key.
+    pub listen_key_life: Duration,
+}
+
+impl Default for Rules {
+    /// Mainnet, 2026-11.
+    fn default() -> Self {
+        Self {
+            weight_per_minute: 2400,
+            orders_per_10s: 300,
+            orders_per_minute: 1200,
+            messages_per_second: 10,
+            streams_per_connection: 1024,
+            legacy_reply_fields: false,
+            legacy_urls: false,
+            ping_every: Duration::from_secs(180),
+            pong_within: Duration::from_secs(600),
+            listen_key_life: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// What a venue is started with.
+#[derive(Debug, Clone)]
+pub struct VenueConfig {
+    /// Where to listen (port 0: any free one).
+    pub listen: SocketAddr,
+    /// Seed of the simulated market.
+    pub seed: u64,
+    /// Simulated symbols (1–400); recorded symbols that are among them are played instead.
+    pub symbols: usize,
+    /// Recordings (SPEC §2.4) to play.
+    pub recordings: Vec<PathBuf>,
+    /// Playing speed of the recordings (1 = real time), in (0, 1000].
+    pub speed: f64,
+    /// Start a recording again when it ends (else its symbols fall silent).
+    pub looping: bool,
+    /// Keep the recorded times instead of stamping frames with now.
+    pub keep_times: bool,
+    /// Accounts.
+    pub accounts: Vec<AccountConfig>,
+    /// Open all accounts in hedge mode.
+    pub hedge_mode: bool,
+    /// Commissions.
+    pub fees: Fees,
+    /// Limits and habits.
+    pub rules: Rules,
+}
+
+impl Default for VenueConfig {
+    /// 48 simulated symbols on a free port of the loopback, and one account: key `K`, secret `S`, 100 000 USDT.
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            seed: 42,
+            symbols: 48,
+            recordings: Vec::new(),
+            speed: 1.0,
+            looping: true,
+            keep_times: false,
+            accounts: vec![AccountConfig::hmac("K", "S", 100_000)],
+            hedge_mode: false,
+            fees: Fees::default(),
+            rules: Rules::default(),
+        }
+    }
+}
+
+impl VenueConfig {
+    /// The price history that leads to the opening prices of the simulated market, for warm starts: see
+    /// [`sim::preroll`].
+    pub fn preroll(&self, bars: usize, interval: Duration) -> Preroll {
+        sim::preroll(self.seed, self.symbols, bars, interval)
+    }
+}
+
+/// Why a venue did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum VenueError {
+    /// The address cannot be had.
+    #[error("cannot listen on {addr}: {source}; choose another --listen address (port 0 takes a free one)")]
+    Listen {
+        /// Address.
+        addr: SocketAddr,
+        /// Cause.
+        source: std::io::Error,
+    },
+    /// A recording cannot be played.
+    #[error("cannot play recording {path}: {reason}")]
+    Recording {
+        /// File.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A setting is out of range.
+    #[error("venue configuration: {0}")]
+    Config(String),
+    /// The operating system refused a thread or a runtime.
+    #[error("cannot start the venue's thread: {0}")]
+    Thread(std::io::Error),
+}

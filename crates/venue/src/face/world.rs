@@ -1,0 +1,436 @@
+//! Everything the venue holds, behind one lock: exchange, played market, connections, keys, limits, faults. The pump
+//! calls [`World::pump`]; a request handler locks, acts, settles and lets go; nobody waits while holding it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use market::{Amount, ExecType, Nanos, Px, SymbolId};
+use serde_json::{Value, json};
+
+use super::auth::Keys;
+use super::candles::Candles;
+use super::feed::{Feed, Print, Sink};
+use super::hub::Hub;
+use super::limits::Limits;
+use super::user;
+use crate::config::{Rules, VenueConfig, VenueError};
+use crate::core::{Account, AccountId, Exchange, Listing, Output, Reject, reject};
+use crate::faults::{Fault, Faults};
+use crate::recorded::Player;
+use crate::sim::{self, STEP, SimMarket, Step};
+
+/// Funding comes every eight hours.
+const FUNDING_EVERY: u64 = 8 * 3600 * Nanos::SECOND;
+/// Steps the simulated market may catch up at once; beyond that, it skips.
+const MOST_STEPS_BEHIND: u64 = 5;
+
+/// A live listen key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ListenKey {
+    pub account: AccountId,
+    pub expires: Nanos,
+}
+
+/// What the venue has counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// REST requests.
+    pub requests: u64,
+    /// WS-API requests.
+    pub api_requests: u64,
+    /// Frames sent to streams.
+    pub frames: u64,
+    /// WebSocket connections open.
+    pub connections: u64,
+    /// Connections dropped because they were too slow.
+    pub slow_connections: u64,
+    /// Requests refused with an error code.
+    pub rejects: u64,
+    /// Orders accepted.
+    pub orders: u64,
+    /// Fills of accounts.
+    pub fills: u64,
+    /// Faults that struck.
+    pub faults: u64,
+}
+
+/// The venue's state.
+pub(crate) struct World {
+    pub exchange: Exchange,
+    pub feed: Feed,
+    pub hub: Hub,
+    pub keys: Keys,
+    pub limits: Limits,
+    pub faults: Faults,
+    pub rules: Rules,
+    pub listen_keys: BTreeMap<String, ListenKey>,
+    pub by_name: BTreeMap<String, SymbolId>,
+    pub stale_snapshots: BTreeMap<SymbolId, Value>,
+    pub counters: Counters,
+    sim: SimMarket,
+    recorded: Vec<bool>,
+    player: Option<Player>,
+    started: Nanos,
+    steps: u64,
+    next_symbol: usize,
+    step: Step,
+    mark_due: Nanos,
+    next_key: u64,
+    seed: u64,
+}
+
+impl World {
+    pub(crate) fn new(config: &VenueConfig, now: Nanos) -> Result<Self, VenueError> {
+        let symbols = config.symbols;
+        if !(1..=400).contains(&symbols) {
+            return Err(VenueError::Config(format!("{symbols} symbols; choose 1 to 400")));
+        }
+        let mut listings = sim::listings(symbols);
+        let player = Player::open(config, &mut listings)?;
+        let keys = Keys::new(&config.accounts)?;
+        let accounts = (config.accounts.iter())
+            .map(|a| Account::open(a.balance, config.hedge_mode))
+            .collect();
+        let sim = SimMarket::new(config.seed, &sim::listings(symbols));
+        let mut recorded = vec![false; listings.len()];
+        for r in recorded.iter_mut().skip(symbols) {
+            *r = true;
+        }
+        for symbol in player.iter().flat_map(Player::symbols) {
+            recorded[symbol.index()] = true;
+        }
+        let candles = Self::candles(config, &listings, &recorded, now);
+        let next_funding = Nanos((now.0 / FUNDING_EVERY + 1) * FUNDING_EVERY);
+        for l in &mut listings {
+            l.mark.next_funding = next_funding;
+        }
+        let by_name = listings.iter().map(|l| (l.instrument.symbol.clone(), l.instrument.id)).collect();
+        let feed = Feed::new(&listings, candles, now);
+        let mut hub = Hub::default();
+        hub.legacy_all = config.rules.legacy_urls;
+        let mut world = Self {
+            exchange: Exchange::new(listings, accounts, config.fees),
+            feed,
+            hub,
+            keys,
+            limits: Limits::new(&config.rules),
+            faults: Faults::default(),
+            rules: config.rules.clone(),
+            listen_keys: BTreeMap::new(),
+            by_name,
+            stale_snapshots: BTreeMap::new(),
+            counters: Counters::default(),
+            sim,
+            recorded,
+            player,
+            started: now,
+            steps: 0,
+            next_symbol: 0,
+            step: Step::default(),
+            mark_due: Nanos(0),
+            next_key: 0,
+            seed: config.seed,
+        };
+        // The books exist before the first client does.
+        world.play_sim(now, true);
+        world.play_recorded(now);
+        world.settle(now);
+        Ok(world)
+    }
+
+    fn candles(config: &VenueConfig, listings: &[Listing], recorded: &[bool], now: Nanos) -> Vec<Candles> {
+        let history = sim::preroll(config.seed, config.symbols, 1500, std::time::Duration::from_secs(60));
+        (listings.iter().zip(recorded).enumerate())
+            .map(|(i, (l, recorded))| {
+                let column: Vec<f64> =
+                    if *recorded { Vec::new() } else { history.rows.iter().map(|r| r[i]).collect() };
+                Candles::new(&column, l.instrument.tick.scale(), now)
+            })
+            .collect()
+    }
+
+    /// The venue's clock: ours, unless a fault puts it off.
+    pub(crate) fn clock(&self, now: Nanos) -> Nanos {
+        match self.faults.stands(|f| match f {
+            Fault::ClockOffset { ms } => Some(*ms),
+            _ => None,
+        }) {
+            None => now,
+            Some(ms) => Nanos(now.0.saturating_add_signed(ms.saturating_mul(Nanos::MS as i64))),
+        }
+    }
+
+    /// A symbol by name (−1121).
+    pub(crate) fn symbol(&self, name: &str) -> Result<SymbolId, Reject> {
+        self.by_name.get(&name.to_uppercase()).copied().ok_or(reject::BAD_SYMBOL)
+    }
+
+    /// Does what is due: the played markets, timers, frames.
+    pub(crate) fn pump(&mut self, now: Nanos) {
+        let at = self.clock(now);
+        self.play_sim(now, false);
+        self.play_recorded(now);
+        if now >= self.mark_due {
+            self.mark_due = now.plus(Nanos::SECOND);
+            self.mark(at);
+        }
+        self.exchange.on_time(at);
+        self.expire_listen_keys(at);
+        self.settle(at);
+        let mut sink = Sink { hub: &mut self.hub, faults: &mut self.faults, now: at };
+        self.feed.tick(&self.exchange, &mut sink);
+        self.hub.release(at);
+        self.counters.frames = self.hub.frames;
+        self.counters.slow_connections = self.hub.slow;
+        self.counters.connections = self.hub.connections.len() as u64;
+    }
+
+    /// Steps the simulated symbols that are due: each once per [`STEP`], spread over it.
+    fn play_sim(&mut self, now: Nanos, opening: bool) {
+        let n = self.recorded.len();
+        let target = if opening { 1 } else { 1 + now.since(self.started).0 / STEP.0 };
+        if target > self.steps + MOST_STEPS_BEHIND {
+            self.steps = target - MOST_STEPS_BEHIND;
+            self.next_symbol = n;
+        }
+        loop {
+            if self.next_symbol >= n {
+                if self.steps >= target {
+                    return;
+                }
+                self.sim.advance();
+                self.steps += 1;
+                self.next_symbol = 0;
+            }
+            let due = self.started.plus((self.steps - 1) * STEP.0 + self.next_symbol as u64 * STEP.0 / n as u64);
+            if !opening && now < due {
+                return;
+            }
+            let i = self.next_symbol;
+            self.next_symbol += 1;
+            if !self.recorded[i] {
+                self.step_symbol(SymbolId(u16::try_from(i).expect("at most a few hundred")), now);
+            }
+        }
+    }
+
+    fn step_symbol(&mut self, symbol: SymbolId, now: Nanos) {
+        let at = self.clock(now);
+        let mut step = std::mem::take(&mut self.step);
+        self.sim.step(symbol, &mut step);
+        for (aggressor, px, qty) in &step.trades {
+            self.exchange.play_trade(symbol, *aggressor, *px, *qty, at);
+        }
+        self.exchange.play_levels(symbol, &step.bids, &step.asks, at);
+        self.step = step;
+        let mut sink = Sink { hub: &mut self.hub, faults: &mut self.faults, now: at };
+        self.feed.book_changed(&mut self.exchange, symbol, None, &mut sink);
+    }
+
+    fn play_recorded(&mut self, now: Nanos) {
+        let Some(mut player) = self.player.take() else { return };
+        let at = self.clock(now);
+        let elapsed = now.since(self.started);
+        player.play(elapsed, &mut self.exchange, at, |exchange, symbol, ids, stamp| {
+            let mut sink = Sink { hub: &mut self.hub, faults: &mut self.faults, now: stamp };
+            self.feed.book_changed(exchange, symbol, Some(ids), &mut sink);
+        });
+        self.player = Some(player);
+    }
+
+    /// Marks: the simulated fair price, or the mid of a played book; funding when it is due.
+    fn mark(&mut self, at: Nanos) {
+        for i in 0..self.recorded.len() {
+            let symbol = SymbolId(u16::try_from(i).expect("at most a few hundred"));
+            let index = if self.recorded[i] {
+                let ladder = self.exchange.ladder(symbol);
+                let tick = self.exchange.listing(symbol).instrument.tick;
+                match (ladder.best(market::Side::Buy), ladder.best(market::Side::Sell)) {
+                    (Some(b), Some(a)) => {
+                        Amount::from_f64((tick.value(b.px.0) + tick.value(a.px.0)) / 2.0).unwrap_or_default()
+                    }
+                    _ => continue,
+                }
+            } else {
+                self.sim.index_price(symbol)
+            };
+            self.exchange.set_mark(symbol, index, index, at);
+            if at >= self.exchange.listing(symbol).mark.next_funding {
+                self.exchange.fund(symbol, at);
+                let next = Nanos((at.0 / FUNDING_EVERY + 1) * FUNDING_EVERY);
+                self.exchange.listing_mut(symbol).mark.next_funding = next;
+            }
+        }
+    }
+
+    /// Publishes what the exchange did since the last call. Call it after every change.
+    pub(crate) fn settle(&mut self, at: Nanos) {
+        for output in self.exchange.drain() {
+            match output {
+                Output::Trade { symbol, id, px, qty, aggressor, at: when } => {
+                    let print = Print { id, px, qty, aggressor, at: when };
+                    let mut sink = Sink { hub: &mut self.hub, faults: &mut self.faults, now: at };
+                    self.feed.traded(symbol, print, &mut sink);
+                }
+                other => self.tell(&other, at),
+            }
+        }
+        for i in 0..self.recorded.len() {
+            let symbol = SymbolId(u16::try_from(i).expect("at most a few hundred"));
+            if self.exchange.ladder(symbol).has_changes() {
+                if self.recorded[i]
+                    && let Some(player) = &mut self.player
+                {
+                    player.bump(symbol);
+                }
+                let mut sink = Sink { hub: &mut self.hub, faults: &mut self.faults, now: at };
+                self.feed.book_changed(&mut self.exchange, symbol, None, &mut sink);
+            }
+        }
+    }
+
+    /// A user event, as its frames.
+    fn tell(&mut self, output: &Output, at: Nanos) {
+        match output {
+            Output::Order(r) => {
+                let l = self.exchange.listing(r.order.symbol);
+                let event = user::order_event(r, l, at);
+                let kind = match r.exec {
+                    ExecType::Trade => "user@ORDER_TRADE_UPDATE@TRADE",
+                    ExecType::Canceled => "user@ORDER_TRADE_UPDATE@CANCELED",
+                    ExecType::Expired => "user@ORDER_TRADE_UPDATE@EXPIRED",
+                    ExecType::Amendment => "user@ORDER_TRADE_UPDATE@AMENDMENT",
+                    ExecType::Calculated => "user@ORDER_TRADE_UPDATE@CALCULATED",
+                    _ => "user@ORDER_TRADE_UPDATE@NEW",
+                };
+                if let Some(fill) = &r.fill {
+                    self.counters.fills += 1;
+                    if r.exec == ExecType::Trade {
+                        let lite = user::trade_lite(r, fill, self.exchange.listing(r.order.symbol), at);
+                        self.tell_account(r.order.account, "user@TRADE_LITE", &lite, at);
+                    }
+                }
+                self.tell_account(r.order.account, kind, &event, at);
+            }
+            Output::Account { account, reason, wallet, change, positions, symbol, at: when } => {
+                let rows: Vec<Value> =
+                    positions.iter().map(|p| user::position_json(p, self.exchange.listing(p.symbol))).collect();
+                let wallet = wallet.to_string();
+                let mut a = json!({
+                    "B": [{"a": "USDT", "wb": wallet, "cw": wallet, "bc": change.to_string()}], "P": rows, "m": reason,
+                });
+                if let Some(s) = symbol {
+                    a["S"] = json!(self.exchange.listing(*s).instrument.symbol);
+                }
+                let event = json!({"e": "ACCOUNT_UPDATE", "T": when.millis(), "E": at.millis(), "a": a});
+                self.tell_account(*account, "user@ACCOUNT_UPDATE", &event.to_string(), at);
+            }
+            Output::MarginCall { account, wallet, positions, .. } => {
+                let rows: Vec<Value> = positions
+                    .iter()
+                    .map(|(p, maintenance)| {
+                        let l = self.exchange.listing(p.symbol);
+                        json!({
+                            "s": l.instrument.symbol, "ps": user::leg(p.side), "pa": l.instrument.lot.format(p.qty.0).as_str(),
+                            "mt": if p.isolated { "ISOLATED" } else { "CROSSED" }, "iw": "0", "mp": l.mark.mark.to_string(),
+                            "up": p.unrealised.to_string(), "mm": maintenance.to_string(),
+                        })
+                    })
+                    .collect();
+                let event = json!({"e": "MARGIN_CALL", "E": at.millis(), "cw": wallet.to_string(), "p": rows});
+                self.tell_account(*account, "user@MARGIN_CALL", &event.to_string(), at);
+            }
+            Output::Leverage { account, symbol, leverage, at: when } => {
+                let s = &self.exchange.listing(*symbol).instrument.symbol;
+                let event = json!({
+                    "e": "ACCOUNT_CONFIG_UPDATE", "E": at.millis(), "T": when.millis(), "ac": {"s": s, "l": leverage},
+                });
+                self.tell_account(*account, "user@ACCOUNT_CONFIG_UPDATE", &event.to_string(), at);
+            }
+            Output::Liquidation(o) => self.tell_liquidation(o, at),
+            Output::Trade { .. } => {}
+        }
+    }
+
+    fn tell_liquidation(&mut self, o: &crate::core::Order, at: Nanos) {
+        let l = self.exchange.listing(o.symbol);
+        let (px, qty) = (l.instrument.tick.format(o.px.0), l.instrument.lot.format(o.filled.0));
+        let name = &l.instrument.symbol;
+        let event = json!({
+            "e": "forceOrder", "E": at.millis(), "o": {
+                "s": name, "S": user::side(o.side), "o": "LIMIT", "f": "IOC", "q": qty.as_str(), "p": px.as_str(),
+                "ap": px.as_str(), "X": "FILLED", "l": qty.as_str(), "z": qty.as_str(), "T": o.updated.millis(),
+            }, "st": 1,
+        });
+        let own = format!("{}@forceOrder", name.to_lowercase());
+        for stream in [own.as_str(), "!forceOrder@arr"] {
+            self.hub.publish(stream, stream, &event.to_string(), &mut self.faults, at);
+        }
+    }
+
+    /// Sends a user event to every live listen key of an account.
+    pub(crate) fn tell_account(&mut self, account: AccountId, kind: &str, event: &str, at: Nanos) {
+        let keys: Vec<String> =
+            self.listen_keys.iter().filter(|(_, k)| k.account == account).map(|(n, _)| n.clone()).collect();
+        for key in keys {
+            self.hub.publish(&key, kind, event, &mut self.faults, at);
+        }
+    }
+
+    /// The account's live listen key, extended, or a new one.
+    pub(crate) fn listen_key(&mut self, account: AccountId, at: Nanos) -> String {
+        let expires = at.plus(u64::try_from(self.rules.listen_key_life.as_nanos()).unwrap_or(u64::MAX));
+        if let Some((name, key)) = self.listen_keys.iter_mut().find(|(_, k)| k.account == account) {
+            key.expires = expires;
+            return name.clone();
+        }
+        self.next_key += 1;
+        let mut random = sim::Random::new(self.seed ^ at.0, self.next_key);
+        const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+        let name: String =
+            (0..64).map(|_| char::from(LETTERS[random.below(LETTERS.len() as u64) as usize])).collect();
+        self.listen_keys.insert(name.clone(), ListenKey { account, expires });
+        name
+    }
+
+    fn expire_listen_keys(&mut self, at: Nanos) {
+        let dead: Vec<String> =
+            self.listen_keys.iter().filter(|(_, k)| k.expires <= at).map(|(n, _)| n.clone()).collect();
+        for key in dead {
+            self.end_listen_key(&key, true, at);
+        }
+    }
+
+    /// Ends a listen key; the sockets on it stay open and silent.
+    pub(crate) fn end_listen_key(&mut self, key: &str, event: bool, at: Nanos) {
+        if event {
+            let text = format!(r#"{{"e":"listenKeyExpired","E":{},"listenKey":"{key}"}}"#, at.millis());
+            self.hub.publish(key, "user@listenKeyExpired", &text, &mut self.faults, at);
+        }
+        self.listen_keys.remove(key);
+    }
+
+    /// The depth reply of a symbol.
+    pub(crate) fn depth(&self, symbol: SymbolId, limit: usize, at: Nanos) -> Value {
+        let f = &self.feed.symbols[symbol.index()];
+        let ladder = self.exchange.ladder(symbol);
+        let side = |s| -> Vec<Value> {
+            ladder.levels(s).take(limit).map(|l| json!([f.px(l.px), f.qty(l.qty)])).collect()
+        };
+        json!({
+            "lastUpdateId": f.book_id, "E": at.millis(), "T": at.millis(), "bids": side(market::Side::Buy),
+            "asks": side(market::Side::Sell),
+        })
+    }
+
+    /// Last trade price, or the mid while nothing has traded.
+    pub(crate) fn last_px(&self, symbol: SymbolId) -> Px {
+        match self.exchange.last_px(symbol) {
+            Px(0) => self.exchange.ladder(symbol).best(market::Side::Buy).map_or(Px(0), |l| l.px),
+            px => px,
+        }
+    }
+}
+
+/// The world as its users share it.
+pub(crate) type Shared = Arc<std::sync::Mutex<World>>;

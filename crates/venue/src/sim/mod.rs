@@ -1,0 +1,131 @@
+//! The simulated market: seeded, deterministic, pure (time is an argument). Prices follow a common factor and each
+//! instrument's own noise ([`returns`]); around each price a book is kept that trades and breathes ([`book`]).
+
+mod book;
+mod instruments;
+mod returns;
+
+use market::{Amount, Level, Nanos, Px, Qty, Side, SymbolId};
+
+pub use instruments::listings;
+pub use returns::{MAX_PREROLL, Preroll, preroll};
+
+use crate::core::Listing;
+use book::SimBook;
+pub(crate) use returns::Random;
+use returns::Returns;
+
+/// Time between two steps of a symbol.
+pub const STEP: Nanos = Nanos(100 * Nanos::MS);
+
+/// What a step of one symbol brought: played levels and trades.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// Changed bid levels (absolute; 0 removes).
+    pub bids: Vec<Level>,
+    /// Changed ask levels.
+    pub asks: Vec<Level>,
+    /// Trades, in order: aggressor, price, quantity.
+    pub trades: Vec<(Side, Px, Qty)>,
+}
+
+/// The market of all simulated symbols.
+#[derive(Debug)]
+pub struct SimMarket {
+    returns: Returns,
+    books: Vec<SimBook>,
+}
+
+impl SimMarket {
+    /// A market opening at the prices of the listings' table.
+    pub fn new(seed: u64, listings: &[Listing]) -> Self {
+        let books = listings
+            .iter()
+            .enumerate()
+            .map(|(i, l)| SimBook::new(Random::new(seed, 1_000 + i as u64), &l.instrument, instruments::opening(i)))
+            .collect();
+        Self { returns: Returns::new(seed, listings.len()), books }
+    }
+
+    /// Moves the common factor and every price by one [`STEP`].
+    pub fn advance(&mut self) {
+        let dt = STEP.0 as f64 / Nanos::SECOND as f64;
+        let moves = self.returns.step(dt);
+        for (book, r) in self.books.iter_mut().zip(moves) {
+            book.drift(*r);
+        }
+    }
+
+    /// Lets one symbol's book follow its price and trade.
+    pub fn step(&mut self, symbol: SymbolId, out: &mut Step) {
+        out.bids.clear();
+        out.asks.clear();
+        out.trades.clear();
+        self.books[symbol.index()].step(self.returns.activity(), out);
+    }
+
+    /// The fair price of a symbol: the index.
+    pub fn index_price(&self, symbol: SymbolId) -> Amount {
+        Amount::from_f64(self.books[symbol.index()].fair()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn market(seed: u64, n: usize, steps: usize) -> (Vec<Listing>, Vec<[BTreeMap<i64, i64>; 2]>, Vec<usize>) {
+        let listings = listings(n);
+        let mut sim = SimMarket::new(seed, &listings);
+        let mut books = vec![[BTreeMap::new(), BTreeMap::new()]; n];
+        let mut trades = vec![0; n];
+        let mut out = Step::default();
+        for _ in 0..steps {
+            sim.advance();
+            for (i, book) in books.iter_mut().enumerate() {
+                sim.step(SymbolId(i as u16), &mut out);
+                for (side, levels) in [(0, &out.bids), (1, &out.asks)] {
+                    for l in levels {
+                        if l.qty.0 == 0 {
+                            book[side].remove(&l.px.0);
+                        } else {
+                            book[side].insert(l.px.0, l.qty.0);
+                        }
+                    }
+                }
+                trades[i] += out.trades.len();
+                let bid = book[0].keys().next_back().unwrap();
+                let ask = book[1].keys().next().unwrap();
+                assert!(bid < ask, "crossed: symbol {i}, {bid} {ask}");
+            }
+        }
+        (listings, books, trades)
+    }
+
+    #[test]
+    fn books_never_cross_reach_five_percent_and_trade() {
+        let (listings, books, trades) = market(7, 48, 1200);
+        for (i, book) in books.iter().enumerate() {
+            let bid = *book[0].keys().next_back().unwrap() as f64;
+            let ask = *book[1].keys().next().unwrap() as f64;
+            let mid = (bid + ask) / 2.0;
+            let name = &listings[i].instrument.symbol;
+            assert!((*book[0].keys().next().unwrap() as f64) <= mid * 0.95, "{name}: bids reach 5 %");
+            assert!((*book[1].keys().next_back().unwrap() as f64) >= mid * 1.05, "{name}: asks reach 5 %");
+            assert!((ask - bid) / mid < 0.002, "{name}: spread {} of {mid}", ask - bid);
+            assert!(book[0].len() < 400 && book[1].len() < 400, "{name}: {} levels", book[0].len());
+            assert!(book.iter().all(|b| b.values().all(|q| *q > 0)));
+            assert!((20..2400).contains(&trades[i]), "{name}: {} trades in two minutes", trades[i]);
+        }
+    }
+
+    #[test]
+    fn the_same_seed_is_the_same_market_and_another_is_not() {
+        let (_, a, _) = market(1, 3, 50);
+        let (_, b, _) = market(1, 3, 50);
+        let (_, c, _) = market(2, 3, 50);
+        assert_eq!(a, b);
+        assert_ne!(a, c);
+    }
+}
