@@ -150,7 +150,8 @@ pub fn scenario(seed: u32) -> Scenario {
     let names = ["ETHUSDT", "BTCUSDT", "AAUSDT", "TUSDUSDT", "BBUSDT", "ZZUSDT", "BBBUSDT", "1INCHUSDT"];
     let assets: Vec<String> = names[..d.int(3, 8) as usize].iter().map(|&n| n.to_owned()).collect();
     let stride = d.pick(&[1, 1, 2, 3, 7]);
-    let day_count = d.int(1, 14);
+    let day_count = d.int(1, 20);
+    let pushes = if d.chance(0.4) { 0.01 } else { 0.0 };
     let bars = d.int(20, 150) * if day_count < 4 { stride } else { 1 };
     let vol = d.pick(&[0.0005, 0.003, 0.01]);
     // A coarse grid makes flat returns and equal scores.
@@ -179,7 +180,7 @@ pub fn scenario(seed: u32) -> Scenario {
                     *p = if coarse { p.round().max(1.0) } else { *p };
                 }
                 Tick {
-                    push: d.chance(0.01).then(|| (d.real(0.5, 2.0), d.real(0.0, 2.0))),
+                    push: d.chance(pushes).then(|| (d.real(0.5, 2.0), d.real(0.0, 2.0))),
                     vel_div: if d.chance(0.1) { f64::NAN } else { d.normal() * 0.04 },
                     prices: prices
                         .iter()
