@@ -145,11 +145,13 @@ impl Acb {
     }
 
     pub(crate) fn end_day(&mut self) {
-        if self.day_count > 0 {
+        let mean = self.day_sum / f64::from(self.day_count);
+        // NaN: none stepped.
+        if mean.is_finite() {
             if self.history.len() == HISTORY_DAYS {
                 self.history.pop_front();
             }
-            self.history.push_back(self.day_sum / f64::from(self.day_count));
+            self.history.push_back(mean);
         }
         self.day_sum = 0.0;
         self.day_count = 0;
