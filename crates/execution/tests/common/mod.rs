@@ -1,6 +1,8 @@
 //! A desk for tests: a router, a clock, and the venue played by hand.
 #![allow(dead_code)]
 
+pub mod venue_model;
+
 use std::collections::VecDeque;
 
 use execution::*;
