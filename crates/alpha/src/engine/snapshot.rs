@@ -1,0 +1,122 @@
+//! Snapshots: a restored engine continues bit for bit.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Engine, EngineError, Hold, Ledger, RingSizes, Rings, State};
+use crate::history::{PriceHistory, SavedPrices};
+use crate::params::Params;
+use crate::rng::{RandomState, RngPosition};
+
+/// Layout of [`Snapshot`].
+const VERSION: u32 = 1;
+
+/// All state of an engine (SPEC §3.3): capital, ticks, histories, generator, ACB, breaker, posture, open day, position,
+/// undrained trades. Not the forewarner and not the booking: they come from the configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    version: u32,
+    param_hash: String,
+    assets: Vec<String>,
+    stride: u32,
+    prices: SavedPrices,
+    rings: Rings,
+    rng: RngPosition,
+    book: Ledger,
+}
+
+/// Why a snapshot does not fit.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SnapshotError {
+    /// Written by another version.
+    #[error("the snapshot has layout {0}, this program reads {VERSION}")]
+    Version(u32),
+    /// Taken under other parameters.
+    #[error("the snapshot was taken under parameters {found}, the engine runs {wanted}")]
+    Params {
+        /// Hash in the snapshot.
+        found: String,
+        /// Hash of the engine.
+        wanted: String,
+    },
+    /// Its contents contradict each other or the parameters.
+    #[error("the snapshot is damaged or of other lookbacks: {0}")]
+    Damaged(&'static str),
+    /// No engine can be made of it.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl Snapshot {
+    /// The assets it was taken with, in column order.
+    pub fn assets(&self) -> &[String] {
+        &self.assets
+    }
+    /// Ticks a bar.
+    pub const fn stride(&self) -> u32 {
+        self.stride
+    }
+    /// Capital, quote asset.
+    pub const fn capital(&self) -> f64 {
+        self.book.capital
+    }
+}
+
+impl Engine {
+    /// All state, to be restored later.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            version: VERSION,
+            param_hash: self.param_hash.clone(),
+            assets: self.assets.clone(),
+            stride: self.stride as u32,
+            prices: self.state.prices.save(),
+            rings: self.state.rings.clone(),
+            rng: self.state.rng.position(),
+            book: self.state.book.clone(),
+        }
+    }
+
+    /// An engine as it was. Booking and forewarner are to be set again.
+    pub fn restore(params: Params, snapshot: &Snapshot) -> Result<Self, SnapshotError> {
+        if snapshot.version != VERSION {
+            return Err(SnapshotError::Version(snapshot.version));
+        }
+        let mut engine = Self::new(params, snapshot.assets.clone(), snapshot.stride)?;
+        if snapshot.param_hash != engine.param_hash {
+            let (found, wanted) = (snapshot.param_hash.clone(), engine.param_hash);
+            return Err(SnapshotError::Params { found, wanted });
+        }
+        let (n, stride) = (engine.assets.len(), engine.stride);
+        let lookback = engine.params.lookback as usize;
+        let prices = PriceHistory::load(&snapshot.prices, n, stride, lookback)
+            .ok_or(SnapshotError::Damaged("the price histories have another length"))?;
+        if !snapshot.rings.fit(&RingSizes::of(&engine.params, stride)) {
+            return Err(SnapshotError::Damaged("the rings have another length"));
+        }
+        let rng = RandomState::at(snapshot.rng)
+            .ok_or(SnapshotError::Damaged("the generator has been drawn too often"))?;
+        check(&snapshot.book, n)?;
+        let trades_room = engine.state.book.trades.capacity();
+        engine.state = State { prices, rings: snapshot.rings.clone(), rng, book: snapshot.book.clone() };
+        engine.state.book.trades.reserve(trades_room);
+        Ok(engine)
+    }
+}
+
+fn check(book: &Ledger, assets: usize) -> Result<(), SnapshotError> {
+    let held = match &book.hold {
+        Hold::Flat => None,
+        Hold::Open(p) | Hold::Exiting(p) | Hold::Entering { wanted: p, .. } => Some(p),
+    };
+    let sound = held.is_none_or(|p| {
+        p.symbol.index() < assets && matches!(p.direction, -1 | 1) && p.entry_tick <= book.ticks
+    });
+    if !sound {
+        return Err(SnapshotError::Damaged("the position cannot be"));
+    }
+    if !book.capital.is_finite() || !book.acb.is_sound() {
+        return Err(SnapshotError::Damaged("capital or ACB history cannot be"));
+    }
+    Ok(())
+}

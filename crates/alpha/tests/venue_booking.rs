@@ -1,0 +1,230 @@
+//! Live booking: intents out, outcomes in, and nothing booked that did not happen.
+
+use alpha::{Action, Booked, Booking, Engine, Gate, OutcomeError, Params, StepReport, TickInput};
+use market::{
+    AbandonReason, Amount, Date, EntryFilled, ExitFilled, ExitReason, Intent, Nanos, Outcome, Posture, Qty,
+    SymbolId,
+};
+
+const ETH: SymbolId = SymbolId(1);
+
+/// Two assets that fall, ETH faster: every scan below the threshold enters ETH short.
+struct Market {
+    engine: Engine,
+    bar: u32,
+    prices: [f64; 2],
+}
+
+impl Market {
+    fn new() -> Self {
+        let params = Params {
+            profile: "test".into(),
+            warmup_bars: 0,
+            vol_window_bars: 2,
+            vol_p60: 0.0,
+            lookback: 3,
+            dc_lookback_bars: 1,
+            max_hold_bars: 5,
+            ..Params::default()
+        };
+        let assets = vec!["BTCUSDT".to_owned(), "ETHUSDT".to_owned()];
+        let mut engine = Engine::new(params, assets, 1).unwrap().with_booking(Booking::Venue);
+        engine.begin_day(Date::constant(2026, 1, 1), Posture::Apex, 1.0, -1).unwrap();
+        let mut market = Self { engine, bar: 0, prices: [50_000.0, 2_000.0] };
+        for _ in 0..6 {
+            market.step(f64::NAN, 1.0);
+        }
+        market
+    }
+
+    /// One tick on which ETH moves `speed` times 10 bps down.
+    fn step(&mut self, vel_div: f64, speed: f64) -> StepReport {
+        let wobble = 1.0 - 1e-4 * f64::from(1 + self.bar % 3);
+        self.prices = [self.prices[0] * wobble, self.prices[1] * (1.0 - 1e-3 * speed)];
+        let ts = Nanos(u64::from(self.bar) * 1_000);
+        let input = TickInput { vel_div, ..TickInput::quiet(self.bar, ts, &self.prices) };
+        self.bar += 1;
+        self.engine.step_bar(&input)
+    }
+
+    fn enter(&mut self) -> market::EnterIntent {
+        let report = self.step(-0.03, 1.0);
+        match report.action {
+            Action::Intent(Intent::Enter(intent)) => intent,
+            other => panic!("{other:?} at {:?} {:?}", report.gate, report.values),
+        }
+    }
+
+    fn filled(&mut self, avg_px: f64) -> Result<Booked, OutcomeError> {
+        self.engine.on_outcome(&Outcome::Entered(entry(avg_px)))
+    }
+}
+
+fn entry(avg_px: f64) -> EntryFilled {
+    EntryFilled {
+        symbol: ETH,
+        direction: -1,
+        qty: Qty(-500),
+        avg_px,
+        notional: 1_000.0,
+        commission: Amount::from_f64(-0.2).unwrap(),
+        maker_share: 1.0,
+        ts_event: Nanos(1),
+    }
+}
+
+fn exit(reason: ExitReason, avg_px: f64) -> ExitFilled {
+    ExitFilled {
+        symbol: ETH,
+        reason,
+        avg_px,
+        notional: 990.0,
+        commission: Amount::from_f64(0.4).unwrap(),
+        maker_share: 0.5,
+        ts_event: Nanos(2),
+    }
+}
+
+#[test]
+fn an_entry_works_until_its_outcome() {
+    let mut m = Market::new();
+    let intent = m.enter();
+    assert_eq!((intent.symbol, intent.direction, intent.decision_px), (ETH, -1, m.prices[1]));
+    assert_eq!(intent.notional, 25_000.0 * 0.2 * intent.leverage);
+    assert!(m.engine.position().is_none() && m.engine.is_working());
+    // While it works the same signal enters nothing else; between scans the newest scan counts.
+    for (vel_div, holds) in [(-0.04, true), (f64::NAN, true), (0.01, false), (f64::NAN, false), (-0.02, true)]
+    {
+        let report = m.step(vel_div, 1.0);
+        assert_eq!(report.gate, Gate::EntryWorking);
+        assert_eq!(report.action, Action::Intent(Intent::EntrySignal { symbol: ETH, holds }));
+    }
+    m.engine.breaker_mut().trip();
+    assert_eq!(
+        m.step(-0.04, 1.0).action,
+        Action::Intent(Intent::EntrySignal { symbol: ETH, holds: false }),
+        "a tripped breaker crosses no entry"
+    );
+    m.engine.breaker_mut().reset();
+    let abandoned = Outcome::Abandoned { symbol: ETH, reason: AbandonReason::TimedOut };
+    assert_eq!(m.engine.on_outcome(&abandoned), Ok(Booked::Abandoned));
+    assert_eq!((m.engine.capital(), m.engine.trades().len()), (25_000.0, 0));
+    m.enter();
+}
+
+#[test]
+fn the_exit_is_measured_from_the_real_price_and_books_real_commissions() {
+    let mut m = Market::new();
+    m.enter();
+    // Filled well below the market: the take profit is measured from here, not from the decision.
+    let real = m.prices[1] * 0.999;
+    assert_eq!(m.filled(real), Ok(Booked::Entered { exit: None }));
+    let p = *m.engine.position().unwrap();
+    assert_eq!((p.entry_price, p.notional, p.maker_entry, p.vel_div), (real, 1_000.0, Some(true), -0.03));
+    assert_eq!(m.step(f64::NAN, 1.0).gate, Gate::Holding);
+    let report = m.step(-0.09, 12.0);
+    let Action::Intent(Intent::Exit(e)) = report.action else { panic!("{report:?}") };
+    assert_eq!((e.symbol, e.reason, report.gate), (ETH, ExitReason::Tp, Gate::Exited));
+    assert_eq!(report.values.change, -(m.prices[1] / real - 1.0));
+    // Not repeated, and nothing entered meanwhile.
+    assert_eq!((m.step(-0.09, 1.0).gate, m.step(-0.09, 1.0).action), (Gate::ExitWorking, Action::None));
+    let out = real * 0.99;
+    assert_eq!(m.engine.on_outcome(&Outcome::Exited(exit(ExitReason::Tp, out))), Ok(Booked::Exited));
+    let trade = m.engine.drain_trades().next().unwrap();
+    let gross = -1_000.0 * (out / real - 1.0);
+    assert!((trade.gross_pnl - gross).abs() < 1e-12);
+    assert!((trade.fees - 0.2).abs() < 1e-12, "{}", trade.fees);
+    assert!((m.engine.capital() - (25_000.0 + gross - 0.2)).abs() < 1e-9);
+    assert_eq!((trade.maker_entry, trade.maker_exit, trade.bars_held), (Some(true), None, 4));
+    assert_eq!(m.engine.end_day().unwrap().trades, 1);
+}
+
+#[test]
+fn the_resting_take_profit_fills_without_an_intent() {
+    let mut m = Market::new();
+    m.enter();
+    m.filled(m.prices[1]).unwrap();
+    m.step(f64::NAN, 1.0);
+    assert_eq!(m.engine.on_outcome(&Outcome::Exited(exit(ExitReason::Tp, 1_900.0))), Ok(Booked::Exited));
+    assert_eq!(m.engine.trades()[0].reason, ExitReason::Tp);
+    assert!(m.engine.position().is_none());
+}
+
+#[test]
+fn max_hold_counts_from_the_fill() {
+    let mut m = Market::new();
+    m.enter();
+    m.step(-0.03, 0.0);
+    m.filled(m.prices[1]).unwrap();
+    let gates: Vec<Gate> = (0..5).map(|_| m.step(f64::NAN, 0.1).gate).collect();
+    assert_eq!(gates, [Gate::Holding, Gate::Holding, Gate::Holding, Gate::Holding, Gate::Exited]);
+}
+
+#[test]
+fn a_requested_exit_closes_what_there_is() {
+    let flatten = ExitReason::Flatten;
+    let mut m = Market::new();
+    assert_eq!(m.engine.request_exit(flatten, Nanos(9)), Action::None);
+    m.enter();
+    // An entry that works: hold it back, and close whatever it brings, even in HIBERNATE.
+    let Action::Intent(Intent::EntrySignal { holds: false, .. }) = m.engine.request_exit(flatten, Nanos(9))
+    else {
+        panic!()
+    };
+    m.engine.push_safety(alpha::Safety::of(0.1));
+    assert_eq!(m.step(-0.03, 1.0).gate, Gate::Posture);
+    let Ok(Booked::Entered { exit: Some(Intent::Exit(e)) }) = m.filled(2_000.0) else { panic!() };
+    assert_eq!(e.reason, flatten);
+    assert_eq!(m.engine.request_exit(flatten, Nanos(9)), Action::None, "asked once");
+    m.engine.on_outcome(&Outcome::Exited(exit(flatten, 2_000.0))).unwrap();
+    assert_eq!(m.engine.trades()[0].reason, flatten);
+
+    let mut m = Market::new();
+    m.enter();
+    m.filled(2_000.0).unwrap();
+    let Action::Intent(Intent::Exit(e)) = m.engine.request_exit(flatten, Nanos(9)) else { panic!() };
+    assert_eq!((e.reason, e.ts_event), (flatten, Nanos(9)));
+}
+
+#[test]
+fn outcomes_that_do_not_fit_change_nothing() {
+    let mut m = Market::new();
+    let before = m.engine.snapshot();
+    let exited = Outcome::Exited(exit(ExitReason::Tp, 1.0));
+    assert_eq!(m.engine.on_outcome(&exited), Err(OutcomeError::NotOurs(ETH)));
+    let unknown = Outcome::Entered(EntryFilled { symbol: SymbolId(7), ..entry(1.0) });
+    assert_eq!(m.engine.on_outcome(&unknown), Err(OutcomeError::UnknownAsset(SymbolId(7))));
+    for bad in [
+        EntryFilled { avg_px: f64::NAN, ..entry(1.0) },
+        EntryFilled { notional: 0.0, ..entry(1.0) },
+        EntryFilled { direction: 0, ..entry(1.0) },
+    ] {
+        assert_eq!(m.engine.on_outcome(&Outcome::Entered(bad)), Err(OutcomeError::Impossible(ETH)));
+    }
+    assert_eq!(m.engine.snapshot(), before);
+    m.enter();
+    let other = Outcome::Entered(EntryFilled { symbol: SymbolId(0), ..entry(1.0) });
+    assert_eq!(m.engine.on_outcome(&other), Err(OutcomeError::NotOurs(SymbolId(0))));
+    m.filled(2_000.0).unwrap();
+    assert_eq!(m.filled(2_000.0), Err(OutcomeError::Occupied(ETH)), "told twice");
+}
+
+#[test]
+fn a_position_found_at_the_venue_is_adopted() {
+    let mut m = Market::new();
+    assert_eq!(m.filled(2_000.0), Ok(Booked::Entered { exit: None }));
+    let p = m.engine.position().unwrap();
+    assert_eq!((p.symbol, p.direction, p.leverage), (ETH, -1, 0.2));
+}
+
+#[test]
+fn a_working_entry_survives_a_snapshot() {
+    let mut m = Market::new();
+    m.enter();
+    m.step(f64::NAN, 1.0);
+    let text = serde_json::to_string(&m.engine.snapshot()).unwrap();
+    let again = Engine::restore(m.engine.params().clone(), &serde_json::from_str(&text).unwrap()).unwrap();
+    m.engine = again.with_booking(Booking::Venue);
+    assert_eq!(m.step(f64::NAN, 1.0).gate, Gate::EntryWorking);
+    assert_eq!(m.filled(2_000.0), Ok(Booked::Entered { exit: None }));
+}
