@@ -1,6 +1,17 @@
 //! Recorded inputs through the live stages: day files to trades, parity, sweep, report; recordings to features;
 //! prices to eigen scans.
 
+pub mod bench;
+pub mod controls;
 pub mod days;
 pub mod eigen;
+mod error;
 pub mod features;
+mod feed;
+pub mod generate;
+pub mod output;
+pub mod parity;
+pub mod report;
+pub mod sweep;
+
+pub use error::ReplayError;

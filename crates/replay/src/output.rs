@@ -1,0 +1,190 @@
+//! The results on disk (SPEC §11 `replay`): `trades.jsonl`, `trades.parquet`, `days.jsonl`, `report.html`,
+//! `summary.json`: complete or not at all.
+//!
+//! Everything is first written into a staging folder beside the target. A new target appears by one rename. In an
+//! existing one the five files are replaced by one rename each, `summary.json` last; other files in it are left alone.
+//! Whatever goes wrong before that leaves the target as it was and no staging folder.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use alpha::{OpenPosition, TradeRecord};
+use archive::table::{Column, write_parquet};
+use serde::Serialize;
+
+use crate::ReplayError;
+use crate::days::{GateCount, Run};
+use crate::report;
+
+/// The files of a result, in the order in which they are put in place.
+pub const FILES: [&str; 5] = ["trades.jsonl", "trades.parquet", "days.jsonl", "report.html", "summary.json"];
+
+/// `summary.json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// Return on the initial capital.
+    pub roi: f64,
+    /// Σ wins ÷ |Σ losses|.
+    pub profit_factor: Option<f64>,
+    /// Annualised Sharpe ratio of the daily returns.
+    pub sharpe: Option<f64>,
+    /// Largest drawdown of the equity after each trade, as a fraction.
+    pub max_drawdown: f64,
+    /// Share of winning trades.
+    pub win_rate: Option<f64>,
+    /// Closed trades.
+    pub trades: u64,
+    /// Days replayed.
+    pub days: usize,
+    /// Bars stepped.
+    pub bars: u64,
+    /// Capital at the start.
+    pub initial_capital: f64,
+    /// Capital at the end.
+    pub final_capital: f64,
+    /// Hash of the parameters.
+    pub param_hash: String,
+    /// Position still open.
+    pub open_position: Option<OpenPosition>,
+    /// Wall time, s.
+    pub elapsed_s: f64,
+    /// Profile of the parameters.
+    pub profile: String,
+    /// −1 SHORT, +1 LONG, 0 both.
+    pub direction: i8,
+    /// Gate funnel.
+    pub gates: Vec<GateCount>,
+    /// What a reader should know.
+    pub notes: Vec<String>,
+}
+
+impl Summary {
+    /// The summary of a run.
+    pub fn of(run: &Run) -> Self {
+        let m = &run.metrics;
+        Self {
+            roi: m.roi,
+            profit_factor: m.profit_factor,
+            sharpe: m.sharpe,
+            max_drawdown: m.max_drawdown,
+            win_rate: m.win_rate,
+            trades: m.trades,
+            days: run.days.len(),
+            bars: run.bars,
+            initial_capital: run.params.initial_capital,
+            final_capital: run.final_capital,
+            param_hash: run.param_hash.clone(),
+            open_position: run.open_position.clone(),
+            elapsed_s: run.elapsed.as_secs_f64(),
+            profile: run.params.profile.clone(),
+            direction: run.direction,
+            gates: run.gates.clone(),
+            notes: run.notes.clone(),
+        }
+    }
+}
+
+/// A place for results, tried before the run so that an unwritable target is known at once. Dropped without
+/// [`Staging::commit`], it leaves nothing.
+#[derive(Debug)]
+pub struct Staging {
+    target: PathBuf,
+    folder: PathBuf,
+}
+
+impl Staging {
+    /// Makes the staging folder for `target`.
+    pub fn new(target: &Path) -> Result<Self, ReplayError> {
+        let target = std::path::absolute(target).map_err(ReplayError::output(target))?;
+        let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
+            return Err(ReplayError::output(&target)(std::io::ErrorKind::InvalidFilename.into()));
+        };
+        if target.exists() && !target.is_dir() {
+            return Err(ReplayError::output(&target)(std::io::ErrorKind::NotADirectory.into()));
+        }
+        fs::create_dir_all(parent).map_err(ReplayError::output(parent))?;
+        let folder = parent.join(format!(".{}.part-{}", name.to_string_lossy(), std::process::id()));
+        fs::create_dir(&folder).map_err(ReplayError::output(&folder))?;
+        Ok(Self { target, folder })
+    }
+
+    /// Writes the results of `run` and puts them in place. `config_name` is only for the report.
+    pub fn commit(self, run: &Run, origin: &report::Provenance) -> Result<(), ReplayError> {
+        let put = |name: &str, bytes: &[u8]| {
+            let path = self.folder.join(name);
+            write_synced(&path, bytes).map_err(ReplayError::output(&path))
+        };
+        put("trades.jsonl", &json_lines(&run.trades))?;
+        put("days.jsonl", &json_lines(&run.days))?;
+        put("report.html", report::html(run, origin).as_bytes())?;
+        let mut summary = serde_json::to_vec_pretty(&Summary::of(run)).unwrap_or_default();
+        summary.push(b'\n');
+        put("summary.json", &summary)?;
+        write_parquet(&self.folder.join("trades.parquet"), &trade_columns(&run.trades))?;
+        if !self.target.exists() {
+            return fs::rename(&self.folder, &self.target).map_err(ReplayError::output(&self.target));
+        }
+        for name in FILES {
+            let to = self.target.join(name);
+            fs::rename(self.folder.join(name), &to).map_err(ReplayError::output(&to))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // After a commit there is nothing left to remove.
+        fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// One JSON object a line.
+pub fn json_lines<T: Serialize>(rows: &[T]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for row in rows {
+        serde_json::to_writer(&mut out, row).expect("records of plain fields always serialise");
+        out.push(b'\n');
+    }
+    out
+}
+
+/// The trades as columns, by the names of SPEC §3.11.
+pub fn trade_columns(trades: &[TradeRecord]) -> Vec<(&'static str, Column)> {
+    let text = |f: fn(&TradeRecord) -> String| Column::Text(trades.iter().map(f).collect());
+    let float = |f: fn(&TradeRecord) -> f64| Column::Float(trades.iter().map(f).collect());
+    let int = |f: fn(&TradeRecord) -> i64| Column::Int(trades.iter().map(f).collect());
+    let flag = |f: fn(&TradeRecord) -> Option<bool>| Column::Bool(trades.iter().map(f).collect());
+    vec![
+        ("symbol", text(|t| t.symbol.clone())),
+        ("direction", int(|t| t.direction.into())),
+        ("entry_date", text(|t| t.entry_date.to_string())),
+        ("entry_bar", int(|t| t.entry_bar.into())),
+        ("exit_date", text(|t| t.exit_date.to_string())),
+        ("exit_bar", int(|t| t.exit_bar.into())),
+        ("bars_held", int(|t| t.bars_held as i64)),
+        ("entry_price", float(|t| t.entry_price)),
+        ("exit_price", float(|t| t.exit_price)),
+        ("notional", float(|t| t.notional)),
+        ("leverage", float(|t| t.leverage)),
+        ("vel_div", float(|t| t.vel_div)),
+        ("bucket", int(|t| t.bucket.into())),
+        ("boost", float(|t| t.boost)),
+        ("beta", float(|t| t.beta)),
+        ("mc_scale", float(|t| t.mc_scale)),
+        ("maker_entry", flag(|t| t.maker_entry)),
+        ("maker_exit", flag(|t| t.maker_exit)),
+        ("fees", float(|t| t.fees)),
+        ("gross_pnl", float(|t| t.gross_pnl)),
+        ("pnl", float(|t| t.pnl)),
+        ("capital_after", float(|t| t.capital_after)),
+        ("reason", text(|t| t.reason.name().to_owned())),
+    ]
+}
