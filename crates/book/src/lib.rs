@@ -8,7 +8,7 @@ pub mod naive;
 mod order_book;
 
 pub use engine::{EngineCounters, FeatureEngine, Sample};
-pub use ladder::{MAX_FAR_LEVELS, MAX_PX, MAX_QTY};
+pub use ladder::MAX_FAR_LEVELS;
 pub use local_book::{
     BookCounters, BookOutcome, BookState, LocalBook, MAX_BUFFERED_LEVELS, MAX_BUFFERED_UPDATES,
 };

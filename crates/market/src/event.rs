@@ -14,6 +14,19 @@ pub struct Level {
     pub qty: Qty,
 }
 
+impl Level {
+    /// Largest price of a level. No listed instrument comes near it; sums over a whole book stay within 128 bits.
+    pub const MAX_PX: Px = Px(1 << 48);
+    /// Largest quantity of a level: sums over 64 levels with a small factor stay within 64 bits.
+    pub const MAX_QTY: Qty = Qty(1 << 50);
+
+    /// 0 < price ≤ [`Self::MAX_PX`] and 0 ≤ quantity ≤ [`Self::MAX_QTY`].
+    #[inline]
+    pub fn is_valid(&self) -> bool {
+        0 < self.px.0 && self.px <= Self::MAX_PX && 0 <= self.qty.0 && self.qty <= Self::MAX_QTY
+    }
+}
+
 /// `depthUpdate`: the levels that changed between two update ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DepthUpdate<'a> {

@@ -2,5 +2,6 @@
 //! prices to eigen scans.
 
 pub mod days;
+pub mod decode_bench;
 pub mod eigen;
 pub mod features;

@@ -20,6 +20,8 @@ mod document;
 mod number;
 mod scan;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use market::{DepthSnapshot, Increment, Instrument, Level, MarketEvent, NumberError, SymbolId};
 
