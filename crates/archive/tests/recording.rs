@@ -11,7 +11,8 @@ use market::{Nanos, SymbolId};
 use proptest::prelude::*;
 
 const TRADE: &str = r#"{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","E":1,"s":"BTCUSDT","a":1,"p":"1.50","q":"0.125","T":1,"m":true}}"#;
-const TICKER: &str = r#"{"e":"bookTicker","u":1,"s":"ETHUSDT","b":"1.5","B":"2","a":"1.625","A":"3.5","T":1,"E":1}"#;
+const TICKER: &str =
+    r#"{"e":"bookTicker","u":1,"s":"ETHUSDT","b":"1.5","B":"2","a":"1.625","A":"3.5","T":1,"E":1}"#;
 const DEPTH: &str = r#"{"stream":"btcusdt@depth","data":{"e":"depthUpdate","E":1,"T":1,"s":"BTCUSDT","U":1,"u":2,"pu":0,"b":[["1.5","2.0001"]],"a":[]}}"#;
 const MARK: &str = r#"{"e":"markPriceUpdate","E":1,"s":"BTCUSDT","p":"1.12345678","i":"1.1","r":"","T":1}"#;
 const SNAPSHOT: &str = r#"{"lastUpdateId":5,"E":1,"T":1,"bids":[["1.499","7"]],"asks":[["1.6","0.00001"]]}"#;

@@ -3,7 +3,9 @@
 
 use book::{FeatureEngine, Sample};
 use divan::{Bencher, black_box};
-use market::{DepthSnapshot, DepthUpdate, Increment, Instrument, Level, MarketEvent, Nanos, Px, Qty, SymbolId};
+use market::{
+    DepthSnapshot, DepthUpdate, Increment, Instrument, Level, MarketEvent, Nanos, Px, Qty, SymbolId,
+};
 
 fn main() {
     divan::main();
@@ -47,7 +49,8 @@ impl Market {
                 asks: &asks,
             });
         }
-        let mut market = Self { engine, now: Nanos::from_millis(1_700_000_000_000), id: 10, seed: 1, updates };
+        let mut market =
+            Self { engine, now: Nanos::from_millis(1_700_000_000_000), id: 10, seed: 1, updates };
         for _ in 0..50 {
             market.tick();
         }

@@ -3,8 +3,8 @@
 use book::naive::NaiveBook;
 use book::{FeatureEngine, Sample};
 use market::{
-    DepthSnapshot, DepthUpdate, Increment, Instrument, Level, MarketEvent, Nanos, ObFeatures, Px, Qty, Side, SymbolId,
-    Trade, TradeKind,
+    DepthSnapshot, DepthUpdate, Increment, Instrument, Level, MarketEvent, Nanos, ObFeatures, Px, Qty, Side,
+    SymbolId, Trade, TradeKind,
 };
 use proptest::prelude::*;
 
@@ -143,7 +143,8 @@ enum What {
 }
 
 fn what() -> impl Strategy<Value = What> {
-    let level = (any::<bool>(), prop_oneof![4 => 1i64..30, 1 => 1i64..400], prop_oneof![Just(0i64), 1i64..100_000]);
+    let level =
+        (any::<bool>(), prop_oneof![4 => 1i64..30, 1 => 1i64..400], prop_oneof![Just(0i64), 1i64..100_000]);
     let kind = prop_oneof![12 => Just(TradeKind::Raw), 1 => Just(TradeKind::Aggregate)];
     let side = prop_oneof![Just(Side::Buy), Just(Side::Sell)];
     prop_oneof![
@@ -203,7 +204,8 @@ impl Pair {
             What::Depth(levels) => {
                 let side = |bid: bool| -> Vec<Level> {
                     let of = levels.iter().filter(|l| l.0 == bid);
-                    of.map(|l| Level { px: Px(if bid { 1000 - l.1 } else { 1000 + l.1 }), qty: Qty(l.2) }).collect()
+                    of.map(|l| Level { px: Px(if bid { 1000 - l.1 } else { 1000 + l.1 }), qty: Qty(l.2) })
+                        .collect()
                 };
                 let (bids, asks) = (side(true), side(false));
                 self.depth(symbol, at, (&bids, &asks), self.last_id[s]);
@@ -237,7 +239,8 @@ impl Pair {
                 // Newer than everything buffered meanwhile.
                 self.last_id[s] += 5;
                 let last_update_id = self.last_id[s];
-                let snapshot = DepthSnapshot { symbol, ts_send: at, last_update_id, bids: &bids, asks: &asks };
+                let snapshot =
+                    DepthSnapshot { symbol, ts_send: at, last_update_id, bids: &bids, asks: &asks };
                 self.engine.on_snapshot(&snapshot);
                 // Not live before an update bridges it.
                 self.depth(symbol, at, (&[], &[]), last_update_id);

@@ -11,7 +11,16 @@ fn level(px: i64, qty: i64) -> Level {
 fn update<'a>(ids: (u64, u64, u64), bids: &'a [Level], asks: &'a [Level]) -> DepthUpdate<'a> {
     let (first_update_id, last_update_id, prev_last_update_id) = ids;
     let (symbol, ts_event, ts_send) = (SymbolId(0), Nanos(1), Nanos(2));
-    DepthUpdate { symbol, ts_event, ts_send, first_update_id, last_update_id, prev_last_update_id, bids, asks }
+    DepthUpdate {
+        symbol,
+        ts_event,
+        ts_send,
+        first_update_id,
+        last_update_id,
+        prev_last_update_id,
+        bids,
+        asks,
+    }
 }
 
 fn snapshot(last_update_id: u64) -> DepthSnapshot<'static> {

@@ -161,3 +161,22 @@ impl MarketEvent<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_has_a_price_and_limits() {
+        let level = |px: i64, qty: i64| Level { px: Px(px), qty: Qty(qty) };
+        let (px, qty) = (Level::MAX_PX.0, Level::MAX_QTY.0);
+        for good in [level(1, 0), level(px, qty)] {
+            assert!(good.is_valid(), "{good:?}");
+        }
+        for bad in
+            [level(0, 1), level(-1, 1), level(px + 1, 1), level(1, -1), level(1, qty + 1), level(i64::MIN, 1)]
+        {
+            assert!(!bad.is_valid(), "{bad:?}");
+        }
+    }
+}

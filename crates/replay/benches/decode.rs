@@ -42,7 +42,13 @@ fn set(name: &str) -> FrameSet {
 
 const NAMES: [&str; 3] = ["20 a side", "100 a side", "recorded BTC"];
 
-fn run<R>(bencher: Bencher<'_, '_>, set: &FrameSet, runner: R, restart: fn(&mut R, &FrameSet), run: fn(&mut R, &[u8])) {
+fn run<R>(
+    bencher: Bencher<'_, '_>,
+    set: &FrameSet,
+    runner: R,
+    restart: fn(&mut R, &FrameSet),
+    run: fn(&mut R, &[u8]),
+) {
     let bytes: usize = set.frames.iter().map(Vec::len).sum();
     let runner = std::cell::RefCell::new(runner);
     bencher
@@ -126,7 +132,12 @@ impl SortedVec {
     }
 }
 
-fn structure<B>(bencher: Bencher<'_, '_>, name: &str, fresh: fn() -> B, apply: fn(&mut B, &[Level], &[Level])) {
+fn structure<B>(
+    bencher: Bencher<'_, '_>,
+    name: &str,
+    fresh: fn() -> B,
+    apply: fn(&mut B, &[Level], &[Level]),
+) {
     let updates = Updates::of(&set(name));
     bencher
         .counter(ItemsCount::new(updates.levels()))

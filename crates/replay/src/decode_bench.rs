@@ -24,10 +24,12 @@ impl FrameSet {
     /// Generated frames: `levels` a side, close to the touch, three in ten remove a level; prices of six digits and
     /// quantities of varying length, as of BTCUSDT. Deterministic.
     pub fn generated(levels: usize, frames: usize) -> Self {
-        let instrument = Instrument::plain(SymbolId(0), "BTCUSDT", Increment::decimals(1), Increment::decimals(3));
+        let instrument =
+            Instrument::plain(SymbolId(0), "BTCUSDT", Increment::decimals(1), Increment::decimals(3));
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
         let side = |sign: i64| {
-            let level = |i: i64| format!("[\"{:.2}\",\"1.500\"]", (618_000 + sign * (2 * i + 1)) as f64 / 10.0);
+            let level =
+                |i: i64| format!("[\"{:.2}\",\"1.500\"]", (618_000 + sign * (2 * i + 1)) as f64 / 10.0);
             (0..1000).map(level).collect::<Vec<_>>().join(",")
         };
         let snapshot = format!(
@@ -105,7 +107,8 @@ pub struct Runner {
 impl Runner {
     /// Decoder and book, at the snapshot of the set.
     pub fn new(set: &FrameSet) -> Self {
-        let mut runner = Self { decoder: Decoder::new(std::slice::from_ref(&set.instrument)), book: LocalBook::new() };
+        let mut runner =
+            Self { decoder: Decoder::new(std::slice::from_ref(&set.instrument)), book: LocalBook::new() };
         runner.restart(set);
         runner
     }

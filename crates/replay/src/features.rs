@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archive::recording::{MergedRecordings, RecordingError, Survey, is_bare_snapshot, survey};
-use arrow_array::{ArrayRef, RecordBatch};
 use arrow_array::builder::{Float64Builder, Int64Builder, StringBuilder};
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use binance::decode::{DecodeCounters, Decoder, Frame};
 use book::{BookCounters, EngineCounters, FeatureEngine, Sample};
@@ -215,7 +215,8 @@ impl FeatureTable {
     fn create(file: File) -> Result<Self, ParquetError> {
         let schema = Arc::new(schema());
         let compression = parquet::basic::Compression::ZSTD(parquet::basic::ZstdLevel::default());
-        let properties = parquet::file::properties::WriterProperties::builder().set_compression(compression).build();
+        let properties =
+            parquet::file::properties::WriterProperties::builder().set_compression(compression).build();
         let columns = LEADING.len() + SIDES.len() * DEPTH_BANDS + FLOATS.len() + 1;
         Ok(Self {
             writer: ArrowWriter::try_new(file, schema.clone(), Some(properties))?,

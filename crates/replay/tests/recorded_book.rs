@@ -2,8 +2,8 @@
 
 use std::io::Read;
 
-use replay::decode_bench::{Baseline, FrameSet, Runner};
 use market::{Increment, Instrument, Level, Px, Qty, SymbolId};
+use replay::decode_bench::{Baseline, FrameSet, Runner};
 
 fn compare(set: &FrameSet) {
     let (mut ours, mut plain) = (Runner::new(set), Baseline::new(set));
@@ -36,7 +36,9 @@ fn recorded_books_are_equal() {
     ] {
         let Some(path) = testkit::shared_data(file) else { return };
         let mut text = String::new();
-        flate2::read::MultiGzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+        flate2::read::MultiGzDecoder::new(std::fs::File::open(path).unwrap())
+            .read_to_string(&mut text)
+            .unwrap();
         let (tick, lot) = (Increment::decimals(decimals), Increment::decimals(3));
         let set = FrameSet::recorded(Instrument::plain(SymbolId(0), symbol, tick, lot), &text).unwrap();
         assert!(set.frames.len() > updates, "{}", set.frames.len());

@@ -1,8 +1,8 @@
 //! The reader for every JSON text: slower than the scanner, and the judge of what is wrong with a frame.
 
 use market::{
-    Bbo, DepthSnapshot, DepthUpdate, Increment, Level, MarkPrice, MarketEvent, Nanos, NumberError, Px, Qty, Side,
-    SymbolId, Trade, TradeKind,
+    Bbo, DepthSnapshot, DepthUpdate, Increment, Level, MarkPrice, MarketEvent, Nanos, NumberError, Px, Qty,
+    Side, SymbolId, Trade, TradeKind,
 };
 use simd_json::{Buffers, Node, StaticNode, Tape};
 

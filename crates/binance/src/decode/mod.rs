@@ -186,8 +186,7 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder for these instruments, in column order (their place is their [`SymbolId`]).
     pub fn new(instruments: &[Instrument]) -> Self {
-        let levels =
-            Levels { bids: Vec::with_capacity(MAX_LEVELS), asks: Vec::with_capacity(MAX_LEVELS) };
+        let levels = Levels { bids: Vec::with_capacity(MAX_LEVELS), asks: Vec::with_capacity(MAX_LEVELS) };
         Self {
             table: SymbolTable::new(instruments),
             levels,

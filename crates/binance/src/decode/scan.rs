@@ -4,7 +4,8 @@
 //! come in any order as long as `e` is the first and `s` comes before the levels, whose grid it decides.
 
 use market::{
-    Bbo, DepthUpdate, Increment, Level, MarkPrice, MarketEvent, Nanos, Px, Qty, Side, SymbolId, Trade, TradeKind,
+    Bbo, DepthUpdate, Increment, Level, MarkPrice, MarketEvent, Nanos, Px, Qty, Side, SymbolId, Trade,
+    TradeKind,
 };
 
 use super::document::{MAX_MILLIS, is_partial_depth, parse_decimal};

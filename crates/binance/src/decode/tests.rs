@@ -65,7 +65,12 @@ impl Readers {
         let document = self.document(frame);
         if let Some(scanned) = self.scan(frame) {
             // NaN (no funding rate) is not equal to itself.
-            assert_eq!(format!("{:?}", Ok::<_, DecodeError>(scanned)), format!("{document:?}"), "{}", frame.escape_ascii());
+            assert_eq!(
+                format!("{:?}", Ok::<_, DecodeError>(scanned)),
+                format!("{document:?}"),
+                "{}",
+                frame.escape_ascii()
+            );
         }
         let is_json = serde_json::from_slice::<serde_json::Value>(frame).is_ok();
         // simd-json refuses integers beyond 64 bits, which serde_json reads as floats; the rest must agree.
@@ -91,7 +96,10 @@ fn the_documented_frames_are_scanned() {
 fn a_depth_update_is_read_to_the_last_digit() {
     let mut decoder = Decoder::new(&instruments());
     let Ok(Frame::Market(MarketEvent::Depth(u))) = decoder.decode(DEPTH.as_bytes()) else { panic!() };
-    assert_eq!((u.symbol, u.ts_send.millis(), u.ts_event.millis()), (SymbolId(0), 1790526538985, 1790526538981));
+    assert_eq!(
+        (u.symbol, u.ts_send.millis(), u.ts_event.millis()),
+        (SymbolId(0), 1790526538985, 1790526538981)
+    );
     assert_eq!(
         (u.first_update_id, u.last_update_id, u.prev_last_update_id),
         (11671659683245, 11671659687966, 11671659683147)
@@ -132,7 +140,10 @@ fn any_order_blanks_and_unknown_fields_change_nothing() {
         "#,
     ];
     for frame in same {
-        assert_eq!(readers.compare(frame.as_bytes()), Ok(Said { ..readers.compare(frame.as_bytes()).unwrap() }));
+        assert_eq!(
+            readers.compare(frame.as_bytes()),
+            Ok(Said { ..readers.compare(frame.as_bytes()).unwrap() })
+        );
         assert_eq!(readers.compare(frame.as_bytes()).unwrap(), plain, "{frame}");
     }
 }
@@ -152,14 +163,19 @@ fn what_is_not_ours_is_ignored() {
         ("17".to_owned(), Ignored::OtherKind),
     ];
     for (frame, reason) in cases {
-        assert_eq!(readers.compare(frame.as_bytes()).map(|s| s.decoded), Ok(Decoded::Ignored(reason)), "{frame}");
+        assert_eq!(
+            readers.compare(frame.as_bytes()).map(|s| s.decoded),
+            Ok(Decoded::Ignored(reason)),
+            "{frame}"
+        );
     }
 }
 
 #[test]
 fn names_of_any_script_are_symbols() {
     let mut decoder = Decoder::new(&instruments());
-    let frame = AGG_TRADE.replace("BTCUSDT", "币安人生USDT").replace("85299.90", "0.1234").replace("0.004", "7");
+    let frame =
+        AGG_TRADE.replace("BTCUSDT", "币安人生USDT").replace("85299.90", "0.1234").replace("0.004", "7");
     let Ok(Frame::Market(event)) = decoder.decode(frame.as_bytes()) else { panic!() };
     assert_eq!(event.symbol(), SymbolId(2));
     assert_eq!(decoder.counters().slow, 0);
@@ -178,9 +194,18 @@ fn broken_frames_are_rejected_whole_and_counted_by_kind() {
         (DEPTH.replace("84551.10", "-84551.10"), not_number("a")),
         (DEPTH.replace("84551.10", ""), not_number("a")),
         (DEPTH.replace("84551.10", "0.00"), DecodeError::OutOfRange("a")),
-        (DEPTH.replace("84551.10", "84551.15"), DecodeError::BadNumber { field: "a", reason: NumberError::OffGrid }),
-        (DEPTH.replace("5.302", "99999999999999999999"), DecodeError::BadNumber { field: "a", reason: NumberError::OutOfRange }),
-        (DEPTH.replace("5.302", "9999999999999999"), DecodeError::BadNumber { field: "a", reason: NumberError::OutOfRange }),
+        (
+            DEPTH.replace("84551.10", "84551.15"),
+            DecodeError::BadNumber { field: "a", reason: NumberError::OffGrid },
+        ),
+        (
+            DEPTH.replace("5.302", "99999999999999999999"),
+            DecodeError::BadNumber { field: "a", reason: NumberError::OutOfRange },
+        ),
+        (
+            DEPTH.replace("5.302", "9999999999999999"),
+            DecodeError::BadNumber { field: "a", reason: NumberError::OutOfRange },
+        ),
         (DEPTH.replace("5.302", "999999999999999"), DecodeError::OutOfRange("a")),
         (DEPTH.replace("84551.10", "28147497671065.7"), DecodeError::OutOfRange("a")),
         (DEPTH.replace("\"84551.10\"", "84551.10"), DecodeError::WrongType("a")),
@@ -190,7 +215,10 @@ fn broken_frames_are_rejected_whole_and_counted_by_kind() {
         (DEPTH.replace("\"st\":1", "\"b\":[]"), DecodeError::Duplicate("b")),
         (DEPTH.replace("\"u\":11671659687966", "\"u\":1.5"), DecodeError::WrongType("u")),
         (DEPTH.replace("\"u\":11671659687966", "\"u\":-5"), DecodeError::OutOfRange("u")),
-        (DEPTH.replace("\"u\":11671659687966", "\"u\":5"), DecodeError::BadIds { first: 11671659683245, last: 5 }),
+        (
+            DEPTH.replace("\"u\":11671659687966", "\"u\":5"),
+            DecodeError::BadIds { first: 11671659683245, last: 5 },
+        ),
         (DEPTH.replace("1790526538985", "99999999999999"), DecodeError::OutOfRange("E")),
         (DEPTH.replace("[[\"1000.00\",\"139.491\"],", "[[\"1000.00\"],"), DecodeError::WrongType("b")),
         (TICKER.replace("84551.00", "0.00"), DecodeError::OutOfRange("b")),
@@ -221,7 +249,12 @@ fn a_frame_cut_anywhere_is_no_frame() {
     let mut readers = Readers::new();
     for frame in FRAMES {
         for end in 0..frame.len() {
-            assert_eq!(readers.compare(&frame.as_bytes()[..end]), Err(DecodeError::NotJson), "{}", &frame[..end]);
+            assert_eq!(
+                readers.compare(&frame.as_bytes()[..end]),
+                Err(DecodeError::NotJson),
+                "{}",
+                &frame[..end]
+            );
         }
     }
 }
@@ -280,7 +313,9 @@ fn recorded_frames_are_scanned_and_read_alike() {
     for file in ["recordings/usdm_btcusdt_20240808.gz", "recordings/usdm_ethusdt_20240808.gz"] {
         let Some(path) = testkit::shared_data(file) else { return };
         let mut text = String::new();
-        flate2::read::MultiGzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+        flate2::read::MultiGzDecoder::new(std::fs::File::open(path).unwrap())
+            .read_to_string(&mut text)
+            .unwrap();
         let mut readers = Readers::new();
         let mut scanned = 0;
         let (mut frames, mut snapshots) = (0, 0);
@@ -312,10 +347,15 @@ fn real_frames_of_all_years_are_understood() {
         match decoded {
             Decoded::Depth(_) => assert!(kind_is("depth@"), "{kind}"),
             Decoded::Plain(MarketEvent::Bbo(_)) => assert!(kind_is("bookTicker"), "{kind}"),
-            Decoded::Plain(MarketEvent::Trade(_)) => assert!(kind_is("aggTrade") || kind_is("trade"), "{kind}"),
+            Decoded::Plain(MarketEvent::Trade(_)) => {
+                assert!(kind_is("aggTrade") || kind_is("trade"), "{kind}")
+            }
             Decoded::Plain(MarketEvent::Mark(_)) => assert!(kind_is("markPrice"), "{kind}"),
             Decoded::Ignored(Ignored::PartialDepth) => assert!(kind_is("depth5"), "{kind}"),
-            _ => assert!(!["depth@", "bookTicker", "aggTrade", "trade/", "markPrice"].iter().any(|k| kind_is(k)), "{kind}"),
+            _ => assert!(
+                !["depth@", "bookTicker", "aggTrade", "trade/", "markPrice"].iter().any(|k| kind_is(k)),
+                "{kind}"
+            ),
         }
     }
 }
