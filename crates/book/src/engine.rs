@@ -269,6 +269,7 @@ fn cross_asset(features: &[Option<ObFeatures>]) -> CrossAsset {
         cascade_count += u32::from(f.withdrawal_velocity <= CASCADE_VELOCITY);
     }
     let agreement_pct = if n == 0 { 0.0 } else { f64::from(up.max(down)) / f64::from(n) };
-    let regime_signal = if agreement_pct >= REGIME_AGREEMENT { i8::from(up > down) - i8::from(down > up) } else { 0 };
+    let regime_signal =
+        if agreement_pct >= REGIME_AGREEMENT { i8::from(up > down) - i8::from(down > up) } else { 0 };
     CrossAsset { agreement_pct, cascade_count, regime_signal }
 }

@@ -27,11 +27,6 @@ const MAX_SLOTS: usize = 1 << 16;
 /// Levels a side keeps outside its window; the farthest are dropped first.
 pub const MAX_FAR_LEVELS: usize = 8192;
 
-/// Largest quantity of a level, in lots: the sums of a full side still fit their integers.
-pub const MAX_QTY: i64 = 1 << 50;
-/// Largest price of a level, in ticks.
-pub const MAX_PX: i64 = 1 << 48;
-
 /// Window for an instrument around `px` ticks: the 5 % band and a fifth more, as a power of two.
 pub fn window_slots(px: i64) -> usize {
     let wanted = usize::try_from(px / 20 + px / 100).unwrap_or(MIN_SLOTS);
@@ -43,9 +38,9 @@ pub fn window_slots(px: i64) -> usize {
 struct Bucket {
     /// Which slots hold a level.
     occupied: u64,
-    /// Σ qty. At most 64 · 2⁵⁰.
+    /// Σ qty. At most 64 · [`market::Level::MAX_QTY`] = 2⁵⁶.
     qty: i64,
-    /// Σ (slot in the bucket) · qty. At most 64 · 63 · 2⁵⁰ < 2⁶².
+    /// Σ (slot in the bucket) · qty. Less than 2⁶².
     offset_qty: i64,
 }
 

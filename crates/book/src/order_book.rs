@@ -2,9 +2,10 @@
 
 use market::{Level, Px, Qty};
 
-use crate::ladder::{Ladder, MAX_PX, MAX_QTY, Sums, window_slots};
+use crate::ladder::{Ladder, Sums, window_slots};
 
-/// An order book of absolute quantities. Knows nothing of update ids: [`crate::LocalBook`] does.
+/// An order book of absolute quantities. Takes valid levels only ([`Level::is_valid`]), and knows nothing of update
+/// ids: [`crate::LocalBook`] sees to both.
 #[derive(Debug, Clone)]
 pub struct OrderBook {
     /// Keys: minus the price.
@@ -29,14 +30,9 @@ impl OrderBook {
         Self { bids: Ladder::new(slots), asks: Ladder::new(slots) }
     }
 
-    /// Can every level be held? (0 < price < 2⁴⁸ ticks, 0 ≤ quantity ≤ 2⁵⁰ lots.)
-    pub fn holds(levels: &[Level]) -> bool {
-        levels.iter().all(|l| (1..MAX_PX).contains(&l.px.0) && (0..=MAX_QTY).contains(&l.qty.0))
-    }
-
     /// Replaces the whole book. Allocates if the price asks for another ladder size than before.
     pub fn replace(&mut self, bids: &[Level], asks: &[Level]) {
-        debug_assert!(Self::holds(bids) && Self::holds(asks));
+        debug_assert!(bids.iter().chain(asks).all(Level::is_valid));
         let best_bid = bids.iter().filter(|l| !l.qty.is_zero()).map(|l| l.px.0).max();
         let best_ask = asks.iter().filter(|l| !l.qty.is_zero()).map(|l| l.px.0).min();
         let any = best_bid.or(best_ask).unwrap_or(0);
@@ -49,7 +45,7 @@ impl OrderBook {
     /// Applies absolute quantities; zero removes.
     #[inline]
     pub fn apply(&mut self, bids: &[Level], asks: &[Level]) {
-        debug_assert!(Self::holds(bids) && Self::holds(asks));
+        debug_assert!(bids.iter().chain(asks).all(Level::is_valid));
         for l in bids {
             self.bids.set(-l.px.0, l.qty.0);
         }

@@ -14,6 +14,19 @@ pub struct Level {
     pub qty: Qty,
 }
 
+impl Level {
+    /// Largest price of a level. No listed instrument comes near it; sums over a whole book stay within 128 bits.
+    pub const MAX_PX: Px = Px(1 << 48);
+    /// Largest quantity of a level: sums over 64 levels with a small factor stay within 64 bits.
+    pub const MAX_QTY: Qty = Qty(1 << 50);
+
+    /// 0 < price ≤ [`Self::MAX_PX`] and 0 ≤ quantity ≤ [`Self::MAX_QTY`].
+    #[inline]
+    pub fn is_valid(&self) -> bool {
+        0 < self.px.0 && self.px <= Self::MAX_PX && 0 <= self.qty.0 && self.qty <= Self::MAX_QTY
+    }
+}
+
 /// `depthUpdate`: the levels that changed between two update ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DepthUpdate<'a> {
@@ -145,6 +158,25 @@ impl MarketEvent<'_> {
             Self::Bbo(e) => e.ts_send,
             Self::Trade(e) => e.ts_send,
             Self::Mark(e) => e.ts_send,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_has_a_price_and_limits() {
+        let level = |px: i64, qty: i64| Level { px: Px(px), qty: Qty(qty) };
+        let (px, qty) = (Level::MAX_PX.0, Level::MAX_QTY.0);
+        for good in [level(1, 0), level(px, qty)] {
+            assert!(good.is_valid(), "{good:?}");
+        }
+        for bad in
+            [level(0, 1), level(-1, 1), level(px + 1, 1), level(1, -1), level(1, qty + 1), level(i64::MIN, 1)]
+        {
+            assert!(!bad.is_valid(), "{bad:?}");
         }
     }
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archive::recording::{MergedRecordings, RecordingError, Survey, is_bare_snapshot, survey};
-use arrow_array::{ArrayRef, RecordBatch};
 use arrow_array::builder::{Float64Builder, Int64Builder, StringBuilder};
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use binance::decode::{DecodeCounters, Decoder, Frame};
 use book::{BookCounters, EngineCounters, FeatureEngine, Sample};
@@ -110,29 +110,45 @@ pub fn replay_features(
     })
 }
 
-/// Replays recordings into a parquet file with a row for each symbol with features at each sample.
+/// Replays recordings into a parquet file with a row for each symbol with features at each sample. The file appears
+/// when it is complete: until then, and after a failure, there is at most `<out>.part`.
 pub fn write_features(
     recordings: &[PathBuf],
     interval: Nanos,
     out: &Path,
 ) -> Result<FeaturesReport, FeaturesError> {
-    let fail = |source: Box<dyn std::error::Error + Send + Sync>| FeaturesError::Output {
-        path: out.to_owned(),
-        source,
-    };
-    let file = File::create(out).map_err(|e| fail(e.into()))?;
-    let mut table = FeatureTable::create(file).map_err(|e| fail(e.into()))?;
+    let mut part = out.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let fail = |source: ParquetError| FeaturesError::Output { path: out.to_owned(), source: source.into() };
+    let file = File::create(&part).map_err(|e| fail(e.into()))?;
+    let written = write_table(recordings, interval, file, fail);
+    if written.is_ok() {
+        std::fs::rename(&part, out).map_err(|e| fail(e.into()))?;
+    } else {
+        // The failure is the message; that the unfinished file could not be removed as well adds nothing.
+        std::fs::remove_file(&part).ok();
+    }
+    written
+}
+
+fn write_table(
+    recordings: &[PathBuf],
+    interval: Nanos,
+    file: File,
+    fail: impl Fn(ParquetError) -> FeaturesError,
+) -> Result<FeaturesReport, FeaturesError> {
+    let mut table = FeatureTable::create(file).map_err(&fail)?;
     let mut failed = None;
     let report = replay_features(recordings, interval, |survey, sample| {
         if failed.is_none() {
             failed = table.push(survey, sample).err();
         }
     })?;
-    if let Some(e) = failed {
-        return Err(fail(e.into()));
+    match failed {
+        Some(e) => Err(fail(e)),
+        None => table.finish().map(|()| report).map_err(fail),
     }
-    table.finish().map_err(|e| fail(e.into()))?;
-    Ok(report)
 }
 
 /// The float columns before the two counts, in file order; the vectors follow `SIDES` as `<name>_1` … `<name>_5`.
@@ -199,7 +215,8 @@ impl FeatureTable {
     fn create(file: File) -> Result<Self, ParquetError> {
         let schema = Arc::new(schema());
         let compression = parquet::basic::Compression::ZSTD(parquet::basic::ZstdLevel::default());
-        let properties = parquet::file::properties::WriterProperties::builder().set_compression(compression).build();
+        let properties =
+            parquet::file::properties::WriterProperties::builder().set_compression(compression).build();
         let columns = LEADING.len() + SIDES.len() * DEPTH_BANDS + FLOATS.len() + 1;
         Ok(Self {
             writer: ArrowWriter::try_new(file, schema.clone(), Some(properties))?,

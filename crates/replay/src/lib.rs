@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod controls;
 pub mod days;
+pub mod decode_bench;
 pub mod eigen;
 mod error;
 pub mod features;

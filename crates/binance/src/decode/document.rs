@@ -1,9 +1,8 @@
 //! The reader for every JSON text: slower than the scanner, and the judge of what is wrong with a frame.
 
-use book::{MAX_PX, MAX_QTY};
 use market::{
-    Bbo, DepthSnapshot, DepthUpdate, Increment, Level, MarkPrice, MarketEvent, Nanos, NumberError, Px, Qty, Side,
-    SymbolId, Trade, TradeKind,
+    Bbo, DepthSnapshot, DepthUpdate, Increment, Level, MarkPrice, MarketEvent, Nanos, NumberError, Px, Qty,
+    Side, SymbolId, Trade, TradeKind,
 };
 use simd_json::{Buffers, Node, StaticNode, Tape};
 
@@ -208,12 +207,12 @@ fn millis(ms: u64, field: &'static str) -> Result<Nanos, DecodeError> {
 }
 
 fn price(value: Value<'_>, field: &'static str, entry: &Entry) -> Result<Px, DecodeError> {
-    let n = count_in_range(entry.tick, value.str(field)?.as_bytes(), MAX_PX - 1, field)?;
+    let n = count_in_range(entry.tick, value.str(field)?.as_bytes(), Level::MAX_PX.0, field)?;
     if n == 0 { Err(DecodeError::OutOfRange(field)) } else { Ok(Px(n)) }
 }
 
 fn quantity(value: Value<'_>, field: &'static str, entry: &Entry) -> Result<Qty, DecodeError> {
-    count_in_range(entry.lot, value.str(field)?.as_bytes(), MAX_QTY, field).map(Qty)
+    count_in_range(entry.lot, value.str(field)?.as_bytes(), Level::MAX_QTY.0, field).map(Qty)
 }
 
 fn read_frame(root: Value<'_>, table: &SymbolTable, levels: &mut Levels) -> Result<Decoded, DecodeError> {

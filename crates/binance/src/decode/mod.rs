@@ -20,6 +20,8 @@ mod document;
 mod number;
 mod scan;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use market::{DepthSnapshot, Increment, Instrument, Level, MarketEvent, NumberError, SymbolId};
 
@@ -184,8 +186,7 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder for these instruments, in column order (their place is their [`SymbolId`]).
     pub fn new(instruments: &[Instrument]) -> Self {
-        let levels =
-            Levels { bids: Vec::with_capacity(MAX_LEVELS), asks: Vec::with_capacity(MAX_LEVELS) };
+        let levels = Levels { bids: Vec::with_capacity(MAX_LEVELS), asks: Vec::with_capacity(MAX_LEVELS) };
         Self {
             table: SymbolTable::new(instruments),
             levels,
