@@ -23,7 +23,7 @@ mod quad;
 mod window;
 
 use history::History;
-use quad::{Quad, ZERO, quads};
+use quad::{Quad, Quads, ZERO, quads};
 use window::{Scratch, Slide, Window};
 
 /// Window lengths in bars.
@@ -72,8 +72,8 @@ pub struct Scanner {
     /// Phase of the next tick.
     next: usize,
     scratch: Scratch,
-    newest: Vec<Quad>,
-    oldest: [Vec<Quad>; 4],
+    newest: Quads,
+    oldest: [Quads; 4],
 }
 
 /// Every S-th tick.
@@ -84,7 +84,7 @@ struct Phase {
     before: Vec<f64>,
     history: History,
     /// Per asset, how many of its newest returns are the same number.
-    runs: Vec<u32>,
+    runs: Vec<[u32; 4]>,
     windows: [Window; 4],
     lambda: [f64; 4],
 }
@@ -100,7 +100,7 @@ impl Scanner {
             return Err(ScannerError::Stride(stride));
         }
         let width = quads(assets);
-        let row = vec![ZERO; width];
+        let row = Quads::zero(width);
         Ok(Self {
             assets,
             prices: vec![f64::NAN; assets],
@@ -181,7 +181,7 @@ impl Phase {
             started: false,
             before: vec![f64::NAN; assets],
             history: History::new(WINDOWS[3], width),
-            runs: vec![0; assets],
+            runs: vec![[0; 4]; width],
             windows: std::array::from_fn(|w| Window::new(WINDOWS[w], width, w < 2)),
             lambda: [f64::NAN; 4],
         }
@@ -197,22 +197,18 @@ impl Phase {
 
     fn count_runs(&mut self, newest: &[Quad]) {
         if self.history.pushed() == 0 {
-            self.runs.fill(1);
+            self.runs.fill([1; 4]);
             return;
         }
         let last = self.history.row(0);
-        for ((run, new), last) in self.runs.iter_mut().zip(newest.as_flattened()).zip(last.as_flattened()) {
-            *run = if new == last { run.saturating_add(1) } else { 1 };
+        for ((runs, new), last) in self.runs.iter_mut().zip(newest).zip(last) {
+            for k in 0..4 {
+                runs[k] = if new[k] == last[k] { runs[k].saturating_add(1) } else { 1 };
+            }
         }
     }
 
-    fn scan(
-        &mut self,
-        assets: usize,
-        newest: &[Quad],
-        oldest: &[Vec<Quad>; 4],
-        scratch: &mut Scratch,
-    ) -> Scan {
+    fn scan(&mut self, assets: usize, newest: &[Quad], oldest: &[Quads; 4], scratch: &mut Scratch) -> Scan {
         let mut scan = Scan::UNDEFINED;
         let mut instability = [f64::NAN; 4];
         for (w, window) in self.windows.iter_mut().enumerate() {

@@ -50,7 +50,10 @@ fn the_meta_columns_of_real_days_come_out_again() {
             for ((name, want), (_, got)) in metas(want).into_iter().zip(metas(got)) {
                 if row >= WARM {
                     let off = (got - want).abs();
-                    assert!(off <= TOLERANCE, "row {row} (bar {i}): {name} is {got:e}, the file says {want:e}");
+                    assert!(
+                        off <= TOLERANCE,
+                        "row {row} (bar {i}): {name} is {got:e}, the file says {want:e}"
+                    );
                     worst = worst.max(off);
                 }
             }
@@ -87,7 +90,10 @@ fn where_assets_change_a_day_reads_as_if_its_own_had_been_scanned_all_along() {
     for (row, bar) in got.bars.iter().enumerate() {
         let want = scanner.step(second.row(row));
         let same = |a: f64, b: f64| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
-        assert!(same(bar.vel_div, want.vel_div) && same(bar.v750, want.velocity[3]), "row {row}: {bar:?} {want:?}");
+        assert!(
+            same(bar.vel_div, want.vel_div) && same(bar.v750, want.velocity[3]),
+            "row {row}: {bar:?} {want:?}"
+        );
         assert_eq!(bar.vel_div.is_nan(), false);
     }
     assert!(got.bars.last().unwrap().v750.is_finite());

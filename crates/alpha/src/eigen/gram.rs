@@ -1,15 +1,16 @@
 //! The matrix of second moments `S = Σ r·rᵀ` over a window, as a thing that multiplies vectors.
 //!
-//! Two forms. The *triangle* keeps S itself: a product costs N², a tick adds the newest row's square and takes the
-//! oldest's away, fused with the first product so that the matrix is read once for both. The *rows* form keeps
-//! nothing and multiplies by `Σ r·(r·x)`: 2·W·N, no update, no rounding carried from tick to tick, no memory. It is
-//! the cheaper one where the window is short against the number of assets.
+//! Three forms, each the fastest somewhere; the first two add the newest row's square every tick and take the oldest's
+//! away, fused with the first product so that the matrix is read once for both.
 //!
-//! Triangle layout: a panel per four matrix rows, from the diagonal to the right edge, as 4×4 blocks. Memory is
-//! read in one ascending stream, half of the full matrix, and each block serves both of its mirror images.
+//! * *Square*, few assets: all of S. A product is a plain sum of rows.
+//! * *Triangle*, many assets: a panel per four matrix rows, from the diagonal to the right edge, as 4×4 blocks. Memory
+//!   is read in one ascending stream, half of the square, and each block serves both of its mirror images.
+//! * *Rows*, a window short against the number of assets: nothing kept, the product is `Σ r·(r·x)` over the rows of
+//!   the window: 2·W·N, no update, no rounding carried from tick to tick.
 
 use super::history::History;
-use super::quad::{Quad, ZERO, add, fma, mul, total};
+use super::quad::{Quad, Quads, ZERO, add, add_weighted, fma, mul, totals};
 
 /// Four matrix rows by four columns.
 type Block = [Quad; 4];
@@ -17,11 +18,16 @@ type Block = [Quad; 4];
 /// Rows taken together by the rows form; all windows are multiples of it.
 const ROWS: usize = 5;
 
+/// Up to this many quads of assets the square is faster than the triangle.
+const SQUARE: usize = 20;
+
 /// Second moments of a window.
 #[derive(Debug, Clone)]
 pub(super) enum Gram {
+    /// The whole matrix, row by row.
+    Square(Quads),
     /// The upper triangle in 4×4 blocks.
-    Triangle(Vec<Block>),
+    Triangle(Quads),
     /// Nothing kept: products go through the history.
     Rows,
 }
@@ -31,7 +37,8 @@ impl Gram {
     pub(super) fn new(window: usize, width: usize) -> Self {
         match blocks(window, width) {
             0 => Self::Rows,
-            n => Self::Triangle(vec![[ZERO; 4]; n]),
+            n if width <= SQUARE => Self::Square(Quads::zero(4 * n)),
+            n => Self::Triangle(Quads::zero(4 * n)),
         }
     }
 
@@ -39,7 +46,8 @@ impl Gram {
     pub(super) fn apply(&self, window: usize, history: &History, x: &[Quad], y: &mut [Quad]) {
         y.fill(ZERO);
         match self {
-            Self::Triangle(blocks) => apply_triangle(blocks, x, y),
+            Self::Square(rows) => add_weighted(y, x.as_flattened(), rows),
+            Self::Triangle(blocks) => apply_triangle(blocks.as_chunks().0, x, y),
             Self::Rows => history.newest(window).iter().for_each(|run| apply_rows(run, x, y)),
         }
     }
@@ -54,39 +62,52 @@ impl Gram {
         y: &mut [Quad],
     ) {
         match self {
-            Self::Triangle(blocks) => {
-                y.fill(ZERO);
-                slide_triangle(blocks, step, x, y);
-            }
             Self::Rows => self.apply(window, history, x, y),
+            _ => self.update(step, x, y),
         }
     }
 
-    /// `S += new·newᵀ − old·oldᵀ` alone; `y` is written over.
+    /// `S += new·newᵀ − old·oldᵀ`; `y` is the product where anything is kept, else of no meaning.
     pub(super) fn update(&mut self, step: [&[Quad]; 2], x: &[Quad], y: &mut [Quad]) {
-        if let Self::Triangle(blocks) = self {
-            slide_triangle(blocks, step, x, y);
+        y.fill(ZERO);
+        match self {
+            Self::Square(rows) => slide_square(rows, step, x, y),
+            Self::Triangle(blocks) => slide_triangle(blocks.as_chunks_mut().0, step, x, y),
+            Self::Rows => {}
         }
     }
 
     /// Replaces the row and the column of one asset by `fresh` (its inner products with all assets).
     pub(super) fn replace(&mut self, asset: usize, fresh: &[Quad]) {
-        let Self::Triangle(blocks) = self else { return };
-        let width = fresh.len();
         let (panel, lane) = (asset / 4, asset % 4);
-        let mut start = 0;
-        for above in 0..=panel {
-            let block = &mut blocks[start + panel - above];
-            for k in 0..4 {
-                block[k][lane] = fresh[above][k];
+        let width = fresh.len();
+        let (blocks, own) = match self {
+            Self::Rows => return,
+            Self::Square(rows) => {
+                for (row, product) in rows.chunks_exact_mut(width).zip(fresh.as_flattened()) {
+                    row[panel][lane] = *product;
+                }
+                rows[asset * width..][..width].copy_from_slice(fresh);
+                return;
             }
-            if above < panel {
-                start += width - above;
+            Self::Triangle(quads) => {
+                let blocks: &mut [Block] = quads.as_chunks_mut().0;
+                let start = |above: usize| above * width - above * above.saturating_sub(1) / 2;
+                for (above, products) in fresh[..=panel].iter().enumerate() {
+                    set_column(&mut blocks[start(above) + panel - above], lane, *products);
+                }
+                (&mut blocks[start(panel)..][..width - panel], &fresh[panel..])
             }
-        }
-        for (block, products) in blocks[start..start + width - panel].iter_mut().zip(&fresh[panel..]) {
+        };
+        for (block, products) in blocks.iter_mut().zip(own) {
             block[lane] = *products;
         }
+    }
+}
+
+fn set_column(block: &mut Block, lane: usize, column: Quad) {
+    for (row, value) in block.iter_mut().zip(column) {
+        row[lane] = value;
     }
 }
 
@@ -95,13 +116,53 @@ pub(super) fn memory_bytes(window: usize, width: usize) -> usize {
     blocks(window, width) * size_of::<Block>()
 }
 
-/// Blocks of the triangle; 0 where the rows form is the cheaper one.
+/// Blocks kept: none where the rows form is the cheaper one, else of the square or the triangle.
 fn blocks(window: usize, width: usize) -> usize {
-    if window <= width * 2 { 0 } else { width * (width + 1) / 2 }
+    match width {
+        w if window <= 2 * w => 0,
+        w if w <= SQUARE => w * w,
+        w => w * (w + 1) / 2,
+    }
 }
 
 fn splat(x: Quad) -> Block {
     x.map(|v| [v; 4])
+}
+
+fn slide_square(rows: &mut [Quad], [new, old]: [&[Quad]; 2], x: &[Quad], y: &mut [Quad]) {
+    let (new, old, x, y) = (new.as_flattened(), old.as_flattened(), x.as_flattened(), y.as_flattened_mut());
+    let width = x.len();
+    for (pair, two) in rows.as_flattened_mut().chunks_exact_mut(2 * width).enumerate() {
+        let (upper, lower) = two.split_at_mut(width);
+        let i = 2 * pair;
+        slide_rows(upper, lower, new, old, y, [i, i + 1].map(|i| [new[i], -old[i], x[i]]));
+    }
+}
+
+/// Two matrix rows moved on and weighed. Element by element over flat slices: so the compiler makes it a plain
+/// vector loop.
+fn slide_rows(
+    upper: &mut [f64],
+    lower: &mut [f64],
+    new: &[f64],
+    old: &[f64],
+    y: &mut [f64],
+    f: [[f64; 3]; 2],
+) {
+    let n = upper.len();
+    let (lower, new, old, y) = (&mut lower[..n], &new[..n], &old[..n], &mut y[..n]);
+    for j in 0..n {
+        let a = f[0][1].mul_add(old[j], f[0][0].mul_add(new[j], upper[j]));
+        let b = f[1][1].mul_add(old[j], f[1][0].mul_add(new[j], lower[j]));
+        (upper[j], lower[j]) = (a, b);
+        y[j] = f[1][2].mul_add(b, f[0][2].mul_add(a, y[j]));
+    }
+}
+
+/// The block's rows, each times its factor, added to `sum`.
+#[inline(always)]
+fn weigh(block: &Block, factors: &Block, sum: Quad) -> Quad {
+    (0..4).fold(sum, |sum, k| fma(block[k], factors[k], sum))
 }
 
 fn apply_triangle(blocks: &[Block], x: &[Quad], y: &mut [Quad]) {
@@ -114,13 +175,14 @@ fn apply_triangle(blocks: &[Block], x: &[Quad], y: &mut [Quad]) {
         for ((block, x), y) in panel[1..].iter().zip(&x[b + 1..]).zip(&mut y[b + 1..]) {
             for k in 0..4 {
                 sums[k] = fma(block[k], *x, sums[k]);
-                *y = fma(block[k], head[k], *y);
             }
+            *y = weigh(block, &head, *y);
         }
-        y[b] = add(y[b], sums.map(total));
+        y[b] = add(y[b], totals(&sums));
     }
 }
 
+#[inline(never)]
 fn slide_triangle(blocks: &mut [Block], [new, old]: [&[Quad]; 2], x: &[Quad], y: &mut [Quad]) {
     let mut rest = blocks;
     for b in 0..x.len() {
@@ -135,12 +197,10 @@ fn slide_triangle(blocks: &mut [Block], [new, old]: [&[Quad]; 2], x: &[Quad], y:
                 sums[k] = fma(block[k], *x, sums[k]);
             }
             if column > 0 {
-                for k in 0..4 {
-                    *y = fma(block[k], head[k], *y);
-                }
+                *y = weigh(block, &head, *y);
             }
         }
-        y[b] = add(y[b], sums.map(total));
+        y[b] = add(y[b], totals(&sums));
     }
 }
 
@@ -167,7 +227,7 @@ fn apply_group<const G: usize>(group: &[Quad], x: &[Quad], y: &mut [Quad]) {
             sums[k] = fma(rows[k][j], *x, sums[k]);
         }
     }
-    let products = sums.map(|s| [total(s); 4]);
+    let products = totals(&sums).map(|s| [s; 4]);
     for (j, y) in y[..width].iter_mut().enumerate() {
         let mut sum = *y;
         for k in 0..G {

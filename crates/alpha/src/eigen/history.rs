@@ -1,11 +1,11 @@
 //! The last bar returns of all assets, one row per bar: the longest window's worth.
 
-use super::quad::{Quad, ZERO};
+use super::quad::{Quad, Quads};
 
 /// A ring of return rows.
 #[derive(Debug, Clone)]
 pub(super) struct History {
-    rows: Vec<Quad>,
+    rows: Quads,
     width: usize,
     capacity: usize,
     pushed: usize,
@@ -14,7 +14,7 @@ pub(super) struct History {
 impl History {
     /// An empty history of `capacity` rows of `width` quads.
     pub(super) fn new(capacity: usize, width: usize) -> Self {
-        Self { rows: vec![ZERO; capacity * width], width, capacity, pushed: 0 }
+        Self { rows: Quads::zero(capacity * width), width, capacity, pushed: 0 }
     }
 
     /// Rows pushed since the start.

@@ -7,7 +7,7 @@
 //!
 //! The basis is orthogonalised in full; runs are short, so that costs little and T stays exact.
 
-use super::quad::{Quad, ZERO, axpy, dot, normalise, scale};
+use super::quad::{Quad, Quads, ZERO, add_weighted, axpy, dot, dots, normalise, scale};
 
 /// Products before the space is thrown away and the run starts over from its best vector.
 const BASIS: usize = 64;
@@ -15,6 +15,10 @@ const BASIS: usize = 64;
 const MAX_PRODUCTS: usize = 640;
 /// A new direction shorter than this, against the eigenvalue, is rounding: the space is invariant.
 const INVARIANT: f64 = 1e-14;
+/// The last Newton step, relative: the error after it is of the order of its square.
+const SETTLED: f64 = 1e-11;
+/// The largest pivot, relative, with which Newton may stop.
+const SETTLED_PIVOT: f64 = 1e-8;
 
 /// When an answer is good enough.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +45,7 @@ pub(super) struct Found {
 /// Working memory of a run, allocated once.
 #[derive(Debug, Clone)]
 pub(super) struct Lanczos {
-    basis: Vec<Quad>,
+    basis: Quads,
     width: usize,
     t: Tridiagonal,
 }
@@ -49,7 +53,7 @@ pub(super) struct Lanczos {
 impl Lanczos {
     /// Working memory for vectors of `width` quads.
     pub(super) fn new(width: usize) -> Self {
-        Self { basis: vec![ZERO; (BASIS + 1) * width], width, t: Tridiagonal::default() }
+        Self { basis: Quads::zero((BASIS + 1) * width), width, t: Tridiagonal::default() }
     }
 
     /// The leading eigenpair of `operator` on the complement of `locked`, from `vector` (of length 1), into
@@ -99,26 +103,23 @@ impl Lanczos {
             axpy(next, -overlap, locked);
         }
         let mut overlaps = [0.0; BASIS];
-        for (overlap, v) in overlaps.iter_mut().zip(known.chunks_exact(self.width)) {
-            *overlap = dot(v, next);
-        }
-        for (overlap, v) in overlaps.iter().zip(known.chunks_exact(self.width)) {
-            axpy(next, -overlap, v);
-        }
+        let overlaps = &mut overlaps[..=self.t.len];
+        dots(known, next, overlaps);
+        let alpha = overlaps[self.t.len];
+        overlaps.iter_mut().for_each(|overlap| *overlap = -*overlap);
+        add_weighted(next, overlaps, known);
         let beta = dot(next, next).sqrt();
         if beta > 0.0 {
             scale(next, 1.0 / beta);
         }
-        self.t.push(overlaps[self.t.len], beta);
+        self.t.push(alpha, beta);
         beta
     }
 
     /// The eigenvector of T, taken back to the full space, into `vector`.
     fn combine(&self, vector: &mut [Quad]) {
         vector.fill(ZERO);
-        for (s, v) in self.t.vector[..self.t.len].iter().zip(self.basis.chunks_exact(self.width)) {
-            axpy(vector, *s, v);
-        }
+        add_weighted(vector, &self.t.vector[..self.t.len], &self.basis);
         normalise(vector);
     }
 }
@@ -166,26 +167,26 @@ impl Tridiagonal {
         let (mut low, mut high) = (self.value, self.bound);
         let mut x = low;
         for _ in 0..200 {
-            let next = match self.eliminate(x) {
+            let newton = match self.eliminate(x) {
                 Some((pivot, slope)) => {
-                    if pivot >= 0.0 {
-                        low = x;
-                    } else {
-                        high = x;
+                    *(if pivot >= 0.0 { &mut low } else { &mut high }) = x;
+                    let next = x - pivot / slope;
+                    // Beside a pole steps are small, too, but the pivot is not.
+                    if (next - x).abs() <= SETTLED * x && pivot.abs() <= SETTLED_PIVOT * x {
+                        x = next;
+                        break;
                     }
-                    x - pivot / slope
+                    next
                 }
                 None => {
                     low = x;
                     f64::NAN
                 }
             };
-            let next = if next >= low && next <= high { next } else { 0.5 * (low + high) };
-            let step = (next - x).abs();
-            x = next;
-            if step <= 2.0 * f64::EPSILON * x.abs() {
+            if high - low <= 4.0 * f64::EPSILON * x {
                 break;
             }
+            x = if newton > low && newton < high { newton } else { 0.5 * (low + high) };
         }
         self.eliminate(x);
         self.value = x;

@@ -2,11 +2,54 @@
 //! fused multiply-add is written out, so debug and release builds give the same bits and the compiler may still
 //! use vector instructions.
 
+use std::ops::{Deref, DerefMut};
+
 /// Four neighbouring elements of a vector.
 pub(super) type Quad = [f64; 4];
 
 /// The zero group.
 pub(super) const ZERO: Quad = [0.0; 4];
+
+/// A vector of groups of four that starts on a cache line: a group that straddles two costs two loads. Only speed
+/// depends on it.
+#[derive(Debug)]
+pub(super) struct Quads {
+    elements: Vec<f64>,
+    start: usize,
+    len: usize,
+}
+
+impl Quads {
+    /// `len` groups of zeros.
+    pub(super) fn zero(len: usize) -> Self {
+        const LINE: usize = 8;
+        let elements = vec![0.0; len * 4 + LINE];
+        let start = elements.as_ptr().align_offset(LINE * size_of::<f64>()).min(LINE);
+        Self { elements, start, len }
+    }
+}
+
+impl Clone for Quads {
+    fn clone(&self) -> Self {
+        let mut copy = Self::zero(self.len);
+        copy.copy_from_slice(self);
+        copy
+    }
+}
+
+impl Deref for Quads {
+    type Target = [Quad];
+
+    fn deref(&self) -> &[Quad] {
+        self.elements[self.start..][..self.len * 4].as_chunks().0
+    }
+}
+
+impl DerefMut for Quads {
+    fn deref_mut(&mut self) -> &mut [Quad] {
+        self.elements[self.start..][..self.len * 4].as_chunks_mut().0
+    }
+}
 
 /// How many groups hold `n` elements (the last one is padded with zeros).
 pub(super) const fn quads(n: usize) -> usize {
@@ -52,6 +95,58 @@ pub(super) fn dot(a: &[Quad], b: &[Quad]) -> f64 {
         *sum = fma(*p, *q, *sum);
     }
     total(add(add(sums[0], sums[1]), add(sums[2], sums[3])))
+}
+
+/// The inner products of `x` with each of up to `products.len()` vectors stored one after the other, four at a time.
+#[inline]
+pub(super) fn dots(vectors: &[Quad], x: &[Quad], products: &mut [f64]) {
+    let width = x.len();
+    let mut products = products.iter_mut();
+    let mut groups = vectors.chunks_exact(4 * width);
+    for group in &mut groups {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|k| &group[k * width..][..width]);
+        let mut sums = [ZERO; 4];
+        for (j, x) in x.iter().enumerate() {
+            sums[0] = fma(a[j], *x, sums[0]);
+            sums[1] = fma(b[j], *x, sums[1]);
+            sums[2] = fma(c[j], *x, sums[2]);
+            sums[3] = fma(d[j], *x, sums[3]);
+        }
+        for (sum, product) in totals(&sums).into_iter().zip(&mut products) {
+            *product = sum;
+        }
+    }
+    for (vector, product) in groups.remainder().chunks_exact(width).zip(products) {
+        *product = dot(vector, x);
+    }
+}
+
+/// `y += Σ factor·vector` over vectors stored one after the other, four at a time.
+#[inline]
+pub(super) fn add_weighted(y: &mut [Quad], factors: &[f64], vectors: &[Quad]) {
+    let width = y.len();
+    let (fours, rest) = factors.as_chunks::<4>();
+    for (factors, group) in fours.iter().zip(vectors.chunks_exact(4 * width)) {
+        let factors = factors.map(|f| [f; 4]);
+        let [a, b, c, d] = [0, 1, 2, 3].map(|k| &group[k * width..][..width]);
+        for (j, y) in y.iter_mut().enumerate() {
+            *y = fma(
+                factors[3],
+                d[j],
+                fma(factors[2], c[j], fma(factors[1], b[j], fma(factors[0], a[j], *y))),
+            );
+        }
+    }
+    for (factor, vector) in rest.iter().zip(vectors[fours.len() * 4 * width..].chunks_exact(width)) {
+        axpy(y, *factor, vector);
+    }
+}
+
+/// The sum of each. Never inlined: seeing through to these sums, the compiler would transpose the loops before them
+/// and lose most of their speed.
+#[inline(never)]
+pub(super) fn totals<const G: usize>(sums: &[Quad; G]) -> [f64; G] {
+    sums.map(total)
 }
 
 /// `y += factor·x`.

@@ -18,7 +18,7 @@
 use super::gram::Gram;
 use super::history::History;
 use super::lanczos::{Goal, Lanczos};
-use super::quad::{Quad, ZERO, axpy, dot, fma, mul, normalise, scale};
+use super::quad::{Quad, Quads, ZERO, axpy, dot, fma, mul, normalise, scale};
 
 /// Sum of squares below its peak by this factor: sum afresh. The rounding left in a sum is then below
 /// 2⁻⁵³·√ticks·1000 of it.
@@ -28,7 +28,7 @@ const STILL: f64 = 1e-12;
 /// Residual for the windows whose eigenvector is used (instability).
 const RESIDUAL_VECTOR: f64 = 1e-10;
 /// Residual for the windows of which only the eigenvalue is: its error is the residual squared over the gap.
-const RESIDUAL_VALUE: f64 = 2e-6;
+const RESIDUAL_VALUE: f64 = 5e-6;
 /// The challenger is contested when its eigenvalue may be above this share of the leader's.
 const CONTEST: f64 = 0.95;
 /// Share of the newest returns, and of noise, in the challenger.
@@ -40,18 +40,18 @@ const PINCH_NOISE: f64 = 1e-2;
 pub(super) struct Scratch {
     pub(super) lanczos: Lanczos,
     /// d, the inverse deviations; zero where the asset is still.
-    inverse: Vec<Quad>,
+    inverse: Quads,
     /// q of the module doc.
-    mean: Vec<Quad>,
-    scaled: Vec<Quad>,
-    leader: Vec<Quad>,
-    rival: Vec<Quad>,
-    product: Vec<Quad>,
+    mean: Quads,
+    scaled: Quads,
+    leader: Quads,
+    rival: Quads,
+    product: Quads,
 }
 
 impl Scratch {
     pub(super) fn new(width: usize) -> Self {
-        let zero = vec![ZERO; width];
+        let zero = Quads::zero(width);
         Self {
             lanczos: Lanczos::new(width),
             inverse: zero.clone(),
@@ -70,7 +70,7 @@ pub(super) struct Slide<'a> {
     pub(super) new: &'a [Quad],
     pub(super) old: &'a [Quad],
     /// For each asset, how many of its newest returns are the same number.
-    pub(super) runs: &'a [u32],
+    pub(super) runs: &'a [[u32; 4]],
 }
 
 /// One window of one phase.
@@ -78,20 +78,20 @@ pub(super) struct Slide<'a> {
 pub(super) struct Window {
     length: usize,
     vector_used: bool,
-    sum: Vec<Quad>,
-    square: Vec<Quad>,
-    peak: Vec<Quad>,
+    sum: Quads,
+    square: Quads,
+    peak: Quads,
     gram: Gram,
     /// Unit eigenvector at the last bar; zero before the first.
-    pub(super) vector: Vec<Quad>,
-    challenger: Vec<Quad>,
+    pub(super) vector: Quads,
+    challenger: Quads,
     first_look: usize,
     noise: u64,
 }
 
 impl Window {
     pub(super) fn new(length: usize, width: usize, vector_used: bool) -> Self {
-        let zero = vec![ZERO; width];
+        let zero = Quads::zero(width);
         Self {
             length,
             vector_used,
@@ -133,7 +133,7 @@ impl Window {
             return None;
         }
         let pending = if refresh { None } else { Some([slide.new, slide.old]) };
-        let moving = self.standardise(slide.runs, assets, scratch);
+        let moving = self.standardise(slide.runs, scratch);
         let before = self.solve(history, pending, slide.new, moving, scratch);
         Some(before)
     }
@@ -141,18 +141,14 @@ impl Window {
     /// Moves the sums on; tells whether one has fallen far below its peak.
     fn add_moments(&mut self, slide: Slide<'_>) -> bool {
         let mut fallen = false;
-        let rows = slide.new.iter().zip(slide.old);
-        for ((((new, old), sum), square), peak) in
-            rows.zip(&mut self.sum).zip(&mut self.square).zip(&mut self.peak)
-        {
-            let minus = old.map(|v| -v);
-            for k in 0..4 {
-                sum[k] += new[k] - old[k];
-                // As the triangle does it, so that both have the same diagonal.
-                square[k] = minus[k].mul_add(old[k], new[k].mul_add(new[k], square[k]));
-                peak[k] = peak[k].max(square[k]);
-                fallen |= square[k] < FALLEN * peak[k];
-            }
+        let rows = slide.new.as_flattened().iter().zip(slide.old.as_flattened());
+        let sums = self.sum.as_flattened_mut().iter_mut().zip(self.square.as_flattened_mut());
+        for (((new, old), (sum, square)), peak) in rows.zip(sums).zip(self.peak.as_flattened_mut()) {
+            *sum += new - old;
+            // As the matrix does it, so that both have the same diagonal.
+            *square = (-old).mul_add(*old, new.mul_add(*new, *square));
+            *peak = if *square > *peak { *square } else { *peak };
+            fallen |= *square < FALLEN * *peak;
         }
         fallen
     }
@@ -169,7 +165,7 @@ impl Window {
         let rows = self.length.min(history.pushed());
         fresh.fill(ZERO);
         let mut sum = 0.0;
-        let full = matches!(self.gram, Gram::Triangle(_));
+        let full = !matches!(self.gram, Gram::Rows);
         for row in history.newest(rows).iter().flat_map(|run| run.chunks_exact(width)) {
             let own = row[quad][lane];
             sum += own;
@@ -186,29 +182,19 @@ impl Window {
     }
 
     /// Fills d and q and counts the assets that moved.
-    fn standardise(&self, runs: &[u32], assets: usize, scratch: &mut Scratch) -> usize {
-        let length = self.length as f64;
-        let root = 1.0 / length.sqrt();
-        let mut moving = 0;
-        let moments = self.sum.iter().zip(&self.square);
-        let outputs = scratch.inverse.iter_mut().zip(&mut scratch.mean);
-        for ((sum, square), (inverse, mean)) in moments.zip(outputs) {
-            for k in 0..4 {
-                let variance = square[k] - sum[k] * sum[k] / length;
-                let live = variance > STILL * square[k];
-                inverse[k] = if live { 1.0 / variance.sqrt() } else { 0.0 };
-                mean[k] = inverse[k] * sum[k] * root;
-            }
+    fn standardise(&self, runs: &[[u32; 4]], scratch: &mut Scratch) -> usize {
+        let (root, still) = (1.0 / (self.length as f64).sqrt(), self.length as u32);
+        let moments = self.sum.as_flattened().iter().zip(self.square.as_flattened()).zip(runs.as_flattened());
+        let outputs = scratch.inverse.as_flattened_mut().iter_mut().zip(scratch.mean.as_flattened_mut());
+        for (((sum, square), &run), (inverse, mean)) in moments.zip(outputs) {
+            let share = sum * root;
+            let variance = (-share).mul_add(share, *square);
+            let reciprocal = 1.0 / variance.sqrt();
+            let moves = (variance > STILL * square) & (run < still);
+            *inverse = if moves { reciprocal } else { 0.0 };
+            *mean = *inverse * share;
         }
-        for asset in 0..assets {
-            let (quad, lane) = (asset / 4, asset % 4);
-            if runs[asset] as usize >= self.length {
-                scratch.inverse[quad][lane] = 0.0;
-                scratch.mean[quad][lane] = 0.0;
-            }
-            moving += usize::from(scratch.inverse[quad][lane] > 0.0);
-        }
-        moving
+        scratch.inverse.as_flattened().iter().filter(|&&d| d > 0.0).count()
     }
 
     fn solve(
