@@ -179,8 +179,8 @@ impl FromStr for Venue {
     }
 }
 
-/// A URL taken apart.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A URL taken apart. It shows without its path, which may hold a listen key.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// `http(s)`, else `ws(s)`.
     pub http: bool,
@@ -273,8 +273,13 @@ impl Endpoint {
     }
 }
 
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({self})")
+    }
+}
+
 impl fmt::Display for Endpoint {
-    /// Without the path: a path may hold a listen key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match (self.http, self.tls) {
             (true, true) => "https",

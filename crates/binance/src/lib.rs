@@ -9,6 +9,7 @@ pub mod clock;
 pub mod decode;
 mod encode;
 pub mod errors;
+pub mod feed;
 pub mod gateway;
 pub mod hosts;
 mod json;
@@ -21,6 +22,7 @@ pub mod rest;
 pub mod sign;
 mod symbols;
 pub mod user;
+pub mod user_stream;
 
 pub use encode::EncodeError;
 pub use json::JsonError;

@@ -18,9 +18,10 @@ use std::sync::Arc;
 use market::Nanos;
 use rustls::ClientConfig;
 use tungstenite::protocol::WebSocketConfig;
-use tungstenite::{Bytes, Error, Message, Utf8Bytes, WebSocket};
+use tungstenite::{Bytes, Error, Message, WebSocket};
 
 use super::dial::{CloseReason, Dial, Step};
+use super::outbox::Outbox;
 use super::tls::Stream;
 use crate::hosts::Endpoint;
 
@@ -112,13 +113,11 @@ pub enum SendError {
     /// The socket takes no more: the other side does not read.
     #[error("the other side does not read what is sent to it")]
     Full,
-    /// Not UTF-8.
-    #[error("the frame is not text")]
-    NotText,
 }
 
 struct Live {
     ws: WebSocket<Stream>,
+    outbox: Outbox,
     opened: Nanos,
     heard: Nanos,
     pinged: Nanos,
@@ -234,17 +233,15 @@ impl WsConn {
         activity
     }
 
-    /// Sends a text frame now.
+    /// Sends a text frame (UTF-8) now. What the socket does not take at once goes out with the next polls.
+    #[inline]
     pub fn send(&mut self, frame: &[u8]) -> Result<(), SendError> {
-        let text = Utf8Bytes::try_from(Bytes::copy_from_slice(frame)).map_err(|_| SendError::NotText)?;
+        let mask = self.next_random() as u32;
         let live = self.live.as_mut().ok_or(SendError::NotOpen)?;
-        match live.ws.send(Message::Text(text)) {
-            Ok(()) => Ok(()),
-            // What the socket did not take is kept and flushed by the next poll.
-            Err(Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(Error::WriteBufferFull(_)) => Err(SendError::Full),
-            Err(_) => Err(SendError::NotOpen),
-        }
+        live.outbox.push(frame, mask.to_ne_bytes()).map_err(|_| SendError::Full)?;
+        // A broken socket is told by the next poll; whether the frame arrived is not known then.
+        let _ = live.outbox.flush(&mut live.ws);
+        Ok(())
     }
 
     /// Drops the open connection without a farewell and sets the next attempt.
@@ -303,7 +300,7 @@ impl WsConn {
         self.dial = None;
         let early = self.next_random() % (self.config.max_age / 24 + 1);
         let replace_at = now.plus(self.config.max_age - early);
-        let fresh = Live { ws, opened: now, heard: now, pinged: now, replace_at };
+        let fresh = Live { ws, outbox: Outbox::new(), opened: now, heard: now, pinged: now, replace_at };
         match self.live.replace(fresh) {
             Some(old) => {
                 self.draining = Some((old, now.plus(self.config.drain)));
@@ -340,6 +337,10 @@ fn read(
     sink: &mut impl FnMut(&[u8], Nanos),
     frames: &mut u32,
 ) -> Result<(), CloseReason> {
+    // Reading may send a pong: not into the middle of a frame of ours.
+    if !live.outbox.flush(&mut live.ws).map_err(reason)? {
+        return Ok(());
+    }
     for _ in 0..limit {
         match live.ws.read() {
             Ok(Message::Text(text)) => {
@@ -374,7 +375,7 @@ fn watch(live: &mut Live, now: Nanos, config: &ConnConfig) -> Result<(), CloseRe
     if silent.0 >= config.silence_limit {
         return Err(CloseReason::Silent { silent });
     }
-    if now.since(live.pinged).0 >= config.ping_interval {
+    if now.since(live.pinged).0 >= config.ping_interval && live.outbox.is_empty() {
         live.pinged = now;
         return match live.ws.send(Message::Ping(Bytes::from_static(b"dlp"))) {
             Ok(()) => Ok(()),

@@ -3,6 +3,7 @@
 
 mod conn;
 mod dial;
+mod outbox;
 mod tls;
 
 pub use conn::{Activity, Change, ConnConfig, ConnState, SendError, WsConn};

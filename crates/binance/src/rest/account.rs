@@ -1,7 +1,8 @@
 //! Account rows of the REST API.
 
 use market::{
-    Amount, ExecType, ExecutionReport, Nanos, OrderOrigin, OrderStatus, PositionSide, Qty, Side, SymbolId,
+    Amount, ExecType, ExecutionReport, Instrument, Nanos, OrderOrigin, OrderStatus, PositionSide, Qty, Side, SymbolId,
+    Trade, TradeKind,
 };
 
 use crate::json::{JsonError, Reader, Scalar};
@@ -284,6 +285,29 @@ pub(crate) fn user_trades(body: &[u8], symbols: &Symbols) -> Result<Vec<Executio
                 maker: row.get("maker").bool().unwrap_or(false),
                 ts_event: Nanos::from_millis(row.get("time").u64().unwrap_or(0)),
                 ..blank_report(instrument.id, OrderOrigin::External, ExecType::Trade)
+            })
+        })
+        .collect()
+}
+
+/// Aggregate trades. REST tells no send time: the time of the trade stands in for it.
+pub(crate) fn agg_trades(body: &[u8], instrument: &Instrument) -> Result<Vec<Trade>, FrameError> {
+    const FRAME: &str = "aggTrades";
+    let fields = Fields { frame: FRAME, instrument };
+    let rows = Row::list(&["a", "p", "q", "T", "m"], body)?;
+    rows.iter()
+        .map(|row| {
+            let ts_event = Nanos::from_millis(row.need(FRAME, "T", Scalar::u64)?);
+            let sold = row.need(FRAME, "m", Scalar::bool)?;
+            Ok(Trade {
+                symbol: instrument.id,
+                kind: TradeKind::Aggregate,
+                id: row.need(FRAME, "a", Scalar::u64)?,
+                ts_event,
+                ts_send: ts_event,
+                px: fields.px("p", row.get("p"))?,
+                qty: fields.qty("q", row.get("q"))?,
+                aggressor: if sold { Side::Sell } else { Side::Buy },
             })
         })
         .collect()

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use market::{ExecType, ExecutionReport, Nanos, OrderRequest, SymbolId};
+use market::{ExecType, ExecutionReport, Instrument, Nanos, OrderRequest, SymbolId, Trade};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, Response, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use super::account::{self, Row};
 use super::error::{RestError, TransportKind};
@@ -410,6 +410,17 @@ impl RestClient {
         account::user_trades(&body, symbols).map_err(RestError::frame(NAME))
     }
 
+    /// Aggregate trades of an instrument from an id on, at most 1000: the backfill of a gap in the stream.
+    pub async fn agg_trades(&self, instrument: &Instrument, from_id: u64) -> Result<Vec<Trade>, RestError> {
+        const NAME: &str = "GET /fapi/v1/aggTrades";
+        let body = self.send(call(Method::GET, NAME, Auth::None, 20), |q| {
+            q.text("symbol", &instrument.symbol);
+            q.int("fromId", from_id);
+            q.int("limit", 1000);
+        });
+        account::agg_trades(&body.await?, instrument).map_err(RestError::frame(NAME))
+    }
+
     /// An order request over REST: the fallback where the WebSocket API is not there. An error of class `Unknown`
     /// leaves the order's fate open. `CancelAll` is only acknowledged (no report): the orders close one by one, told
     /// by the user stream.
@@ -499,11 +510,6 @@ impl RestClient {
         query.sign(signer);
         let body = self.exchange(&call(Method::GET, NAME, Auth::Signed, 1), base, query.0).await?;
         account::restrictions(&body).map(Some).map_err(RestError::frame(NAME))
-    }
-
-    /// The listen key's text, for the path of the user stream.
-    pub fn private_path(base_path: &str, key: &SecretString) -> String {
-        format!("{}/ws/{}", base_path.trim_end_matches('/'), key.expose_secret())
     }
 }
 

@@ -1,0 +1,441 @@
+//! The market data subscription of one connection: which streams, on which route, and whether they really deliver.
+//!
+//! A subscription that is acknowledged proves nothing: on a wrong route, or after a fault of the venue, the ack comes
+//! and the data never does, while pings go on (BINANCE.md §5, rows 1, 3, 25). So data itself is watched, stream by
+//! stream:
+//!
+//! 1. Streams are asked for in batches, few messages a second (the venue closes above ten, pings included).
+//! 2. Each stream must deliver within its `first_data`, and never be silent for its `stale_after`. One that fails is
+//!    subscribed once more; if that does not help it is [`FeedEvent::Dead`], with the URL.
+//! 3. Aggregate trade ids are contiguous: a hole is told with its ids, to be filled from REST.
+//!
+//! A pure core: control frames in and out, data noted by [`Feed::on_event`], time as an argument.
+
+use market::{MarketEvent, Nanos, SymbolId, TradeKind};
+
+use crate::json::Reader;
+use crate::reply::ErrorBody;
+use crate::symbols::Symbols;
+
+/// Streams that one connection may carry by the venue's rule.
+pub const MAX_STREAMS: usize = 1024;
+
+/// A part of the venue's stream host. Streams are silent on any other than theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// Book.
+    Public,
+    /// Trades and prices.
+    Market,
+}
+
+/// A kind of stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StreamKind {
+    /// `@depth@100ms`.
+    Depth,
+    /// `@bookTicker`.
+    BookTicker,
+    /// `@aggTrade`.
+    AggTrade,
+    /// `@markPrice@1s`.
+    MarkPrice,
+}
+
+impl StreamKind {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Depth, Self::BookTicker, Self::AggTrade, Self::MarkPrice];
+
+    /// Where it is served.
+    pub const fn route(self) -> Route {
+        match self {
+            Self::Depth | Self::BookTicker => Route::Public,
+            Self::AggTrade | Self::MarkPrice => Route::Market,
+        }
+    }
+
+    /// What stands behind the symbol in a stream's name.
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::Depth => "@depth@100ms",
+            Self::BookTicker => "@bookTicker",
+            Self::AggTrade => "@aggTrade",
+            Self::MarkPrice => "@markPrice@1s",
+        }
+    }
+
+    /// The kind of a decoded event; `None` for raw trades, which are not subscribed.
+    pub const fn of(event: &MarketEvent<'_>) -> Option<Self> {
+        match event {
+            MarketEvent::Depth(_) => Some(Self::Depth),
+            MarketEvent::Bbo(_) => Some(Self::BookTicker),
+            MarketEvent::Trade(t) if matches!(t.kind, TradeKind::Aggregate) => Some(Self::AggTrade),
+            MarketEvent::Trade(_) => None,
+            MarketEvent::Mark(_) => Some(Self::MarkPrice),
+        }
+    }
+}
+
+/// How long a stream may be silent, ns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// From the subscription to the first frame.
+    pub first_data: u64,
+    /// Between two frames.
+    pub stale_after: u64,
+}
+
+/// Settings of a feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeedConfig {
+    /// By kind, in the order of [`StreamKind::ALL`]. Trades of a quiet symbol may be minutes apart; books and mark
+    /// prices are not.
+    pub patience: [Patience; 4],
+    /// Most streams of one connection (≤ [`MAX_STREAMS`]).
+    pub streams_per_connection: usize,
+    /// Most streams in one subscription message.
+    pub batch: usize,
+    /// Between two messages of ours, ns.
+    pub message_interval: u64,
+}
+
+impl Default for FeedConfig {
+    fn default() -> Self {
+        let of = |first: u64, stale: u64| Patience {
+            first_data: first * Nanos::SECOND,
+            stale_after: stale * Nanos::SECOND,
+        };
+        Self {
+            patience: [of(5, 10), of(5, 30), of(60, 600), of(5, 10)],
+            streams_per_connection: 200,
+            batch: 50,
+            message_interval: Nanos::SECOND / 4,
+        }
+    }
+}
+
+/// What a feed tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FeedEvent {
+    /// Every stream has delivered.
+    Complete,
+    /// A stream is silent; it is subscribed once more.
+    Silent {
+        /// Instrument.
+        symbol: SymbolId,
+        /// Kind.
+        kind: StreamKind,
+        /// Since when.
+        since: Nanos,
+    },
+    /// A silent stream delivers again.
+    Resumed {
+        /// Instrument.
+        symbol: SymbolId,
+        /// Kind.
+        kind: StreamKind,
+    },
+    /// A stream stays silent after a second subscription: wrong route or host, or a fault of the venue. The
+    /// connection should be replaced; while starting, the start has failed.
+    Dead {
+        /// Name of the stream.
+        stream: String,
+        /// Where it was asked for.
+        url: String,
+    },
+    /// Aggregate trades are missing: ids `from` to `to`, both included.
+    TradeGap {
+        /// Instrument.
+        symbol: SymbolId,
+        /// First missing id.
+        from: u64,
+        /// Last missing id.
+        to: u64,
+    },
+    /// The venue refused a subscription.
+    Refused {
+        /// Its code.
+        code: i32,
+        /// Its text, cut to 200 characters.
+        text: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// To be asked for. Again: it was silent before.
+    Queued {
+        again: bool,
+    },
+    /// Asked for; must deliver by then.
+    Asked {
+        by: Nanos,
+        again: bool,
+    },
+    Live,
+    Dead,
+}
+
+#[derive(Debug)]
+struct Stream {
+    symbol: SymbolId,
+    kind: StreamKind,
+    name: String,
+    standing: Standing,
+    seen: Nanos,
+}
+
+/// The subscription of one connection; see the module's text.
+#[derive(Debug)]
+pub struct Feed {
+    url: String,
+    route: Route,
+    config: FeedConfig,
+    streams: Vec<Stream>,
+    /// Place in `streams` by symbol and kind, `u32::MAX` where there is none.
+    places: Vec<[u32; 4]>,
+    last_trade: Vec<u64>,
+    missing: usize,
+    next_message: Nanos,
+    next_id: u64,
+    frame: Vec<u8>,
+    trades_missed: u64,
+    open: bool,
+}
+
+/// A feed that cannot be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FeedError {
+    /// A limit that is zero or above the venue's.
+    #[error("streams_per_connection must be 1 to 1024 and batch at least 1")]
+    Limits,
+}
+
+impl Feed {
+    /// The feeds that carry `kinds` of all `symbols`: each on its route, none with more streams than a connection
+    /// takes. `urls` are the bases of the two routes, [`crate::hosts::Hosts::public`] and `market`.
+    pub fn plan(
+        symbols: &Symbols,
+        kinds: &[StreamKind],
+        config: FeedConfig,
+        urls: (&str, &str),
+    ) -> Result<Vec<Self>, FeedError> {
+        if !(1..=MAX_STREAMS).contains(&config.streams_per_connection) || config.batch == 0 {
+            return Err(FeedError::Limits);
+        }
+        let mut feeds = Vec::new();
+        for (route, url) in [(Route::Public, urls.0), (Route::Market, urls.1)] {
+            let mut streams: Vec<Stream> = Vec::new();
+            for instrument in symbols.all() {
+                for &kind in kinds.iter().filter(|k| k.route() == route) {
+                    let name = format!("{}{}", instrument.symbol.to_lowercase(), kind.suffix());
+                    let (symbol, standing) = (instrument.id, Standing::Queued { again: false });
+                    streams.push(Stream { symbol, kind, name, standing, seen: Nanos(0) });
+                }
+            }
+            while !streams.is_empty() {
+                let rest = streams.split_off(streams.len().min(config.streams_per_connection));
+                feeds.push(Self::new(
+                    url,
+                    route,
+                    config,
+                    std::mem::replace(&mut streams, rest),
+                    symbols.all().len(),
+                ));
+            }
+        }
+        Ok(feeds)
+    }
+
+    fn new(url: &str, route: Route, config: FeedConfig, streams: Vec<Stream>, symbols: usize) -> Self {
+        let mut places = vec![[u32::MAX; 4]; symbols];
+        for (i, s) in streams.iter().enumerate() {
+            places[s.symbol.index()][s.kind as usize] = i as u32;
+        }
+        Self {
+            url: format!("{}/stream", url.trim_end_matches('/')),
+            route,
+            config,
+            missing: streams.len(),
+            streams,
+            places,
+            last_trade: vec![0; symbols],
+            next_message: Nanos(0),
+            next_id: 1,
+            frame: Vec::with_capacity(4096),
+            trades_missed: 0,
+            open: false,
+        }
+    }
+
+    /// Where to connect.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its route.
+    pub const fn route(&self) -> Route {
+        self.route
+    }
+
+    /// The connection is open: everything is asked for.
+    pub fn on_open(&mut self, now: Nanos) {
+        self.open = true;
+        self.missing = self.streams.len();
+        self.next_message = now;
+        for stream in &mut self.streams {
+            stream.standing = Standing::Queued { again: false };
+        }
+    }
+
+    /// A successor took over: everything is asked for again, while the old connection still delivers.
+    pub fn on_replaced(&mut self, now: Nanos) {
+        self.on_open(now);
+    }
+
+    /// The connection is lost.
+    pub fn on_close(&mut self) {
+        self.open = false;
+        self.missing = self.streams.len();
+        for stream in &mut self.streams {
+            stream.standing = Standing::Queued { again: false };
+        }
+    }
+
+    /// The next message to send, if one is due.
+    pub fn next_frame(&mut self, now: Nanos) -> Option<&[u8]> {
+        if !self.open || now < self.next_message {
+            return None;
+        }
+        let queued = |s: &&mut Stream| matches!(s.standing, Standing::Queued { .. });
+        let mut batch = self.streams.iter_mut().filter(queued).take(self.config.batch).peekable();
+        batch.peek()?;
+        self.frame.clear();
+        self.frame.extend_from_slice(b"{\"method\":\"SUBSCRIBE\",\"params\":[");
+        for stream in batch {
+            let by = now.plus(self.config.patience[stream.kind as usize].first_data);
+            let again = stream.standing == Standing::Queued { again: true };
+            stream.standing = Standing::Asked { by, again };
+            self.frame.push(b'"');
+            self.frame.extend_from_slice(stream.name.as_bytes());
+            self.frame.extend_from_slice(b"\",");
+        }
+        self.frame.pop();
+        self.frame.extend_from_slice(b"],\"id\":");
+        self.frame.extend_from_slice(itoa::Buffer::new().format(self.next_id).as_bytes());
+        self.frame.push(b'}');
+        self.next_id += 1;
+        self.next_message = now.plus(self.config.message_interval);
+        Some(&self.frame)
+    }
+
+    /// Notes decoded data. `false`: an aggregate trade that was told before (both connections of a rollover tell
+    /// it), to be dropped.
+    #[inline]
+    pub fn on_event(
+        &mut self,
+        event: &MarketEvent<'_>,
+        now: Nanos,
+        events: &mut impl FnMut(FeedEvent),
+    ) -> bool {
+        let Some(kind) = StreamKind::of(event) else { return true };
+        let symbol = event.symbol();
+        let Some(&place) = self.places.get(symbol.index()).map(|p| &p[kind as usize]) else { return true };
+        if let Some(stream) = self.streams.get_mut(place as usize) {
+            stream.seen = now;
+            if stream.standing != Standing::Live {
+                let fresh = matches!(
+                    stream.standing,
+                    Standing::Queued { again: false } | Standing::Asked { again: false, .. }
+                );
+                stream.standing = Standing::Live;
+                self.missing -= 1;
+                if !fresh {
+                    events(FeedEvent::Resumed { symbol, kind });
+                }
+                if self.missing == 0 {
+                    events(FeedEvent::Complete);
+                }
+            }
+        }
+        match event {
+            MarketEvent::Trade(t) if t.kind == TradeKind::Aggregate => self.trade(symbol, t.id, events),
+            _ => true,
+        }
+    }
+
+    fn trade(&mut self, symbol: SymbolId, id: u64, events: &mut impl FnMut(FeedEvent)) -> bool {
+        let last = &mut self.last_trade[symbol.index()];
+        if id <= *last {
+            return false;
+        }
+        if *last != 0 && id != *last + 1 {
+            self.trades_missed += id - *last - 1;
+            events(FeedEvent::TradeGap { symbol, from: *last + 1, to: id - 1 });
+        }
+        *last = id;
+        true
+    }
+
+    /// A frame that is not market data: the answer to a subscription. Frames that are neither are ignored.
+    pub fn on_control(&mut self, frame: &[u8], events: &mut impl FnMut(FeedEvent)) {
+        let mut error = ErrorBody::default();
+        let Ok(reader) = Reader::new(frame) else { return };
+        let read = reader.document(&mut |r, key| match key {
+            "error" if r.at_object()? => {
+                error = ErrorBody::read(r)?;
+                Ok(())
+            }
+            // Some errors come without the wrapper: {"code":2,"msg":"Invalid request: …"}.
+            _ => error.field(r, key),
+        });
+        if let (Ok(()), Some(text)) = (read, error.msg.text()) {
+            events(FeedEvent::Refused { code: error.code(), text: text.chars().take(200).collect() });
+        }
+    }
+
+    /// Looks for silent streams. Call it a few times a second.
+    pub fn poll(&mut self, now: Nanos, events: &mut impl FnMut(FeedEvent)) {
+        if !self.open {
+            return;
+        }
+        for stream in &mut self.streams {
+            let patience = self.config.patience[stream.kind as usize];
+            let (symbol, kind) = (stream.symbol, stream.kind);
+            match stream.standing {
+                Standing::Live if now.since(stream.seen).0 >= patience.stale_after => {
+                    self.missing += 1;
+                    events(FeedEvent::Silent { symbol, kind, since: stream.seen });
+                    stream.standing = Standing::Queued { again: true };
+                }
+                Standing::Asked { by, again: false } if now >= by => {
+                    let since = Nanos(by.0 - patience.first_data);
+                    events(FeedEvent::Silent { symbol, kind, since });
+                    stream.standing = Standing::Queued { again: true };
+                }
+                Standing::Asked { by, again: true } if now >= by => {
+                    stream.standing = Standing::Dead;
+                    events(FeedEvent::Dead { stream: stream.name.clone(), url: self.url.clone() });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Age of the newest data of a stream; `None` if there is none, or the stream is not of this feed.
+    pub fn age(&self, symbol: SymbolId, kind: StreamKind, now: Nanos) -> Option<Nanos> {
+        let place = *self.places.get(symbol.index())?.get(kind as usize)?;
+        let stream = self.streams.get(place as usize)?;
+        (stream.seen != Nanos(0)).then(|| now.since(stream.seen))
+    }
+
+    /// Has every stream delivered, and none gone silent since?
+    pub const fn is_complete(&self) -> bool {
+        self.missing == 0
+    }
+
+    /// Aggregate trades missed so far.
+    pub const fn trades_missed(&self) -> u64 {
+        self.trades_missed
+    }
+}

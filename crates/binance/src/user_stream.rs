@@ -1,0 +1,350 @@
+//! The life of the user data stream: listen key, its keep-alive, reconnects, and the question whether it is really
+//! alive.
+//!
+//! The venue replays nothing. So after every interruption (a new key, a new connection, an expired key) the account
+//! must be reconciled over REST before the stream counts as healthy. A connection may also be open and dead: an
+//! expired key leaves the socket up, and pongs prove nothing. Three things find that out: the keep-alive's own
+//! answer (−1125), a check of the key after each lost connection, and an order that was acknowledged but of which the
+//! stream says nothing.
+//!
+//! A pure core: results and time in, things to do out.
+
+use std::fmt;
+
+use market::Nanos;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::errors::Action;
+use crate::user::UserEvent;
+
+/// Settings of the user stream. Times in ns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserStreamConfig {
+    /// Between two extensions of the key, which lives 60 minutes.
+    pub keep_alive: u64,
+    /// After a failed extension or creation, doubling up to `max_retry`.
+    pub min_retry: u64,
+    /// Longest wait between two attempts.
+    pub max_retry: u64,
+    /// An acknowledged order must show on the stream within this time.
+    pub event_timeout: u64,
+}
+
+impl Default for UserStreamConfig {
+    fn default() -> Self {
+        Self {
+            keep_alive: 30 * 60 * Nanos::SECOND,
+            min_retry: Nanos::SECOND,
+            max_retry: 60 * Nanos::SECOND,
+            event_timeout: 3 * Nanos::SECOND,
+        }
+    }
+}
+
+/// What is to be done now. Report each result by the method named.
+pub enum UserAction {
+    /// `RestClient::create_listen_key`, then [`UserStream::on_key`].
+    CreateKey,
+    /// `RestClient::keep_listen_key`, then [`UserStream::on_kept`].
+    KeepKey,
+    /// Give this path to the connection (`WsConn::set_path`) and open it, or replace the open one.
+    Connect {
+        /// Path with the key.
+        path: SecretString,
+    },
+    /// Read open orders, fills since the last known one, positions and balances; then [`UserStream::on_reconciled`].
+    Reconcile,
+}
+
+impl fmt::Debug for UserAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CreateKey => "CreateKey",
+            Self::KeepKey => "KeepKey",
+            Self::Connect { .. } => "Connect",
+            Self::Reconcile => "Reconcile",
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Key {
+    /// Wanted at this time.
+    Missing { at: Nanos },
+    /// Asked for.
+    Creating,
+    /// Good; to be extended at this time.
+    Good { keep_at: Nanos },
+    /// Being extended.
+    Keeping,
+}
+
+/// The user stream core; see the module's text.
+pub struct UserStream {
+    config: UserStreamConfig,
+    base_path: String,
+    path: Option<SecretString>,
+    key: Key,
+    failures: u32,
+    connect_due: bool,
+    open: bool,
+    reconcile_due: bool,
+    reconciling: bool,
+    healthy: bool,
+    expecting: Option<Nanos>,
+}
+
+impl UserStream {
+    /// A stream below `base_path`, the path of [`crate::hosts::Hosts::private`] (`/private`).
+    pub fn new(base_path: &str, config: UserStreamConfig) -> Self {
+        Self {
+            config,
+            base_path: base_path.trim_end_matches('/').to_owned(),
+            path: None,
+            key: Key::Missing { at: Nanos(0) },
+            failures: 0,
+            connect_due: false,
+            open: false,
+            reconcile_due: false,
+            reconciling: false,
+            healthy: false,
+            expecting: None,
+        }
+    }
+
+    /// What is to be done now, if anything. Call it until it gives nothing.
+    pub fn poll(&mut self, now: Nanos) -> Option<UserAction> {
+        if self.expecting.is_some_and(|since| now.since(since).0 >= self.config.event_timeout) {
+            // The order path works and the stream is mute: begin anew. POST returns the key if it still lives.
+            self.expecting = None;
+            self.renew(now);
+        }
+        match self.key {
+            Key::Missing { at } if now >= at => {
+                self.key = Key::Creating;
+                return Some(UserAction::CreateKey);
+            }
+            Key::Good { keep_at } if now >= keep_at => {
+                self.key = Key::Keeping;
+                return Some(UserAction::KeepKey);
+            }
+            _ => {}
+        }
+        if self.connect_due
+            && let Some(path) = &self.path
+        {
+            self.connect_due = false;
+            return Some(UserAction::Connect { path: path.clone() });
+        }
+        if self.reconcile_due && self.open && !self.reconciling {
+            self.reconcile_due = false;
+            self.reconciling = true;
+            return Some(UserAction::Reconcile);
+        }
+        None
+    }
+
+    /// The key was created (or the live one returned), or not.
+    pub fn on_key(&mut self, key: Result<SecretString, Action>, now: Nanos) {
+        match key {
+            Ok(key) => {
+                self.failures = 0;
+                self.path = Some(format!("{}/ws/{}", self.base_path, key.expose_secret()).into());
+                self.key = Key::Good { keep_at: now.plus(self.config.keep_alive) };
+                self.connect_due = true;
+            }
+            Err(_) => self.key = Key::Missing { at: self.retry_at(now) },
+        }
+    }
+
+    /// The key was extended, or not.
+    pub fn on_kept(&mut self, kept: Result<(), Action>, now: Nanos) {
+        match kept {
+            Ok(()) => {
+                self.failures = 0;
+                self.key = Key::Good { keep_at: now.plus(self.config.keep_alive) };
+            }
+            Err(Action::NewListenKey) => self.renew(now),
+            // Not answered: the key lives for half an hour more. But a stream that cannot be extended is renewed
+            // before it can die unnoticed.
+            Err(_) if self.failures < 3 => self.key = Key::Good { keep_at: self.retry_at(now) },
+            Err(_) => self.renew(now),
+        }
+    }
+
+    /// The connection is open, or a successor took over. Events may have been missed before.
+    pub fn on_open(&mut self) {
+        self.open = true;
+        self.distrust();
+    }
+
+    /// The connection is lost. It opens again by itself; whether its key still lives is asked meanwhile.
+    pub fn on_lost(&mut self, now: Nanos) {
+        self.open = false;
+        self.distrust();
+        if let Key::Good { .. } = self.key {
+            self.key = Key::Good { keep_at: now };
+        }
+    }
+
+    /// A fact came from the stream.
+    #[inline]
+    pub fn on_event(&mut self, event: &UserEvent, now: Nanos) {
+        self.expecting = None;
+        if let UserEvent::ListenKeyExpired = event {
+            self.renew(now);
+        }
+    }
+
+    /// An order of ours was acknowledged: the stream must tell of it.
+    #[inline]
+    pub fn expect_event(&mut self, now: Nanos) {
+        if self.open && self.expecting.is_none() {
+            self.expecting = Some(now);
+        }
+    }
+
+    /// The account has been reconciled, or that failed and must be done again.
+    pub fn on_reconciled(&mut self, done: bool) {
+        self.reconciling = false;
+        // An interruption in the meantime has set the flag again: what was read may be from before it.
+        if done && self.open && !self.reconcile_due {
+            self.healthy = true;
+        } else {
+            self.reconcile_due = true;
+        }
+    }
+
+    /// Is it connected, and the account reconciled since?
+    pub const fn is_healthy(&self) -> bool {
+        self.healthy
+    }
+
+    /// Takes the key as dead.
+    fn renew(&mut self, now: Nanos) {
+        self.distrust();
+        if self.key != Key::Creating {
+            self.key = Key::Missing { at: if self.failures == 0 { now } else { self.retry_at(now) } };
+        }
+    }
+
+    fn distrust(&mut self) {
+        self.healthy = false;
+        self.reconcile_due = true;
+        self.expecting = None;
+    }
+
+    fn retry_at(&mut self, now: Nanos) -> Nanos {
+        let wait =
+            self.config.min_retry.saturating_mul(1 << self.failures.min(20)).min(self.config.max_retry);
+        self.failures = self.failures.saturating_add(1);
+        now.plus(wait)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: u64 = Nanos::SECOND;
+
+    fn at(seconds: u64) -> Nanos {
+        Nanos(1_800_000_000 * S + seconds * S)
+    }
+
+    fn all(stream: &mut UserStream, now: Nanos) -> Vec<String> {
+        std::iter::from_fn(|| stream.poll(now)).map(|a| format!("{a:?}")).collect()
+    }
+
+    fn healthy(now: Nanos) -> UserStream {
+        let mut stream = UserStream::new("/private/", UserStreamConfig::default());
+        assert_eq!(all(&mut stream, now), ["CreateKey"]);
+        stream.on_key(Ok("LK1".into()), now);
+        match stream.poll(now) {
+            Some(UserAction::Connect { path }) => assert_eq!(path.expose_secret(), "/private/ws/LK1"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(all(&mut stream, now), [""; 0]);
+        stream.on_open();
+        assert_eq!(all(&mut stream, now), ["Reconcile"]);
+        assert!(!stream.is_healthy());
+        stream.on_reconciled(true);
+        assert!(stream.is_healthy());
+        stream
+    }
+
+    #[test]
+    fn the_key_is_kept_alive_every_half_hour() {
+        let mut stream = healthy(at(0));
+        assert_eq!(all(&mut stream, at(1799)), [""; 0]);
+        assert_eq!(all(&mut stream, at(1800)), ["KeepKey"]);
+        assert_eq!(all(&mut stream, at(1801)), [""; 0], "asked once");
+        stream.on_kept(Ok(()), at(1801));
+        assert_eq!(all(&mut stream, at(3601)), ["KeepKey"]);
+        assert!(stream.is_healthy());
+    }
+
+    #[test]
+    fn a_dead_key_is_created_anew_not_extended_for_ever() {
+        let mut stream = healthy(at(0));
+        all(&mut stream, at(1800));
+        stream.on_kept(Err(Action::NewListenKey), at(1800));
+        assert!(!stream.is_healthy());
+        assert_eq!(all(&mut stream, at(1800))[0], "CreateKey");
+    }
+
+    #[test]
+    fn creation_backs_off() {
+        let mut stream = UserStream::new("/private", UserStreamConfig::default());
+        let mut asked = Vec::new();
+        for second in 0..100 {
+            if !all(&mut stream, at(second)).is_empty() {
+                asked.push(second);
+                stream.on_key(Err(Action::BackOff), at(second));
+            }
+        }
+        assert_eq!(asked, [0, 1, 3, 7, 15, 31, 63]);
+    }
+
+    #[test]
+    fn expiry_makes_a_new_key_a_new_connection_and_a_reconciliation() {
+        let mut stream = healthy(at(0));
+        stream.on_event(&UserEvent::ListenKeyExpired, at(10));
+        assert!(!stream.is_healthy());
+        assert!(all(&mut stream, at(10)).contains(&"CreateKey".to_owned()));
+        stream.on_key(Ok("LK2".into()), at(11));
+        assert!(all(&mut stream, at(11)).contains(&"Connect".to_owned()));
+        stream.on_reconciled(true); // the one that began before the new connection
+        stream.on_open();
+        assert!(!stream.is_healthy());
+        assert_eq!(all(&mut stream, at(12)), ["Reconcile"]);
+        stream.on_reconciled(false);
+        assert!(!stream.is_healthy());
+        assert_eq!(all(&mut stream, at(13)), ["Reconcile"]);
+        stream.on_reconciled(true);
+        assert!(stream.is_healthy());
+    }
+
+    #[test]
+    fn a_lost_connection_asks_after_its_key() {
+        let mut stream = healthy(at(0));
+        stream.on_lost(at(5));
+        assert!(!stream.is_healthy());
+        assert_eq!(all(&mut stream, at(5)), ["KeepKey"]);
+        stream.on_kept(Ok(()), at(5));
+        stream.on_open();
+        assert_eq!(all(&mut stream, at(6)), ["Reconcile"]);
+    }
+
+    #[test]
+    fn a_mute_stream_is_found_by_an_acknowledged_order() {
+        let mut stream = healthy(at(0));
+        stream.expect_event(at(10));
+        stream.on_event(&UserEvent::Ignored, at(11));
+        assert_eq!(all(&mut stream, at(20)), [""; 0]);
+        stream.expect_event(at(20));
+        assert_eq!(all(&mut stream, at(22)), [""; 0]);
+        assert_eq!(all(&mut stream, at(23))[0], "CreateKey");
+        assert!(!stream.is_healthy());
+    }
+}
