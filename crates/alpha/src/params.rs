@@ -444,7 +444,7 @@ impl Range {
         Self { min, max }
     }
     fn contains(self, x: f64) -> bool {
-        x >= self.min && x <= self.max
+        (self.min..=self.max).contains(&x)
     }
 }
 
