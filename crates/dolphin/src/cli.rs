@@ -8,15 +8,9 @@ use crate::commands;
 use crate::error::CliError;
 
 #[derive(Parser)]
-#[command(
-    name = "dolphin",
-    version,
-    about = "Live exchange connector and trading node for Binance USDⓈ-M perpetuals"
-)]
-#[command(
-    after_help = "Exit codes: 0 done, 1 the answer is no, 2 usage or configuration, 3 input data, 4 venue or \
-memory unavailable.\nStart with: dolphin demo"
-)]
+#[command(name = "dolphin", version, about = "Live exchange connector and trading node for Binance USDⓈ-M perpetuals")]
+#[command(after_help = "Exit codes: 0 done, 1 the answer is no, 2 usage or configuration, 3 input data, 4 venue or \
+memory unavailable.\nStart with: dolphin demo")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -28,6 +22,18 @@ enum Command {
     Demo(commands::demo::Args),
     /// The trading node
     Live(commands::live::Args),
+    /// Day files through the engine: trades, days, summary, report
+    Replay(commands::replay::Args),
+    /// Compare a replay with expected trades or a summary
+    Parity(commands::parity::Args),
+    /// The local Binance-compatible exchange alone
+    Venue(commands::venue::Args),
+    /// Order-book features of recordings, offline
+    Features(commands::features::Args),
+    /// Eigen scans of the prices of day files, offline
+    Eigen(commands::eigen::Args),
+    /// Throughput and latency, against a named peer in the same run
+    Bench(commands::bench::Args),
 }
 
 /// Parses, runs, and turns the result into the exit code.
@@ -37,6 +43,12 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Demo(args) => commands::demo::run(args),
         Command::Live(args) => commands::live::run(args),
+        Command::Replay(args) => commands::replay::run(args),
+        Command::Parity(args) => commands::parity::run(args),
+        Command::Venue(args) => commands::venue::run(args),
+        Command::Features(args) => commands::features::run(args),
+        Command::Eigen(args) => commands::eigen::run(args),
+        Command::Bench(args) => commands::bench::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

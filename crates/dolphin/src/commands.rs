@@ -1,7 +1,13 @@
 //! The commands: thin wrappers that parse, call the room that does the work, and print.
 
+pub mod bench;
 pub mod demo;
+pub mod eigen;
+pub mod features;
 pub mod live;
+pub mod parity;
+pub mod replay;
+pub mod venue;
 
 use std::path::Path;
 use std::sync::Arc;

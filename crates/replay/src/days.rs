@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use alpha::{
-    DayResult, Engine, Forewarner, Gate, McStatus, Metrics, OpenPosition, Params, StepReport, TickInput, TradeRecord,
+    Action, DayResult, Engine, Forewarner, Gate, McStatus, Metrics, OpenPosition, Params, StepReport, TickInput, TradeRecord,
 };
 use archive::day::{Bar, Day, DaySource};
 use market::{Date, Nanos, utc_date};
@@ -88,6 +88,8 @@ pub struct Run {
     pub direction: i8,
     /// Closed trades, in order.
     pub trades: Vec<TradeRecord>,
+    /// Event time of each trade's entry, where the data has one.
+    pub entry_times: Vec<Option<Nanos>>,
     /// Days, in order.
     pub days: Vec<DayResult>,
     /// Metrics of the whole.
@@ -238,6 +240,9 @@ pub struct BarHandler {
     files: usize,
     days: Vec<DayResult>,
     trades: Vec<TradeRecord>,
+    entry_times: Vec<Option<Nanos>>,
+    /// Of the open position.
+    entered_at: Option<Nanos>,
     notes: Vec<String>,
     unnoted: usize,
     late_rows: u64,
@@ -272,6 +277,8 @@ impl BarHandler {
             files: 0,
             days: Vec::new(),
             trades: Vec::new(),
+            entry_times: Vec::new(),
+            entered_at: None,
             notes,
             unnoted: 0,
             late_rows: 0,
@@ -364,6 +371,11 @@ impl BarHandler {
             instability_50: bar.instability_50,
             ..TickInput::quiet(self.bar_idx, bar.ts.unwrap_or(Nanos(0)), prices)
         });
+        match report.action {
+            Action::Entered(_) => self.entered_at = bar.ts,
+            Action::Exited(_) => self.entry_times.push(self.entered_at),
+            Action::None | Action::Intent(_) => {}
+        }
         let capital = self.engine.capital();
         let view = BarView { date: at.0, bar_idx: at.1, bar, prices, report, capital };
         self.bar_idx += 1;
@@ -436,6 +448,7 @@ impl BarHandler {
             assets: engine.assets().to_vec(),
             params,
             trades: self.trades,
+            entry_times: self.entry_times,
             days: self.days,
             files: Vec::new(),
             notes: self.notes,

@@ -21,6 +21,11 @@ use crate::ReplayError;
 use crate::days::{BarView, Observer, ReplayConfig, Run, Unwatched, run};
 use fields::{FIELDS, differs, show};
 
+/// A headline number of the champion by its name in `summary.json` (SPEC §1).
+pub fn champion_figure(name: &str) -> Option<f64> {
+    summary::CHAMPION.iter().find(|(n, ..)| *n == name).map(|&(_, value, _)| value)
+}
+
 /// Bars shown before and after the one where the ways part.
 const BEFORE: u32 = 3;
 const AFTER: u32 = 1;

@@ -60,8 +60,7 @@ pub struct Collector {
 impl Collector {
     /// A collector of `hops` hops, numbered from 0.
     pub fn new(hops: usize) -> Self {
-        let one = || Histogram::new_with_bounds(1, MAX_NS, 3).expect("constant bounds are valid");
-        Self { probes: Vec::new(), hops: (0..hops).map(|_| one()).collect() }
+        Self { probes: Vec::new(), hops: (0..hops).map(|_| histogram()).collect() }
     }
 
     /// A probe for one stage, with room for `capacity` samples between two drains.
@@ -96,6 +95,11 @@ impl Collector {
     pub fn histogram(&self, hop: usize) -> Option<&Histogram<u64>> {
         self.hops.get(hop)
     }
+}
+
+/// An empty histogram of nanoseconds up to a minute, three significant digits.
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, MAX_NS, 3).expect("constant bounds are valid")
 }
 
 /// Percentiles of a histogram of nanoseconds; `None` if it is empty.

@@ -1,0 +1,193 @@
+//! `dolphin bench`: throughput and latency beside a named peer in the same run. Medians and ratios; the machine and
+//! the commit stand above every table, because absolute numbers of two days or two machines do not compare.
+
+use std::time::Instant;
+
+use replay::bench::{Rate, ReplayBench, bench as replay_bench};
+use replay::decode_bench::{Baseline, FrameSet, Runner};
+use replay::eigen::bench::{Measured, Options, run as eigen_bench};
+use runtime::latency::{HopSummary, summarise};
+use serde::Serialize;
+
+use crate::error::CliError;
+use crate::summary::time;
+
+/// Throughput and latency, against a named peer in the same run
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  dolphin bench decode\n  dolphin bench eigen --json\n  dolphin bench replay")]
+pub struct Args {
+    /// What to measure
+    #[arg(value_enum)]
+    what: What,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    /// Depth frames, bytes to book, beside serde_json (borrowed) + BTreeMap
+    Decode,
+    /// Four eigen windows, beside a full decomposition (faer) of the same matrices
+    Eigen,
+    /// Bars per second: engine alone, reading alone, both
+    Replay,
+}
+
+/// Runs it.
+pub fn run(args: Args) -> Result<(), CliError> {
+    let machine = Machine::read();
+    match args.what {
+        What::Decode => print(&args, &machine, &decode(), decode_text),
+        What::Eigen => print(&args, &machine, &eigen()?, eigen_text),
+        What::Replay => {
+            let measured = replay_bench(20, 7).map_err(|e| CliError::input(e.to_string()))?;
+            print(&args, &machine, &measured, replay_text)
+        }
+    }
+}
+
+/// What the figures belong to.
+#[derive(Debug, Clone, Serialize)]
+struct Machine {
+    commit: &'static str,
+    cpu: String,
+    cores: usize,
+}
+
+impl Machine {
+    fn read() -> Self {
+        let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = info.lines().find_map(|l| l.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
+        let cpu = model.unwrap_or("unknown processor").to_owned();
+        Self { commit: env!("DOLPHIN_COMMIT"), cpu, cores: runtime::worker::available_cores() }
+    }
+}
+
+fn print<T: Serialize>(args: &Args, machine: &Machine, result: &T, text: fn(&T)) -> Result<(), CliError> {
+    if args.json {
+        return super::print_json(&serde_json::json!({ "machine": machine, "result": result }));
+    }
+    println!("{} cores of {}, commit {}", machine.cores, machine.cpu, machine.commit);
+    text(result);
+    Ok(())
+}
+
+// ---- decode -----------------------------------------------------------------------------------------------------
+
+/// Rounds over the frames; ours and the peer's take turns, so that a noisy neighbour disturbs both.
+const ROUNDS: usize = 40;
+
+#[derive(Debug, Serialize)]
+struct DecodeRow {
+    levels_a_side: usize,
+    frames: usize,
+    /// Scanner and ladder, per frame.
+    ours: HopSummary,
+    /// serde_json (borrowed) and BTreeMap, per frame.
+    peer: HopSummary,
+    /// Median of the peer ÷ median of ours.
+    ratio: f64,
+}
+
+fn decode() -> Vec<DecodeRow> {
+    [20, 100, 500].into_iter().map(decode_row).collect()
+}
+
+fn decode_row(levels: usize) -> DecodeRow {
+    let set = FrameSet::generated(levels, 20_000 / levels);
+    let (mut ours, mut peer) = (Runner::new(&set), Baseline::new(&set));
+    let (mut ours_ns, mut peer_ns) = (Vec::new(), Vec::new());
+    for round in 0..=ROUNDS {
+        ours.restart(&set);
+        peer.restart(&set);
+        let a = each(&set, |frame| drop(std::hint::black_box(ours.run(frame))));
+        let b = each(&set, |frame| drop(std::hint::black_box(peer.run(frame))));
+        // The first round warms up.
+        if round > 0 {
+            ours_ns.extend(a);
+            peer_ns.extend(b);
+        }
+    }
+    let [ours, peer] = [ours_ns, peer_ns].map(|ns| percentiles(&ns));
+    DecodeRow { levels_a_side: levels, frames: set.frames.len(), ratio: peer.p50 as f64 / ours.p50 as f64, ours, peer }
+}
+
+fn each(set: &FrameSet, mut run: impl FnMut(&[u8])) -> Vec<u64> {
+    let measure = |frame: &Vec<u8>| {
+        let started = Instant::now();
+        run(frame);
+        u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    };
+    set.frames.iter().map(measure).collect()
+}
+
+fn percentiles(ns: &[u64]) -> HopSummary {
+    let mut h = runtime::latency::histogram();
+    ns.iter().for_each(|&v| h.saturating_record(v.max(1)));
+    summarise(&h).expect("at least one frame was measured")
+}
+
+fn decode_text(rows: &Vec<DecodeRow>) {
+    println!("depth frame, bytes in hand -> book updated (each figure holds two clock reads, about 50 ns)");
+    head();
+    for r in rows {
+        row(&format!("{} a side: scanner + ladder", r.levels_a_side), &r.ours);
+        row(&format!("{} a side: serde_json + BTreeMap", r.levels_a_side), &r.peer);
+        println!("    ratio of medians {:.1}", r.ratio);
+    }
+}
+
+fn head() {
+    println!("{:<36}{:>9}{:>11}{:>11}{:>11}{:>11}{:>11}{:>11}", "", "n", "min", "p50", "p90", "p99", "p99.9", "max");
+}
+
+fn row(name: &str, s: &HopSummary) {
+    let cells = [s.min, s.p50, s.p90, s.p99, s.p999, s.max].map(|ns| format!("{:>11}", time(ns))).concat();
+    println!("{name:<36}{:>9}{cells}", s.n);
+}
+
+// ---- eigen ------------------------------------------------------------------------------------------------------
+
+fn eigen() -> Result<Vec<Measured>, CliError> {
+    [(48, 1, 20_000, 200), (400, 1, 3_000, 15), (48, 50, 20_000, 0), (400, 50, 2_000, 0)]
+        .into_iter()
+        .map(|(assets, stride, ticks, decompositions)| {
+            eprintln!("measuring N = {assets}, stride {stride} …");
+            eigen_bench(Options { assets, stride, ticks, decompositions, seed: 1 })
+                .map_err(|e| CliError::usage(e.to_string()))
+        })
+        .collect()
+}
+
+fn eigen_text(all: &Vec<Measured>) {
+    println!("eigen tick: λ, velocities and instabilities of windows 50, 150, 300, 750");
+    head();
+    for m in all {
+        println!("N = {}, stride {} ({:.1} MB)", m.assets, m.stride, m.memory_bytes as f64 / 1e6);
+        let line = |name: &str, t: &replay::eigen::bench::Times| {
+            let cells = [t.min, t.p50, t.p90, t.p99, t.p99_9, t.max];
+            let cells = cells.map(|us| format!("{:>11}", time((us * 1e3) as u64))).concat();
+            println!("{name:<36}{:>9}{cells}", t.n);
+        };
+        line("  scanner", &m.scanner);
+        if m.stride == 1 {
+            line("  faer, eigenvalues of 4 matrices", &m.eigenvalues);
+            line("  faer, matrices and eigenvectors", &m.from_scratch);
+            println!(
+                "    ratio of medians {:.0} (from scratch {:.0}), largest error of λ {:.1e}",
+                m.ratio_eigenvalues, m.ratio_from_scratch, m.largest_error
+            );
+        }
+    }
+}
+
+// ---- replay -----------------------------------------------------------------------------------------------------
+
+fn replay_text(b: &ReplayBench) {
+    println!("{} generated days of {} assets, {} trades a round, one core", b.days, b.assets, b.trades);
+    println!("{:<36}{:>7}{:>14}{:>14}{:>14}  bars/s", "", "rounds", "min", "p50", "max");
+    let line = |r: &Rate| println!("{:<36}{:>7}{:>14.0}{:>14.0}{:>14.0}", r.what, r.n, r.min, r.p50, r.max);
+    [&b.engine, &b.read, &b.replay].into_iter().for_each(line);
+    println!("    replay reaches {:.2} of the bound of reading", b.of_read_bound);
+}

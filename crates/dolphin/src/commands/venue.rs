@@ -1,0 +1,74 @@
+//! `dolphin venue`: the local Binance-compatible exchange alone.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use venue::{AccountConfig, Venue, VenueConfig};
+
+use crate::error::CliError;
+
+/// The local Binance-compatible exchange alone
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: dolphin venue --seed 7 --listen 127.0.0.1:9080\n\n\
+It prints its address as the first line on stdout and serves until Ctrl-C.")]
+pub struct Args {
+    /// Where to listen; port 0 takes any free one
+    #[arg(long, default_value = "127.0.0.1:9080", value_name = "HOST:PORT")]
+    listen: SocketAddr,
+    /// Play these recordings; the other symbols are simulated beside them
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    recording: Vec<PathBuf>,
+    /// Playing speed of the recordings
+    #[arg(long, default_value_t = 1.0, value_name = "X")]
+    speed: f64,
+    /// Seed of the simulated market
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// Simulated symbols, 1 to 400
+    #[arg(long, default_value_t = 48, value_name = "N")]
+    symbols: usize,
+    /// API key of the account
+    #[arg(long, default_value = "K", value_name = "KEY")]
+    key: String,
+    /// File that holds the account's secret [default: the secret is `S`]
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// Opening balance, USDT
+    #[arg(long, default_value_t = 100_000)]
+    balance: i64,
+    /// Open the account in hedge mode
+    #[arg(long)]
+    hedge_mode: bool,
+}
+
+/// Runs it until a signal.
+pub fn run(args: Args) -> Result<(), CliError> {
+    let secret = args.secret_file.as_deref().map_or(Ok("S".to_owned()), secret)?;
+    let config = VenueConfig {
+        listen: args.listen,
+        seed: args.seed,
+        symbols: args.symbols,
+        recordings: args.recording,
+        speed: args.speed,
+        accounts: vec![AccountConfig::hmac(&args.key, &secret, args.balance)],
+        hedge_mode: args.hedge_mode,
+        ..VenueConfig::default()
+    };
+    let signalled = super::on_signal()?;
+    let venue = Venue::start(config).map_err(|e| super::venue_error(&e))?;
+    println!("{}", venue.addr());
+    eprintln!("venue on {} (streams {}), {} symbols; Ctrl-C ends it", venue.http(), venue.ws(), args.symbols);
+    while !signalled.load(Ordering::Acquire) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    venue.stop();
+    Ok(())
+}
+
+fn secret(path: &Path) -> Result<String, CliError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| CliError::usage(format!("cannot read the secret in {}: {e}", path.display())))?;
+    Ok(text.trim().to_owned())
+}
