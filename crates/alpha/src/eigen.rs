@@ -2,8 +2,8 @@
 //! correlation matrix of all assets' returns, its change over one bar, and the turn of its eigenvector.
 //!
 //! A full decomposition of four matrices costs milliseconds. But from one bar to the next only one row of returns
-//! enters a window and one leaves, so the second moments are moved on by these two rows ([`gram`]), and the leading
-//! pair is found by a few products from where it was ([`lanczos`]); [`window`] says what makes that exact and safe.
+//! enters a window and one leaves, so the second moments are moved on by these two rows (`gram`), and the leading
+//! pair is found by a few products from where it was (`lanczos`); `window` says what makes that exact and safe.
 //! Rejected: power iteration with a fixed number of steps (wrong by per cents where two eigenvalues nearly cross),
 //! following the Gram matrix of the short windows in time (standardising changes all of it every tick).
 //!

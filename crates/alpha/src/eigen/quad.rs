@@ -105,14 +105,14 @@ pub(super) fn dots(vectors: &[Quad], x: &[Quad], products: &mut [f64]) {
     let mut groups = vectors.chunks_exact(4 * width);
     for group in &mut groups {
         let [a, b, c, d] = [0, 1, 2, 3].map(|k| &group[k * width..][..width]);
-        let mut sums = [ZERO; 4];
+        let (mut s, mut t, mut u, mut v) = (ZERO, ZERO, ZERO, ZERO);
         for (j, x) in x.iter().enumerate() {
-            sums[0] = fma(a[j], *x, sums[0]);
-            sums[1] = fma(b[j], *x, sums[1]);
-            sums[2] = fma(c[j], *x, sums[2]);
-            sums[3] = fma(d[j], *x, sums[3]);
+            s = fma(a[j], *x, s);
+            t = fma(b[j], *x, t);
+            u = fma(c[j], *x, u);
+            v = fma(d[j], *x, v);
         }
-        for (sum, product) in totals(&sums).into_iter().zip(&mut products) {
+        for (sum, product) in totals(&[s, t, u, v]).into_iter().zip(&mut products) {
             *product = sum;
         }
     }
@@ -146,7 +146,11 @@ pub(super) fn add_weighted(y: &mut [Quad], factors: &[f64], vectors: &[Quad]) {
 /// and lose most of their speed.
 #[inline(never)]
 pub(super) fn totals<const G: usize>(sums: &[Quad; G]) -> [f64; G] {
-    sums.map(total)
+    let mut results = [0.0; G];
+    for (result, sum) in results.iter_mut().zip(sums) {
+        *result = total(*sum);
+    }
+    results
 }
 
 /// `y += factor·x`.

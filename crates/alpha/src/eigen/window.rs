@@ -116,7 +116,7 @@ impl Window {
         scratch: &mut Scratch,
     ) -> Option<(f64, Option<f64>)> {
         let fallen = self.add_moments(slide);
-        let due = history.pushed() % super::REFRESH_EVERY == 0;
+        let due = history.pushed().is_multiple_of(super::REFRESH_EVERY);
         let turn = due.then_some(history.pushed() / super::REFRESH_EVERY % assets);
         let refresh = turn.is_some() || fallen;
         if refresh || history.pushed() < self.length {
@@ -235,7 +235,7 @@ impl Window {
         self.first_look = found.products.saturating_sub(1).max(1);
         let mut value = found.value;
         if 2.0 * value <= moving as f64 && moving > 1 {
-            challenge(&mut self.challenger, &mut self.noise, newest, inverse, leader, rival);
+            challenge(&self.challenger, &mut self.noise, newest, inverse, leader, rival);
             value = contest(lanczos, &mut operator, moving, value, [leader, rival, product]);
             self.challenger.copy_from_slice(rival);
         }

@@ -55,7 +55,7 @@ fn compare(
     look: impl Fn(usize) -> bool,
     mut prices: impl FnMut(usize) -> Vec<f64>,
 ) {
-    let mut scanner = Scanner::new(assets, 1).unwrap();
+    let mut scanner = Scanner::new(assets, 1).expect("a size in range");
     let mut oracle = Full::default();
     for tick in 0..ticks {
         let row = prices(tick);
