@@ -15,7 +15,7 @@ use std::sync::atomic::AtomicBool;
 
 use archive::day::{self, Day};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use venue::VenueError;
+use ::venue::VenueError;
 
 use crate::error::CliError;
 use crate::node::History;

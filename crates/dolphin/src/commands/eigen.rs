@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use replay::eigen::{EigenError, Recomputed, recompute};
+use replay::eigen::{EigenError, recompute};
+
+use crate::error::CliError;
 
 /// Recompute the eigen columns (velocities, vel_div, instabilities) of day files from their prices
 #[derive(Debug, Clone, clap::Args)]
@@ -19,7 +21,15 @@ pub struct Args {
     pub stride: usize,
 }
 
-/// Runs the command; the caller prints what was written.
-pub fn run(args: &Args) -> Result<Recomputed, EigenError> {
-    recompute(&args.data, &args.out, args.stride)
+/// Runs it.
+pub fn run(args: Args) -> Result<(), CliError> {
+    let done = recompute(&args.data, &args.out, args.stride).map_err(|e| match e {
+        EigenError::Day(_) => CliError::input(e.to_string()),
+        _ => CliError::usage(e.to_string()),
+    })?;
+    for note in &done.notes {
+        tracing::warn!("{note}");
+    }
+    println!("{} day files, {} bars, in {}", done.files.len(), done.bars, args.out.display());
+    Ok(())
 }
