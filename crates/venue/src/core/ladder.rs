@@ -118,6 +118,18 @@ impl Ladder {
         self.levels(side).next()
     }
 
+    /// A best level that the played market announced outside its depth updates, as our accounts leave it.
+    pub fn adjusted(&self, side: Side, best: Level) -> Level {
+        let i = index(side);
+        let better = self.best_resting(i).filter(|&own| if i == 0 { own > best.px.0 } else { own < best.px.0 });
+        if let Some(own) = better {
+            return Level { px: Px(own), qty: self.published_at(i, own) };
+        }
+        let taken = self.played[i].get(&best.px.0).map_or(0, |c| c.taken);
+        let ours: i64 = self.resting[i].get(&best.px.0).map_or(0, |v| v.iter().map(|r| r.leaves).sum());
+        Level { px: best.px, qty: Qty((best.qty.0 - taken).max(0) + ours) }
+    }
+
     /// Best price of a side in the played market alone.
     fn best_played(&self, i: usize) -> Option<(i64, i64)> {
         let ok = |(px, c): (&i64, &Cell)| (c.available() > 0).then_some((*px, c.available()));

@@ -150,6 +150,34 @@ mod tests {
     }
 
     #[test]
+    fn every_recorded_client_signature_verifies() {
+        let Some(dir) = testkit::shared_data("venue/client_traces") else { return };
+        let keys = keys("S");
+        let (mut rest, mut api) = (0, 0);
+        for file in std::fs::read_dir(dir).unwrap() {
+            for line in std::fs::read_to_string(file.unwrap().path()).unwrap().lines() {
+                let v: serde_json::Value = serde_json::from_str(line).unwrap();
+                let path = v["p"].as_str().unwrap_or_default();
+                if v["k"] == "http" {
+                    let query = path.split_once('?').map_or("", |(_, q)| q);
+                    let (payload, signature) = rest_payload(query, v["body"].as_str().unwrap_or_default());
+                    if let Some(s) = signature {
+                        keys.verify("K", &payload, &s).unwrap_or_else(|e| panic!("{line}: {e}"));
+                        rest += 1;
+                    }
+                } else if path.starts_with("/ws-fapi") && v["k"] == "ws-msg" {
+                    let frame: serde_json::Value = serde_json::from_str(v["d"].as_str().unwrap()).unwrap();
+                    let payload = crate::face::wsapi::payload(&frame["params"]);
+                    let s = frame["params"]["signature"].as_str().unwrap();
+                    keys.verify("K", &payload, s).unwrap_or_else(|e| panic!("{line}: {e}"));
+                    api += 1;
+                }
+            }
+        }
+        assert_eq!((rest, api), (16, 4));
+    }
+
+    #[test]
     fn the_window_is_half_open_ahead_and_closed_behind() {
         assert_eq!(check_time(10_999, 5000, 10_000), Ok(()));
         assert_eq!(check_time(11_000, 5000, 10_000), Err(reject::TIMESTAMP_AHEAD));

@@ -71,6 +71,8 @@ pub(crate) struct SymbolFeed {
     changed_at: Nanos,
     cursors: [Cursor; 4],
     touch: Option<(Level, Level)>,
+    /// The played market has bookTicker frames of its own.
+    pub touches_recorded: bool,
     open_aggregate: Option<Aggregate>,
     next_aggregate: u64,
     /// Last trades.
@@ -122,6 +124,7 @@ impl Feed {
                     changed_at: now,
                     cursors,
                     touch: None,
+                    touches_recorded: false,
                     open_aggregate: None,
                     next_aggregate: 2_000_000_000 + i as u64 * 1_000_003,
                     prints: VecDeque::new(),
@@ -160,10 +163,26 @@ impl Feed {
         if !changed && ids.is_none() {
             return;
         }
-        f.book_id = last.max(f.book_id);
+        f.book_id = last;
         f.changed_at = sink.now;
         f.flush(0, exchange.ladder(symbol), sink);
-        f.touch_changed(exchange.ladder(symbol), sink);
+        if !f.touches_recorded {
+            f.touch_changed(exchange.ladder(symbol), sink);
+        }
+    }
+
+    /// A recorded bookTicker, as our accounts' orders and fills leave it.
+    pub(crate) fn touch_recorded(
+        &mut self,
+        ladder: &Ladder,
+        symbol: SymbolId,
+        id: u64,
+        [bid, ask]: [Level; 2],
+        sink: &mut Sink<'_>,
+    ) {
+        let f = &mut self.symbols[symbol.index()];
+        let now = (ladder.adjusted(Side::Buy, bid), ladder.adjusted(Side::Sell, ask));
+        f.send_touch(id, now, sink);
     }
 
     /// A trade of the exchange.
@@ -382,12 +401,15 @@ impl SymbolFeed {
         if self.touch == Some((bid, ask)) {
             return;
         }
+        self.send_touch(self.book_id, (bid, ask), sink);
+    }
+
+    fn send_touch(&mut self, id: u64, (bid, ask): (Level, Level), sink: &mut Sink<'_>) {
         self.touch = Some((bid, ask));
         let stream = format!("{}@bookTicker", self.lower);
         if sink.hub.wants(&stream) || sink.hub.wants("!bookTicker") {
             let text = format!(
-                r#"{{"e":"bookTicker","u":{},"s":"{}","ps":"{}","b":"{}","B":"{}","a":"{}","A":"{}","T":{},"E":{},"st":1}}"#,
-                self.book_id,
+                r#"{{"e":"bookTicker","u":{id},"s":"{}","ps":"{}","b":"{}","B":"{}","a":"{}","A":"{}","T":{},"E":{},"st":1}}"#,
                 self.name,
                 self.name,
                 self.tick.format(bid.px.0),

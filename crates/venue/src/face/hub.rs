@@ -118,6 +118,10 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
+    pub(crate) fn new(legacy_all: bool) -> Self {
+        Self { legacy_all, ..Self::default() }
+    }
+
     pub(crate) fn open(&mut self, route: Route, combined: bool, cut: Arc<Cut>) -> (u64, mpsc::Receiver<Outgoing>) {
         let (out, rx) = mpsc::channel(BACKLOG);
         self.next += 1;

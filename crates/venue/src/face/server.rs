@@ -398,13 +398,15 @@ impl Wire {
     /// Runs until the next text that came in; `None` at the end. Everything else is handled here.
     async fn incoming(&mut self) -> Option<String> {
         loop {
+            let next = self.next().await;
+            if self.cut.reset.load(Ordering::Relaxed) {
+                // Let the socket find out: it then closes with RST.
+                self.socket.next().await;
+                return None;
+            }
             let silent = self.cut.silent.load(Ordering::Relaxed);
-            match self.next().await {
-                Next::Cut => {
-                    if self.cut.reset.load(Ordering::Relaxed) {
-                        return None;
-                    }
-                }
+            match next {
+                Next::Cut => {}
                 Next::Out(None) if silent => std::future::pending::<()>().await,
                 Next::Out(None) => return None,
                 Next::Out(Some(_)) if silent => {}

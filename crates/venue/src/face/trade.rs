@@ -27,7 +27,8 @@ fn px(l: &Listing, text: &str) -> Result<Px, Reject> {
     if text.starts_with('-') {
         return Err(reject::PRICE_BELOW_ZERO);
     }
-    count(l.instrument.tick, text, "price", reject::OFF_TICK).map(Px)
+    let precision = l.instrument.tick.scale().max(2);
+    count(l.instrument.tick, precision, text, "price", reject::OFF_TICK).map(Px)
 }
 
 /// Quantity text to lots (−1111, −4023).
@@ -35,16 +36,16 @@ fn qty(l: &Listing, text: &str) -> Result<Qty, Reject> {
     if text.starts_with('-') {
         return Err(reject::QTY_BELOW_ZERO);
     }
-    count(l.instrument.lot, text, "quantity", reject::OFF_STEP).map(Qty)
+    count(l.instrument.lot, l.instrument.lot.scale(), text, "quantity", reject::OFF_STEP).map(Qty)
 }
 
-fn count(step: market::Increment, text: &str, name: &str, off: Reject) -> Result<i64, Reject> {
+fn count(step: market::Increment, precision: u8, text: &str, name: &str, off: Reject) -> Result<i64, Reject> {
     step.parse_count(text.as_bytes()).map_err(|e| match e {
         NumberError::Malformed => Reject::mandatory(name),
         NumberError::OutOfRange => reject::QTY_TOO_LARGE,
         NumberError::OffGrid => {
             let decimals = text.split_once('.').map_or(0, |(_, f)| f.trim_end_matches('0').len());
-            if decimals > usize::from(step.scale()) { reject::PRECISION } else { off }
+            if decimals > usize::from(precision) { reject::PRECISION } else { off }
         }
     })
 }

@@ -16,7 +16,7 @@ use super::user;
 use crate::config::{Rules, VenueConfig, VenueError};
 use crate::core::{Account, AccountId, Exchange, Listing, Output, Reject, reject};
 use crate::faults::{Fault, Faults};
-use crate::recorded::Player;
+use crate::recorded::{Change, Player};
 use crate::sim::{self, STEP, SimMarket, Step};
 
 /// Funding comes every eight hours.
@@ -105,9 +105,11 @@ impl World {
             l.mark.next_funding = next_funding;
         }
         let by_name = listings.iter().map(|l| (l.instrument.symbol.clone(), l.instrument.id)).collect();
-        let feed = Feed::new(&listings, candles, now);
-        let mut hub = Hub::default();
-        hub.legacy_all = config.rules.legacy_urls;
+        let mut feed = Feed::new(&listings, candles, now);
+        for f in player.iter().flat_map(|p| p.symbols().filter(|s| p.has_touches(*s))) {
+            feed.symbols[f.index()].touches_recorded = true;
+        }
+        let hub = Hub::new(config.rules.legacy_urls);
         let mut world = Self {
             exchange: Exchange::new(listings, accounts, config.fees),
             feed,
@@ -125,7 +127,7 @@ impl World {
             player,
             started: now,
             steps: 0,
-            next_symbol: 0,
+            next_symbol: usize::MAX,
             step: Step::default(),
             mark_due: Nanos(0),
             next_key: 0,
@@ -231,9 +233,16 @@ impl World {
         let Some(mut player) = self.player.take() else { return };
         let at = self.clock(now);
         let elapsed = now.since(self.started);
-        player.play(elapsed, &mut self.exchange, at, |exchange, symbol, ids, stamp| {
+        player.play(elapsed, &mut self.exchange, at, |exchange, symbol, change, stamp| {
             let mut sink = Sink { hub: &mut self.hub, faults: &mut self.faults, now: stamp };
-            self.feed.book_changed(exchange, symbol, Some(ids), &mut sink);
+            match change {
+                Change::Book(first, last) => {
+                    self.feed.book_changed(exchange, symbol, Some((first, last)), &mut sink);
+                }
+                Change::Touch(id, bid, ask) => {
+                    self.feed.touch_recorded(exchange.ladder(symbol), symbol, id, [bid, ask], &mut sink);
+                }
+            }
         });
         self.player = Some(player);
     }
@@ -278,13 +287,15 @@ impl World {
         for i in 0..self.recorded.len() {
             let symbol = SymbolId(u16::try_from(i).expect("at most a few hundred"));
             if self.exchange.ladder(symbol).has_changes() {
-                if self.recorded[i]
-                    && let Some(player) = &mut self.player
-                {
-                    player.bump(symbol);
-                }
+                let ids = match &mut self.player {
+                    Some(player) if self.recorded[i] => {
+                        let id = player.bump(symbol);
+                        Some((id, id))
+                    }
+                    _ => None,
+                };
                 let mut sink = Sink { hub: &mut self.hub, faults: &mut self.faults, now: at };
-                self.feed.book_changed(&mut self.exchange, symbol, None, &mut sink);
+                self.feed.book_changed(&mut self.exchange, symbol, ids, &mut sink);
             }
         }
     }

@@ -185,7 +185,7 @@ fn prove(
 }
 
 /// The signed text: all parameters but the signature, sorted by name.
-fn payload(params: &Value) -> String {
+pub(crate) fn payload(params: &Value) -> String {
     let Some(map) = params.as_object() else { return String::new() };
     let mut names: Vec<&String> = map.keys().filter(|k| *k != "signature").collect();
     names.sort();

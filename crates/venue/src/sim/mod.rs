@@ -7,6 +7,7 @@ mod returns;
 
 use market::{Amount, Level, Nanos, Px, Qty, Side, SymbolId};
 
+pub(crate) use instruments::listing;
 pub use instruments::listings;
 pub use returns::{MAX_PREROLL, Preroll, preroll};
 
