@@ -137,7 +137,7 @@ impl RecordingReader {
             if self.line.len() > MAX_LINE_BYTES {
                 return Err(self.bad("line too long"));
             }
-            while self.line.last().is_some_and(u8::is_ascii_whitespace) {
+            while matches!(self.line.last(), Some(b'\n' | b'\r')) {
                 self.line.pop();
             }
             if !self.line.is_empty() {

@@ -1,5 +1,7 @@
 //! Recordings: what is written is read, damage is told with its place.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};

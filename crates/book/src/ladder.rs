@@ -264,7 +264,7 @@ impl Ladder {
     fn move_window(&mut self, best_key: i64) {
         let mut moving = std::mem::take(&mut self.moving);
         moving.clear();
-        moving.extend(self.far.drain(..));
+        moving.append(&mut self.far);
         for (b, bucket) in self.buckets.iter().enumerate().rev() {
             for i in bits(bucket.occupied).rev() {
                 let slot = b * BUCKET + i;

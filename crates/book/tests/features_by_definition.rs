@@ -1,5 +1,7 @@
 //! The feature engine against SPEC §5 written down plainly: ordered maps, full histories, sums over every level.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
 use book::naive::NaiveBook;
 use book::{FeatureEngine, Sample};
 use market::{

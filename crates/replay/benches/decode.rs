@@ -66,19 +66,25 @@ fn run<R>(
 #[divan::bench(args = NAMES)]
 fn ours_decode_and_book(bencher: Bencher<'_, '_>, name: &str) {
     let set = set(name);
-    run(bencher, &set, Runner::new(&set), Runner::restart, |r, f| drop(black_box(r.run(f))));
+    run(bencher, &set, Runner::new(&set), Runner::restart, |r, f| {
+        black_box(r.run(f));
+    });
 }
 
 #[divan::bench(args = NAMES)]
 fn ours_decode_only(bencher: Bencher<'_, '_>, name: &str) {
     let set = set(name);
-    run(bencher, &set, Runner::new(&set), Runner::restart, |r, f| drop(black_box(r.decode(f))));
+    run(bencher, &set, Runner::new(&set), Runner::restart, |r, f| {
+        black_box(r.decode(f));
+    });
 }
 
 #[divan::bench(args = NAMES)]
 fn serde_json_and_btreemap(bencher: Bencher<'_, '_>, name: &str) {
     let set = set(name);
-    run(bencher, &set, Baseline::new(&set), Baseline::restart, |r, f| drop(black_box(r.run(f))));
+    run(bencher, &set, Baseline::new(&set), Baseline::restart, |r, f| {
+        black_box(r.run(f));
+    });
 }
 
 /// Depth updates already decoded, and the snapshot under them.

@@ -1,5 +1,7 @@
 //! Recorded and generated depth streams: the decoded book against the serde_json + ordered map one, at every update.
 
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
 use std::io::Read;
 
 use market::{Increment, Instrument, Level, Px, Qty, SymbolId};

@@ -8,6 +8,8 @@ use market::Increment;
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
+/// Eight times `'0'`.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
 const POW10: [i64; 19] = {
     let mut p = [1i64; 19];
     let mut i = 1;
@@ -86,7 +88,7 @@ fn short(text: u64, len: usize, scale: usize) -> Option<i64> {
     if count == 0 || dot == 0 || (dot < 8 && decimals == 0) {
         return None;
     }
-    let x = digits ^ (u64::from(b'0') * ONES & low(count));
+    let x = digits ^ (ZEROS & low(count));
     if not_digits(x) != 0 {
         return None;
     }
@@ -118,7 +120,7 @@ fn long(lo: u64, hi: u64, len: usize, scale: usize) -> Option<i64> {
     if dot == 0 || (dot < 16 && decimals == 0) {
         return None;
     }
-    let zeros = u128::from(u64::from(b'0') * ONES) << 64 | u128::from(u64::from(b'0') * ONES);
+    let zeros = u128::from(ZEROS) << 64 | u128::from(ZEROS);
     let x = digits ^ (zeros & low(count));
     if not_digits(x as u64) | not_digits((x >> 64) as u64) != 0 {
         return None;
@@ -150,7 +152,7 @@ pub(super) fn integer(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
         return (!more).then_some((0, at + 1));
     }
     let Some([lo, hi]) = load(bytes, at) else { return integer_bytewise(bytes, at) };
-    let (lo, hi) = (lo ^ (u64::from(b'0') * ONES), hi ^ (u64::from(b'0') * ONES));
+    let (lo, hi) = (lo ^ ZEROS, hi ^ ZEROS);
     let first = (not_digits(lo).trailing_zeros() / 8) as usize;
     if first < 8 {
         // No digit at all is no number; the shift by 8 bytes must not be reached.

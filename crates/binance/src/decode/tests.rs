@@ -348,7 +348,7 @@ fn real_frames_of_all_years_are_understood() {
             Decoded::Depth(_) => assert!(kind_is("depth@"), "{kind}"),
             Decoded::Plain(MarketEvent::Bbo(_)) => assert!(kind_is("bookTicker"), "{kind}"),
             Decoded::Plain(MarketEvent::Trade(_)) => {
-                assert!(kind_is("aggTrade") || kind_is("trade"), "{kind}")
+                assert!(kind_is("aggTrade") || kind_is("trade"), "{kind}");
             }
             Decoded::Plain(MarketEvent::Mark(_)) => assert!(kind_is("markPrice"), "{kind}"),
             Decoded::Ignored(Ignored::PartialDepth) => assert!(kind_is("depth5"), "{kind}"),
