@@ -61,6 +61,8 @@ pub struct RouterConfig {
     pub dead_man_countdown_ms: u64,
     /// How often the countdown is started afresh.
     pub dead_man_refresh_ms: u64,
+    /// How often to compare with the venue while all is well: finds what lost reports have hidden.
+    pub reconcile_interval_ms: u64,
     /// How soon to compare with the venue again after a difference.
     pub reconcile_retry_ms: u64,
     /// What to do with a position nobody here opened.
@@ -96,6 +98,7 @@ impl Default for RouterConfig {
             exit_retry_ms: 250,
             dead_man_countdown_ms: 30_000,
             dead_man_refresh_ms: 10_000,
+            reconcile_interval_ms: 30_000,
             reconcile_retry_ms: 1_000,
             unexpected_position: UnexpectedPosition::Stop,
             stop_on_foreign_orders: true,
@@ -241,6 +244,7 @@ impl RouterConfig {
             ("verify_interval_ms", self.verify_interval_ms),
             ("min_repeg_interval_ms", self.min_repeg_interval_ms),
             ("exit_retry_ms", self.exit_retry_ms),
+            ("reconcile_interval_ms", self.reconcile_interval_ms),
             ("reconcile_retry_ms", self.reconcile_retry_ms),
         ] {
             ok((1..=600_000).contains(&ms), key, ms as f64, "it lies in [1, 600000]")?;

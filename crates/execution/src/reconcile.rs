@@ -70,6 +70,12 @@ impl Reconciliation {
         self.differences.is_empty() && self.unlisted == 0
     }
 
+    /// Only orders that are being asked for, and positions that wait for them?
+    pub fn is_in_flight(&self) -> bool {
+        let passing = |d: &Difference| matches!(d, Difference::Deferred(_) | Difference::MissingOrder(..));
+        self.unlisted == 0 && self.differences.iter().all(passing)
+    }
+
     fn push(&mut self, d: Difference) {
         if self.differences.try_push(d).is_err() {
             self.unlisted += 1;
@@ -79,7 +85,7 @@ impl Reconciliation {
 
 impl Router {
     /// Compares with the venue and acts on each difference. Until a comparison is clean nothing is opened, and the next
-    /// one is asked for after `reconcile_retry_ms`.
+    /// one is asked for after `reconcile_retry_ms`; while all is well, every `reconcile_interval_ms`.
     pub fn reconcile(&mut self, now: Nanos, venue: &VenueState<'_>, out: &mut Outbox) -> Reconciliation {
         let mut found = Reconciliation::default();
         self.compare_listed(now, venue, &mut found, out);
@@ -94,10 +100,12 @@ impl Router {
             }
         }
         self.account.set_wallet(venue.wallet, unrealised);
-        self.reconciled = found.is_clean() && self.gate.user_stream;
+        // Messages that cross a look at the venue are no reason to stop what was in order before it.
+        self.reconciled =
+            self.gate.user_stream && (found.is_clean() || (self.reconciled && found.is_in_flight()));
         if found.is_clean() {
             self.reconciled_at = venue.requested_at;
-            self.reconcile_due = None;
+            self.reconcile_due = Some(now.plus(RouterConfig::ns(self.cfg.reconcile_interval_ms)));
         } else {
             self.stats.mismatches += found.differences.len() as u64 + u64::from(found.unlisted);
             self.reconcile_due = Some(now.plus(RouterConfig::ns(self.cfg.reconcile_retry_ms)));

@@ -235,6 +235,7 @@ impl Router {
         if w.purpose == Purpose::TakeProfit {
             t.tp_orders += 1;
         }
+        t.detail_until = None;
     }
 
     /// Our own checks refused an order.

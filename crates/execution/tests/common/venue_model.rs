@@ -318,11 +318,10 @@ impl Venue {
         if qty > 0 {
             let before = self.position;
             self.position += sign * qty;
-            assert!(
-                before.signum() * self.position.signum() >= 0,
-                "position flipped: {before} → {}",
-                self.position
-            );
+            // A cancel report that hides a fill, or a fill by hand, leaves a time in which nobody here could know.
+            let knowable = self.faults.late_fill == 0 && self.faults.foreign == 0;
+            let flipped = before.signum() * self.position.signum() < 0;
+            assert!(!(flipped && knowable), "position flipped: {before} → {}", self.position);
             self.cash -= i128::from(sign * qty) * i128::from(px);
             let w = self.orders.get_mut(&id).unwrap();
             w.cum += qty;

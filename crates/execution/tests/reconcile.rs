@@ -1,0 +1,218 @@
+//! Start, reconnect, restart with a position, kill switch.
+
+mod common;
+
+use common::*;
+use execution::*;
+use market::*;
+
+fn policy(p: UnexpectedPosition) -> RouterConfig {
+    RouterConfig { unexpected_position: p, ..RouterConfig::default() }
+}
+
+fn at_venue(qty: i64) -> VenuePosition {
+    VenuePosition { symbol: SYM, qty: Qty(qty), entry_px: 100.0 }
+}
+
+#[test]
+fn stray_orders_of_ours_are_cancelled_and_the_venue_is_asked_again() {
+    let mut d = Desk::new();
+    let stray = NewOrder {
+        symbol: SYM,
+        client_order_id: ClientOrderId { run: 6, intent: 3, attempt: 1 },
+        side: Side::Sell,
+        order_type: OrderType::Limit,
+        tif: TimeInForce::Gtx,
+        px: Px(10_100),
+        qty: Qty(5),
+        reduce_only: true,
+        position_side: PositionSide::Both,
+    };
+    let listed = ExecutionReport { exec_type: ExecType::Status, ..d.base(&stray) };
+    let found = d.reconcile(&[listed], &[]);
+    assert_eq!(found.differences[..], [Difference::StrayOrder(SYM, stray.client_order_id)]);
+    assert_eq!(d.sent_cancel(), stray.client_order_id);
+    assert!(!d.router.is_reconciled());
+    d.controls.clear();
+    d.wait(1_000);
+    assert!(d.controls.contains(&Control::Reconcile));
+    assert!(d.reconcile(&[], &[]).is_clean());
+    assert!(d.router.is_reconciled());
+}
+
+#[test]
+fn an_unexpected_position_stops_is_adopted_or_is_closed() {
+    let mut d = Desk::new();
+    d.bbo(10_000, 10_002);
+    let found = d.reconcile(&[], &[at_venue(50)]);
+    assert_eq!(found.differences[..], [Difference::Position(SYM, Qty(0), Qty(50))]);
+    assert_eq!(d.router.tripped(), Some(Check::Position));
+    assert!(d.nothing_sent() && d.alerted(AlertKind::UnexpectedPosition));
+
+    let mut d = Desk::with(policy(UnexpectedPosition::Adopt));
+    d.bbo(10_000, 10_002);
+    d.reconcile(&[], &[at_venue(50)]);
+    assert!(d.nothing_sent() && d.router.tripped().is_none());
+    assert!(d.reconcile(&[], &[at_venue(50)]).is_clean());
+    d.exit(ExitReason::Flatten);
+    assert_eq!(d.sent_new().qty, Qty(50));
+
+    let mut d = Desk::with(policy(UnexpectedPosition::Flatten));
+    d.bbo(10_000, 10_002);
+    d.reconcile(&[], &[at_venue(-50)]);
+    let x = d.sent_new();
+    assert_eq!((x.side, x.qty, x.reduce_only, x.order_type), (Side::Buy, Qty(50), true, OrderType::Market));
+    d.fill(&x, 50, 50, 10_002, false);
+    assert!(d.outcomes.is_empty(), "the engine never knew of it");
+    d.at(1);
+    assert!(d.reconcile(&[], &[]).is_clean());
+}
+
+#[test]
+fn an_adopted_position_goes_on_with_its_take_profit_order_and_exits() {
+    let mut d = Desk::cold(RouterConfig::default());
+    assert!(d.router.adopt_position(d.now(), SYM, Qty(-40), 100.0, 0.0095));
+    assert!(!d.router.adopt_position(d.now(), SYM, Qty(-40), 100.0, 0.0095));
+    d.router.set_gate(d.now(), Gate::open(), &mut d.out);
+    d.bbo(10_000, 10_002);
+    assert!(d.nothing_sent(), "no order before the venue has been compared");
+    assert!(d.reconcile(&[], &[at_venue(-40)]).is_clean());
+    let tp = d.sent_new();
+    assert_eq!((tp.side, tp.px, tp.qty, tp.reduce_only), (Side::Buy, Px(9_905), Qty(40), true));
+    d.ack(&tp);
+    d.exit(ExitReason::Stop);
+    d.sent_cancel();
+    assert_eq!(d.sent_new().qty, Qty(40));
+}
+
+#[test]
+fn a_position_closed_while_we_were_away_is_an_external_exit() {
+    let mut d = Desk::holding(1, 100);
+    let tp = d.tp.unwrap();
+    d.router.set_gate(d.now(), Gate::default(), &mut d.out);
+    assert_eq!(d.router.next_deadline(), None, "nothing can be done while the order path is down");
+    d.at(5_000);
+    d.router.set_gate(d.now(), Gate::open(), &mut d.out);
+    d.wait(10);
+    assert!(d.controls.contains(&Control::Reconcile));
+    d.at(10);
+    let found = d.reconcile(&[], &[]);
+    assert_eq!(
+        found.differences[..],
+        [Difference::MissingOrder(SYM, tp.client_order_id), Difference::Deferred(SYM)],
+        "the order first: its fills explain the position"
+    );
+    d.wait(100);
+    assert_eq!(d.sent_query(), tp.client_order_id);
+    d.says(&tp, ExecType::Status, OrderStatus::Canceled, 0, 0);
+    d.requests.clear();
+    d.at(10);
+    let found = d.reconcile(&[], &[]);
+    assert_eq!(found.differences[..], [Difference::Position(SYM, Qty(100), Qty(0))]);
+    d.requests.clear();
+    assert!(d.alerted(AlertKind::ReconcileMismatch));
+}
+
+#[test]
+fn fills_missed_while_away_come_from_the_order() {
+    let mut d = Desk::holding(1, 100);
+    let tp = d.tp.unwrap();
+    d.router.set_gate(d.now(), Gate::default(), &mut d.out);
+    d.at(5_000);
+    d.router.set_gate(d.now(), Gate::open(), &mut d.out);
+    d.at(10);
+    d.reconcile(&[], &[]);
+    d.wait(100);
+    assert_eq!(d.sent_query(), tp.client_order_id);
+    d.says(&tp, ExecType::Status, OrderStatus::Filled, 100, 0);
+    d.wait(500);
+    assert!(matches!(d.outcome(), Outcome::Exited(x) if x.reason == ExitReason::Tp));
+    d.at(10);
+    assert!(d.reconcile(&[], &[]).is_clean());
+}
+
+#[test]
+fn a_snapshot_older_than_the_last_fill_proves_nothing() {
+    let mut d = Desk::holding(1, 100);
+    let tp = d.tp.unwrap();
+    let requested_at = d.now();
+    d.at(50);
+    d.fill(&tp, 100, 100, tp.px.0, true);
+    let venue = VenueState {
+        requested_at,
+        orders: &[],
+        positions: &[at_venue(100)],
+        wallet: Amount(25_000 * Amount::ONE),
+    };
+    let found = d.router.reconcile(d.now(), &venue, &mut d.out);
+    assert_eq!(found.differences[..], [Difference::Deferred(SYM)]);
+    assert_eq!(d.router.position(SYM).qty, Qty::ZERO);
+    assert!(d.router.is_reconciled(), "messages in flight are no reason to stop");
+}
+
+#[test]
+fn a_hidden_fill_is_found_by_the_regular_comparison() {
+    let mut d = Desk::new();
+    d.bbo(10_000, 10_002);
+    d.enter(1, 10.0, 0.9);
+    let o = d.sent_new();
+    d.ack(&o);
+    d.exit(ExitReason::Flatten);
+    d.sent_cancel();
+    d.canceled(&o, 0); // the venue had filled 4, and the fill report is lost
+    assert!(matches!(d.outcome(), Outcome::Abandoned { .. }));
+    d.controls.clear();
+    d.wait(30_000);
+    assert!(d.controls.contains(&Control::Reconcile));
+    let found = d.reconcile(&[], &[at_venue(4)]);
+    assert_eq!(found.differences[..], [Difference::Position(SYM, Qty(0), Qty(4))]);
+    assert_eq!(d.router.position(SYM).qty, Qty(4));
+    assert_eq!(d.router.tripped(), Some(Check::Position));
+}
+
+#[test]
+fn the_kill_switch_cancels_closes_verifies_and_latches() {
+    let mut d = Desk::holding(1, 100);
+    let tp = d.tp.unwrap();
+    d.router.kill(d.now(), KillTrigger::Command, true, &mut d.out);
+    d.drain();
+    assert!(d.requests.iter().any(|r| *r == OrderRequest::CancelAll(SYM)));
+    d.requests.clear();
+    d.canceled(&tp, 0);
+    d.router.on_timer(d.now(), &mut d.out);
+    d.drain();
+    let x = d.sent_new();
+    assert_eq!((x.reduce_only, x.tif, x.order_type), (true, TimeInForce::Ioc, OrderType::Limit));
+    assert_eq!(x.px, Px(9_950), "50 bps through the touch at most");
+    d.fill(&x, 100, 100, 10_000, false);
+    d.outcomes.clear();
+    d.wait(2_000);
+    assert!(d.controls.contains(&Control::Reconcile));
+    assert!(d.reconcile(&[], &[]).is_clean());
+    d.wait(10);
+    assert!(d.alerted(AlertKind::KillDone));
+    assert_eq!(d.router.kill_switch().step(), KillStep::Done);
+    d.bbo(10_000, 10_002);
+    d.enter(1, 100.0, 0.9);
+    assert_eq!(d.denials.pop_back().unwrap().check, Check::Kill);
+    assert!(d.router.rearm_kill("no").is_err());
+    assert!(d.router.rearm_kill("feed repaired, checked by hand").is_ok());
+    d.at(1);
+    d.bbo(10_000, 10_002);
+    d.enter(1, 100.0, 0.9);
+    assert_eq!(d.sent_new().qty, Qty(100));
+}
+
+#[test]
+fn a_kill_without_closing_leaves_the_position_to_the_exits() {
+    let mut d = Desk::holding(1, 100);
+    let tp = d.tp.unwrap();
+    d.router.kill(d.now(), KillTrigger::File, false, &mut d.out);
+    d.drain();
+    d.requests.clear();
+    d.canceled(&tp, 0);
+    assert!(d.nothing_sent(), "no take-profit order rests any more");
+    d.exit(ExitReason::MaxHold);
+    let x = d.sent_new();
+    assert!(x.reduce_only, "an exit is never blocked");
+}

@@ -1,0 +1,260 @@
+//! Every check: what it denies, what it lets pass, how it says so.
+
+mod common;
+
+use common::*;
+use execution::*;
+use market::*;
+
+type Change = fn(&mut Desk, &mut Gate, &mut EnterIntent);
+
+/// What a desk with the given config denies after `change`; `None` = the order went out.
+fn denied_by(cfg: RouterConfig, change: Change) -> Option<Check> {
+    let mut d = Desk::with(cfg);
+    d.bbo(10_000, 10_002);
+    let mut gate = Gate::open();
+    let mut e = EnterIntent {
+        symbol: SYM,
+        direction: 1,
+        notional: 1_000.0,
+        leverage: 1.0,
+        decision_px: 100.01,
+        tp_pct: 0.0095,
+        fill_probability: 0.9,
+        ts_event: d.now(),
+    };
+    change(&mut d, &mut gate, &mut e);
+    d.router.set_gate(d.now(), gate, &mut d.out);
+    d.drain();
+    d.requests.clear();
+    d.denials.clear();
+    d.outcomes.clear();
+    d.intent(Intent::Enter(e));
+    let sent = d.requests.iter().any(|r| matches!(r, OrderRequest::New(_)));
+    let denial = d.denials.pop_front();
+    assert_eq!(denial.is_none(), sent, "{denial:?}");
+    if let Some(x) = denial
+        && x.check != Check::DuplicateIntent
+    {
+        let text = x.to_string();
+        assert!(text.contains(x.check.key()) && text.contains(&x.check.id().to_string()), "{text}");
+        assert_eq!(
+            d.outcomes.pop_back(),
+            Some(Outcome::Abandoned { symbol: SYM, reason: AbandonReason::RiskDenied })
+        );
+    }
+    denial.map(|x| x.check)
+}
+
+fn mark(d: &mut Desk, mark: f64) {
+    let m = MarkPrice {
+        symbol: SYM,
+        ts_send: d.now(),
+        mark,
+        index: mark,
+        funding_rate: 0.0,
+        next_funding: Nanos(0),
+    };
+    d.router.on_mark(d.now(), &m);
+}
+
+#[test]
+fn each_check_denies_what_it_is_for() {
+    let cases: &[(Check, Change)] = &[
+        (Check::State, |_, g, _| g.state = TradingState::Reducing),
+        (Check::State, |_, g, _| g.state = TradingState::Halted),
+        (Check::Kill, |d, _, _| d.router.kill(d.now(), KillTrigger::Command, false, &mut d.out)),
+        (Check::Tripped, |d, _, _| d.router.trip(d.now(), Check::DayLoss, &mut d.out)),
+        (Check::Connected, |_, g, _| g.order_path = false),
+        (Check::Connected, |_, g, _| g.user_stream = false),
+        (Check::Posture, |_, g, _| g.posture = Posture::Hibernate),
+        (Check::Breaker, |_, g, _| g.breaker_can_open = false),
+        (Check::Clock, |_, g, _| g.clock_offset_ns = -1_251_000_000),
+        (Check::Clock, |_, g, _| g.clock_offset_ns = i64::MIN),
+        (Check::Tradable, |d, _, _| {
+            let halted = Instrument { status: InstrumentStatus::Halted, ..instruments().remove(0) };
+            assert!(d.router.set_instrument(halted));
+        }),
+        (Check::BookAge, |d, _, e| {
+            d.at(1_001);
+            e.ts_event = d.now();
+        }),
+        (Check::BookSane, |d, _, _| d.bbo(10_002, 10_002)),
+        (Check::BookSane, |d, _, _| d.bbo(0, 10_002)),
+        (Check::SignalAge, |d, _, e| e.ts_event = Nanos(d.now().0 - 1_001_000_000)),
+        (Check::DecisionDrift, |_, _, e| e.decision_px = 99.4),
+        (Check::MarkCollar, |d, _, _| mark(d, 98.9)),
+        (Check::PriceFilter, |d, _, _| {
+            d.router.set_instrument(Instrument { max_px: Px(9_999), ..instruments().remove(0) });
+        }),
+        (Check::PercentPrice, |d, _, _| {
+            d.router.set_instrument(Instrument { multiplier_up: 0.999, ..instruments().remove(0) });
+            mark(d, 100.01);
+        }),
+        (Check::MinQty, |_, _, e| e.notional = 0.5),
+        (Check::MinNotional, |_, _, e| e.notional = 4.5),
+        (Check::OrderNotional, |_, g, e| {
+            g.abs_max_leverage = 100.0;
+            e.notional = 31_500.0;
+        }),
+        (Check::Leverage, |_, g, _| g.abs_max_leverage = 0.9),
+        (Check::Leverage, |_, _, e| e.leverage = f64::NAN),
+        (Check::Leverage, |d, _, _| {
+            let venue = VenueState {
+                requested_at: d.now(),
+                orders: &[],
+                positions: &[],
+                wallet: Amount(100 * Amount::ONE),
+            };
+            d.router.reconcile(d.now(), &venue, &mut d.out);
+        }),
+        (Check::Malformed, |_, _, e| e.notional = f64::NAN),
+        (Check::Malformed, |_, _, e| e.direction = 0),
+        (Check::Malformed, |_, _, e| e.tp_pct = f64::INFINITY),
+        (Check::Malformed, |_, _, e| e.decision_px = f64::NAN),
+        (Check::DuplicateIntent, |d, _, e| d.intent(Intent::Enter(*e))),
+    ];
+    for (k, (check, change)) in cases.iter().enumerate() {
+        assert_eq!(denied_by(RouterConfig::default(), *change), Some(*check), "case {k}");
+    }
+    assert_eq!(denied_by(RouterConfig::default(), |_, _, _| ()), None);
+}
+
+fn limited(f: fn(&mut RouterConfig)) -> RouterConfig {
+    let mut cfg = RouterConfig::default();
+    f(&mut cfg);
+    cfg
+}
+
+#[test]
+fn limits_come_from_the_config() {
+    let cases: &[(Check, fn(&mut RouterConfig))] = &[
+        (Check::OrderNotional, |c| c.risk.max_order_notional_usd = 999.0),
+        (Check::Position, |c| c.risk.max_position_usd = 999.0),
+        (Check::Gross, |c| c.risk.max_gross_usd = 999.0),
+        (Check::OrderRate, |c| c.risk.venue_orders_per_10s = 2),
+    ];
+    for (check, f) in cases {
+        assert_eq!(denied_by(limited(*f), |_, _, _| ()), Some(*check));
+    }
+    let tight = limited(|c| c.risk.price_collar_bps = 0.5);
+    assert_eq!(denied_by(tight, |_, _, _| ()), Some(Check::PriceCollar));
+}
+
+#[test]
+fn nothing_opens_before_the_first_clean_reconciliation() {
+    let mut d = Desk::cold(RouterConfig::default());
+    d.router.set_gate(d.now(), Gate::open(), &mut d.out);
+    d.bbo(10_000, 10_002);
+    d.enter(1, 100.0, 0.9);
+    assert_eq!(d.denials.pop_front().unwrap().check, Check::Reconciled);
+    d.wait(10);
+    assert!(d.controls.contains(&Control::Reconcile));
+    assert!(d.reconcile(&[], &[]).is_clean());
+    d.at(1);
+    d.enter(1, 100.0, 0.9);
+    assert_eq!(d.sent_new().qty, Qty(100));
+}
+
+#[test]
+fn repeated_entries_latch_until_a_human_gives_a_reason() {
+    let mut d = Desk::new();
+    for n in 0..11 {
+        d.at(300);
+        d.bbo(10_000, 10_002);
+        d.enter(1, 100.0, 0.9);
+        if n < 10 {
+            let o = d.sent_new();
+            d.says(&o, ExecType::Rejected, OrderStatus::Rejected, 0, -2010);
+        }
+    }
+    assert_eq!(d.denials.pop_back().unwrap().check, Check::Repeated);
+    assert!(d.alerted(AlertKind::Tripped));
+    d.at(120_000);
+    d.bbo(10_000, 10_002);
+    d.enter(1, 100.0, 0.9);
+    assert_eq!(d.denials.pop_back().unwrap().check, Check::Tripped);
+    assert!(!d.router.reset_trips("ok"));
+    assert!(d.router.reset_trips("strategy bug fixed"));
+    d.at(1);
+    d.enter(1, 100.0, 0.9);
+    assert_eq!(d.sent_new().qty, Qty(100));
+}
+
+#[test]
+fn refusals_trip_and_are_counted_for_the_breaker() {
+    let mut d = Desk::with(limited(|c| c.risk.max_rejects_per_min = 3));
+    for _ in 0..4 {
+        d.at(1_000);
+        d.bbo(10_000, 10_002);
+        d.enter(1, 100.0, 0.9);
+        let o = d.sent_new();
+        d.says(&o, ExecType::Rejected, OrderStatus::Rejected, 0, -2010);
+    }
+    assert_eq!(d.router.rejects_last_minute(d.now()), 4);
+    assert_eq!(d.router.tripped(), Some(Check::RejectRate));
+}
+
+#[test]
+fn the_days_loss_and_drawdown_stop_entries_but_not_the_next_day() {
+    for (f, check) in [
+        ((|c| c.risk.max_day_loss_usd = 1.0) as fn(&mut RouterConfig), Check::DayLoss),
+        (|c| c.risk.max_day_drawdown = 1e-5, Check::Drawdown),
+    ] {
+        let mut d = Desk::with(limited(f));
+        d.bbo(10_000, 10_002);
+        d.enter(1, 100.5, 0.9);
+        let o = d.sent_new();
+        d.fill(&o, 100, 100, 10_000, true);
+        let tp = d.sent_new();
+        d.ack(&tp);
+        d.exit(ExitReason::Stop);
+        d.sent_cancel();
+        let x = d.sent_new();
+        d.fill(&x, 100, 100, 9_890, false);
+        d.canceled(&tp, 0);
+        assert_eq!(d.router.account().day_pnl().to_string(), "-1.10000000");
+        d.at(10);
+        d.bbo(9_890, 9_892);
+        d.enter(1, 100.0, 0.9);
+        assert_eq!(d.denials.pop_back().unwrap().check, check);
+        d.router.begin_day();
+        d.at(10);
+        d.enter(1, 100.0, 0.9);
+        assert_eq!(d.sent_new().side, Side::Buy);
+    }
+}
+
+#[test]
+fn a_config_that_cannot_be_meant_is_refused_by_key() {
+    let cases: &[(&str, fn(&mut RouterConfig))] = &[
+        ("min_fill_probability", |c| c.min_fill_probability = 1.1),
+        ("ob_edge_bps", |c| c.ob_edge_bps = f64::NAN),
+        ("query_timeout_ms", |c| c.query_timeout_ms = 3_001),
+        ("risk.duplicate_window_ms", |c| c.risk.duplicate_window_ms = 500),
+        ("dead_man_refresh_ms", |c| c.dead_man_refresh_ms = 20_000),
+        ("risk.max_order_notional_usd", |c| c.risk.max_order_notional_usd = 2e6),
+        ("risk.max_position_usd", |c| c.risk.max_position_usd = -1.0),
+        ("risk.rate_share", |c| c.risk.rate_share = 0.6),
+        ("risk.max_open_positions", |c| c.risk.max_open_positions = 0),
+        ("risk.max_day_drawdown", |c| c.risk.max_day_drawdown = f64::NAN),
+    ];
+    for (key, f) in cases {
+        let error = Router::new(limited(*f), instruments(), 1).map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains(&format!("`{key}`")), "{error}");
+    }
+    assert!(serde_json::from_str::<RouterConfig>(r#"{"risk": {"max_order_notional": 1}}"#).is_err());
+    let c: RouterConfig =
+        serde_json::from_str(r#"{"risk": {"max_position_usd": 5000}, "max_repegs": 2}"#).unwrap();
+    assert_eq!((c.risk.max_position_usd, c.max_repegs, c.maker_timeout_ms), (5_000.0, 2, 5_000));
+    let mut wrong = instruments();
+    wrong.swap(0, 1);
+    assert!(Router::new(RouterConfig::default(), wrong, 1).is_err());
+}
+
+#[test]
+fn check_numbers_are_unique_and_dense() {
+    for (k, c) in Check::ALL.iter().enumerate() {
+        assert_eq!(usize::from(c.id()), k + 1, "{c:?}");
+    }
+}
