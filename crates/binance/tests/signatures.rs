@@ -43,12 +43,14 @@ fn every_signature_of_the_client_traces() {
             let line: Value = serde_json::from_str(line).unwrap();
             let found = match line["k"].as_str() {
                 Some("http") => {
-                    let found = rest_payload(line["p"].as_str().unwrap(), line["body"].as_str().unwrap_or(""));
+                    let found =
+                        rest_payload(line["p"].as_str().unwrap(), line["body"].as_str().unwrap_or(""));
                     rest += usize::from(found.is_some());
                     found
                 }
                 Some("ws-msg") => {
-                    let frame = serde_json::from_str::<Value>(line["d"].as_str().unwrap_or("")).unwrap_or_default();
+                    let frame =
+                        serde_json::from_str::<Value>(line["d"].as_str().unwrap_or("")).unwrap_or_default();
                     let found = ws_payload(&frame);
                     ws += usize::from(found.is_some());
                     found
@@ -56,7 +58,12 @@ fn every_signature_of_the_client_traces() {
                 _ => None,
             };
             if let Some((payload, signature)) = found {
-                assert_eq!(signer().sign(payload.as_bytes()).as_str(), signature, "{}: {payload}", path.display());
+                assert_eq!(
+                    signer().sign(payload.as_bytes()).as_str(),
+                    signature,
+                    "{}: {payload}",
+                    path.display()
+                );
             }
         }
     }
