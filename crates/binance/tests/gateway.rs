@@ -1,5 +1,7 @@
 //! The gateway core with scripted bytes and time.
 
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
+
 use std::collections::BTreeMap;
 
 use binance::Symbols;

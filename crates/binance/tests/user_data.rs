@@ -1,5 +1,7 @@
 //! Every user event at hand decodes, prices and quantities come back as they were sent, and nothing panics.
 
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
+
 use std::path::{Path, PathBuf};
 
 use binance::Symbols;
@@ -32,7 +34,11 @@ fn report(frame: &[u8]) -> ExecutionReport {
 fn files(dir: &Path, out: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() { files(&path, out) } else { out.push(path) }
+        if path.is_dir() {
+            files(&path, out);
+        } else {
+            out.push(path);
+        }
     }
 }
 
