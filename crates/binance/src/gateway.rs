@@ -294,6 +294,7 @@ impl Gateway {
         let reply = Reply::parse(frame)?;
         let server = self.clock.server_time(now);
         for count in &reply.limits {
+            self.limits.set(count.kind, count.length, count.limit.unwrap_or(0));
             if let Some(used) = count.used {
                 self.limits.observe(count.kind, count.length, used, server);
             }

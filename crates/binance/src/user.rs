@@ -119,7 +119,7 @@ impl UserDecoder {
         self.events.clear();
         let mut raw = RawFrame::default();
         Reader::new(frame)?.document(&mut |r, key| raw.field(r, key))?;
-        let made = raw.events(&self.symbols, &mut self.events);
+        let made = raw.events(frame, &self.symbols, &mut self.events);
         if let Err(error) = made {
             self.events.clear();
             return Err(error);
@@ -164,6 +164,23 @@ struct RawBalance<'a> {
     change: Scalar<'a>,
 }
 
+impl<'a> RawBalance<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, JsonError> {
+        let mut b = Self::default();
+        reader.object(&mut |r, key| {
+            let value = r.scalar()?;
+            match key {
+                "a" => b.asset = value,
+                "wb" => b.wallet = value,
+                "bc" => b.change = value,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(b)
+    }
+}
+
 /// A row of `P` in an account update or of `p` in a margin call.
 #[derive(Debug, Clone, Copy, Default)]
 struct RawPosition<'a> {
@@ -202,8 +219,6 @@ struct RawFrame<'a> {
     letters: Letters<'a>,
     order: Option<(Letters<'a>, Scalar<'a>)>,
     reason: Scalar<'a>,
-    balances: Vec<RawBalance<'a>>,
-    positions: Vec<RawPosition<'a>>,
     config_symbol: Scalar<'a>,
     config_leverage: Scalar<'a>,
     multi_assets: Scalar<'a>,
@@ -214,8 +229,13 @@ impl<'a> RawFrame<'a> {
         match key {
             "data" if reader.at_object()? => reader.object(&mut |r, key| self.field(r, key)),
             "o" if reader.at_object()? => self.order_field(reader),
-            "a" if reader.at_object()? => reader.object(&mut |r, key| self.account_field(r, key)),
-            "p" if reader.at_array()? => self.position_rows(reader),
+            "a" if reader.at_object()? => reader.object(&mut |r, key| {
+                let value = r.scalar()?;
+                if key == "m" {
+                    self.reason = value;
+                }
+                Ok(())
+            }),
             "ac" | "ai" if reader.at_object()? => reader.object(&mut |r, key| {
                 let value = r.scalar()?;
                 match key {
@@ -248,54 +268,17 @@ impl<'a> RawFrame<'a> {
         Ok(())
     }
 
-    fn account_field(&mut self, reader: &mut Reader<'a>, key: &str) -> Result<(), JsonError> {
-        match key {
-            "m" => self.reason = reader.scalar()?,
-            "B" if reader.at_array()? => reader.array(&mut |r| {
-                if !r.at_object()? {
-                    return r.skip();
-                }
-                let mut b = RawBalance::default();
-                r.object(&mut |r, key| {
-                    let value = r.scalar()?;
-                    match key {
-                        "a" => b.asset = value,
-                        "wb" => b.wallet = value,
-                        "bc" => b.change = value,
-                        _ => {}
-                    }
-                    Ok(())
-                })?;
-                self.balances.push(b);
-                Ok(())
-            })?,
-            "P" if reader.at_array()? => self.position_rows(reader)?,
-            _ => reader.skip()?,
-        }
-        Ok(())
-    }
-
-    fn position_rows(&mut self, reader: &mut Reader<'a>) -> Result<(), JsonError> {
-        reader.array(&mut |r| {
-            if !r.at_object()? {
-                return r.skip();
-            }
-            self.positions.push(RawPosition::read(r)?);
-            Ok(())
-        })
-    }
-
     fn ts_event(&self) -> Nanos {
         let ms = self.letters.get(b'T').u64().or_else(|| self.letters.get(b'E').u64());
         Nanos::from_millis(ms.unwrap_or(0))
     }
 
-    fn events(&self, symbols: &Symbols, out: &mut Vec<UserEvent>) -> Result<(), FrameError> {
+    fn events(&self, frame: &[u8], symbols: &Symbols, out: &mut Vec<UserEvent>) -> Result<(), FrameError> {
         match self.letters.get(b'e').text() {
             Some(ORDER) => self.order_update(symbols, out),
             Some(LITE) => self.trade_lite(symbols, out),
-            Some(ACCOUNT) => self.account_update(symbols, out),
-            Some("MARGIN_CALL") => self.margin_call(out),
+            Some(ACCOUNT) => self.rows(frame, symbols, false, out),
+            Some("MARGIN_CALL") => self.rows(frame, symbols, true, out),
             Some("listenKeyExpired") => {
                 out.push(UserEvent::ListenKeyExpired);
                 Ok(())
@@ -378,57 +361,113 @@ impl<'a> RawFrame<'a> {
         Ok(())
     }
 
-    fn account_update(&self, symbols: &Symbols, out: &mut Vec<UserEvent>) -> Result<(), FrameError> {
-        let ts_event = self.ts_event();
+    /// The balances and positions of an account update, or the positions of a margin call: read in a second pass,
+    /// when kind, reason and time are known, so that no rows have to be kept.
+    fn rows(
+        &self,
+        frame: &[u8],
+        symbols: &Symbols,
+        margin_call: bool,
+        out: &mut Vec<UserEvent>,
+    ) -> Result<(), FrameError> {
         let reason = name(self.reason.text().unwrap_or(""));
-        let amount = |field, value: Scalar<'_>| match value.filled() {
-            None => Ok(Amount::ZERO),
-            Some(text) => Amount::parse(text.as_bytes()).map_err(|why| FrameError::Number {
-                frame: ACCOUNT,
-                field,
-                text: text.chars().take(40).collect(),
-                why,
+        let mut rows = Rows { symbols, margin_call, reason, ts_event: self.ts_event(), out, failed: None };
+        Reader::new(frame)?.document(&mut |r, key| rows.field(r, key))?;
+        rows.failed.map_or(Ok(()), Err)
+    }
+}
+
+/// Reads the rows of one frame into events. The first row that cannot be read fails the frame.
+struct Rows<'s> {
+    symbols: &'s Symbols,
+    margin_call: bool,
+    reason: Name,
+    ts_event: Nanos,
+    out: &'s mut Vec<UserEvent>,
+    failed: Option<FrameError>,
+}
+
+impl Rows<'_> {
+    fn field(&mut self, reader: &mut Reader<'_>, key: &str) -> Result<(), JsonError> {
+        match key {
+            "data" | "a" if reader.at_object()? => reader.object(&mut |r, key| self.field(r, key)),
+            "B" if reader.at_array()? => reader.array(&mut |r| {
+                if !r.at_object()? {
+                    return r.skip();
+                }
+                let event = self.balance(&RawBalance::read(r)?);
+                self.push(event);
+                Ok(())
             }),
-        };
-        for b in &self.balances {
-            let asset = b.asset.filled().ok_or(FrameError::Field { frame: ACCOUNT, field: "B.a" })?;
-            if b.wallet.filled().is_none() {
-                return Err(FrameError::Field { frame: ACCOUNT, field: "B.wb" });
-            }
-            let (wallet, change) = (amount("B.wb", b.wallet)?, amount("B.bc", b.change)?);
-            out.push(UserEvent::Balance { reason, asset: name(asset), wallet, change, ts_event });
+            "P" | "p" if reader.at_array()? => reader.array(&mut |r| {
+                if !r.at_object()? {
+                    return r.skip();
+                }
+                let row = RawPosition::read(r)?;
+                let event = if self.margin_call { Ok(self.margin_call(&row)) } else { self.position(&row) };
+                self.push(event);
+                Ok(())
+            }),
+            _ => reader.skip(),
         }
-        for p in &self.positions {
-            let text = p.symbol.filled().ok_or(FrameError::Field { frame: ACCOUNT, field: "P.s" })?;
-            let Some(instrument) = symbols.by_name(&unescape(text)) else {
-                out.push(UserEvent::Unlisted { symbol: name(text), position: p.amount.f64(), ts_event });
-                continue;
-            };
-            out.push(UserEvent::Position {
-                reason,
-                symbol: instrument.id,
-                side: position_side(p.side.text().unwrap_or("BOTH")),
-                qty: Fields { frame: ACCOUNT, instrument }.signed_qty("P.pa", p.amount)?,
-                entry_px: p.entry.f64().unwrap_or(0.0),
-                unrealised: amount("P.up", p.unrealised)?,
-                isolated: p.margin_type.text().is_some_and(|m| m.eq_ignore_ascii_case("isolated")),
-                ts_event,
-            });
-        }
-        Ok(())
     }
 
-    fn margin_call(&self, out: &mut Vec<UserEvent>) -> Result<(), FrameError> {
-        for p in &self.positions {
-            out.push(UserEvent::MarginCall {
-                symbol: name(p.symbol.filled().unwrap_or("")),
-                position: p.amount.f64().unwrap_or(0.0),
-                maintenance: p.maintenance.f64().unwrap_or(0.0),
-                ts_event: self.ts_event(),
-            });
+    fn push(&mut self, event: Result<UserEvent, FrameError>) {
+        match event {
+            Ok(event) => self.out.push(event),
+            Err(error) => self.failed = self.failed.take().or(Some(error)),
         }
-        Ok(())
     }
+
+    fn balance(&self, row: &RawBalance<'_>) -> Result<UserEvent, FrameError> {
+        let asset = row.asset.filled().ok_or(FrameError::Field { frame: ACCOUNT, field: "B.a" })?;
+        if row.wallet.filled().is_none() {
+            return Err(FrameError::Field { frame: ACCOUNT, field: "B.wb" });
+        }
+        Ok(UserEvent::Balance {
+            reason: self.reason,
+            asset: name(asset),
+            wallet: amount("B.wb", row.wallet)?,
+            change: amount("B.bc", row.change)?,
+            ts_event: self.ts_event,
+        })
+    }
+
+    fn position(&self, row: &RawPosition<'_>) -> Result<UserEvent, FrameError> {
+        let text = row.symbol.filled().ok_or(FrameError::Field { frame: ACCOUNT, field: "P.s" })?;
+        let Some(instrument) = self.symbols.by_name(&unescape(text)) else {
+            let (symbol, position) = (name(text), row.amount.f64());
+            return Ok(UserEvent::Unlisted { symbol, position, ts_event: self.ts_event });
+        };
+        Ok(UserEvent::Position {
+            reason: self.reason,
+            symbol: instrument.id,
+            side: position_side(row.side.text().unwrap_or("BOTH")),
+            qty: Fields { frame: ACCOUNT, instrument }.signed_qty("P.pa", row.amount)?,
+            entry_px: row.entry.f64().unwrap_or(0.0),
+            unrealised: amount("P.up", row.unrealised)?,
+            isolated: row.margin_type.text().is_some_and(|m| m.eq_ignore_ascii_case("isolated")),
+            ts_event: self.ts_event,
+        })
+    }
+
+    fn margin_call(&self, row: &RawPosition<'_>) -> UserEvent {
+        UserEvent::MarginCall {
+            symbol: name(row.symbol.filled().unwrap_or("")),
+            position: row.amount.f64().unwrap_or(0.0),
+            maintenance: row.maintenance.f64().unwrap_or(0.0),
+            ts_event: self.ts_event,
+        }
+    }
+}
+
+/// An amount of an account update; a missing or empty one is zero.
+fn amount(field: &'static str, value: Scalar<'_>) -> Result<Amount, FrameError> {
+    let Some(text) = value.filled() else { return Ok(Amount::ZERO) };
+    Amount::parse(text.as_bytes()).map_err(|why| {
+        let text = text.chars().take(40).collect();
+        FrameError::Number { frame: ACCOUNT, field, text, why }
+    })
 }
 
 /// The instrument of a frame; one that is not in the table is told as such.

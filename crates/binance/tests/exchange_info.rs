@@ -1,5 +1,7 @@
 //! Real exchangeInfo replies become instruments; nothing of them is assumed.
 
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
+
 use std::io::Read;
 
 use binance::limits::LimitKind;
@@ -25,25 +27,41 @@ fn every_symbol_of_both_venues() {
         // The testnet lists a symbol with a tick of 0: unusable, and told so if it is wanted.
         let broken = |r: &&Value| r["filters"][0]["tickSize"] == "0";
         for row in root["symbols"].as_array().unwrap().iter().filter(broken) {
-            let said = parse_exchange_info(&body, &[row["symbol"].as_str().unwrap()]).unwrap_err().to_string();
+            let said =
+                parse_exchange_info(&body, &[row["symbol"].as_str().unwrap()]).unwrap_err().to_string();
             assert!(said.contains("OPENUSDT: PRICE_FILTER `0`"), "{said}");
         }
         let rows: Vec<&Value> = root["symbols"].as_array().unwrap().iter().filter(|r| !broken(r)).collect();
         let names: Vec<&str> = rows.iter().map(|r| r["symbol"].as_str().unwrap()).collect();
         assert_eq!(names.len(), count);
         let info = parse_exchange_info(&body, &names).unwrap();
-        assert!(info.limits.iter().any(|l| l.kind == LimitKind::Weight && l.limit == weight && l.length == 60 * Nanos::SECOND));
+        assert!(
+            info.limits
+                .iter()
+                .any(|l| l.kind == LimitKind::Weight && l.limit == weight && l.length == 60 * Nanos::SECOND)
+        );
         for (row, i) in rows.iter().zip(&info.instruments) {
-            let filter = |kind: &str| row["filters"].as_array().unwrap().iter().find(|f| f["filterType"] == kind).unwrap();
+            let filter = |kind: &str| {
+                row["filters"].as_array().unwrap().iter().find(|f| f["filterType"] == kind).unwrap()
+            };
             let float = |v: &Value| v.as_str().unwrap().parse::<f64>().unwrap();
             assert_eq!(i.symbol, row["symbol"].as_str().unwrap());
             assert_eq!(i.tick.to_f64(), float(&filter("PRICE_FILTER")["tickSize"]), "{}", i.symbol);
             assert_eq!(i.lot.to_f64(), float(&filter("LOT_SIZE")["stepSize"]), "{}", i.symbol);
             assert_eq!(i.status == InstrumentStatus::Trading, row["status"] == "TRADING");
             // A bound that is off the grid moves by less than one step, to the side that allows less.
-            let (max, min) = (float(&filter("PRICE_FILTER")["maxPrice"]), float(&filter("PRICE_FILTER")["minPrice"]));
-            assert!(i.px_f64(i.max_px) <= max * (1.0 + 1e-12) && i.px_f64(i.max_px) > max - i.tick.to_f64(), "{}", i.symbol);
-            assert!(i.px_f64(i.min_px) >= min * (1.0 - 1e-12) && i.px_f64(i.min_px) < min + i.tick.to_f64(), "{}", i.symbol);
+            let (max, min) =
+                (float(&filter("PRICE_FILTER")["maxPrice"]), float(&filter("PRICE_FILTER")["minPrice"]));
+            assert!(
+                i.px_f64(i.max_px) <= max * (1.0 + 1e-12) && i.px_f64(i.max_px) > max - i.tick.to_f64(),
+                "{}",
+                i.symbol
+            );
+            assert!(
+                i.px_f64(i.min_px) >= min * (1.0 - 1e-12) && i.px_f64(i.min_px) < min + i.tick.to_f64(),
+                "{}",
+                i.symbol
+            );
             assert_eq!(i.qty_f64(i.min_qty), float(&filter("LOT_SIZE")["minQty"]), "{}", i.symbol);
         }
     }
@@ -56,7 +74,10 @@ fn btcusdt_of_the_testnet() {
     let btc = &info.instruments[1];
     assert_eq!((btc.id.0, btc.symbol.as_str()), (1, "BTCUSDT"));
     assert_eq!((btc.min_px, btc.max_px), (Px(2611), Px(8_094_840)));
-    assert_eq!((btc.min_qty, btc.max_qty, btc.min_notional), (Qty(1), Qty(1_000_000), Amount(100 * Amount::ONE)));
+    assert_eq!(
+        (btc.min_qty, btc.max_qty, btc.min_notional),
+        (Qty(1), Qty(1_000_000), Amount(100 * Amount::ONE))
+    );
     assert_eq!(btc.max_orders, 10_000);
 }
 
@@ -72,6 +93,8 @@ fn what_is_missing_is_named() {
     let said = one(&json!([{"filterType": "PRICE_FILTER", "tickSize": "0"}])).unwrap_err().to_string();
     assert!(said.contains("XUSDT") && said.contains("PRICE_FILTER"), "{said}");
     assert!(parse_exchange_info(b"<html>", &[]).is_err());
-    let info = one(&json!([{"filterType": "PRICE_FILTER", "tickSize": "0.5"}, {"filterType": "LOT_SIZE", "stepSize": 1}]));
+    let info = one(
+        &json!([{"filterType": "PRICE_FILTER", "tickSize": "0.5"}, {"filterType": "LOT_SIZE", "stepSize": 1}]),
+    );
     assert_eq!(info.unwrap().instruments[0].status, InstrumentStatus::Halted);
 }

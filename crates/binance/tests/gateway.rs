@@ -1,5 +1,7 @@
 //! The gateway core with scripted bytes and time.
 
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
+
 use std::collections::BTreeMap;
 
 use binance::Symbols;
@@ -10,8 +12,9 @@ use binance::key::ApiKey;
 use binance::limits::Wait;
 use binance::sign::Signer;
 use market::{
-    Amount, CancelOrder, ClientOrderId, ExecType, ExecutionReport, Increment, Instrument, Nanos, NewOrder, OrderOrigin,
-    OrderRequest, OrderStatus, OrderType, PositionSide, Px, Qty, ReplaceOrder, Side, SymbolId, TimeInForce,
+    Amount, CancelOrder, ClientOrderId, ExecType, ExecutionReport, Increment, Instrument, Nanos, NewOrder,
+    OrderOrigin, OrderRequest, OrderStatus, OrderType, PositionSide, Px, Qty, ReplaceOrder, Side, SymbolId,
+    TimeInForce,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -19,8 +22,12 @@ use serde_json::{Value, json};
 const T0: Nanos = Nanos(1_800_000_000 * Nanos::SECOND);
 
 fn symbols() -> Symbols {
-    let mut btc =
-        Instrument::plain(SymbolId(0), "BTCUSDT", Increment::parse("0.10").unwrap(), Increment::parse("0.001").unwrap());
+    let mut btc = Instrument::plain(
+        SymbolId(0),
+        "BTCUSDT",
+        Increment::parse("0.10").unwrap(),
+        Increment::parse("0.001").unwrap(),
+    );
     btc.max_qty = Qty(1_000_000);
     btc.max_market_qty = Qty(120_000);
     let cny = Instrument::plain(SymbolId(1), "币安USDT", Increment::decimals(5), Increment::decimals(0));
@@ -104,7 +111,10 @@ fn check_signature(frame: &Value, signer: &Signer) {
         .map(|(name, v)| (name.as_str(), v.as_str().map_or_else(|| v.to_string(), str::to_owned)))
         .collect();
     let payload: Vec<String> = params.iter().map(|(k, v)| format!("{k}={v}")).collect();
-    assert_eq!(signer.sign(payload.join("&").as_bytes()).as_str(), frame["params"]["signature"].as_str().unwrap());
+    assert_eq!(
+        signer.sign(payload.join("&").as_bytes()).as_str(),
+        frame["params"]["signature"].as_str().unwrap()
+    );
 }
 
 #[test]
@@ -125,7 +135,13 @@ fn frames_are_what_the_venue_documents() {
     assert_eq!((&params["type"], &params["reduceOnly"]), (&json!("MARKET"), &json!("true")));
     assert!(params.get("price").is_none() && params.get("timeInForce").is_none());
     assert_eq!(params["newOrderRespType"], "RESULT");
-    let replace = ReplaceOrder { symbol: SymbolId(0), client_order_id: id(2), side: Side::Sell, px: Px(5), qty: Qty(1) };
+    let replace = ReplaceOrder {
+        symbol: SymbolId(0),
+        client_order_id: id(2),
+        side: Side::Sell,
+        px: Px(5),
+        qty: Qty(1),
+    };
     let frame = send(&mut gw, &OrderRequest::Replace(replace), T0);
     assert_eq!((&frame["method"], &frame["params"]["price"]), (&json!("order.modify"), &json!("0.5")));
     assert_eq!(send(&mut gw, &query(2), T0)["method"], "order.status");
@@ -205,8 +221,14 @@ fn an_accepted_order_is_reported() {
     let frame = send(&mut gw, &new(1), T0);
     let told = reports(&receive(&mut gw, &accepted(&frame["id"], id(1), "NEW"), T0.plus(1)));
     let [r] = told[..] else { panic!("{told:?}") };
-    assert_eq!((r.origin, r.exec_type, r.status), (OrderOrigin::Ours(id(1)), ExecType::New, OrderStatus::New));
-    assert_eq!((r.px, r.qty, r.cum_qty, r.leaves_qty, r.order_id), (Px(600_001), Qty(10), Qty(4), Qty(6), 325_078_477));
+    assert_eq!(
+        (r.origin, r.exec_type, r.status),
+        (OrderOrigin::Ours(id(1)), ExecType::New, OrderStatus::New)
+    );
+    assert_eq!(
+        (r.px, r.qty, r.cum_qty, r.leaves_qty, r.order_id),
+        (Px(600_001), Qty(10), Qty(4), Qty(6), 325_078_477)
+    );
     assert_eq!(gw.in_flight(), 0);
 }
 
@@ -218,9 +240,16 @@ fn replies_out_of_order_find_their_requests() {
     let told = receive(&mut gw, &refused(&b["id"], 400, -2011, "Unknown order sent."), T0);
     let r = reports(&told)[0];
     assert_eq!((r.origin, r.exec_type, r.code), (OrderOrigin::Ours(id(9)), ExecType::CancelRejected, -2011));
-    let told = receive(&mut gw, &refused(&a["id"], 400, -5022, "Due to the order could not be executed as maker"), T0);
+    let told = receive(
+        &mut gw,
+        &refused(&a["id"], 400, -5022, "Due to the order could not be executed as maker"),
+        T0,
+    );
     let r = reports(&told)[0];
-    assert_eq!((r.origin, r.exec_type, r.status, r.code), (OrderOrigin::Ours(id(1)), ExecType::Rejected, OrderStatus::Rejected, -5022));
+    assert_eq!(
+        (r.origin, r.exec_type, r.status, r.code),
+        (OrderOrigin::Ours(id(1)), ExecType::Rejected, OrderStatus::Rejected, -5022)
+    );
 }
 
 #[test]
@@ -234,13 +263,18 @@ fn no_answer_is_unknown_and_a_late_one_still_counts() {
     assert!(told.is_empty());
     gw.poll(deadline, &mut |e| told.push(e));
     let r = reports(&told)[0];
-    assert_eq!((r.exec_type, r.status, r.origin), (ExecType::Unknown, OrderStatus::Unknown, OrderOrigin::Ours(id(1))));
+    assert_eq!(
+        (r.exec_type, r.status, r.origin),
+        (ExecType::Unknown, OrderStatus::Unknown, OrderOrigin::Ours(id(1)))
+    );
     assert_eq!((gw.in_flight(), gw.deadline()), (0, None));
     // The error comes late: it is still matched by its id alone.
-    let told = receive(&mut gw, &refused(&frame["id"], 400, -2019, "Margin is insufficient."), deadline.plus(1));
+    let told =
+        receive(&mut gw, &refused(&frame["id"], 400, -2019, "Margin is insufficient."), deadline.plus(1));
     assert_eq!(reports(&told)[0].exec_type, ExecType::Rejected);
     // And never twice.
-    let told = receive(&mut gw, &refused(&frame["id"], 400, -2019, "Margin is insufficient."), deadline.plus(2));
+    let told =
+        receive(&mut gw, &refused(&frame["id"], 400, -2019, "Margin is insufficient."), deadline.plus(2));
     assert!(reports(&told).is_empty());
 }
 
@@ -257,7 +291,11 @@ fn codes_of_unknown_outcome_never_reject() {
         let frame = send(&mut gw, &new(1), T0);
         let told = receive(&mut gw, &refused(&frame["id"], status, code, msg), T0);
         let r = reports(&told)[0];
-        assert_eq!((r.exec_type, r.status, r.code), (ExecType::Unknown, OrderStatus::Unknown, code), "{code}");
+        assert_eq!(
+            (r.exec_type, r.status, r.code),
+            (ExecType::Unknown, OrderStatus::Unknown, code),
+            "{code}"
+        );
     }
     let mut gw = gateway();
     let frame = send(&mut gw, &new(1), T0);
@@ -291,7 +329,8 @@ fn a_lost_connection_leaves_all_unknown() {
 fn a_wrong_clock_costs_one_reject_and_one_retry_with_the_same_id() {
     let mut gw = gateway();
     let frame = send(&mut gw, &new(1), T0);
-    let told = receive(&mut gw, &refused(&frame["id"], 400, -1021, "Timestamp for this request is outside"), T0);
+    let told =
+        receive(&mut gw, &refused(&frame["id"], 400, -1021, "Timestamp for this request is outside"), T0);
     assert_eq!(told, [GatewayEvent::SyncClock]);
     assert!(gw.next_frame(T0, &mut |_| {}).is_none(), "not before the clock is known");
     let mut clock = ServerClock::new();
@@ -321,7 +360,11 @@ fn a_held_order_that_grew_old_is_rejected_not_sent() {
 #[test]
 fn a_revoked_key_halts_opening_but_not_closing() {
     let mut gw = gateway();
-    let told = receive(&mut gw, &json!({"id": null, "status": 401, "error": {"code": -2015, "msg": "Invalid API-key, IP, or permissions"}}), T0);
+    let told = receive(
+        &mut gw,
+        &json!({"id": null, "status": 401, "error": {"code": -2015, "msg": "Invalid API-key, IP, or permissions"}}),
+        T0,
+    );
     let [GatewayEvent::Refused { code: -2015, rule, .. }] = told[..] else { panic!("{told:?}") };
     assert_eq!((rule.class, rule.action), (Class::Fatal, Action::HaltTrading));
     assert_eq!(gw.request(&new(1), T0), Err(Refusal::Halted(-2015)));
@@ -344,7 +387,10 @@ fn limits_are_learned_from_replies_and_cancels_have_a_reserve() {
     receive(&mut gw, &refused(&cancel_frame["id"], 418, -1003, &text), T0);
     for request in [new(4), cancel(1), query(1)] {
         let now = T0.plus(119 * Nanos::SECOND);
-        assert_eq!(gw.request(&request, now), Err(Refusal::Wait(Wait::Ban { until: Nanos::from_millis(until) })));
+        assert_eq!(
+            gw.request(&request, now),
+            Err(Refusal::Wait(Wait::Ban { until: Nanos::from_millis(until) }))
+        );
     }
     assert!(gw.request(&cancel(1), Nanos::from_millis(until)).is_ok());
 }
@@ -362,7 +408,8 @@ fn the_table_of_requests_is_bounded() {
 
 #[test]
 fn what_no_order_can_be_is_refused_here_too() {
-    let config = GatewayConfig { max_order_notional: Amount(1_000 * Amount::ONE), ..GatewayConfig::default() };
+    let config =
+        GatewayConfig { max_order_notional: Amount(1_000 * Amount::ONE), ..GatewayConfig::default() };
     let mut gw = gateway_with(&ApiKey::hmac("K", "S").unwrap(), config);
     let mut ask = |change: &dyn Fn(&mut NewOrder)| {
         let mut order = limit(1, TimeInForce::Gtx);
@@ -382,19 +429,36 @@ fn what_no_order_can_be_is_refused_here_too() {
     };
     assert_eq!(ask(&market), Err(Refusal::Range));
     let r = Refusal::Range.report(&new(3));
-    assert_eq!((r.exec_type, r.status, r.origin), (ExecType::Rejected, OrderStatus::Rejected, OrderOrigin::Ours(id(3))));
+    assert_eq!(
+        (r.exec_type, r.status, r.origin),
+        (ExecType::Rejected, OrderStatus::Rejected, OrderOrigin::Ours(id(3)))
+    );
 }
 
 #[test]
 fn a_modify_that_cancels_is_told_as_a_cancel() {
     let mut gw = gateway();
-    let replace = ReplaceOrder { symbol: SymbolId(0), client_order_id: id(1), side: Side::Sell, px: Px(5), qty: Qty(1) };
+    let replace = ReplaceOrder {
+        symbol: SymbolId(0),
+        client_order_id: id(1),
+        side: Side::Sell,
+        px: Px(5),
+        qty: Qty(1),
+    };
     let frame = send(&mut gw, &OrderRequest::Replace(replace), T0);
     let told = reports(&receive(&mut gw, &accepted(&frame["id"], id(1), "CANCELED"), T0));
-    assert_eq!((told[0].exec_type, told[0].status, told[0].cum_qty), (ExecType::Canceled, OrderStatus::Canceled, Qty(4)));
+    assert_eq!(
+        (told[0].exec_type, told[0].status, told[0].cum_qty),
+        (ExecType::Canceled, OrderStatus::Canceled, Qty(4))
+    );
     let frame = send(&mut gw, &OrderRequest::Replace(replace), T0);
-    let told = reports(&receive(&mut gw, &refused(&frame["id"], 400, -5027, "No need to modify the order."), T0));
-    assert_eq!(told[0].exec_type, ExecType::ReplaceRejected, "the order stays as it was, which is as asked for");
+    let told =
+        reports(&receive(&mut gw, &refused(&frame["id"], 400, -5027, "No need to modify the order."), T0));
+    assert_eq!(
+        told[0].exec_type,
+        ExecType::ReplaceRejected,
+        "the order stays as it was, which is as asked for"
+    );
 }
 
 #[test]
@@ -436,11 +500,9 @@ fn an_ed25519_session_logs_on_once_and_then_sends_unsigned() {
 #[test]
 fn recorded_replies_decode() {
     let Some(dir) = testkit::shared_data("venue/user_data/jkorf/Socket/UsdFutures/Trading") else { return };
-    for (file, request) in [
-        ("PlaceOrder.txt", new(1)),
-        ("CancelOrder.txt", cancel(1)),
-        ("GetOrder.txt", query(1)),
-    ] {
+    for (file, request) in
+        [("PlaceOrder.txt", new(1)), ("CancelOrder.txt", cancel(1)), ("GetOrder.txt", query(1))]
+    {
         let text = std::fs::read_to_string(dir.join(file)).unwrap();
         let mut reply: Value = serde_json::from_str(text.split_once("\n= ").unwrap().1).unwrap();
         let mut gw = gateway();

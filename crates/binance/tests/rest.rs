@@ -1,5 +1,7 @@
 //! The REST client against a real HTTP server on loopback with scripted answers.
 
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
@@ -12,8 +14,8 @@ use binance::key::ApiKey;
 use binance::rest::{RestClient, RestConfig, RestError, TradesFrom, TransportKind};
 use binance::sign::Signer;
 use market::{
-    Amount, CancelOrder, ClientOrderId, ExecType, Increment, Instrument, Nanos, NewOrder, OrderRequest, OrderStatus,
-    OrderType, PositionSide, Px, Qty, Side, SymbolId, TimeInForce,
+    Amount, CancelOrder, ClientOrderId, ExecType, Increment, Instrument, Nanos, NewOrder, OrderRequest,
+    OrderStatus, OrderType, PositionSide, Px, Qty, Side, SymbolId, TimeInForce,
 };
 
 fn now() -> Nanos {
@@ -21,8 +23,12 @@ fn now() -> Nanos {
 }
 
 fn symbols() -> Symbols {
-    let btc =
-        Instrument::plain(SymbolId(0), "BTCUSDT", Increment::parse("0.10").unwrap(), Increment::parse("0.001").unwrap());
+    let btc = Instrument::plain(
+        SymbolId(0),
+        "BTCUSDT",
+        Increment::parse("0.10").unwrap(),
+        Increment::parse("0.001").unwrap(),
+    );
     Symbols::new(vec![btc])
 }
 
@@ -75,7 +81,8 @@ fn serve(script: impl Fn(usize, &str) -> Option<Answer> + Send + 'static) -> (St
                 count += 1;
                 let Some(a) = reply else { break };
                 let n = a.body.len();
-                let text = format!("HTTP/1.1 {}\r\nContent-Length: {n}\r\n{}\r\n{}", a.status, a.headers, a.body);
+                let text =
+                    format!("HTTP/1.1 {}\r\nContent-Length: {n}\r\n{}\r\n{}", a.status, a.headers, a.body);
                 if socket.write_all(text.as_bytes()).is_err() {
                     break;
                 }
@@ -156,16 +163,28 @@ fn orders_over_rest() {
         Some(match n {
             0 | 1 => answer("200 OK", ROW),
             2 => answer("200 OK", r#"{"code":200,"msg":"The operation of cancel all open order is done."}"#),
-            3 => answer("503 Service Unavailable", r#"{"code":0,"msg":"Unknown error, please check your request or try again later."}"#),
-            4 => answer("400 Bad Request", r#"{"code":-5022,"msg":"Due to the order could not be executed as maker"}"#),
+            3 => answer(
+                "503 Service Unavailable",
+                r#"{"code":0,"msg":"Unknown error, please check your request or try again later."}"#,
+            ),
+            4 => answer(
+                "400 Bad Request",
+                r#"{"code":-5022,"msg":"Due to the order could not be executed as maker"}"#,
+            ),
             _ => return None,
         })
     });
     run(async {
         let (client, symbols) = (client(&address), symbols());
         let r = client.order(&order(), &symbols).await.unwrap().unwrap();
-        assert_eq!((r.exec_type, r.status, r.px, r.qty), (ExecType::New, OrderStatus::New, Px(600_000), Qty(10)));
-        let query = CancelOrder { symbol: SymbolId(0), client_order_id: ClientOrderId { run: 1, intent: 2, attempt: 3 } };
+        assert_eq!(
+            (r.exec_type, r.status, r.px, r.qty),
+            (ExecType::New, OrderStatus::New, Px(600_000), Qty(10))
+        );
+        let query = CancelOrder {
+            symbol: SymbolId(0),
+            client_order_id: ClientOrderId { run: 1, intent: 2, attempt: 3 },
+        };
         let r = client.order(&OrderRequest::Query(query), &symbols).await.unwrap().unwrap();
         assert_eq!(r.exec_type, ExecType::Status);
         assert_eq!(client.order(&OrderRequest::CancelAll(SymbolId(0)), &symbols).await, Ok(None));
@@ -193,7 +212,10 @@ fn a_wrong_clock_is_set_and_the_request_sent_once_more() {
         Some(if line.contains("/time") {
             answer("200 OK", &format!("{{\"serverTime\":{server}}}"))
         } else if n == 0 {
-            answer("400 Bad Request", r#"{"code":-1021,"msg":"Timestamp for this request is outside of the recvWindow."}"#)
+            answer(
+                "400 Bad Request",
+                r#"{"code":-1021,"msg":"Timestamp for this request is outside of the recvWindow."}"#,
+            )
         } else {
             answer("200 OK", r#"{"leverage":5,"maxNotionalValue":"1000000","symbol":"BTCUSDT"}"#)
         })
@@ -275,13 +297,32 @@ fn every_failure_says_what_to_do() {
     let e = run(async { client(&format!("127.0.0.1:{port}")).balances().await.unwrap_err() });
     assert!(matches!(e, RestError::Transport { kind: TransportKind::Connect, .. }));
     let said = clean(&e);
-    assert!(said.contains(&format!("http://127.0.0.1:{port}")) && said.contains("is the port open"), "{said}");
+    assert!(
+        said.contains(&format!("http://127.0.0.1:{port}")) && said.contains("is the port open"),
+        "{said}"
+    );
 
     let cases: [(&'static str, &'static str, &str); 6] = [
-        ("401 Unauthorized", r#"{"code":-2015,"msg":"Invalid API-key, IP, or permissions for action"}"#, "testnet keys do not work on mainnet"),
-        ("400 Bad Request", r#"{"code":-1022,"msg":"Signature for this request is not valid."}"#, "the secret does not belong to the key"),
-        ("400 Bad Request", r#"{"code":-4061,"msg":"Order's position side does not match user's setting."}"#, "hedge or one-way"),
-        ("400 Bad Request", r#"{"code":-2019,"msg":"Margin is insufficient."}"#, "not enough balance or margin"),
+        (
+            "401 Unauthorized",
+            r#"{"code":-2015,"msg":"Invalid API-key, IP, or permissions for action"}"#,
+            "testnet keys do not work on mainnet",
+        ),
+        (
+            "400 Bad Request",
+            r#"{"code":-1022,"msg":"Signature for this request is not valid."}"#,
+            "the secret does not belong to the key",
+        ),
+        (
+            "400 Bad Request",
+            r#"{"code":-4061,"msg":"Order's position side does not match user's setting."}"#,
+            "hedge or one-way",
+        ),
+        (
+            "400 Bad Request",
+            r#"{"code":-2019,"msg":"Margin is insufficient."}"#,
+            "not enough balance or margin",
+        ),
         ("404 Not Found", "<html>nothing here</html>", "read the venue's text"),
         ("403 Forbidden", "<html>WAF</html>", "firewall"),
     ];
@@ -292,8 +333,13 @@ fn every_failure_says_what_to_do() {
         assert!(said.contains(want) && said.contains("GET /fapi/v3/balance"), "{said}");
     }
 
-    let (address, seen) =
-        serve(|_, _| Some(Answer { status: "302 Found", headers: "Location: http://127.0.0.1:1/\r\n", body: String::new() }));
+    let (address, seen) = serve(|_, _| {
+        Some(Answer {
+            status: "302 Found",
+            headers: "Location: http://127.0.0.1:1/\r\n",
+            body: String::new(),
+        })
+    });
     let e = run(async { client(&address).balances().await.unwrap_err() });
     assert!(clean(&e).contains("wrong host?"), "{e}");
     assert_eq!(seen.lock().unwrap().len(), 1, "not followed");
@@ -302,7 +348,8 @@ fn every_failure_says_what_to_do() {
     let e = run(async { client(&address).balances().await.unwrap_err() });
     assert!(clean(&e).contains("the answer is not understood"), "{e}");
 
-    let no_key = RestClient::new(&Venue::Local(address).hosts(), None, RestConfig::default(), Arc::new(now)).unwrap();
+    let no_key =
+        RestClient::new(&Venue::Local(address).hosts(), None, RestConfig::default(), Arc::new(now)).unwrap();
     let e = run(async { no_key.balances().await.unwrap_err() });
     assert!(e.to_string().contains("--keys"), "{e}");
 }
@@ -322,11 +369,17 @@ fn the_listen_key_and_the_fill_backfill() {
         Some(match n {
             0 => answer("200 OK", r#"{"listenKey":"pqia91ma19a5s61cv6a81va65sdf19v8"}"#),
             1 => answer("400 Bad Request", r#"{"code":-1125,"msg":"This listenKey does not exist."}"#),
-            2 => answer("200 OK", r#"[{"buyer":false,"commission":"0.07819010","commissionAsset":"USDT","id":698759,"maker":true,
+            2 => answer(
+                "200 OK",
+                r#"[{"buyer":false,"commission":"0.07819010","commissionAsset":"USDT","id":698759,"maker":true,
                 "orderId":25851813,"price":"7819.0","qty":"0.002","realizedPnl":"-0.91539999","side":"SELL","positionSide":"BOTH",
-                "symbol":"BTCUSDT","time":1569514978020}]"#),
+                "symbol":"BTCUSDT","time":1569514978020}]"#,
+            ),
             3 => answer("200 OK", &format!("[{ROW},{}]", ROW.replace("BTCUSDT", "OTHERUSDT"))),
-            4 => answer("200 OK", r#"[{"a":26129,"p":"60000.1","q":"0.100","f":1,"l":2,"T":1498793709153,"m":true}]"#),
+            4 => answer(
+                "200 OK",
+                r#"[{"a":26129,"p":"60000.1","q":"0.100","f":1,"l":2,"T":1498793709153,"m":true}]"#,
+            ),
             _ => answer("200 OK", r#"{"listenKey":"../../evil"}"#),
         })
     });
@@ -336,7 +389,10 @@ fn the_listen_key_and_the_fill_backfill() {
         let e = client.keep_listen_key().await.unwrap_err();
         assert_eq!(e.action(), Action::NewListenKey);
         let fills = client.user_trades(&symbols, "BTCUSDT", TradesFrom::Id(698_759)).await.unwrap();
-        assert_eq!((fills[0].trade_id, fills[0].last_qty, fills[0].commission), (698_759, Qty(2), Amount(7_819_010)));
+        assert_eq!(
+            (fills[0].trade_id, fills[0].last_qty, fills[0].commission),
+            (698_759, Qty(2), Amount(7_819_010))
+        );
         assert!(fills[0].maker && fills[0].exec_type == ExecType::Trade);
         let (orders, foreign) = client.open_orders(&symbols, None).await.unwrap();
         assert_eq!((orders.len(), foreign), (1, 1));

@@ -1,5 +1,7 @@
 //! The signatures that seven public clients sent on the wire (dummy key `K`, secret `S`), made again by our signer.
 
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
+
 use binance::key::ApiKey;
 use binance::sign::Signer;
 use serde_json::Value;
@@ -43,12 +45,14 @@ fn every_signature_of_the_client_traces() {
             let line: Value = serde_json::from_str(line).unwrap();
             let found = match line["k"].as_str() {
                 Some("http") => {
-                    let found = rest_payload(line["p"].as_str().unwrap(), line["body"].as_str().unwrap_or(""));
+                    let found =
+                        rest_payload(line["p"].as_str().unwrap(), line["body"].as_str().unwrap_or(""));
                     rest += usize::from(found.is_some());
                     found
                 }
                 Some("ws-msg") => {
-                    let frame = serde_json::from_str::<Value>(line["d"].as_str().unwrap_or("")).unwrap_or_default();
+                    let frame =
+                        serde_json::from_str::<Value>(line["d"].as_str().unwrap_or("")).unwrap_or_default();
                     let found = ws_payload(&frame);
                     ws += usize::from(found.is_some());
                     found
@@ -56,7 +60,12 @@ fn every_signature_of_the_client_traces() {
                 _ => None,
             };
             if let Some((payload, signature)) = found {
-                assert_eq!(signer().sign(payload.as_bytes()).as_str(), signature, "{}: {payload}", path.display());
+                assert_eq!(
+                    signer().sign(payload.as_bytes()).as_str(),
+                    signature,
+                    "{}: {payload}",
+                    path.display()
+                );
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Every user event at hand decodes, prices and quantities come back as they were sent, and nothing panics.
 
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
+
 use std::path::{Path, PathBuf};
 
 use binance::Symbols;
@@ -32,7 +34,11 @@ fn report(frame: &[u8]) -> ExecutionReport {
 fn files(dir: &Path, out: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() { files(&path, out) } else { out.push(path) }
+        if path.is_dir() {
+            files(&path, out);
+        } else {
+            out.push(path);
+        }
     }
 }
 
@@ -81,7 +87,8 @@ fn every_recorded_user_event_decodes_and_its_numbers_round_trip() {
             }
             "ACCOUNT_UPDATE" => {
                 accounts += 1;
-                let rows = data["a"]["B"].as_array().unwrap().len() + data["a"]["P"].as_array().unwrap().len();
+                let rows =
+                    data["a"]["B"].as_array().unwrap().len() + data["a"]["P"].as_array().unwrap().len();
                 assert_eq!(events.len(), rows, "{name}");
                 continue;
             }
@@ -101,7 +108,10 @@ fn every_recorded_user_event_decodes_and_its_numbers_round_trip() {
         assert_eq!(Some(r.trade_id), row["t"].as_u64(), "{name}");
         assert_eq!(Some(r.order_id), row["i"].as_u64(), "{name}");
     }
-    assert!(orders >= 20 && lite >= 5 && accounts >= 4 && others >= 10, "{orders} {lite} {accounts} {others}");
+    assert!(
+        orders >= 20 && lite >= 5 && accounts >= 4 && others >= 10,
+        "{orders} {lite} {accounts} {others}"
+    );
 }
 
 const FILL: &str = r#"{"e":"ORDER_TRADE_UPDATE","T":1742585119595,"E":1742585119596,"o":{"s":"BTCUSDT","c":"dlp-1f-7-2",
@@ -144,12 +154,23 @@ fn fields_may_be_missing_added_reordered_or_of_another_type() {
 
 #[test]
 fn what_a_fact_needs_is_demanded() {
-    for field in ["\"s\":\"BTCUSDT\",", "\"X\":\"PARTIALLY_FILLED\",", "\"i\":4129479931,", "\"t\":310194316,", "\"l\":\"0.100\","] {
+    for field in [
+        "\"s\":\"BTCUSDT\",",
+        "\"X\":\"PARTIALLY_FILLED\",",
+        "\"i\":4129479931,",
+        "\"t\":310194316,",
+        "\"l\":\"0.100\",",
+    ] {
         assert!(FILL.contains(field));
         let without = FILL.replacen(field, "", 1);
         assert!(UserDecoder::new(symbols()).decode(without.as_bytes()).is_err(), "{field}");
     }
-    for (from, to) in [("0.100", "NaN"), ("0.100", "1e400"), ("0.200", "99999999999999999999"), ("84146.50\",\"n", "-1\",\"n")] {
+    for (from, to) in [
+        ("0.100", "NaN"),
+        ("0.100", "1e400"),
+        ("0.200", "99999999999999999999"),
+        ("84146.50\",\"n", "-1\",\"n"),
+    ] {
         let bad = FILL.replacen(from, to, 1);
         assert!(UserDecoder::new(symbols()).decode(bad.as_bytes()).is_err(), "{to}");
     }
@@ -157,7 +178,8 @@ fn what_a_fact_needs_is_demanded() {
 
 #[test]
 fn a_settlement_price_off_the_ticks_loses_no_fill_but_an_odd_lot_is_refused() {
-    let coarse = Instrument::plain(SymbolId(0), "BTCUSDT", Increment::parse("0.5").unwrap(), Increment::decimals(3));
+    let coarse =
+        Instrument::plain(SymbolId(0), "BTCUSDT", Increment::parse("0.5").unwrap(), Increment::decimals(3));
     let mut decoder = UserDecoder::new(Symbols::new(vec![coarse]));
     let events = decoder.decode(FILL.replace("84146.50", "84146.61").as_bytes()).unwrap();
     let [UserEvent::Report(r)] = events[..] else { panic!("{events:?}") };
@@ -171,7 +193,10 @@ fn a_commission_in_another_asset_is_told_apart() {
     let bnb = FILL.replace("\"N\":\"USDT\"", "\"N\":\"BNB\"").replace("-1.68293000", "0.00042");
     match decode(bnb.as_bytes())[..] {
         [UserEvent::Report(r), UserEvent::OtherCommission { trade_id, asset, amount, .. }] => {
-            assert_eq!((r.commission, trade_id, asset.as_str(), amount), (Amount::ZERO, 310_194_316, "BNB", 0.00042));
+            assert_eq!(
+                (r.commission, trade_id, asset.as_str(), amount),
+                (Amount::ZERO, 310_194_316, "BNB", 0.00042)
+            );
         }
         ref other => panic!("{other:?}"),
     }
@@ -180,7 +205,9 @@ fn a_commission_in_another_asset_is_told_apart() {
 #[test]
 fn somebody_elses_symbol_is_told_not_dropped() {
     let frame = FILL.replace("BTCUSDT", "币安USDT");
-    assert!(matches!(decode(frame.as_bytes())[..], [UserEvent::Unlisted { symbol, .. }] if symbol.as_str() == "币安USDT"));
+    assert!(
+        matches!(decode(frame.as_bytes())[..], [UserEvent::Unlisted { symbol, .. }] if symbol.as_str() == "币安USDT")
+    );
     let escaped = FILL.replace("BTCUSDT", "\\u5e01\\u5b89USDT");
     assert_eq!(decode(escaped.as_bytes()), decode(frame.as_bytes()));
 }

@@ -127,7 +127,7 @@ impl Dial {
                 },
                 Step::Connecting { socket, others } => match connected(&socket) {
                     Ok(true) => match self.upgrade(socket)? {
-                        Upgrade::Done(ws) => return Ok(Some(ws)),
+                        Upgrade::Done(ws) => return Ok(Some(*ws)),
                         Upgrade::Waiting(step) => {
                             self.step = Some(step);
                             return Ok(None);
@@ -141,7 +141,7 @@ impl Dial {
                     Err(_) => self.step = Some(self.connect(others)?),
                 },
                 Step::Upgrading(mid) => match self.upgraded(mid.handshake())? {
-                    Upgrade::Done(ws) => return Ok(Some(ws)),
+                    Upgrade::Done(ws) => return Ok(Some(*ws)),
                     Upgrade::Waiting(step) => {
                         self.step = Some(step);
                         return Ok(None);
@@ -182,7 +182,7 @@ impl Dial {
 
     fn upgraded(&self, made: Made) -> Result<Upgrade, CloseReason> {
         match made {
-            Ok((ws, _)) => Ok(Upgrade::Done(ws)),
+            Ok((ws, _)) => Ok(Upgrade::Done(Box::new(ws))),
             Err(HandshakeError::Interrupted(mid)) => Ok(Upgrade::Waiting(Step::Upgrading(Box::new(mid)))),
             Err(HandshakeError::Failure(e)) => {
                 let why = match e {
@@ -202,7 +202,7 @@ type Made = Result<
 >;
 
 enum Upgrade {
-    Done(WebSocket<Stream>),
+    Done(Box<WebSocket<Stream>>),
     Waiting(Step),
 }
 

@@ -1,8 +1,8 @@
 //! Account rows of the REST API.
 
 use market::{
-    Amount, ExecType, ExecutionReport, Instrument, Nanos, OrderOrigin, OrderStatus, PositionSide, Qty, Side, SymbolId,
-    Trade, TradeKind,
+    Amount, ExecType, ExecutionReport, Instrument, Nanos, OrderOrigin, OrderStatus, PositionSide, Qty, Side,
+    SymbolId, Trade, TradeKind,
 };
 
 use crate::json::{JsonError, Reader, Scalar};

@@ -1,0 +1,218 @@
+//! The feed core with scripted data and time.
+
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
+
+use binance::Symbols;
+use binance::feed::{Feed, FeedConfig, FeedEvent, Route, StreamKind};
+use market::{
+    Bbo, DepthUpdate, Increment, Instrument, Level, MarketEvent, Nanos, Px, Qty, Side, SymbolId, Trade,
+    TradeKind,
+};
+use serde_json::Value;
+
+const S: u64 = Nanos::SECOND;
+const URLS: (&str, &str) = ("wss://x/public", "wss://x/market/");
+
+fn at(ms: u64) -> Nanos {
+    Nanos(1_800_000_000 * S + ms * Nanos::MS)
+}
+
+fn symbols(count: u16) -> Symbols {
+    let inc = Increment::decimals(2);
+    let name = |i: u16| if i == 0 { "BTCUSDT".to_owned() } else { format!("S{i}USDT") };
+    Symbols::new((0..count).map(|i| Instrument::plain(SymbolId(i), &name(i), inc, inc)).collect())
+}
+
+fn plan(count: u16, kinds: &[StreamKind]) -> Vec<Feed> {
+    Feed::plan(&symbols(count), kinds, FeedConfig::default(), URLS).unwrap()
+}
+
+fn depth(symbol: u16) -> MarketEvent<'static> {
+    MarketEvent::Depth(DepthUpdate {
+        symbol: SymbolId(symbol),
+        ts_event: at(0),
+        ts_send: at(0),
+        first_update_id: 1,
+        last_update_id: 2,
+        prev_last_update_id: 0,
+        bids: &[],
+        asks: &[],
+    })
+}
+
+fn bbo(symbol: u16) -> MarketEvent<'static> {
+    let level = Level { px: Px(1), qty: Qty(1) };
+    let (bid, ask) = (level, level);
+    MarketEvent::Bbo(Bbo {
+        symbol: SymbolId(symbol),
+        ts_event: at(0),
+        ts_send: at(0),
+        update_id: 1,
+        bid,
+        ask,
+    })
+}
+
+fn trade(id: u64) -> MarketEvent<'static> {
+    MarketEvent::Trade(Trade {
+        symbol: SymbolId(0),
+        kind: TradeKind::Aggregate,
+        id,
+        ts_event: at(0),
+        ts_send: at(0),
+        px: Px(1),
+        qty: Qty(1),
+        aggressor: Side::Buy,
+    })
+}
+
+/// All messages that are due from `from` on, with their times in ms, the feed polled every 50 ms.
+fn messages(feed: &mut Feed, from: u64, until: u64) -> Vec<(u64, Vec<String>)> {
+    let mut out = Vec::new();
+    for ms in (from..until).step_by(50) {
+        while let Some(frame) = feed.next_frame(at(ms)) {
+            let frame: Value = serde_json::from_slice(frame).unwrap();
+            assert_eq!(frame["method"], "SUBSCRIBE");
+            assert!(frame["id"].is_u64());
+            let names = frame["params"].as_array().unwrap().iter().map(|n| n.as_str().unwrap().to_owned());
+            out.push((ms, names.collect()));
+        }
+    }
+    out
+}
+
+fn polled(feed: &mut Feed, ms: u64) -> Vec<FeedEvent> {
+    let mut events = Vec::new();
+    feed.poll(at(ms), &mut |e| events.push(e));
+    events
+}
+
+fn give(feed: &mut Feed, event: &MarketEvent<'_>, ms: u64) -> (bool, Vec<FeedEvent>) {
+    let mut events = Vec::new();
+    let fresh = feed.on_event(event, at(ms), &mut |e| events.push(e));
+    (fresh, events)
+}
+
+#[test]
+fn streams_go_to_their_routes_and_connections_are_not_overfilled() {
+    let feeds = plan(250, &StreamKind::ALL);
+    let shape: Vec<(Route, &str)> = feeds.iter().map(|f| (f.route(), f.url())).collect();
+    assert_eq!(shape.iter().filter(|s| **s == (Route::Public, "wss://x/public/stream")).count(), 3);
+    assert_eq!(shape.iter().filter(|s| **s == (Route::Market, "wss://x/market/stream")).count(), 3);
+    let bad = FeedConfig { streams_per_connection: 1025, ..FeedConfig::default() };
+    assert!(Feed::plan(&symbols(1), &StreamKind::ALL, bad, URLS).is_err());
+}
+
+#[test]
+fn subscriptions_are_batched_below_the_venues_message_rate() {
+    let mut feed = plan(100, &[StreamKind::Depth, StreamKind::BookTicker]).remove(0);
+    assert!(feed.next_frame(at(0)).is_none(), "not before the connection is open");
+    feed.on_open(at(0));
+    let sent = messages(&mut feed, 0, 5_000);
+    assert_eq!(sent.iter().map(|(ms, _)| *ms).collect::<Vec<_>>(), [0, 250, 500, 750]);
+    let mut names: Vec<&String> = sent.iter().flat_map(|(_, n)| n).collect();
+    assert_eq!(
+        (names.len(), names[0].as_str(), names[1].as_str()),
+        (200, "btcusdt@depth@100ms", "btcusdt@bookTicker")
+    );
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), 200);
+}
+
+#[test]
+fn an_ack_proves_nothing_a_stream_must_deliver() {
+    let mut feed = plan(2, &[StreamKind::Depth]).remove(0);
+    feed.on_open(at(0));
+    messages(&mut feed, 0, 100);
+    let mut told = Vec::new();
+    feed.on_control(br#"{"result":null,"id":1}"#, &mut |e| told.push(e));
+    assert!(told.is_empty());
+    assert_eq!(give(&mut feed, &depth(0), 200).1, []);
+    assert_eq!(polled(&mut feed, 4_999), []);
+    // Symbol 1 never came: once more, and then it is dead, by name and URL.
+    let silent = |since| FeedEvent::Silent { symbol: SymbolId(1), kind: StreamKind::Depth, since: at(since) };
+    assert_eq!(polled(&mut feed, 5_000), [silent(0)]);
+    assert_eq!(messages(&mut feed, 5_000, 5_400), [(5_000, vec!["s1usdt@depth@100ms".to_owned()])]);
+    give(&mut feed, &depth(0), 9_000);
+    let dead = FeedEvent::Dead { stream: "s1usdt@depth@100ms".into(), url: "wss://x/public/stream".into() };
+    assert_eq!(polled(&mut feed, 10_000), [dead]);
+    assert_eq!(polled(&mut feed, 11_000), [], "told once");
+    assert!(!feed.is_complete());
+    let resumed = FeedEvent::Resumed { symbol: SymbolId(1), kind: StreamKind::Depth };
+    assert_eq!(give(&mut feed, &depth(1), 12_000).1, [resumed, FeedEvent::Complete]);
+    assert!(feed.is_complete());
+}
+
+#[test]
+fn one_mute_stream_is_found_while_others_run() {
+    let mut feed = plan(2, &[StreamKind::Depth, StreamKind::BookTicker]).remove(0);
+    feed.on_open(at(0));
+    messages(&mut feed, 0, 100);
+    for event in [depth(0), depth(1), bbo(0), bbo(1)] {
+        give(&mut feed, &event, 100);
+    }
+    assert!(feed.is_complete());
+    for ms in (200..10_100).step_by(100) {
+        give(&mut feed, &depth(0), ms);
+        assert_eq!(polled(&mut feed, ms), [], "{ms}");
+    }
+    assert_eq!(feed.age(SymbolId(1), StreamKind::Depth, at(10_000)), Some(Nanos(9_900 * Nanos::MS)));
+    let silent = FeedEvent::Silent { symbol: SymbolId(1), kind: StreamKind::Depth, since: at(100) };
+    assert_eq!(polled(&mut feed, 10_100), [silent]);
+    assert_eq!(messages(&mut feed, 10_100, 10_200).len(), 1);
+    assert_eq!(
+        give(&mut feed, &depth(1), 10_300).1,
+        [FeedEvent::Resumed { symbol: SymbolId(1), kind: StreamKind::Depth }, FeedEvent::Complete]
+    );
+}
+
+#[test]
+fn holes_in_trade_ids_are_told_and_repeats_dropped() {
+    let mut feed = plan(1, &[StreamKind::AggTrade]).remove(0);
+    feed.on_open(at(0));
+    assert!(give(&mut feed, &trade(100), 1).0);
+    assert_eq!(give(&mut feed, &trade(101), 2), (true, vec![]));
+    let gap = FeedEvent::TradeGap { symbol: SymbolId(0), from: 102, to: 104 };
+    assert_eq!(give(&mut feed, &trade(105), 3), (true, vec![gap]));
+    // The old connection of a rollover tells the same again.
+    assert_eq!(give(&mut feed, &trade(105), 4), (false, vec![]));
+    assert_eq!(give(&mut feed, &trade(101), 5), (false, vec![]));
+    assert_eq!(feed.trades_missed(), 3);
+    // A reconnect does not hide what was missed meanwhile.
+    feed.on_close();
+    feed.on_open(at(10));
+    let gap = FeedEvent::TradeGap { symbol: SymbolId(0), from: 106, to: 199 };
+    assert!(give(&mut feed, &trade(200), 11).1.contains(&gap));
+}
+
+#[test]
+fn a_refused_subscription_is_told() {
+    let mut feed = plan(1, &[StreamKind::Depth]).remove(0);
+    for frame in [
+        r#"{"code":2,"msg":"Invalid request: unknown variant"}"#,
+        r#"{"error":{"code":2,"msg":"Invalid request: unknown variant"},"id":3}"#,
+    ] {
+        let mut told = Vec::new();
+        feed.on_control(frame.as_bytes(), &mut |e| told.push(e));
+        assert_eq!(told, [FeedEvent::Refused { code: 2, text: "Invalid request: unknown variant".into() }]);
+    }
+    for frame in [&b"{"[..], b"", b"\xff", b"[]", br#"{"msg":5}"#] {
+        feed.on_control(frame, &mut |e| panic!("{e:?}"));
+    }
+}
+
+#[test]
+fn after_a_reconnect_everything_is_asked_for_again() {
+    let mut feed = plan(3, &[StreamKind::Depth]).remove(0);
+    feed.on_open(at(0));
+    assert_eq!(messages(&mut feed, 0, 100).len(), 1);
+    for s in 0..3 {
+        give(&mut feed, &depth(s), 100);
+    }
+    feed.on_close();
+    assert!(!feed.is_complete() && feed.next_frame(at(200)).is_none());
+    assert_eq!(polled(&mut feed, 60_000), [], "a closed connection is not a silent stream");
+    feed.on_open(at(60_000));
+    assert_eq!(messages(&mut feed, 60_000, 60_100)[0].1.len(), 3);
+}
