@@ -17,7 +17,7 @@ use binance::Symbols;
 use binance::clock::ServerClock;
 use binance::rest::{RestClient, RestError};
 
-use execution::{Control as Errand, Gate, KillTrigger, VenuePosition};
+use execution::{AlertKind, Control as Errand, Gate, KillTrigger, VenuePosition};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use market::{Nanos, OrderRequest, SymbolId};
@@ -265,6 +265,10 @@ impl Control {
         match news {
             RouterNews::Errand(errand) => self.errand(errand),
             RouterNews::Alert(alert) => {
+                // The ladder that ends every run is no alert.
+                if self.ending != Ending::No && matches!(alert.kind, AlertKind::KillTripped | AlertKind::KillDone) {
+                    return;
+                }
                 let name = format!("{:?}", alert.kind);
                 if alert.kind.pages() {
                     tracing::warn!(symbol = self.name_of(alert.symbol), "{alert}");

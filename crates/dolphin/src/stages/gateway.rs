@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use binance::gateway::{Gateway, GatewayEvent, Outgoing};
 use binance::net::{Change, WsConn};
 use binance::user::{UserDecoder, UserEvent};
-use market::{ExecutionReport, Nanos, OrderRequest, SymbolId};
+use market::{ExecType, ExecutionReport, Nanos, OrderRequest, OrderStatus, SymbolId};
 use runtime::clock::Clock;
 use runtime::latency::Probe;
 use runtime::ring::{Rx, Tx};
@@ -114,6 +114,9 @@ impl Outbound {
 
     fn user(&mut self, event: &UserEvent) {
         match event {
+            // TRADE_LITE tells of a fill without its commission and without the order's state; the full report follows
+            // within a millisecond, and money waits for it.
+            UserEvent::Report(r) if r.exec_type == ExecType::Trade && r.status == OrderStatus::Unknown => {}
             UserEvent::Report(report) => self.reports.push_back(*report),
             UserEvent::Balance { asset, wallet, .. } if asset.as_str() == "USDT" => {
                 self.news.push_back(GatewayNews::Wallet(*wallet));
