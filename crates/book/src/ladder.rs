@@ -13,7 +13,8 @@
 //! When the touch leaves its part of the window the window moves; that costs one pass over the levels and happens
 //! once in thousands of updates.
 //!
-//! MEASURED
+//! The alternatives, an ordered map and a sorted vector (best last), run beside it on the recorded BTC stream:
+//! `cargo bench -p replay --bench decode structure`.
 
 use market::Qty;
 
