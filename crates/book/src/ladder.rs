@@ -13,7 +13,14 @@
 //! When the touch leaves its part of the window the window moves; that costs one pass over the levels and happens
 //! once in thousands of updates.
 //!
-//! MEASURED
+//! Chosen by `cargo bench -p replay --bench decode structure` (median ns a level, one run on a busy 2-core machine; compare
+//! the ratios):
+//!
+//! | structure | 20 a side, generated | 100 a side, generated | recorded BTC stream |
+//! |---|---|---|---|
+//! | ladder and far list | 6.9 | 5.2 | 6.1 |
+//! | sorted vector, best last | 40 | 81 | 190 |
+//! | ordered map | 64 | 93 | 113 |
 
 use market::Qty;
 

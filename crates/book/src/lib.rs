@@ -5,8 +5,6 @@
 //! * [`LocalBook`]: an order book kept in step with the venue by update ids.
 //! * [`FeatureEngine`]: the books of all symbols and their SPEC §5 features, sampled together on one event-time clock.
 //! * [`naive`]: the plain twin that the tests hold the book to.
-//!
-//! MEASURED
 
 mod engine;
 mod features;
