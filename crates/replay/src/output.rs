@@ -109,7 +109,7 @@ impl Staging {
         Ok(Self { target, folder })
     }
 
-    /// Writes the results of `run` and puts them in place. `config_name` is only for the report.
+    /// Writes the results of `run` and puts them in place. `origin` goes into the report.
     pub fn commit(self, run: &Run, origin: &report::Provenance) -> Result<(), ReplayError> {
         let put = |name: &str, bytes: &[u8]| {
             let path = self.folder.join(name);

@@ -11,7 +11,7 @@ use archive::day::Day;
 use serde::Serialize;
 
 use crate::ReplayError;
-use crate::days::{BarHandler, Observer, Progress, ReplayConfig, Run, Unwatched, universe};
+use crate::days::{BarHandler, Observer, Progress, ReplayConfig, Run, universe};
 use crate::feed::each_day;
 
 /// Most combinations of one sweep.
@@ -71,6 +71,67 @@ pub struct Sweep {
     pub notes: Vec<String>,
 }
 
+impl Sweep {
+    /// The rows as cells, with a header: keys, then metrics.
+    fn cells(&self) -> Vec<Vec<String>> {
+        const METRICS: [&str; 7] =
+            ["roi", "profit_factor", "sharpe", "max_drawdown", "win_rate", "trades", "final_capital"];
+        let header = self.keys.iter().cloned().chain(METRICS.map(str::to_owned)).collect();
+        let rows = self.rows.iter().map(|row| {
+            let m = &row.metrics;
+            let maybe = |x: Option<f64>| x.map_or_else(String::new, |x| x.to_string());
+            let numbers = [
+                m.roi.to_string(),
+                maybe(m.profit_factor),
+                maybe(m.sharpe),
+                m.max_drawdown.to_string(),
+                maybe(m.win_rate),
+                m.trades.to_string(),
+                row.final_capital.to_string(),
+            ];
+            row.settings.iter().map(|(_, value)| value.clone()).chain(numbers).collect()
+        });
+        std::iter::once(header).chain(rows).collect()
+    }
+
+    /// CSV with full digits.
+    pub fn csv(&self) -> String {
+        let quoted = |cell: &String| {
+            if cell.contains([',', '"', '\n']) {
+                format!("\"{}\"", cell.replace('"', "\"\""))
+            } else {
+                cell.clone()
+            }
+        };
+        let lines = self
+            .cells()
+            .iter()
+            .map(|row| row.iter().map(quoted).collect::<Vec<_>>().join(","))
+            .collect::<Vec<_>>();
+        lines.join("\n") + "\n"
+    }
+
+    /// A table for people: five digits, columns aligned.
+    pub fn table(&self) -> String {
+        let keys = self.keys.len();
+        let mut cells = self.cells();
+        for row in cells.iter_mut().skip(1) {
+            for cell in &mut row[keys..] {
+                if let (Ok(x), false) = (cell.parse::<f64>(), cell.parse::<u64>().is_ok()) {
+                    *cell = format!("{x:.5}");
+                }
+            }
+        }
+        let columns = cells[0].len();
+        let width = |c: usize| cells.iter().map(|row| row[c].chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let line = |row: &Vec<String>| {
+            row.iter().zip(&widths).map(|(cell, &w)| format!("{cell:>w$}")).collect::<Vec<_>>().join("  ")
+        };
+        cells.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+}
+
 /// Sets `direction` or a parameter. `true`: a frozen one was touched.
 pub fn set(config: &mut ReplayConfig, key: &str, value: &str) -> Result<bool, ReplayError> {
     if key != "direction" {
@@ -120,7 +181,8 @@ pub fn sweep(base: &ReplayConfig, axes: &[Axis], observer: &mut impl Observer) -
                 inbox.send(shared.clone()).ok();
             }
             done += 1;
-            let progress = Progress { days: done, of: list.days.len(), date: day.date, bars: 0, capital: f64::NAN };
+            let progress =
+                Progress { days: done, of: list.days.len(), date: day.date, bars: 0, capital: f64::NAN };
             interrupted = observer.progress(&progress).is_break();
             Ok(if interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
@@ -159,7 +221,7 @@ fn step_all(
 ) -> Result<Vec<(usize, Run)>, ReplayError> {
     for day in days {
         for (_, handler) in &mut share {
-            handler.take_day(&day, &mut Unwatched)?;
+            handler.step_day(&day)?;
         }
     }
     Ok(share.into_iter().map(|(i, handler)| (i, handler.finish(started))).collect())

@@ -1,0 +1,47 @@
+//! `dolphin parity`: is a replay what it is expected to be?
+
+use std::path::PathBuf;
+
+use replay::parity::{Expected, check};
+
+use super::replay::{DayArgs, replay_error};
+use crate::error::CliError;
+
+/// Compare a replay with expected trades or a summary; exit 1 on any difference
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  dolphin parity --config configs/blue.yml --data days --expected trades.parquet
+  dolphin parity --config configs/blue.yml --data days --expected champion")]
+pub struct Args {
+    #[command(flatten)]
+    days: DayArgs,
+    /// Expected trades (.parquet, .csv, .json, .jsonl), a summary (.json), or the word `champion`
+    #[arg(long, value_name = "FILE")]
+    expected: PathBuf,
+    /// Relative tolerance of floats
+    #[arg(long, default_value_t = 1e-9, value_name = "R")]
+    rtol: f64,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs it.
+pub fn run(args: Args) -> Result<(), CliError> {
+    if !(args.rtol.is_finite() && (0.0..1.0).contains(&args.rtol)) {
+        return Err(CliError::usage(format!("--rtol {} is not in [0, 1)", args.rtol)));
+    }
+    let config = args.days.replay_config()?;
+    let expected = Expected::read(&args.expected).map_err(|e| replay_error(&e))?;
+    let parity = check(&config, &expected, args.rtol).map_err(|e| replay_error(&e))?;
+    if args.json {
+        super::print_json(&parity)?;
+    } else {
+        println!("{parity}");
+    }
+    if parity.equal {
+        return Ok(());
+    }
+    let first = parity.first_divergence.map_or_else(|| "the numbers above".to_owned(), |d| d.what);
+    Err(CliError::answer_no(format!("not the same as {}: {first}", args.expected.display())))
+}

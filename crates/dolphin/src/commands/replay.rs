@@ -1,0 +1,250 @@
+//! `dolphin replay`: day files to trades and a report, or a grid of parameters over them.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use alpha::params::CHAMPION;
+use indicatif::{ProgressBar, ProgressStyle};
+use market::Date;
+use replay::ReplayError;
+use replay::controls::Controls;
+use replay::days::{Observer, Progress, ReplayConfig, Run, run as run_days};
+use replay::output::{Staging, Summary};
+use replay::report::Provenance;
+use replay::sweep::{Axis, Sweep, set, sweep};
+
+use crate::config::Config;
+use crate::error::CliError;
+
+/// Which days, and with which parameters: what `replay` and `parity` have in common.
+#[derive(Debug, clap::Args)]
+pub struct DayArgs {
+    /// Configuration
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Directory of day files (YYYY-MM-DD.parquet, or scan files), or one day file
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// First date, inclusive
+    #[arg(long, value_name = "DATE")]
+    pub from: Option<Date>,
+    /// Last date, inclusive
+    #[arg(long, value_name = "DATE")]
+    pub to: Option<Date>,
+    /// JSON {"YYYY-MM-DD": {"posture": "TURTLE", "Rm": 0.6}}; other dates are APEX
+    #[arg(long, value_name = "FILE")]
+    pub posture_file: Option<PathBuf>,
+    /// JSON [{"date": D, "bar": i, "boost": b, "beta": b}], each applied at the top of that bar
+    #[arg(long, value_name = "FILE")]
+    pub acb_file: Option<PathBuf>,
+    /// JSON {"YYYY-MM-DD": count of external risk factors}
+    #[arg(long, value_name = "FILE")]
+    pub factors_file: Option<PathBuf>,
+    /// Set a parameter, or `direction`; a frozen one turns the profile into `custom`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// Threads [default: all cores]; changes no result
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+/// Day files to trades: trades.jsonl, trades.parquet, days.jsonl, summary.json, report.html
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  dolphin replay --config configs/blue.yml --data days --out out
+  dolphin replay --config configs/blue.yml --data days --sweep fixed_tp_pct=0.005,0.0095 --sweep fraction=0.1,0.2")]
+pub struct Args {
+    #[command(flatten)]
+    days: DayArgs,
+    /// Where the results go: complete or not at all
+    #[arg(long, value_name = "OUT", required_unless_present = "sweep")]
+    out: Option<PathBuf>,
+    /// A grid instead of a single run: one table, no files but --out as .csv or .json
+    #[arg(long, value_name = "KEY=A,B,C")]
+    sweep: Vec<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs it.
+pub fn run(args: Args) -> Result<(), CliError> {
+    let config = args.days.replay_config()?;
+    let interrupted = super::on_signal()?;
+    let mut watch = Watch::new(interrupted, !args.json);
+    if args.sweep.is_empty() {
+        single(&args, &config, &mut watch)
+    } else {
+        grid(&args, &config, &mut watch)
+    }
+}
+
+fn single(args: &Args, config: &ReplayConfig, watch: &mut Watch) -> Result<(), CliError> {
+    let out = args.out.as_ref().ok_or_else(|| CliError::usage("say with --out where the results go"))?;
+    let staging = Staging::new(out).map_err(|e| replay_error(&e))?;
+    let done = run_days(config, watch).map_err(|e| replay_error(&e))?;
+    watch.finish();
+    let origin = Provenance {
+        config: args.days.config.display().to_string(),
+        data: config.data.display().to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        made_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    };
+    staging.commit(&done, &origin).map_err(|e| replay_error(&e))?;
+    for note in &done.notes {
+        tracing::warn!("{note}");
+    }
+    if args.json {
+        return super::print_json(&Summary::of(&done));
+    }
+    print_run(&done);
+    println!("results: {}", out.display());
+    Ok(())
+}
+
+fn print_run(run: &Run) {
+    let percent = |x: f64| format!("{:+.2} %", x * 100.0);
+    let or_none = |x: Option<f64>, digits: usize| x.map_or("–".to_owned(), |x| format!("{x:.digits$}"));
+    let m = &run.metrics;
+    println!(
+        "{} days, {} bars, {} trades in {:.2} s  ·  profile {}  ·  hash {}",
+        run.days.len(),
+        run.bars,
+        m.trades,
+        run.elapsed.as_secs_f64(),
+        run.params.profile,
+        &run.param_hash[..12]
+    );
+    println!(
+        "ROI {}  ·  profit factor {}  ·  Sharpe {}  ·  max drawdown {:.2} %  ·  win rate {}  ·  capital {:.2}",
+        percent(m.roi),
+        or_none(m.profit_factor, 3),
+        or_none(m.sharpe, 2),
+        m.max_drawdown * 100.0,
+        m.win_rate.map_or("–".to_owned(), |w| format!("{:.1} %", w * 100.0)),
+        run.final_capital
+    );
+    if let Some(p) = &run.open_position {
+        println!("still open: {} {} from {} bar {}", p.symbol, p.direction, p.entry_date, p.entry_bar);
+    }
+}
+
+fn grid(args: &Args, config: &ReplayConfig, watch: &mut Watch) -> Result<(), CliError> {
+    let axes = args.sweep.iter().map(|text| text.parse::<Axis>()).collect::<Result<Vec<_>, _>>();
+    let done = sweep(config, &axes.map_err(|e| replay_error(&e))?, watch).map_err(|e| replay_error(&e))?;
+    watch.finish();
+    for note in &done.notes {
+        tracing::warn!("{note}");
+    }
+    if let Some(out) = &args.out {
+        let bytes = match out.extension().and_then(|e| e.to_str()) {
+            Some("csv") => done.csv().into_bytes(),
+            Some("json") => serde_json::to_vec_pretty(&done).unwrap_or_default(),
+            _ => return Err(CliError::usage("the --out of a sweep ends in .csv or .json")),
+        };
+        std::fs::write(out, bytes).map_err(|e| CliError::usage(format!("{}: {e}", out.display())))?;
+    }
+    if args.json {
+        return super::print_json(&done);
+    }
+    write_table(&done).map_err(|e| CliError::usage(format!("standard output: {e}")))
+}
+
+fn write_table(done: &Sweep) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", done.table())?;
+    writeln!(
+        out,
+        "{} combinations × {} days × {} bars in {:.2} s",
+        done.rows.len(),
+        done.days,
+        done.bars,
+        done.elapsed_s
+    )
+}
+
+impl DayArgs {
+    /// Reads the configuration and the control files.
+    pub fn replay_config(&self) -> Result<ReplayConfig, CliError> {
+        let config = Config::load(&self.config)?;
+        let controls = Controls::read(
+            self.posture_file.as_deref(),
+            self.acb_file.as_deref(),
+            self.factors_file.as_deref(),
+        )
+        .map_err(|e| replay_error(&e))?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut replay = ReplayConfig {
+            params: config.alpha,
+            direction: config.direction.sign(),
+            data: self.data.clone(),
+            from: self.from,
+            to: self.to,
+            controls,
+            threads: self.threads.map_or(cores, usize::from),
+        };
+        let was_champion = replay.params.profile == CHAMPION;
+        for setting in &self.settings {
+            let (key, value) = setting
+                .split_once('=')
+                .ok_or_else(|| CliError::usage(format!("--set {setting}: write KEY=VALUE")))?;
+            set(&mut replay, key.trim(), value).map_err(|e| CliError::usage(format!("--set: {e}")))?;
+        }
+        replay.params.verify().map_err(|e| CliError::usage(format!("{}: {e}", self.config.display())))?;
+        if was_champion && replay.params.profile != CHAMPION {
+            tracing::warn!(
+                "a frozen parameter was set: profile `{}`, hash {}",
+                replay.params.profile,
+                replay.params.hash()
+            );
+        }
+        Ok(replay)
+    }
+}
+
+/// The exit code of a replay error: 2 for options and targets, 3 for data, 1 for Ctrl-C.
+pub fn replay_error(error: &ReplayError) -> CliError {
+    match error {
+        ReplayError::Interrupted => CliError::answer_no(error.to_string()),
+        e if e.is_usage() => CliError::usage(e.to_string()),
+        e => CliError::input(e.to_string()),
+    }
+}
+
+/// Progress on stderr, and the end on a signal.
+struct Watch {
+    interrupted: Arc<AtomicBool>,
+    bar: ProgressBar,
+}
+
+impl Watch {
+    fn new(interrupted: Arc<AtomicBool>, visible: bool) -> Self {
+        let bar = if visible { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} days {msg}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { interrupted, bar }
+    }
+
+    fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Observer for Watch {
+    fn progress(&mut self, progress: &Progress) -> ControlFlow<()> {
+        self.bar.set_length(progress.of as u64);
+        self.bar.set_position(progress.days as u64);
+        self.bar.set_message(progress.date.to_string());
+        if self.interrupted.load(Ordering::Relaxed) {
+            self.finish();
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+}
