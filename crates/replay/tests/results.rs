@@ -19,7 +19,7 @@ use tempfile::TempDir;
 fn days() -> (TempDir, ReplayConfig) {
     let dir = tempfile::tempdir().unwrap();
     let mut generator = Generator::new(5, Date::constant(2026, 2, 1), 500, 6);
-    for _ in 0..4 {
+    for _ in 0..8 {
         let day = generator.next_day();
         write(&dir.path().join(format!("{}.parquet", day.date)), &day).unwrap();
     }
@@ -75,9 +75,9 @@ fn results_are_there_whole_and_nothing_else_is() {
         assert!(summary.get(key).is_some(), "{key}");
     }
     assert_eq!(summary["trades"], run.trades.len());
-    assert_eq!(summary["bars"], 2_000);
+    assert_eq!(summary["bars"], 4_000);
     let lines = fs::read_to_string(out.join("days.jsonl")).unwrap();
-    assert_eq!(lines.lines().count(), 4);
+    assert_eq!(lines.lines().count(), 8);
     // The parquet table holds the same as the JSON lines.
     let (table, text) =
         (read(&out.join("trades.parquet")).unwrap(), read(&out.join("trades.jsonl")).unwrap());
@@ -222,7 +222,7 @@ fn expectations_that_make_no_sense_are_refused_by_name() {
         ("t.csv", "symbol,entry_hour\nBTCUSDT,3\n", "unknown columns: entry_hour"),
         ("t.csv", "symbol,asset\nA,B\n", "two columns for `symbol`"),
         ("t.csv", "symbol,entry_bar\nBTCUSDT,soon\n", "row 1: `soon` is no value for `entry_bar`"),
-        ("t.jsonl", "{\"symbol\": [1]}\n", "nested"),
+        ("t.jsonl", "{\"symbol\": [1], \"pnl\": 2}\n", "nested"),
         ("t.jsonl", "3\n", "no object"),
         ("t.json", "{\"roi\": 1, \"luck\": 2}", "unknown keys in the expected summary: luck"),
         ("t.parquet", "PAR1", "t.parquet"),
@@ -327,7 +327,7 @@ fn the_report_stands_alone_and_no_name_breaks_out_of_it() {
     // The funnel ends with the entries made.
     let entered = run.trades.len() + usize::from(run.open_position.is_some());
     assert_eq!(data["funnel"].as_array().unwrap().last().unwrap()["left"], entered);
-    assert_eq!(data["files"].as_array().unwrap().len(), 4);
+    assert_eq!(data["files"].as_array().unwrap().len(), 8);
 }
 
 #[test]
