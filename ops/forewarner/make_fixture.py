@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fits small models and writes them with scikit-learn's own predictions: the fixtures of `crates/alpha`.
+"""Fits small models and writes them with the predictions of scikit-learn, or of onnxruntime: the fixtures of `crates/alpha`.
 
     python make_fixture.py ../../crates/alpha/tests/fixtures
 
@@ -12,9 +12,14 @@ import pathlib
 import sys
 
 import numpy as np
+import onnxruntime
+import pandas
+import skl2onnx
 import sklearn
 from export_forewarner import FEATURES, export
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
+from sklearn.pipeline import Pipeline
 
 
 def mornings(rng, n):
@@ -48,6 +53,31 @@ def on_thresholds(model, rng, rows):
     return out
 
 
+def write(directory, name, fixture):
+    path = pathlib.Path(directory) / f"forewarner_{name}.json"
+    path.write_text(json.dumps(fixture, allow_nan=False, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+def onnx_fixture(model, inputs, named_columns):
+    """The model as ONNX, its columns named as inputs or in the file's metadata."""
+    float_column = skl2onnx.common.data_types.FloatTensorType([None, 1])
+    if named_columns:
+        onnx = skl2onnx.to_onnx(model, initial_types=[(name, float_column) for name in FEATURES])
+        feed = {name: inputs[:, [i]].astype(np.float32) for i, name in enumerate(FEATURES)}
+    else:
+        onnx = skl2onnx.to_onnx(model, inputs[:1].astype(np.float32))
+        entry = onnx.metadata_props.add()
+        entry.key, entry.value = "feature_names", ",".join(FEATURES)
+        feed = {"X": inputs.astype(np.float32)}
+    session = onnxruntime.InferenceSession(onnx.SerializeToString(), providers=["CPUExecutionProvider"])
+    return {
+        "made_with": f"skl2onnx {skl2onnx.__version__}, onnxruntime {onnxruntime.__version__}",
+        "onnx_hex": onnx.SerializeToString().hex(),
+        "inputs": [[float(v).hex() for v in row] for row in inputs],
+        "predictions": [float(v).hex() for v in session.run(None, feed)[0].ravel()],
+    }
+
+
 def main(directory):
     rng = np.random.default_rng(20260101)
     x = mornings(rng, 400)
@@ -67,8 +97,16 @@ def main(directory):
             "inputs": [[float(v).hex() for v in row] for row in inputs],
             "predictions": [float(v).hex() for v in model.predict(inputs)],
         }
-        path = pathlib.Path(directory) / f"forewarner_{name}.json"
-        path.write_text(json.dumps(fixture, allow_nan=False, separators=(",", ":")) + "\n", encoding="utf-8")
+        write(directory, name, fixture)
+    boosting = Pipeline(
+        [
+            ("columns", ColumnTransformer([("all", "passthrough", list(FEATURES))])),
+            ("model", GradientBoostingRegressor(n_estimators=10, max_depth=3, random_state=3)),
+        ]
+    ).fit(pandas.DataFrame(x, columns=FEATURES), y)
+    forest = RandomForestRegressor(n_estimators=6, max_leaf_nodes=12, random_state=4).fit(x, y)
+    write(directory, "onnx_gradient_boosting", onnx_fixture(boosting, mornings(rng, 60), True))
+    write(directory, "onnx_random_forest", onnx_fixture(forest, mornings(rng, 60), False))
 
 
 if __name__ == "__main__":

@@ -145,11 +145,13 @@ impl Acb {
     }
 
     pub(crate) fn end_day(&mut self) {
-        if self.day_count > 0 {
+        let mean = self.day_sum / f64::from(self.day_count);
+        // NaN: none stepped.
+        if mean.is_finite() {
             if self.history.len() == HISTORY_DAYS {
                 self.history.pop_front();
             }
-            self.history.push_back(self.day_sum / f64::from(self.day_count));
+            self.history.push_back(mean);
         }
         self.day_sum = 0.0;
         self.day_count = 0;
@@ -239,9 +241,11 @@ mod tests {
             acb.end_day();
         }
         acb.begin_day(day(11));
-        // numpy.percentile([1, …, 10], 60) = 6.4
-        assert_eq!(acb.threshold(), Some(6.4));
-        for (v750, beta) in [(6.39, BETA_LOW), (6.4, BETA_HIGH), (7.0, BETA_HIGH), (f64::NAN, BETA_LOW)] {
+        // numpy.percentile([1, …, 10], 60), to the last bit.
+        assert_eq!(acb.threshold(), Some(6.3999999999999995));
+        for (v750, beta) in
+            [(6.39, BETA_LOW), (6.3999999999999995, BETA_HIGH), (7.0, BETA_HIGH), (f64::NAN, BETA_LOW)]
+        {
             acb.step(v750);
             assert_eq!(acb.beta(), beta);
         }

@@ -3,7 +3,11 @@
 //! The model comes from scikit-learn by `ops/forewarner/export_forewarner.py` and is evaluated bit for bit as
 //! scikit-learn does: inputs are rounded to 32 bits, then compared with 64-bit thresholds (`x ≤ threshold` goes left);
 //! gradient boosting adds `learning_rate·leaf` to the base value stage by stage, a random forest adds the leaves tree
-//! by tree and divides by their number. A broken model is refused as a whole, at loading.
+//! by tree and divides by their number. ONNX files are read, too (32-bit, see `onnx`). A broken model is refused as a whole,
+//! at loading.
+
+mod onnx;
+mod protobuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -132,16 +136,30 @@ pub enum ForewarnerError {
 /// How leaves become a prediction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+enum FileKind {
+    GradientBoosting,
+    RandomForest,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     GradientBoosting,
     RandomForest,
+    /// Leaves summed in 32 bits, then the base value.
+    OnnxSingle {
+        average: bool,
+    },
+    /// The same in 64 bits.
+    OnnxDouble {
+        average: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ModelFile {
     format: String,
-    kind: Kind,
+    kind: FileKind,
     feature_names: Vec<String>,
     base_value: f64,
     learning_rate: f64,
@@ -162,7 +180,39 @@ struct TreeFile {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Node {
     Leaf(f64),
-    Split { feature: u32, threshold: f64, left: u32, right: u32 },
+    /// Goes left where the test of input against threshold holds.
+    Split {
+        feature: u32,
+        test: Test,
+        threshold: f64,
+        left: u32,
+        right: u32,
+    },
+}
+
+/// How a node compares; scikit-learn knows only `≤`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Test {
+    Leq,
+    Lt,
+    Gte,
+    Gt,
+    Eq,
+    Neq,
+}
+
+impl Test {
+    #[inline]
+    fn holds(self, x: f64, threshold: f64) -> bool {
+        match self {
+            Self::Leq => x <= threshold,
+            Self::Lt => x < threshold,
+            Self::Gte => x >= threshold,
+            Self::Gt => x > threshold,
+            Self::Eq => x == threshold,
+            Self::Neq => x != threshold,
+        }
+    }
 }
 
 /// A loaded model.
@@ -184,21 +234,7 @@ impl Forewarner {
             let message = format!("format is `{}`, wanted is `{FORMAT}`", file.format);
             return Err(ForewarnerError::Unreadable(message));
         }
-        let features = file
-            .feature_names
-            .iter()
-            .map(|n| Feature::named(n).ok_or_else(|| ForewarnerError::UnknownFeature(n.clone())))
-            .collect::<Result<Vec<_>, _>>()?;
-        let broken = |what: &str| Err(ForewarnerError::Broken(what.to_owned()));
-        if features.len() > MAX_FEATURES {
-            return broken("too many features");
-        }
-        if file.trees.is_empty() || file.trees.len() > MAX_TREES {
-            return broken("no trees, or too many");
-        }
-        if file.trees.iter().map(|t| t.value.len()).sum::<usize>() > MAX_NODES {
-            return broken("too many nodes");
-        }
+        let features = features_named(file.feature_names.iter().map(String::as_str))?;
         let trees = file
             .trees
             .iter()
@@ -208,8 +244,18 @@ impl Forewarner {
                     .ok_or_else(|| ForewarnerError::Broken(format!("tree {i} is not a tree")))
             })
             .collect::<Result<Vec<_>, _>>()?;
+        limits(&features, &trees)?;
         let (base_value, learning_rate) = (file.base_value, file.learning_rate);
-        Ok(Self { kind: file.kind, features, base_value, learning_rate, trees })
+        let kind = match file.kind {
+            FileKind::GradientBoosting => Kind::GradientBoosting,
+            FileKind::RandomForest => Kind::RandomForest,
+        };
+        Ok(Self { kind, features, base_value, learning_rate, trees })
+    }
+
+    /// Loads an ONNX file with a `TreeEnsembleRegressor`.
+    pub fn from_onnx(bytes: &[u8]) -> Result<Self, ForewarnerError> {
+        onnx::load(bytes)
     }
 
     /// The raw prediction for inputs in the model's own order, as scikit-learn's `predict`. Missing inputs are NaN.
@@ -219,12 +265,19 @@ impl Forewarner {
         for (x, &input) in x.iter_mut().zip(inputs) {
             *x = input as f32;
         }
+        let leaves = self.trees.iter().map(|tree| leaf(tree, &x));
+        let count = self.trees.len();
         match self.kind {
-            Kind::GradientBoosting => {
-                self.trees.iter().fold(self.base_value, |sum, tree| sum + self.learning_rate * leaf(tree, &x))
+            Kind::GradientBoosting => leaves.fold(self.base_value, |sum, v| sum + self.learning_rate * v),
+            Kind::RandomForest => leaves.fold(0.0, |sum, v| sum + v) / count as f64,
+            Kind::OnnxSingle { average } => {
+                let sum: f32 = leaves.map(|v| v as f32).sum();
+                let sum = if average { sum / count as f32 } else { sum };
+                f64::from(sum + self.base_value as f32)
             }
-            Kind::RandomForest => {
-                self.trees.iter().fold(0.0, |sum, tree| sum + leaf(tree, &x)) / self.trees.len() as f64
+            Kind::OnnxDouble { average } => {
+                let sum: f64 = leaves.sum();
+                (if average { sum / count as f64 } else { sum }) + self.base_value
             }
         }
     }
@@ -255,12 +308,30 @@ fn leaf(tree: &[Node], x: &[f32; MAX_FEATURES]) -> f64 {
     loop {
         match tree[at] {
             Node::Leaf(value) => return value,
-            Node::Split { feature, threshold, left, right } => {
-                let goes_left = f64::from(x[feature as usize]) <= threshold;
+            Node::Split { feature, test, threshold, left, right } => {
+                let goes_left = test.holds(f64::from(x[feature as usize]), threshold);
                 at = if goes_left { left } else { right } as usize;
             }
         }
     }
+}
+
+fn features_named<'a>(names: impl Iterator<Item = &'a str>) -> Result<Vec<Feature>, ForewarnerError> {
+    names.map(|n| Feature::named(n).ok_or_else(|| ForewarnerError::UnknownFeature(n.to_owned()))).collect()
+}
+
+fn limits(features: &[Feature], trees: &[Vec<Node>]) -> Result<(), ForewarnerError> {
+    let broken = |what: &str| Err(ForewarnerError::Broken(what.to_owned()));
+    if features.len() > MAX_FEATURES {
+        return broken("too many features");
+    }
+    if trees.is_empty() || trees.len() > MAX_TREES {
+        return broken("no trees, or too many");
+    }
+    if trees.iter().map(Vec::len).sum::<usize>() > MAX_NODES {
+        return broken("too many nodes");
+    }
+    Ok(())
 }
 
 /// The nodes of a tree, or `None` if they are none.
@@ -280,7 +351,7 @@ fn nodes(tree: &TreeFile, features: usize) -> Option<Vec<Node>> {
             }
             let feature = u32::try_from(tree.feature[i]).ok().filter(|&f| (f as usize) < features)?;
             let (left, right) = (child(i, tree.left[i])?, child(i, tree.right[i])?);
-            Some(Node::Split { feature, threshold: tree.threshold[i], left, right })
+            Some(Node::Split { feature, test: Test::Leq, threshold: tree.threshold[i], left, right })
         })
         .collect()
 }

@@ -127,9 +127,12 @@ impl PriceHistory {
         let before = &self.rows[before..][..n];
         let to = &self.rows[leaving_to..][..n];
         let from = &self.rows[leaving_from..][..n];
-        for i in 0..n {
-            rising[i] += i32::from(now[i] > before[i]) - i32::from(to[i] > from[i]);
-            falling[i] += i32::from(now[i] < before[i]) - i32::from(to[i] < from[i]);
+        let counters = rising.iter_mut().zip(falling);
+        let arriving = now.iter().zip(before);
+        let leaving = to.iter().zip(from);
+        for (((rising, falling), (now, before)), (to, from)) in counters.zip(arriving).zip(leaving) {
+            *rising += i32::from(now > before) - i32::from(to > from);
+            *falling += i32::from(now < before) - i32::from(to < from);
         }
     }
 

@@ -307,11 +307,7 @@ impl Params {
 
     /// Every number within its range. The ranges refuse what the formulas cannot take, not what is unwise.
     pub fn validate(&self) -> Result<(), ParamError> {
-        for (key, value, allowed) in self.ranges() {
-            if !allowed.contains(value) {
-                return Err(ParamError::OutOfRange { key, value, range: allowed.to_string() });
-            }
-        }
+        self.validate_each()?;
         let must = |ok: bool, key, value, range: &str| {
             if ok { Ok(()) } else { Err(ParamError::OutOfRange { key, value, range: range.to_owned() }) }
         };
@@ -327,6 +323,16 @@ impl Params {
             self.max_leverage,
             "at least min_leverage",
         )
+    }
+
+    /// The ranges alone, not how parameters stand to each other.
+    fn validate_each(&self) -> Result<(), ParamError> {
+        match self.ranges().into_iter().find(|(_, value, allowed)| !allowed.contains(*value)) {
+            Some((key, value, allowed)) => {
+                Err(ParamError::OutOfRange { key, value, range: allowed.to_string() })
+            }
+            None => Ok(()),
+        }
     }
 
     fn ranges(&self) -> [(&'static str, f64, Range); 28] {
@@ -378,6 +384,7 @@ impl Params {
 
     /// Sets one parameter from text (`--set key=value`). Lists are JSON arrays or separated by commas. Touching a
     /// frozen parameter turns the profile into `custom` and gives `true`: worth a warning. On an error nothing changes.
+    /// How parameters stand to each other is left to [`Self::verify`], so that the order of several changes is free.
     pub fn set(&mut self, key: &str, text: &str) -> Result<bool, ParamError> {
         let mut map = self.to_map();
         let Some(slot) = map.get_mut(key) else {
@@ -388,7 +395,7 @@ impl Params {
         let bad = |why: String| ParamError::BadValue { key: key.to_owned(), text: text.to_owned(), why };
         *slot = value_like(slot, text.trim()).map_err(|why| bad(why.to_owned()))?;
         let mut changed: Self = serde_json::from_value(Value::Object(map)).map_err(|e| bad(e.to_string()))?;
-        changed.validate()?;
+        changed.validate_each()?;
         let frozen = self.frozen().iter().any(|(name, _)| *name == key);
         if frozen {
             CUSTOM.clone_into(&mut changed.profile);
@@ -437,7 +444,7 @@ impl Range {
         Self { min, max }
     }
     fn contains(self, x: f64) -> bool {
-        x >= self.min && x <= self.max
+        (self.min..=self.max).contains(&x)
     }
 }
 

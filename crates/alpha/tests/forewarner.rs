@@ -48,6 +48,39 @@ fn random_forest_is_bit_equal() {
     predictions_are_scikit_learns("random_forest");
 }
 
+/// 32-bit sums may be taken in another order: a few units in the last place.
+fn predictions_are_onnxruntimes(kind: &str) -> Vec<u8> {
+    let fixture = fixture(kind);
+    let bytes = hex::decode(fixture["onnx_hex"].as_str().unwrap()).unwrap();
+    let model = Forewarner::from_onnx(&bytes).unwrap();
+    let expected = fixture["predictions"].as_array().unwrap();
+    for (row, expected) in fixture["inputs"].as_array().unwrap().iter().zip(expected) {
+        let row: Vec<f64> = row.as_array().unwrap().iter().map(unhex).collect();
+        let (found, expected) = (model.predict(&row), unhex(expected));
+        assert!((found - expected).abs() <= 4.0 * f64::from(f32::EPSILON), "{found} instead of {expected}");
+    }
+    bytes
+}
+
+#[test]
+fn onnx_with_named_columns() {
+    predictions_are_onnxruntimes("onnx_gradient_boosting");
+}
+
+#[test]
+fn onnx_with_names_in_its_metadata() {
+    let bytes = predictions_are_onnxruntimes("onnx_random_forest");
+    // No byte changed or missing makes it panic; a cut file is refused.
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 0x55;
+        let _ = Forewarner::from_onnx(&changed).map(|m| m.predict(&[0.0; 9]));
+    }
+    for end in 0..bytes.len() / 2 {
+        assert!(Forewarner::from_onnx(&bytes[..end]).is_err(), "cut at {end}");
+    }
+}
+
 /// A forest of one leaf.
 fn constant(value: f64, features: &[&str]) -> Value {
     json!({

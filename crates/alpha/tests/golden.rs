@@ -3,6 +3,7 @@
 mod common;
 
 use alpha::{Booking, BoostMode, DayResult, Engine, Metrics, Params, TradeRecord};
+use market::Posture;
 use serde_json::Value;
 
 /// Equal, numbers within 1e-12 relative; fields that `expected` does not name are not compared.
@@ -77,4 +78,35 @@ fn champion_on_the_synthetic_days() {
 fn bidirectional_with_proxy_b() {
     let params = Params { boost_mode: BoostMode::ProxyB, ..Params::default() };
     check("days-synthetic", "synthetic-bidirectional-proxyb", params, 0);
+}
+
+/// The synthetic days at 10 Hz: every bar held for 50 ticks, entries on its first tick only.
+#[test]
+fn fifty_ticks_a_bar_give_the_same_trades() {
+    const HOLD: u32 = 50;
+    let Some(days) = common::read_days("days-synthetic") else { return };
+    let params = || Params { boost_mode: BoostMode::ProxyB, ..Params::default() };
+    let mut slow = Engine::new(params(), days[0].assets.clone(), 1).unwrap();
+    let (mut expected, _) = common::replay(&mut slow, &days, 0);
+    for t in &mut expected {
+        (t.entry_bar, t.exit_bar) = (t.entry_bar * HOLD, t.exit_bar * HOLD);
+        t.bars_held *= u64::from(HOLD);
+    }
+    let mut fast = Engine::new(params(), days[0].assets.clone(), HOLD).unwrap();
+    let mut found = Vec::new();
+    for day in &days {
+        fast.begin_day(day.date, Posture::Apex, 1.0, 0).unwrap();
+        for row in 0..day.prices.len() {
+            for sub in 0..HOLD {
+                let mut input = day.input(row);
+                input.bar_idx = row as u32 * HOLD + sub;
+                input.may_enter = sub == 0;
+                fast.step_bar(&input);
+            }
+        }
+        found.extend(fast.drain_trades());
+        fast.end_day().unwrap();
+    }
+    assert_eq!(found, expected);
+    assert!(found.len() > 40);
 }

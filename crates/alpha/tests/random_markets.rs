@@ -8,6 +8,7 @@ mod common {
 use alpha::{DayResult, Engine, Params, Snapshot, TradeRecord};
 use common::scenario::{Dice, Scenario, scenario};
 use common::twin::Twin;
+use market::ExitReason;
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -64,7 +65,7 @@ fn json<T: serde::Serialize>(value: &T) -> Value {
     serde_json::to_value(value).unwrap()
 }
 
-fn twin_agrees(seed: u32) -> u64 {
+fn twin_agrees(seed: u32) -> Vec<TradeRecord> {
     let s = scenario(seed);
     let fast = run(&s, engine(&s), |e| e);
     let mut twin = Twin::new(s.params.clone(), s.assets.clone(), s.stride as usize);
@@ -90,14 +91,31 @@ fn twin_agrees(seed: u32) -> u64 {
     }
     assert_eq!(fast.trades.len(), twin.trades.len(), "seed {seed}");
     assert!(same(&fast.open, &json(&twin.position)), "seed {seed}: {} {:?}", fast.open, twin.position);
-    fast.entries
+    fast.trades
 }
 
 #[test]
-fn the_twin_trades_often_enough_to_be_an_oracle() {
-    let entries: Vec<u64> = (0..200).map(twin_agrees).collect();
-    let trading = entries.iter().filter(|&&n| n > 0).count();
-    assert!(trading > 120 && entries.iter().sum::<u64>() > 3000, "{trading} of 200 trade: {entries:?}");
+fn the_oracle_sees_every_kind_of_trade() {
+    let runs: Vec<Vec<TradeRecord>> = (0..300).map(twin_agrees).collect();
+    let trading = runs.iter().filter(|r| !r.is_empty()).count();
+    let trades: Vec<&TradeRecord> = runs.iter().flatten().collect();
+    let count = |which: fn(&TradeRecord) -> bool| trades.iter().filter(|t| which(t)).count();
+    let kinds = [
+        trading,
+        trades.len(),
+        count(|t| t.direction > 0),
+        count(|t| t.direction < 0),
+        count(|t| t.reason == ExitReason::Tp),
+        count(|t| t.reason == ExitReason::Stop),
+        count(|t| t.reason == ExitReason::MaxHold),
+        count(|t| t.maker_entry == Some(true)),
+        count(|t| t.maker_entry.is_none()),
+        count(|t| t.beta == 0.8),
+        count(|t| t.boost < 1.0),
+        count(|t| t.bucket == 0),
+        count(|t| t.entry_date != t.exit_date),
+    ];
+    assert!(kinds.iter().all(|&n| n >= 20) && kinds[0] > 150 && kinds[1] > 2000, "{kinds:?}");
 }
 
 /// Interrupted at random ticks, through JSON.

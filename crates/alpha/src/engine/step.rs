@@ -198,7 +198,10 @@ impl Engine {
         let safety = self.safety();
         let abs_max = signal::abs_max_effective(&self.params, safety.posture, safety.rm);
         let (leverage, mult) = signal::leverage(&self.params, vd, scales, abs_max);
-        self.state.book.regime_size_mult = mult;
+        // Kept for display, and in snapshots, where JSON has no infinity.
+        if mult.is_finite() {
+            self.state.book.regime_size_mult = mult;
+        }
         Position {
             symbol,
             direction,

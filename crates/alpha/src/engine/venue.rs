@@ -58,7 +58,8 @@ impl Engine {
         if f.symbol.index() >= self.assets.len() {
             return Err(OutcomeError::UnknownAsset(f.symbol));
         }
-        if !(sound(f.avg_px) && sound(f.notional)) || !matches!(f.direction, -1 | 1) {
+        let possible = sound(f.avg_px) && sound(f.notional) && matches!(f.direction, -1 | 1);
+        if !possible {
             return Err(OutcomeError::Impossible(f.symbol));
         }
         let (wanted, exit_after) = match self.state.book.hold {

@@ -62,8 +62,6 @@ fn a_refused_value_changes_nothing() {
         ("max_hold_bars", "0"),
         ("max_hold_bars", "-3"),
         ("vel_div_threshold", "0.02"),
-        ("vel_div_extreme", "-0.02"),
-        ("min_leverage", "9"),
         ("use_alpha_layers", "yes"),
         ("fee_model", "guess"),
         ("seed", "4294967296"),
@@ -74,6 +72,17 @@ fn a_refused_value_changes_nothing() {
     }
     let error = p.set("fracton", "0.1").unwrap_err().to_string();
     assert!(error.contains("did you mean `fraction`?"), "{error}");
+}
+
+#[test]
+fn parameters_that_contradict_each_other_are_refused_in_the_end() {
+    let mut p = Params::default();
+    p.set("min_leverage", "9").unwrap();
+    assert!(p.verify().unwrap_err().to_string().contains("max_leverage"));
+    p.set("max_leverage", "9").unwrap();
+    p.verify().unwrap();
+    p.set("vel_div_extreme", "-0.02").unwrap();
+    assert!(p.verify().unwrap_err().to_string().contains("vel_div_extreme"));
 }
 
 #[test]

@@ -105,7 +105,8 @@ pub fn params(d: &mut Dice) -> Params {
         stop_pct: d.pick(&[1.0, 0.005]),
         maker_fee: d.pick(&[-0.0002, 0.0]),
         fee_model: d.pick(&[FeeModel::Sampled, FeeModel::Sampled, FeeModel::Expected]),
-        reference_symbol: d.pick(&["BTCUSDT", "BTCUSDT", "BTCUSDT", "BBUSDT", "NONE"]).to_owned(),
+        reference_symbol: if d.chance(0.05) { "NONE" } else { d.pick(&["BTCUSDT", "BTCUSDT", "ETHUSDT"]) }
+            .to_owned(),
         excluded_assets: d.pick(&[vec![], vec!["TUSDUSDT".to_owned(), "USDCUSDT".to_owned()]]),
         initial_capital: d.pick(&[25_000.0, 1_000.0]),
         ob_edge_bps: d.pick(&[5.0, 2.0]),
@@ -142,15 +143,16 @@ fn features(d: &mut Dice) -> ObFeatures {
     }
 }
 
-/// A scenario; with `grid`, prices and scans change only every `hold` ticks.
+/// The scenario of a seed.
 pub fn scenario(seed: u32) -> Scenario {
     let d = &mut Dice::new(seed);
     let params = params(d);
     let names = ["ETHUSDT", "BTCUSDT", "AAUSDT", "TUSDUSDT", "BBUSDT", "ZZUSDT", "BBBUSDT", "1INCHUSDT"];
-    let assets: Vec<String> = names[..d.int(2, 8) as usize].iter().map(|&n| n.to_owned()).collect();
+    let assets: Vec<String> = names[..d.int(3, 8) as usize].iter().map(|&n| n.to_owned()).collect();
     let stride = d.pick(&[1, 1, 2, 3, 7]);
-    let day_count = d.int(1, 14);
-    let bars = d.int(10, 90) * if day_count < 4 { stride } else { 1 };
+    let day_count = d.int(1, 20);
+    let pushes = if d.chance(0.4) { 0.01 } else { 0.0 };
+    let bars = d.int(20, 150) * if day_count < 4 { stride } else { 1 };
     let vol = d.pick(&[0.0005, 0.003, 0.01]);
     // A coarse grid makes flat returns and equal scores.
     let coarse = d.chance(0.3);
@@ -178,7 +180,7 @@ pub fn scenario(seed: u32) -> Scenario {
                     *p = if coarse { p.round().max(1.0) } else { *p };
                 }
                 Tick {
-                    push: d.chance(0.01).then(|| (d.real(0.5, 2.0), d.real(0.0, 2.0))),
+                    push: d.chance(pushes).then(|| (d.real(0.5, 2.0), d.real(0.0, 2.0))),
                     vel_div: if d.chance(0.1) { f64::NAN } else { d.normal() * 0.04 },
                     prices: prices
                         .iter()
