@@ -1,5 +1,7 @@
 //! Day files in every form that a writer may give them, and in the forms that are no day files at all.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

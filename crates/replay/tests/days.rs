@@ -1,5 +1,7 @@
 //! The runner: goldens, boundaries of days, what reaches the engine from outside, and data that is not as it should be.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -283,7 +285,7 @@ fn bad_data_ends_the_run_with_the_name_of_the_file() {
         assert!(message.contains("2026-02-02.parquet"), "{message}");
     }
     // Damage that the footer does not show is found while the day before is already stepped.
-    let mut damaged = whole.clone();
+    let mut damaged = whole;
     damaged[40..4_000].fill(0xff);
     std::fs::write(&file, damaged).unwrap();
     for threads in [1, 2] {

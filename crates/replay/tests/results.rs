@@ -1,5 +1,7 @@
 //! What comes out: result files, parity against them, sweeps, the report, the bench.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -170,7 +172,7 @@ fn the_first_divergence_is_shown_with_what_led_to_it() {
     let at = (run.trades[3].exit_date.to_string(), run.trades[3].exit_bar);
     assert_eq!((d.date.clone().unwrap(), d.bar.unwrap()), at);
     let shown = d.bars.iter().find(|b| b.bar == at.1).unwrap();
-    assert_eq!((shown.gate, shown.prices.len() >= 1), (alpha::Gate::Exited, true));
+    assert_eq!((shown.gate, !shown.prices.is_empty()), (alpha::Gate::Exited, true));
     assert_eq!(d.before.as_ref().unwrap(), &run.trades[2]);
     let text = parity.to_string();
     assert!(

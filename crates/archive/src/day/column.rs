@@ -100,7 +100,7 @@ pub(crate) fn times(
             ticks::<TimestampMillisecondType>(array, sink, 1_000_000);
         }
         DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            ticks::<TimestampMicrosecondType>(array, sink, 1_000)
+            ticks::<TimestampMicrosecondType>(array, sink, 1_000);
         }
         DataType::Timestamp(TimeUnit::Nanosecond, _) => ticks::<TimestampNanosecondType>(array, sink, 1),
         DataType::Date32 => {

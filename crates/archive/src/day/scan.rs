@@ -267,7 +267,7 @@ impl<'de> Visitor<'de> for ScanVisitor {
                     scan.bar.scan_number = (n.fract() == 0.0 && n.abs() < 9e15).then_some(n as i64);
                 }
                 "asset_prices" => {
-                    scan.prices = map.next_value::<Option<Prices>>()?.map_or_else(Vec::new, |p| p.0)
+                    scan.prices = map.next_value::<Option<Prices>>()?.map_or_else(Vec::new, |p| p.0);
                 }
                 name => match scan.bar.float_mut(name) {
                     Some(cell) => *cell = map.next_value::<Number>()?.0,
