@@ -1,6 +1,6 @@
 //! Files in and out: day files, scan files, market recordings, result tables.
 
 pub mod day;
-mod json;
+pub mod json;
 pub mod recording;
 pub mod table;

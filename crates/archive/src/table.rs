@@ -110,7 +110,8 @@ pub(crate) fn encode_columns(columns: Vec<(&str, ArrayRef)>) -> Result<Vec<u8>, 
         return Err(format!("column `{name}` is there twice"));
     }
     let fields = columns.iter().map(|(name, array)| {
-        let nullable = array.null_count() > 0 || matches!(array.data_type(), DataType::Boolean | DataType::Int64);
+        let nullable =
+            array.null_count() > 0 || matches!(array.data_type(), DataType::Boolean | DataType::Int64);
         Field::new(*name, array.data_type().clone(), nullable || array.is_empty())
     });
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
@@ -161,7 +162,8 @@ pub fn read(path: &Path) -> Result<Table, TableError> {
 
 fn from_parquet(bytes: Bytes) -> Result<Table, String> {
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).map_err(|e| e.to_string())?;
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).map_err(|e| e.to_string())?;
     let columns: Vec<String> = builder.schema().fields().iter().map(|f| f.name().clone()).collect();
     let mut table = Table { columns, rows: Vec::new() };
     for batch in builder.build().map_err(|e| e.to_string())? {
@@ -172,7 +174,8 @@ fn from_parquet(bytes: Bytes) -> Result<Table, String> {
         }
         table.rows.resize(first + batch.num_rows(), Vec::with_capacity(table.columns.len()));
         for (column, name) in batch.columns().iter().zip(&table.columns) {
-            let cells = cells(column).ok_or_else(|| format!("column `{name}` holds {}", column.data_type()))?;
+            let cells =
+                cells(column).ok_or_else(|| format!("column `{name}` holds {}", column.data_type()))?;
             table.rows[first..].iter_mut().zip(cells).for_each(|(row, cell)| row.push(cell));
         }
     }
@@ -293,9 +296,16 @@ fn json_cell(value: serde_json::Value) -> Result<Cell, String> {
     Ok(match value {
         Value::Null => Cell::Null,
         Value::Bool(b) => Cell::Bool(b),
-        Value::Number(n) => n.as_i64().map(Cell::Int).or_else(|| n.as_f64().map(Cell::Float)).unwrap_or(Cell::Null),
+        Value::Number(n) => {
+            n.as_i64().map(Cell::Int).or_else(|| n.as_f64().map(Cell::Float)).unwrap_or(Cell::Null)
+        }
         Value::String(s) if s.is_empty() => Cell::Null,
         Value::String(s) => Cell::Text(s),
-        nested => return Err(format!("a nested value: {}", nested.to_string().chars().take(60).collect::<String>())),
+        nested => {
+            return Err(format!(
+                "a nested value: {}",
+                nested.to_string().chars().take(60).collect::<String>()
+            ));
+        }
     })
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::ReplayError;
-use crate::days::{BarHandler, ReplayConfig, Unwatched};
+use crate::days::{BarHandler, ReplayConfig};
 use crate::generate::Generator;
 
 /// One figure: rounds over the same days.
@@ -58,7 +58,8 @@ pub fn bench(days: usize, rounds: usize) -> Result<ReplayBench, ReplayError> {
     let mut files = Vec::with_capacity(rows.len());
     for day in &rows {
         let path = PathBuf::from(format!("{}.parquet", day.date));
-        let bytes = encode(day).map_err(|detail| archive::day::DayError::Corrupt { path: path.clone(), detail })?;
+        let bytes =
+            encode(day).map_err(|detail| archive::day::DayError::Corrupt { path: path.clone(), detail })?;
         files.push(LoadedDay::from_parquet(day.date, path, Bytes::from(bytes)));
     }
     let bars = rows.iter().map(|d| d.len() as u64).sum();
@@ -66,7 +67,7 @@ pub fn bench(days: usize, rounds: usize) -> Result<ReplayBench, ReplayError> {
     let engine = rate("engine alone, rows in memory", bars, rounds, || {
         let mut handler = BarHandler::new(&config, assets.clone())?;
         for day in &rows {
-            handler.take_day(day, &mut Unwatched)?;
+            handler.step_day(day)?;
         }
         trades = handler.finish(Instant::now()).trades.len();
         Ok(())
@@ -79,7 +80,7 @@ pub fn bench(days: usize, rounds: usize) -> Result<ReplayBench, ReplayError> {
         let mut handler = BarHandler::new(&config, assets.clone())?;
         for file in &files {
             file.decode_into(&mut day)?;
-            handler.take_day(&day, &mut Unwatched)?;
+            handler.step_day(&day)?;
         }
         Ok(())
     })?;

@@ -39,7 +39,11 @@ pub struct Controls {
 
 impl Controls {
     /// Reads the files that are given.
-    pub fn read(posture: Option<&Path>, acb: Option<&Path>, factors: Option<&Path>) -> Result<Self, ReplayError> {
+    pub fn read(
+        posture: Option<&Path>,
+        acb: Option<&Path>,
+        factors: Option<&Path>,
+    ) -> Result<Self, ReplayError> {
         Ok(Self {
             postures: posture.map(postures).transpose()?.unwrap_or_default(),
             pushes: acb.map(pushes).transpose()?.unwrap_or_default(),
@@ -59,7 +63,8 @@ fn bad(path: &Path) -> impl Fn(String) -> ReplayError + use<> {
 }
 
 fn json(path: &Path) -> Result<Value, ReplayError> {
-    let bytes = fs::read(path).map_err(|e| bad(path)(e.to_string()))?;
+    let mut bytes = fs::read(path).map_err(|e| bad(path)(e.to_string()))?;
+    archive::json::blank_python_numbers(&mut bytes);
     serde_json::from_slice(&bytes).map_err(|e| bad(path)(format!("not JSON: {e}")))
 }
 
@@ -77,7 +82,8 @@ fn by_date(path: &Path, shape: &str) -> Result<serde_json::Map<String, Value>, R
 fn postures(path: &Path) -> Result<BTreeMap<Date, Safety>, ReplayError> {
     let map = by_date(path, r#"{"2026-02-01": {"posture": "TURTLE", "Rm": 0.6}}"#)?;
     let entries = map.into_iter().map(|(day, value)| {
-        let safety = Safety::parse(value.to_string().as_bytes()).map_err(|e| bad(path)(format!("{day}: {e}")))?;
+        let safety =
+            Safety::parse(value.to_string().as_bytes()).map_err(|e| bad(path)(format!("{day}: {e}")))?;
         Ok((date(path, &day)?, safety))
     });
     entries.collect()
@@ -87,7 +93,8 @@ fn factor_counts(path: &Path) -> Result<BTreeMap<Date, u32>, ReplayError> {
     let map = by_date(path, r#"{"2026-02-01": 2}"#)?;
     let entries = map.into_iter().map(|(day, value)| {
         let count = value.as_u64().and_then(|n| u32::try_from(n).ok());
-        let count = count.ok_or_else(|| bad(path)(format!("{day}: `{value}` is not a count of risk factors")))?;
+        let count =
+            count.ok_or_else(|| bad(path)(format!("{day}: `{value}` is not a count of risk factors")))?;
         Ok((date(path, &day)?, count))
     });
     entries.collect()

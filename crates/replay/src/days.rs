@@ -20,7 +20,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use alpha::{
-    Action, DayResult, Engine, Forewarner, Gate, McStatus, Metrics, OpenPosition, Params, StepReport, TickInput, TradeRecord,
+    Action, DayResult, Engine, Forewarner, Gate, McStatus, Metrics, OpenPosition, Params, StepReport,
+    TickInput, TradeRecord,
 };
 use archive::day::{Bar, Day, DaySource};
 use market::{Date, Nanos, utc_date};
@@ -227,7 +228,7 @@ pub fn forewarner(dir: &Path) -> Result<Forewarner, String> {
 }
 
 /// The handler of SPEC §3.13 over one engine. [`run`] drives it over files; a caller with days in memory drives it
-/// itself: [`BarHandler::take_day`] for each, then [`BarHandler::finish`].
+/// itself: [`BarHandler::step_day`] for each, then [`BarHandler::finish`].
 #[derive(Debug)]
 pub struct BarHandler {
     engine: Engine,
@@ -304,19 +305,35 @@ impl BarHandler {
             let expected = last.tomorrow().unwrap_or(next);
             if expected < next {
                 let until = next.yesterday().unwrap_or(next);
-                let gap = if expected == until { format!("{expected}") } else { format!("{expected} to {until}") };
-                self.note(format!("no data for {gap}: the next day follows on {last} as if it were adjacent"));
+                let gap =
+                    if expected == until { format!("{expected}") } else { format!("{expected} to {until}") };
+                self.note(format!(
+                    "no data for {gap}: the next day follows on {last} as if it were adjacent"
+                ));
             }
         }
     }
 
-    /// Steps all bars of a day.
-    pub fn take_day(&mut self, day: &Day, observer: &mut impl Observer) -> Result<ControlFlow<()>, ReplayError> {
+    /// Steps all bars of a day, unwatched.
+    pub fn step_day(&mut self, day: &Day) -> Result<(), ReplayError> {
+        self.take_day(day, &mut Unwatched).map(drop)
+    }
+
+    /// Steps all bars of a day, or those before the observer broke off.
+    pub fn take_day(
+        &mut self,
+        day: &Day,
+        observer: &mut impl Observer,
+    ) -> Result<ControlFlow<()>, ReplayError> {
         let map = column_map(&day.assets, self.engine.assets());
         let span = Span::of(day.date);
-        let trusted = day.bars.iter().all(|b| b.ts.is_none()) || day.bars.iter().any(|b| b.ts.is_some_and(|t| span.holds(t)));
+        let trusted = day.bars.iter().all(|b| b.ts.is_none())
+            || day.bars.iter().any(|b| b.ts.is_some_and(|t| span.holds(t)));
         if !trusted {
-            self.note(format!("{}: no timestamp of its file falls on that date: the file's name counts", day.date));
+            self.note(format!(
+                "{}: no timestamp of its file falls on that date: the file's name counts",
+                day.date
+            ));
         }
         if day.is_empty() {
             self.note(format!("{}: no bars", day.date));
@@ -427,7 +444,10 @@ impl BarHandler {
             self.note(format!("{left} ACB pushes for bars after the last one were not applied"));
         }
         if self.late_rows > 0 {
-            self.note(format!("{} rows dated before the day they stand in were stepped in it", self.late_rows));
+            self.note(format!(
+                "{} rows dated before the day they stand in were stepped in it",
+                self.late_rows
+            ));
         }
         if self.unnoted > 0 {
             self.notes.push(format!("… and {} notes more", self.unnoted));
@@ -436,7 +456,8 @@ impl BarHandler {
         let params = engine.params().clone();
         let equity = self.trades.iter().map(|t| (t.pnl, t.capital_after));
         let daily: Vec<f64> = self.days.iter().map(|d| d.capital).collect();
-        let gates = Gate::ALL.iter().zip(engine.gate_counts()).map(|(&gate, &steps)| GateCount { gate, steps });
+        let gates =
+            Gate::ALL.iter().zip(engine.gate_counts()).map(|(&gate, &steps)| GateCount { gate, steps });
         Run {
             metrics: Metrics::new(params.initial_capital, equity, &daily),
             param_hash: engine.param_hash().to_owned(),

@@ -9,8 +9,8 @@ use market::{Date, Nanos};
 
 /// Names of the generated assets; further ones are numbered.
 const NAMES: [&str; 12] = [
-    "BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT", "ADAUSDT", "AVAXUSDT", "LINKUSDT", "DOTUSDT",
-    "LTCUSDT", "UNIUSDT",
+    "BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT", "ADAUSDT", "AVAXUSDT", "LINKUSDT",
+    "DOTUSDT", "LTCUSDT", "UNIUSDT",
 ];
 
 /// A sequence of generated days.
@@ -32,7 +32,8 @@ impl Generator {
     /// Days of `bars` bars of `assets` assets from `first` on. The champion's shape is 1439 bars of 48 assets.
     pub fn new(seed: u64, first: Date, bars: usize, assets: usize) -> Self {
         let mut random = SplitMix(seed);
-        let names = (0..assets).map(|i| NAMES.get(i).map_or_else(|| format!("A{i:03}USDT"), |n| (*n).to_owned()));
+        let names =
+            (0..assets).map(|i| NAMES.get(i).map_or_else(|| format!("A{i:03}USDT"), |n| (*n).to_owned()));
         let prices = (0..assets).map(|i| if i == 0 { 60_000.0 } else { 0.01 + 500.0 * random.unit() });
         Self {
             prices: prices.collect(),
@@ -82,7 +83,9 @@ impl Generator {
     fn bar(&mut self, ts: Nanos) -> Bar {
         self.scan_number += 1;
         self.burst = match self.burst {
-            (0, _) if self.random.unit() < 0.02 => (3 + (self.random.unit() * 12.0) as u32, 0.01 + 0.07 * self.random.unit()),
+            (0, _) if self.random.unit() < 0.02 => {
+                (3 + (self.random.unit() * 12.0) as u32, 0.01 + 0.07 * self.random.unit())
+            }
             (0, _) => (0, 0.0),
             (left, depth) => (left - 1, depth),
         };

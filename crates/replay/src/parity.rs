@@ -15,7 +15,7 @@ use market::Date;
 use serde::Serialize;
 
 pub use expected::{Expected, ExpectedTrades};
-pub use fields::{column_names, FIELD_NAMES};
+pub use fields::{FIELD_NAMES, column_names};
 
 use crate::ReplayError;
 use crate::days::{BarView, Observer, ReplayConfig, Run, Unwatched, run};
@@ -206,7 +206,11 @@ fn divergence(run: &Run, expected: &ExpectedTrades, i: usize, lines: Vec<Line>) 
     let (got, want) = (run.trades.get(i), expected.rows.get(i));
     let what = match (got, want) {
         (Some(_), Some(_)) => {
-            format!("trade {} differs in {}", i + 1, lines.iter().map(|l| &*l.name).collect::<Vec<_>>().join(", "))
+            format!(
+                "trade {} differs in {}",
+                i + 1,
+                lines.iter().map(|l| &*l.name).collect::<Vec<_>>().join(", ")
+            )
         }
         (Some(_), None) => format!("trade {} is one too many: {} were expected", i + 1, expected.rows.len()),
         (None, _) => format!("trade {} is missing: the replay made {}", i + 1, run.trades.len()),
@@ -236,8 +240,8 @@ type Times = (Option<(Date, u32)>, Option<(Date, u32)>);
 fn where_ways_part(got: Option<&TradeRecord>, want: Option<Times>, lines: &[Line]) -> Option<(Date, u32)> {
     let ours = got.map(|t| ((t.entry_date, t.entry_bar), (t.exit_date, t.exit_bar)));
     let (want_entry, want_exit) = want.unwrap_or((None, None));
-    let at_exit = !lines.is_empty()
-        && lines.iter().all(|l| FIELDS.iter().any(|f| f.name == l.name && f.known_at_exit));
+    let at_exit =
+        !lines.is_empty() && lines.iter().all(|l| FIELDS.iter().any(|f| f.name == l.name && f.known_at_exit));
     let earlier = |a: Option<(Date, u32)>, b: Option<(Date, u32)>| match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
@@ -252,15 +256,19 @@ fn add_context(
     expected: &ExpectedTrades,
     divergence: &mut Divergence,
 ) -> Result<(), ReplayError> {
-    let (Some(date), Some(bar)) = (divergence.date.as_ref().and_then(|d| d.parse().ok()), divergence.bar) else {
+    let (Some(date), Some(bar)) = (divergence.date.as_ref().and_then(|d| d.parse().ok()), divergence.bar)
+    else {
         return Ok(());
     };
     let reference = Some(config.params.reference_symbol.clone());
     let wanted = expected.rows.get(divergence.trade - 1).and_then(|row| expected.symbol(row));
-    let mut symbols: Vec<String> =
-        [reference, divergence.got.as_ref().map(|t| t.symbol.clone()), wanted].into_iter().flatten().collect();
+    let mut symbols: Vec<String> = [reference, divergence.got.as_ref().map(|t| t.symbol.clone()), wanted]
+        .into_iter()
+        .flatten()
+        .collect();
     symbols.dedup();
-    let columns = symbols.iter().filter_map(|s| Some((s.clone(), replayed.assets.iter().position(|a| a == s)?)));
+    let columns =
+        symbols.iter().filter_map(|s| Some((s.clone(), replayed.assets.iter().position(|a| a == s)?)));
     let mut probe = Probe {
         date,
         first: bar.saturating_sub(BEFORE),
@@ -336,7 +344,8 @@ impl fmt::Display for Parity {
 fn write_lines(f: &mut fmt::Formatter<'_>, lines: &[Line]) -> fmt::Result {
     writeln!(f, "  {:<24} {:>24} {:>24} {:>12}", "", "expected", "got", "difference")?;
     for l in lines {
-        let difference = l.difference.map_or_else(String::new, |d| if d == 0.0 { "0".into() } else { format!("{d:.3e}") });
+        let difference =
+            l.difference.map_or_else(String::new, |d| if d == 0.0 { "0".into() } else { format!("{d:.3e}") });
         let mark = if l.equal { ' ' } else { '≠' };
         writeln!(f, "{mark} {:<24} {:>24} {:>24} {:>12}", l.name, l.expected, l.got, difference)?;
     }
@@ -350,12 +359,14 @@ impl fmt::Display for Divergence {
             write_lines(f, &self.lines)?;
         }
         if !self.expected.is_empty() {
-            let pairs: Vec<String> = self.expected.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let pairs: Vec<String> =
+                self.expected.iter().map(|(name, value)| format!("{name}={value}")).collect();
             writeln!(f, "expected trade: {}", pairs.join(" "))?;
         }
         for (label, trade) in [("replayed trade", &self.got), ("trade before", &self.before)] {
             let Some(t) = trade else { continue };
-            let pairs: Vec<String> = FIELDS.iter().map(|c| format!("{}={}", c.name, show(&(c.get)(t)))).collect();
+            let pairs: Vec<String> =
+                FIELDS.iter().map(|c| format!("{}={}", c.name, show(&(c.get)(t)))).collect();
             writeln!(f, "{label}: {}", pairs.join(" "))?;
         }
         let (Some(date), Some(bar)) = (&self.date, self.bar) else { return Ok(()) };

@@ -101,7 +101,10 @@ fn maker_share(trades: &[TradeRecord]) -> String {
     let fills = || trades.iter().flat_map(|t| [t.maker_entry, t.maker_exit]).flatten();
     match fills().count() {
         0 => String::new(),
-        n => format!("{:.0} % of fills maker", 100.0 * fills().filter(|&maker| maker).count() as f64 / n as f64),
+        n => format!(
+            "{:.0} % of fills maker",
+            100.0 * fills().filter(|&maker| maker).count() as f64 / n as f64
+        ),
     }
 }
 
@@ -117,7 +120,8 @@ fn equity(run: &Run) -> Vec<Value> {
         let x = day as f64 + f64::from(trade.exit_bar + 1) / f64::from(bars.max(trade.exit_bar + 1));
         peak = peak.max(trade.capital_after);
         let drawdown = (peak - trade.capital_after) / peak;
-        let label = format!("{} bar {} · {} {}", trade.exit_date, trade.exit_bar, trade.symbol, trade.reason.name());
+        let label =
+            format!("{} bar {} · {} {}", trade.exit_date, trade.exit_bar, trade.symbol, trade.reason.name());
         points.push((x, trade.capital_after, drawdown, label));
     }
     let stretch = points.len().div_ceil(MAX_POINTS / 2).max(1);
@@ -126,7 +130,8 @@ fn equity(run: &Run) -> Vec<Value> {
     } else {
         let by_capital = |a: &&(f64, f64, f64, String), b: &&(f64, f64, f64, String)| a.1.total_cmp(&b.1);
         let extremes = points.chunks(stretch).flat_map(|chunk| {
-            let mut ends: Vec<_> = chunk.iter().min_by(by_capital).into_iter().chain(chunk.iter().max_by(by_capital)).collect();
+            let mut ends: Vec<_> =
+                chunk.iter().min_by(by_capital).into_iter().chain(chunk.iter().max_by(by_capital)).collect();
             ends.sort_by(|a, b| a.0.total_cmp(&b.0));
             ends
         });
@@ -152,7 +157,11 @@ impl Group {
     }
 }
 
-fn grouped<K: Ord>(trades: &[TradeRecord], key: impl Fn(&TradeRecord) -> K, label: impl Fn(&K) -> String) -> Vec<Group> {
+fn grouped<K: Ord>(
+    trades: &[TradeRecord],
+    key: impl Fn(&TradeRecord) -> K,
+    label: impl Fn(&K) -> String,
+) -> Vec<Group> {
     let mut groups: BTreeMap<K, Group> = BTreeMap::new();
     for trade in trades {
         groups.entry(key(trade)).or_default().add(trade);
@@ -168,7 +177,11 @@ fn by_asset(trades: &[TradeRecord]) -> Vec<Group> {
 
 fn by_bucket(trades: &[TradeRecord]) -> Vec<Group> {
     const NAMES: [&str; 4] = ["0 extreme", "1 strong", "2 moderate", "3 weak"];
-    grouped(trades, |t| t.bucket, |&b| NAMES.get(usize::from(b)).map_or_else(|| b.to_string(), |n| (*n).to_owned()))
+    grouped(
+        trades,
+        |t| t.bucket,
+        |&b| NAMES.get(usize::from(b)).map_or_else(|| b.to_string(), |n| (*n).to_owned()),
+    )
 }
 
 fn by_reason(trades: &[TradeRecord]) -> Vec<Group> {

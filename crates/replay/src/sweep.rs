@@ -11,7 +11,7 @@ use archive::day::Day;
 use serde::Serialize;
 
 use crate::ReplayError;
-use crate::days::{BarHandler, Observer, Progress, ReplayConfig, Run, Unwatched, universe};
+use crate::days::{BarHandler, Observer, Progress, ReplayConfig, Run, universe};
 use crate::feed::each_day;
 
 /// Most combinations of one sweep.
@@ -97,9 +97,17 @@ impl Sweep {
     /// CSV with full digits.
     pub fn csv(&self) -> String {
         let quoted = |cell: &String| {
-            if cell.contains([',', '"', '\n']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.clone() }
+            if cell.contains([',', '"', '\n']) {
+                format!("\"{}\"", cell.replace('"', "\"\""))
+            } else {
+                cell.clone()
+            }
         };
-        let lines = self.cells().iter().map(|row| row.iter().map(quoted).collect::<Vec<_>>().join(",")).collect::<Vec<_>>();
+        let lines = self
+            .cells()
+            .iter()
+            .map(|row| row.iter().map(quoted).collect::<Vec<_>>().join(","))
+            .collect::<Vec<_>>();
         lines.join("\n") + "\n"
     }
 
@@ -173,7 +181,8 @@ pub fn sweep(base: &ReplayConfig, axes: &[Axis], observer: &mut impl Observer) -
                 inbox.send(shared.clone()).ok();
             }
             done += 1;
-            let progress = Progress { days: done, of: list.days.len(), date: day.date, bars: 0, capital: f64::NAN };
+            let progress =
+                Progress { days: done, of: list.days.len(), date: day.date, bars: 0, capital: f64::NAN };
             interrupted = observer.progress(&progress).is_break();
             Ok(if interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
@@ -212,7 +221,7 @@ fn step_all(
 ) -> Result<Vec<(usize, Run)>, ReplayError> {
     for day in days {
         for (_, handler) in &mut share {
-            handler.take_day(&day, &mut Unwatched)?;
+            handler.step_day(&day)?;
         }
     }
     Ok(share.into_iter().map(|(i, handler)| (i, handler.finish(started))).collect())

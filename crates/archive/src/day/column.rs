@@ -38,7 +38,11 @@ pub(crate) fn is_time(kind: &DataType) -> bool {
     is_number(kind)
         || matches!(
             kind,
-            DataType::Timestamp(..) | DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::Date32
+            DataType::Timestamp(..)
+                | DataType::Utf8
+                | DataType::LargeUtf8
+                | DataType::Binary
+                | DataType::Date32
         )
 }
 
@@ -95,7 +99,9 @@ pub(crate) fn times(
         DataType::Timestamp(TimeUnit::Millisecond, _) => {
             ticks::<TimestampMillisecondType>(array, sink, 1_000_000);
         }
-        DataType::Timestamp(TimeUnit::Microsecond, _) => ticks::<TimestampMicrosecondType>(array, sink, 1_000),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            ticks::<TimestampMicrosecondType>(array, sink, 1_000);
+        }
         DataType::Timestamp(TimeUnit::Nanosecond, _) => ticks::<TimestampNanosecondType>(array, sink, 1),
         DataType::Date32 => {
             let days: &PrimitiveArray<Date32Type> = array.as_primitive();
@@ -106,7 +112,8 @@ pub(crate) fn times(
         DataType::Utf8 => return texts(array.as_string::<i32>().iter(), sink),
         DataType::LargeUtf8 => return texts(array.as_string::<i64>().iter(), sink),
         DataType::Binary => {
-            let text = array.as_binary::<i32>().iter().map(|b| b.map(|b| str::from_utf8(b).unwrap_or("\u{fffd}")));
+            let text =
+                array.as_binary::<i32>().iter().map(|b| b.map(|b| str::from_utf8(b).unwrap_or("\u{fffd}")));
             return texts(text, sink);
         }
         DataType::Int64 => {

@@ -189,7 +189,9 @@ fn directory(dir: &Path) -> Result<DayList, DayError> {
         }
         days.insert(date, DaySource { date, form: Form::Scans(files) });
     }
-    days.extend(folders.into_iter().map(|(date, files)| (date, DaySource { date, form: Form::Scans(files) })));
+    days.extend(
+        folders.into_iter().map(|(date, files)| (date, DaySource { date, form: Form::Scans(files) })),
+    );
     for (date, path) in parquet {
         if days.insert(date, DaySource::parquet(date, path.clone())).is_some() {
             notes.push(format!("{date}: {} is used, the scan files of that date are not", path.display()));
@@ -251,10 +253,11 @@ fn has_extension(path: &Path, extension: &str) -> bool {
 
 /// `YYYY-MM-DD` and nothing else.
 fn exact_date(name: &str) -> Option<Date> {
-    let shape = name.len() == 10 && name.bytes().enumerate().all(|(i, b)| match i {
-        4 | 7 => b == b'-',
-        _ => b.is_ascii_digit(),
-    });
+    let shape = name.len() == 10
+        && name.bytes().enumerate().all(|(i, b)| match i {
+            4 | 7 => b == b'-',
+            _ => b.is_ascii_digit(),
+        });
     shape.then(|| name.parse().ok()).flatten()
 }
 
@@ -265,7 +268,8 @@ fn date_in_name(name: &str) -> Option<Date> {
     (0..bytes.len()).filter(|&i| digit(i) && (i == 0 || !digit(i - 1))).find_map(|i| {
         let dashed = name.get(i..i + 10).filter(|_| !digit(i + 10)).and_then(exact_date);
         dashed.or_else(|| {
-            let plain = name.get(i..i + 8).filter(|p| !digit(i + 8) && p.bytes().all(|b| b.is_ascii_digit()))?;
+            let plain =
+                name.get(i..i + 8).filter(|p| !digit(i + 8) && p.bytes().all(|b| b.is_ascii_digit()))?;
             exact_date(&format!("{}-{}-{}", &plain[..4], &plain[4..6], &plain[6..]))
                 .filter(|d| (1990..2200).contains(&d.year()))
         })

@@ -29,7 +29,11 @@ pub(super) struct Scan {
 }
 
 /// Puts the scans of a day in order into `day`; says how many were repeats.
-pub(super) fn decode(files: &[(impl AsRef<Path>, Bytes)], date: Date, day: &mut Day) -> Result<usize, DayError> {
+pub(super) fn decode(
+    files: &[(impl AsRef<Path>, Bytes)],
+    date: Date,
+    day: &mut Day,
+) -> Result<usize, DayError> {
     day.reset(date, Vec::new());
     let mut scans = Vec::new();
     let mut cells = 0usize;
@@ -137,7 +141,10 @@ impl<'de> Deserialize<'de> for Number {
                 match v.trim() {
                     "" => Ok(Number(f64::NAN)),
                     text => text.parse().map(finite_or_nan).map_err(|_| {
-                        E::invalid_value(de::Unexpected::Str(&text.chars().take(40).collect::<String>()), &self)
+                        E::invalid_value(
+                            de::Unexpected::Str(&text.chars().take(40).collect::<String>()),
+                            &self,
+                        )
                     }),
                 }
             }
@@ -259,7 +266,9 @@ impl<'de> Visitor<'de> for ScanVisitor {
                     let Number(n) = map.next_value()?;
                     scan.bar.scan_number = (n.fract() == 0.0 && n.abs() < 9e15).then_some(n as i64);
                 }
-                "asset_prices" => scan.prices = map.next_value::<Option<Prices>>()?.map_or_else(Vec::new, |p| p.0),
+                "asset_prices" => {
+                    scan.prices = map.next_value::<Option<Prices>>()?.map_or_else(Vec::new, |p| p.0);
+                }
                 name => match scan.bar.float_mut(name) {
                     Some(cell) => *cell = map.next_value::<Number>()?.0,
                     None => drop(map.next_value::<IgnoredAny>()?),

@@ -43,7 +43,10 @@ pub fn nanos_from_float(value: f64) -> Option<Nanos> {
 
 /// A text time: ISO 8601 with or without a zone (without = UTC), `T` or a blank between date and time, a date
 /// alone, or a number. `Ok(None)` for blank text, `Err(())` for anything else.
-#[expect(clippy::result_unit_err, reason = "the caller knows the file, row and text; there is nothing to add")]
+#[expect(
+    clippy::result_unit_err,
+    reason = "the caller knows the file, row and text; there is nothing to add"
+)]
 pub fn nanos_from_text(text: &str) -> Result<Option<Nanos>, ()> {
     let text = text.trim();
     if matches!(text, "" | "NaT" | "NaN" | "nan" | "None" | "null") {
@@ -60,7 +63,9 @@ pub fn nanos_from_text(text: &str) -> Result<Option<Nanos>, ()> {
         Offset::UTC.to_timestamp(civil)
     });
     match instant {
-        Ok(t) => Ok(u64::try_from(t.as_nanosecond()).ok().and_then(|n| i64::try_from(n).ok()).and_then(exact)),
+        Ok(t) => {
+            Ok(u64::try_from(t.as_nanosecond()).ok().and_then(|n| i64::try_from(n).ok()).and_then(exact))
+        }
         Err(_) => Err(()),
     }
 }

@@ -13,7 +13,9 @@ use arrow_schema::{DataType, Schema};
 use bytes::Bytes;
 use market::Date;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::ChunkReader;
 
@@ -113,7 +115,12 @@ fn check_cells(path: &Path, rows: usize, width: usize) -> Result<(), DayError> {
 }
 
 /// Turns a batch of columns into rows at the end of `day`.
-fn append(path: &Path, batch: &RecordBatch, columns: &[(usize, Role)], day: &mut Day) -> Result<(), DayError> {
+fn append(
+    path: &Path,
+    batch: &RecordBatch,
+    columns: &[(usize, Role)],
+    day: &mut Day,
+) -> Result<(), DayError> {
     let first = day.bars.len();
     let width = day.assets.len();
     day.bars.resize(first + batch.num_rows(), Bar::EMPTY);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use replay::parity::{Expected, check};
+use ::replay::parity::{Expected, check};
 
 use super::replay::{DayArgs, replay_error};
 use crate::error::CliError;
@@ -28,13 +28,14 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: Args) -> Result<(), CliError> {
-    if !(args.rtol.is_finite() && (0.0..1.0).contains(&args.rtol)) {
-        return Err(CliError::usage(format!("--rtol {} is not in [0, 1)", args.rtol)));
+    let Args { days, expected: file, rtol, json } = args;
+    if !(0.0..1.0).contains(&rtol) {
+        return Err(CliError::usage(format!("--rtol {rtol} is not in [0, 1)")));
     }
-    let config = args.days.replay_config()?;
-    let expected = Expected::read(&args.expected).map_err(|e| replay_error(&e))?;
-    let parity = check(&config, &expected, args.rtol).map_err(|e| replay_error(&e))?;
-    if args.json {
+    let config = days.replay_config()?;
+    let expected = Expected::read(&file).map_err(|e| replay_error(&e))?;
+    let parity = check(&config, &expected, rtol).map_err(|e| replay_error(&e))?;
+    if json {
         super::print_json(&parity)?;
     } else {
         println!("{parity}");
@@ -43,5 +44,5 @@ pub fn run(args: Args) -> Result<(), CliError> {
         return Ok(());
     }
     let first = parity.first_divergence.map_or_else(|| "the numbers above".to_owned(), |d| d.what);
-    Err(CliError::answer_no(format!("not the same as {}: {first}", args.expected.display())))
+    Err(CliError::answer_no(format!("not the same as {}: {first}", file.display())))
 }

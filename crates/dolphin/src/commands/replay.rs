@@ -2,20 +2,20 @@
 
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ::replay::ReplayError;
+use ::replay::controls::Controls;
+use ::replay::days::{Observer, Progress, ReplayConfig, Run, run as run_days};
+use ::replay::output::{Staging, Summary};
+use ::replay::report::Provenance;
+use ::replay::sweep::{Axis, Sweep, set, sweep};
 use alpha::params::CHAMPION;
 use indicatif::{ProgressBar, ProgressStyle};
 use market::Date;
-use replay::ReplayError;
-use replay::controls::Controls;
-use replay::days::{Observer, Progress, ReplayConfig, Run, run as run_days};
-use replay::output::{Staging, Summary};
-use replay::report::Provenance;
-use replay::sweep::{Axis, Sweep, set, sweep};
 
 use crate::config::Config;
 use crate::error::CliError;
@@ -73,23 +73,28 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: Args) -> Result<(), CliError> {
-    let config = args.days.replay_config()?;
-    let interrupted = super::on_signal()?;
-    let mut watch = Watch::new(interrupted, !args.json);
-    if args.sweep.is_empty() {
-        single(&args, &config, &mut watch)
-    } else {
-        grid(&args, &config, &mut watch)
+    let Args { days, out, sweep, json } = args;
+    let config = days.replay_config()?;
+    let mut watch = Watch::new(super::on_signal()?, !json);
+    if !sweep.is_empty() {
+        return grid(&config, &sweep, out.as_deref(), json, &mut watch);
     }
+    let out = out.ok_or_else(|| CliError::usage("say with --out where the results go"))?;
+    single(&days, &config, &out, json, &mut watch)
 }
 
-fn single(args: &Args, config: &ReplayConfig, watch: &mut Watch) -> Result<(), CliError> {
-    let out = args.out.as_ref().ok_or_else(|| CliError::usage("say with --out where the results go"))?;
+fn single(
+    days: &DayArgs,
+    config: &ReplayConfig,
+    out: &Path,
+    json: bool,
+    watch: &mut Watch,
+) -> Result<(), CliError> {
     let staging = Staging::new(out).map_err(|e| replay_error(&e))?;
     let done = run_days(config, watch).map_err(|e| replay_error(&e))?;
     watch.finish();
     let origin = Provenance {
-        config: args.days.config.display().to_string(),
+        config: days.config.display().to_string(),
         data: config.data.display().to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         made_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
@@ -98,7 +103,7 @@ fn single(args: &Args, config: &ReplayConfig, watch: &mut Watch) -> Result<(), C
     for note in &done.notes {
         tracing::warn!("{note}");
     }
-    if args.json {
+    if json {
         return super::print_json(&Summary::of(&done));
     }
     print_run(&done);
@@ -133,14 +138,20 @@ fn print_run(run: &Run) {
     }
 }
 
-fn grid(args: &Args, config: &ReplayConfig, watch: &mut Watch) -> Result<(), CliError> {
-    let axes = args.sweep.iter().map(|text| text.parse::<Axis>()).collect::<Result<Vec<_>, _>>();
+fn grid(
+    config: &ReplayConfig,
+    axes: &[String],
+    out: Option<&Path>,
+    json: bool,
+    watch: &mut Watch,
+) -> Result<(), CliError> {
+    let axes = axes.iter().map(|text| text.parse::<Axis>()).collect::<Result<Vec<_>, _>>();
     let done = sweep(config, &axes.map_err(|e| replay_error(&e))?, watch).map_err(|e| replay_error(&e))?;
     watch.finish();
     for note in &done.notes {
         tracing::warn!("{note}");
     }
-    if let Some(out) = &args.out {
+    if let Some(out) = out {
         let bytes = match out.extension().and_then(|e| e.to_str()) {
             Some("csv") => done.csv().into_bytes(),
             Some("json") => serde_json::to_vec_pretty(&done).unwrap_or_default(),
@@ -148,7 +159,7 @@ fn grid(args: &Args, config: &ReplayConfig, watch: &mut Watch) -> Result<(), Cli
         };
         std::fs::write(out, bytes).map_err(|e| CliError::usage(format!("{}: {e}", out.display())))?;
     }
-    if args.json {
+    if json {
         return super::print_json(&done);
     }
     write_table(&done).map_err(|e| CliError::usage(format!("standard output: {e}")))

@@ -44,10 +44,13 @@ impl Expected {
             return Ok(Self::Champion);
         }
         if path.extension().is_some_and(|e| e == "json") {
-            let bytes = fs::read(path)
+            let mut bytes = fs::read(path)
                 .map_err(|e| ReplayError::Expected { path: path.to_path_buf(), detail: e.to_string() })?;
+            archive::json::blank_python_numbers(&mut bytes);
             if let Ok(value @ Value::Object(_)) = serde_json::from_slice::<Value>(&bytes)
-                && (value.get("metrics").is_some() || value.get("roi").is_some() || value.get("final_capital").is_some())
+                && (value.get("metrics").is_some()
+                    || value.get("roi").is_some()
+                    || value.get("final_capital").is_some())
             {
                 return Ok(Self::Summary { path: path.to_path_buf(), value });
             }
@@ -73,7 +76,10 @@ fn trades(path: &Path) -> Result<ExpectedTrades, ReplayError> {
         table.columns.iter().zip(&found).filter(|(_, f)| f.is_none()).map(|(c, _)| c.as_str()).collect();
     if !unknown.is_empty() {
         let known = super::FIELD_NAMES.join(", ");
-        return Err(bad(format!("unknown columns: {}; known are {known} (or their aliases)", unknown.join(", "))));
+        return Err(bad(format!(
+            "unknown columns: {}; known are {known} (or their aliases)",
+            unknown.join(", ")
+        )));
     }
     let columns: Vec<usize> = found.iter().filter_map(|f| f.flatten()).collect();
     if columns.is_empty() && !table.rows.is_empty() {
@@ -91,9 +97,11 @@ fn trades(path: &Path) -> Result<ExpectedTrades, ReplayError> {
             let Some(Some(field)) = field else { continue };
             let field = &FIELDS[*field];
             let shown = super::show(&cell);
-            cells.push(normal(field.kind, cell).ok_or_else(|| {
-                bad(format!("row {}: `{shown}` is no value for `{}`", i + 1, field.name))
-            })?);
+            cells.push(
+                normal(field.kind, cell).ok_or_else(|| {
+                    bad(format!("row {}: `{shown}` is no value for `{}`", i + 1, field.name))
+                })?,
+            );
         }
         rows.push(cells);
     }

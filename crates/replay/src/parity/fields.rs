@@ -41,18 +41,38 @@ fn flag(value: Option<bool>) -> Cell {
 
 /// All of them. The README lists the aliases from here.
 pub(super) const FIELDS: [Field; 23] = [
-    field("symbol", &["asset", "pair", "instrument", "ticker"], Kind::Text, false, |t| Cell::Text(t.symbol.clone())),
+    field("symbol", &["asset", "pair", "instrument", "ticker"], Kind::Text, false, |t| {
+        Cell::Text(t.symbol.clone())
+    }),
     field("direction", &["side", "dir"], Kind::Direction, false, |t| Cell::Int(t.direction.into())),
-    field("entry_date", &["date_entry", "open_date"], Kind::Date, false, |t| Cell::Text(t.entry_date.to_string())),
-    field("entry_bar", &["entry_bar_idx", "entry_idx", "bar_entry"], Kind::Int, false, |t| Cell::Int(t.entry_bar.into())),
-    field("exit_date", &["date_exit", "close_date"], Kind::Date, true, |t| Cell::Text(t.exit_date.to_string())),
-    field("exit_bar", &["exit_bar_idx", "exit_idx", "bar_exit"], Kind::Int, true, |t| Cell::Int(t.exit_bar.into())),
-    field("bars_held", &["hold_bars", "held_bars", "holding_bars"], Kind::Int, true, |t| Cell::Int(t.bars_held as i64)),
-    field("entry_price", &["entry_px", "price_entry", "open_price"], Kind::Float, false, |t| Cell::Float(t.entry_price)),
-    field("exit_price", &["exit_px", "price_exit", "close_price"], Kind::Float, true, |t| Cell::Float(t.exit_price)),
-    field("notional", &["notional_usd", "notional_value", "size_usd"], Kind::Float, false, |t| Cell::Float(t.notional)),
+    field("entry_date", &["date_entry", "open_date"], Kind::Date, false, |t| {
+        Cell::Text(t.entry_date.to_string())
+    }),
+    field("entry_bar", &["entry_bar_idx", "entry_idx", "bar_entry"], Kind::Int, false, |t| {
+        Cell::Int(t.entry_bar.into())
+    }),
+    field("exit_date", &["date_exit", "close_date"], Kind::Date, true, |t| {
+        Cell::Text(t.exit_date.to_string())
+    }),
+    field("exit_bar", &["exit_bar_idx", "exit_idx", "bar_exit"], Kind::Int, true, |t| {
+        Cell::Int(t.exit_bar.into())
+    }),
+    field("bars_held", &["hold_bars", "held_bars", "holding_bars"], Kind::Int, true, |t| {
+        Cell::Int(t.bars_held as i64)
+    }),
+    field("entry_price", &["entry_px", "price_entry", "open_price"], Kind::Float, false, |t| {
+        Cell::Float(t.entry_price)
+    }),
+    field("exit_price", &["exit_px", "price_exit", "close_price"], Kind::Float, true, |t| {
+        Cell::Float(t.exit_price)
+    }),
+    field("notional", &["notional_usd", "notional_value", "size_usd"], Kind::Float, false, |t| {
+        Cell::Float(t.notional)
+    }),
     field("leverage", &["lev"], Kind::Float, false, |t| Cell::Float(t.leverage)),
-    field("vel_div", &["entry_vel_div", "velocity_divergence"], Kind::Float, false, |t| Cell::Float(t.vel_div)),
+    field("vel_div", &["entry_vel_div", "velocity_divergence"], Kind::Float, false, |t| {
+        Cell::Float(t.vel_div)
+    }),
     field("bucket", &["bucket_idx", "signal_bucket"], Kind::Int, false, |t| Cell::Int(t.bucket.into())),
     field("boost", &["acb_boost"], Kind::Float, false, |t| Cell::Float(t.boost)),
     field("beta", &["acb_beta"], Kind::Float, false, |t| Cell::Float(t.beta)),
@@ -62,8 +82,12 @@ pub(super) const FIELDS: [Field; 23] = [
     field("fees", &["fee", "commission", "total_fees"], Kind::Float, true, |t| Cell::Float(t.fees)),
     field("gross_pnl", &["gross", "pnl_gross"], Kind::Float, true, |t| Cell::Float(t.gross_pnl)),
     field("pnl", &["net_pnl", "pnl_net", "pnl_usd", "profit"], Kind::Float, true, |t| Cell::Float(t.pnl)),
-    field("capital_after", &["capital", "equity", "equity_after"], Kind::Float, true, |t| Cell::Float(t.capital_after)),
-    field("reason", &["exit_reason", "exit_type"], Kind::Reason, true, |t| Cell::Text(t.reason.name().to_owned())),
+    field("capital_after", &["capital", "equity", "equity_after"], Kind::Float, true, |t| {
+        Cell::Float(t.capital_after)
+    }),
+    field("reason", &["exit_reason", "exit_type"], Kind::Reason, true, |t| {
+        Cell::Text(t.reason.name().to_owned())
+    }),
 ];
 
 /// Columns that number the rows: not compared.

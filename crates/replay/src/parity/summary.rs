@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::Line;
 use super::expected::ExpectedTrades;
 use super::fields::close;
-use super::Line;
 use crate::ReplayError;
 use crate::days::Run;
 use crate::output::Summary;
@@ -84,11 +84,12 @@ pub(super) fn trade_lines(run: &Run, expected: &ExpectedTrades, rtol: f64) -> Ve
     let capital = expected.floats("capital_after").filter(|c| c.len() == pnl.len());
     let start = run.params.initial_capital;
     let equity = capital.clone().unwrap_or_else(|| {
-        pnl.iter().scan(start, |equity, p| {
-            *equity += p;
-            Some(*equity)
-        })
-        .collect()
+        pnl.iter()
+            .scan(start, |equity, p| {
+                *equity += p;
+                Some(*equity)
+            })
+            .collect()
     });
     let theirs = Metrics::new(start, pnl.iter().copied().zip(equity), &[]);
     for name in ["win_rate", "profit_factor", "max_drawdown"] {
@@ -139,7 +140,8 @@ fn compare(at: &str, want: &Value, got: &Value, rtol: f64, lines: &mut Vec<Line>
                 lines.push(number_line(&format!("{at} (count)"), want.len() as f64, got.len() as f64, 0.0));
             }
             for (i, (want, got)) in want.iter().zip(got).enumerate() {
-                let name = got["date"].as_str().map_or_else(|| format!("{at}[{i}]"), |d| format!("{at}[{d}]"));
+                let name =
+                    got["date"].as_str().map_or_else(|| format!("{at}[{i}]"), |d| format!("{at}[{d}]"));
                 compare(&name, want, got, rtol, lines, unknown);
             }
         }
@@ -150,7 +152,9 @@ fn compare(at: &str, want: &Value, got: &Value, rtol: f64, lines: &mut Vec<Line>
                 expected: shown(want),
                 got: shown(got),
                 difference: numbers.map(|(w, g)| g - w),
-                equal: numbers.map_or(want == got, |(w, g)| close(w, g, rtol)),
+                // An empty text is what Python's NaN was read as, and ours is null.
+                equal: numbers
+                    .map_or(want == got || (want == "" && got.is_null()), |(w, g)| close(w, g, rtol)),
             });
         }
     }

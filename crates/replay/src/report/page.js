@@ -8,21 +8,23 @@ const num = (x, d = 2) => x === null || x === undefined ? '–' : x.toLocaleStri
 const int = (x) => num(x, 0);
 const signed = (x, d = 2) => (x > 0 ? '+' : '') + num(x, d);
 const pct = (x, d = 2) => x === null ? '–' : num(x * 100, d) + ' %';
+const many = (n, what) => int(n) + ' ' + what + (n === 1 ? '' : 's');
 const tone = (x) => x > 0 ? 'win' : x < 0 ? 'loss' : '';
-const money = (x) => Math.abs(x) >= 1e5 ? num(x / 1000, 0) + 'k' : Math.abs(x) >= 1000 ? num(x / 1000, 1) + 'k' : num(x, 0);
+const places = (step) => Math.min(6, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
+const money = (x, step) => Math.abs(x) >= 1000 ? num(x / 1000, places(step / 1000)) + 'k' : num(x, places(step));
 
 /* ---- head ---- */
 const side = { '-1': 'SHORT', '0': 'LONG and SHORT', '1': 'LONG' }[D.direction];
 const span = D.days.length ? (D.days.length > 1 ? D.days[0].date + ' to ' + D.days[D.days.length - 1].date : D.days[0].date) : 'no days';
 document.title = 'DOLPHIN replay · ' + span;
 $('title').textContent = span;
-$('subtitle').textContent = `${int(D.days.length)} days · ${int(D.bars)} bars of ${D.assets} assets · ${int(D.trade_count)} trades · ${side}`;
+$('subtitle').textContent = `${many(D.days.length, 'day')} · ${int(D.bars)} bars of ${D.assets} assets · ${many(D.trade_count, 'trade')} · ${side}`;
 const badge = (text, cls = '') => $('badges').append(el('li', { textContent: text, className: cls }));
 badge('profile ' + D.profile, D.champion ? 'ok' : '');
 badge(D.champion ? 'champion hash verified' : 'not the champion’s parameters', D.champion ? 'ok' : 'warn');
 badge('hash ' + D.hash.slice(0, 12));
 if (D.open) badge(`still open: ${D.open.direction < 0 ? 'SHORT' : 'LONG'} ${D.open.symbol}`);
-if (D.notes.length) badge(D.notes.length + (D.notes.length > 1 ? ' notes' : ' note') + ' below', 'warn');
+if (D.notes.length) badge(many(D.notes.length, 'note') + ' below', 'warn');
 
 for (const h of D.headline) {
   const show = (x) => x === null ? '–' : h.kind === 'pct' ? pct(x) : h.kind === 'int' ? int(x) : num(x, h.digits);
@@ -36,17 +38,18 @@ $('champion-note').textContent = 'The champion’s figures are those of its own 
 /* ---- charts ---- */
 function ticks(lo, hi, n) {
   const raw = (hi - lo) / Math.max(1, n), mag = 10 ** Math.floor(Math.log10(raw || 1));
-  const step = [1, 2, 2.5, 5, 10].map((m) => m * mag).find((s) => s >= raw) || mag;
+  const step = [1, 2, 5, 10].map((m) => m * mag).find((s) => s >= raw) || mag;
   const out = []; for (let v = Math.ceil(lo / step) * step; v <= hi + step * 1e-9; v += step) out.push(Math.abs(v) < step * 1e-9 ? 0 : v);
-  return out;
+  return { values: out, step };
 }
 function frame(box, lo, hi, format, left = 52) {
   const w = box.clientWidth, h = box.clientHeight, m = { l: left, r: 8, t: 8, b: 22 };
   const s = svg('svg', { viewBox: `0 0 ${w} ${h}`, role: 'img' });
   const y = (v) => m.t + (h - m.t - m.b) * (1 - (v - lo) / ((hi - lo) || 1));
-  for (const v of ticks(lo, hi, Math.max(2, Math.floor(h / 55)))) {
+  const { values, step } = ticks(lo, hi, Math.max(2, Math.floor(h / (h < 150 ? 32 : 55))));
+  for (const v of values) {
     s.append(svg('line', { x1: m.l, x2: w - m.r, y1: y(v), y2: y(v), class: v === 0 ? 'zero' : 'grid-line' }));
-    s.append(svg('text', { x: m.l - 8, y: y(v) + 4, 'text-anchor': 'end' }, format(v)));
+    s.append(svg('text', { x: m.l - 8, y: y(v) + 4, 'text-anchor': 'end' }, format(v, step)));
   }
   box.replaceChildren(s);
   const tip = el('div', { className: 'tip' }); box.append(tip);
@@ -66,11 +69,13 @@ function hover(f, box, count, place, text) {
   box.onpointerleave = leave;
 }
 const dayLabels = (f, place) => {
-  const n = D.days.length, every = Math.max(1, Math.ceil(n / Math.max(1, Math.floor(f.inner / 74))));
-  const many = n > 300;
-  for (let i = 0; i < n; i += every) {
-    const x = place(i); if (x > f.w - 30) break;
-    f.s.append(svg('text', { x, y: f.h - 4, 'text-anchor': 'middle' }, many ? D.days[i].date.slice(0, 7) : D.days[i].date.slice(5)));
+  const n = D.days.length, months = n > 90, gap = months ? 62 : 50;
+  let free = -Infinity;
+  for (let i = 0; i < n; i++) {
+    const date = D.days[i].date, x = place(i);
+    if (x < free || x > f.w - 22 || (months && date.slice(8) !== '01')) continue;
+    f.s.append(svg('text', { x, y: f.h - 4, 'text-anchor': 'middle' }, months ? date.slice(0, 7) : date.slice(5)));
+    free = x + gap;
   }
 };
 function area(box, points, value, color, base, format, text) {
@@ -98,17 +103,17 @@ function columns(box, items, labels) {
     f.s.append(svg('rect', { x: mid(i) - width / 2, y: top, width, height, rx: Math.min(2, width / 4), fill: d.pnl < 0 ? 'var(--loss)' : 'var(--win)' }));
   });
   labels(f, mid);
-  hover(f, box, items.length, mid, (i) => `${items[i].label}\n${items[i].trades} trades\n${signed(items[i].pnl)}`);
+  hover(f, box, items.length, mid, (i) => `${items[i].label}\n${many(items[i].trades, 'trade')}\n${signed(items[i].pnl)}`);
 }
 const hourLabels = (f, mid) => { for (let i = 0; i < 24; i += f.w < 420 ? 6 : 3) f.s.append(svg('text', { x: mid(i), y: f.h - 4, 'text-anchor': 'middle' }, String(i).padStart(2, '0'))); };
 function draw() {
   if (!D.days.length) return;
   area($('equity'), D.equity, (p) => p.c, 'var(--accent)', D.initial, money, (p) => `${p.t}\n${num(p.c)}`);
-  area($('drawdown'), D.equity, (p) => -p.d, 'var(--loss)', 0, (v) => pct(v, 1), (p) => `${p.t}\n${pct(-p.d)}`);
+  area($('drawdown'), D.equity, (p) => -p.d, 'var(--loss)', 0, (v, step) => pct(v, places(step * 100)), (p) => `${p.t}\n${pct(-p.d)}`);
   columns($('by-day'), D.days.map((d) => ({ ...d, label: d.date })), dayLabels);
   if (D.hours.length) columns($('by-hour'), D.hours, hourLabels);
 }
-if (!D.hours.length) { $('by-hour').className = ''; $('by-hour').append(el('p', { className: 'muted', textContent: 'The data has no timestamps.' })); }
+if (!D.hours.length) { $('by-hour').className = ''; $('by-hour').append(el('p', { className: 'muted', textContent: D.trade_count ? 'The data has no timestamps.' : 'No trades.' })); }
 $('equity-note').textContent = `After each trade, from ${num(D.initial)} to ${num(D.final)}. ` + (D.open ? 'A position is still open at the end; it is not in these numbers.' : '');
 
 /* ---- rows ---- */
@@ -137,7 +142,7 @@ groups($('by-reason'), D.by_reason);
 (function funnel() {
   $('funnel-note').textContent = `Of ${int(D.bars)} bars, ${int(D.held)} went by with a position held. On the others the gates are tried in this order (bars on a logarithmic scale):`;
   const rows = el('div', { className: 'rows' }), top = Math.log(1 + Math.max(1, D.funnel.length ? D.funnel[0].left : 1));
-  ['gate', 'bars that come through', 'of those that came', 'bars'].forEach((t, i) => rows.append(el('span', { className: 'head' + (i > 1 ? ' num' : ''), textContent: t })));
+  ['gate', '', 'let through', 'bars left'].forEach((t, i) => rows.append(el('span', { className: 'head' + (i > 1 ? ' num' : ''), textContent: t })));
   for (const g of D.funnel) {
     const bar = el('div', { className: 'bar' }), fill = el('i');
     fill.style.cssText = `left:0;width:${Math.log(1 + g.left) / top * 100}%;background:var(--accent)`;
@@ -172,10 +177,10 @@ table($('trades'), [
   { name: 'side', get: (t) => t.direction, show: (d) => d < 0 ? 'SHORT' : 'LONG', text: true },
   { name: 'entry day · bar', get: (t) => t.entry_date + String(t.entry_bar).padStart(9, '0'), show: (_, t) => at(t.entry_date, t.entry_bar), text: true },
   { name: 'held', get: (t) => t.bars_held, show: int }, { name: 'entry', get: (t) => t.entry_price, show: price }, { name: 'exit', get: (t) => t.exit_price, show: price },
-  { name: 'leverage', get: (t) => t.leverage, show: (x) => num(x) }, { name: 'notional', get: (t) => t.notional, show: (x) => num(x, 0) },
-  { name: 'vel_div', get: (t) => t.vel_div, show: (x) => num(x, 4) }, { name: 'entry fill', get: (t) => flag(t.maker_entry), text: true }, { name: 'exit fill', get: (t) => flag(t.maker_exit), text: true },
+  { name: 'lev.', get: (t) => t.leverage, show: (x) => num(x) }, { name: 'notional', get: (t) => t.notional, show: (x) => num(x, 0) },
+  { name: 'vel_div', get: (t) => t.vel_div, show: (x) => num(x, 4) }, { name: 'fills', get: (t) => flag(t.maker_entry) + ' · ' + flag(t.maker_exit), text: true },
   { name: 'fees', get: (t) => t.fees, show: (x) => num(x) }, { name: 'pnl', get: (t) => t.pnl, show: (x) => signed(x), tone: true },
-  { name: 'capital', get: (t) => t.capital_after, show: (x) => num(x) }, { name: 'exit', get: (t) => t.reason, text: true },
+  { name: 'capital', get: (t) => t.capital_after, show: (x) => num(x) }, { name: 'by', get: (t) => t.reason, show: (r) => r.replace('_', ' '), text: true },
 ], D.trades, true);
 $('trades-note').textContent = D.trades.length < D.trade_count ? `The first ${int(D.trades.length)} of ${int(D.trade_count)}; all of them are in trades.jsonl and trades.parquet. A click on a column sorts.` : 'A click on a column sorts.';
 table($('days'), [
