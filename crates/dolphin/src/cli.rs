@@ -8,9 +8,15 @@ use crate::commands;
 use crate::error::CliError;
 
 #[derive(Parser)]
-#[command(name = "dolphin", version, about = "Live exchange connector and trading node for Binance USDⓈ-M perpetuals")]
-#[command(after_help = "Exit codes: 0 done, 1 the answer is no, 2 usage or configuration, 3 input data, 4 venue or \
-memory unavailable.\nStart with: dolphin demo")]
+#[command(
+    name = "dolphin",
+    version,
+    about = "Live exchange connector and trading node for Binance USDⓈ-M perpetuals"
+)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 the answer is no, 2 usage or configuration, 3 input data, 4 venue or \
+memory unavailable.\nStart with: dolphin demo"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -13,9 +13,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use ::venue::VenueError;
 use archive::day::{self, Day};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use ::venue::VenueError;
 
 use crate::error::CliError;
 use crate::node::History;

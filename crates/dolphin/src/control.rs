@@ -266,7 +266,9 @@ impl Control {
             RouterNews::Errand(errand) => self.errand(errand),
             RouterNews::Alert(alert) => {
                 // The ladder that ends every run is no alert.
-                if self.ending != Ending::No && matches!(alert.kind, AlertKind::KillTripped | AlertKind::KillDone) {
+                if self.ending != Ending::No
+                    && matches!(alert.kind, AlertKind::KillTripped | AlertKind::KillDone)
+                {
                     return;
                 }
                 let name = format!("{:?}", alert.kind);

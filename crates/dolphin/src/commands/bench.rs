@@ -14,7 +14,9 @@ use crate::summary::time;
 
 /// Throughput and latency, against a named peer in the same run
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  dolphin bench decode\n  dolphin bench eigen --json\n  dolphin bench replay")]
+#[command(
+    after_help = "Examples:\n  dolphin bench decode\n  dolphin bench eigen --json\n  dolphin bench replay"
+)]
 pub struct Args {
     /// What to measure
     #[arg(value_enum)]
@@ -58,7 +60,8 @@ struct Machine {
 impl Machine {
     fn read() -> Self {
         let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = info.lines().find_map(|l| l.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
+        let model =
+            info.lines().find_map(|l| l.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
         let cpu = model.unwrap_or("unknown processor").to_owned();
         Self { commit: env!("DOLPHIN_COMMIT"), cpu, cores: runtime::worker::available_cores() }
     }
@@ -110,7 +113,13 @@ fn decode_row(levels: usize) -> DecodeRow {
         }
     }
     let [ours, peer] = [ours_ns, peer_ns].map(|ns| percentiles(&ns));
-    DecodeRow { levels_a_side: levels, frames: set.frames.len(), ratio: peer.p50 as f64 / ours.p50 as f64, ours, peer }
+    DecodeRow {
+        levels_a_side: levels,
+        frames: set.frames.len(),
+        ratio: peer.p50 as f64 / ours.p50 as f64,
+        ours,
+        peer,
+    }
 }
 
 fn each(set: &FrameSet, mut run: impl FnMut(&[u8])) -> Vec<u64> {
@@ -139,7 +148,10 @@ fn decode_text(rows: &Vec<DecodeRow>) {
 }
 
 fn head() {
-    println!("{:<36}{:>9}{:>11}{:>11}{:>11}{:>11}{:>11}{:>11}", "", "n", "min", "p50", "p90", "p99", "p99.9", "max");
+    println!(
+        "{:<36}{:>9}{:>11}{:>11}{:>11}{:>11}{:>11}{:>11}",
+        "", "n", "min", "p50", "p90", "p99", "p99.9", "max"
+    );
 }
 
 fn row(name: &str, s: &HopSummary) {

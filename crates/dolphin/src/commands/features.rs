@@ -9,7 +9,9 @@ use crate::error::CliError;
 
 /// Order-book features of recordings, offline
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: dolphin features --recording btc.gz --recording eth.gz --interval-ms 100 --out features.parquet")]
+#[command(
+    after_help = "Example: dolphin features --recording btc.gz --recording eth.gz --interval-ms 100 --out features.parquet"
+)]
 pub struct Args {
     /// Recording (.gz, .zst or plain text); several are merged by receive time
     #[arg(long = "recording", value_name = "FILE", required = true, num_args = 1..)]
@@ -71,7 +73,8 @@ fn as_text(r: &FeaturesReport) -> String {
     );
     for (symbol, b) in &r.symbols {
         if b.gaps + b.crossed > 0 || b.applied == 0 {
-            text += &format!("\n{symbol}: {} updates, {} gaps, {} times crossed", b.applied, b.gaps, b.crossed);
+            text +=
+                &format!("\n{symbol}: {} updates, {} gaps, {} times crossed", b.applied, b.gaps, b.crossed);
         }
     }
     text

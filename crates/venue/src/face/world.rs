@@ -88,9 +88,8 @@ impl World {
         let mut listings = sim::listings(symbols);
         let player = Player::open(config, &mut listings)?;
         let keys = Keys::new(&config.accounts)?;
-        let accounts = (config.accounts.iter())
-            .map(|a| Account::open(a.balance, config.hedge_mode))
-            .collect();
+        let accounts =
+            (config.accounts.iter()).map(|a| Account::open(a.balance, config.hedge_mode)).collect();
         let sim = SimMarket::new(config.seed, &sim::listings(symbols));
         let mut recorded = vec![false; listings.len()];
         for r in recorded.iter_mut().skip(symbols) {
@@ -204,7 +203,8 @@ impl World {
                 self.steps += 1;
                 self.next_symbol = 0;
             }
-            let due = self.started.plus((self.steps - 1) * STEP.0 + self.next_symbol as u64 * STEP.0 / n as u64);
+            let due =
+                self.started.plus((self.steps - 1) * STEP.0 + self.next_symbol as u64 * STEP.0 / n as u64);
             if !opening && now < due {
                 return;
             }
@@ -324,8 +324,10 @@ impl World {
                 self.tell_account(r.order.account, kind, &event, at);
             }
             Output::Account { account, reason, wallet, change, positions, symbol, at: when } => {
-                let rows: Vec<Value> =
-                    positions.iter().map(|p| user::position_json(p, self.exchange.listing(p.symbol))).collect();
+                let rows: Vec<Value> = positions
+                    .iter()
+                    .map(|p| user::position_json(p, self.exchange.listing(p.symbol)))
+                    .collect();
                 let wallet = wallet.to_string();
                 let mut a = json!({
                     "B": [{"a": "USDT", "wb": wallet, "cw": wallet, "bc": change.to_string()}], "P": rows, "m": reason,
@@ -348,7 +350,8 @@ impl World {
                         })
                     })
                     .collect();
-                let event = json!({"e": "MARGIN_CALL", "E": at.millis(), "cw": wallet.to_string(), "p": rows});
+                let event =
+                    json!({"e": "MARGIN_CALL", "E": at.millis(), "cw": wallet.to_string(), "p": rows});
                 self.tell_account(*account, "user@MARGIN_CALL", &event.to_string(), at);
             }
             Output::Leverage { account, symbol, leverage, at: when } => {

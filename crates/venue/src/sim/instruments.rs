@@ -41,8 +41,12 @@ const TABLE: [Row; 48] = [
 
 /// The made-up instrument of a number beyond the table.
 fn made_up(i: usize) -> (f64, &'static str, &'static str) {
-    const KINDS: [(f64, &str, &str); 4] =
-        [(41.27, "0.01", "0.01"), (3.118, "0.001", "0.1"), (0.4132, "0.0001", "1"), (0.021_35, "0.00001", "1")];
+    const KINDS: [(f64, &str, &str); 4] = [
+        (41.27, "0.01", "0.01"),
+        (3.118, "0.001", "0.1"),
+        (0.4132, "0.0001", "1"),
+        (0.021_35, "0.00001", "1"),
+    ];
     KINDS[i % KINDS.len()]
 }
 
