@@ -137,7 +137,7 @@ impl BookStage {
                 self.counters.gaps += 1;
                 self.ask(symbol);
             }
-            Some(BookOutcome::Buffered) => self.ask(symbol),
+            Some(BookOutcome::Buffered | BookOutcome::SnapshotTooOld) => self.ask(symbol),
             Some(BookOutcome::Applied) => self.quote(symbol),
             _ => {}
         }
