@@ -123,7 +123,7 @@ fn keys_that_others_can_read_are_refused() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let keys = dir.path().join("keys.toml");
-    fs::write(&keys, "api_key = \"K\"\nsecret = \"canary-secret\"\n").unwrap();
+    fs::write(&keys, "[local]\nkey = \"K\"\nsecret = \"canary-secret\"\n").unwrap();
     fs::set_permissions(&keys, fs::Permissions::from_mode(0o644)).unwrap();
     let keys = keys.display().to_string();
     let args = ["live", "--config", &config("blue.yml"), "--keys", &keys, "--venue", "127.0.0.1:9"];
@@ -136,7 +136,7 @@ fn a_venue_that_is_not_there_is_exit_4() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let keys = dir.path().join("keys.toml");
-    fs::write(&keys, "api_key = \"K\"\nsecret = \"S\"\n").unwrap();
+    fs::write(&keys, "[local]\nkey = \"K\"\nsecret = \"S\"\n").unwrap();
     fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).unwrap();
     // A port that was free a moment ago: nobody listens there.
     let at = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();

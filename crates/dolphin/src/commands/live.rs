@@ -14,7 +14,7 @@ use crate::node::{self, History, Options};
 #[derive(clap::Args)]
 #[command(
     after_help = "Example: dolphin live --config configs/blue.yml --keys keys.toml --venue testnet\n\n\
-Keys come from the systemd credential dolphin-keys.toml, else from --keys, else from the environment; see keys.example.toml.\n\
+Keys come from --keys, else from the systemd credential dolphin-keys.toml, else from the environment; see keys.example.toml.\n\
 SIGTERM and Ctrl-C stop entries, cancel all working orders and exit 0."
 )]
 pub struct Args {
