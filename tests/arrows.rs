@@ -1,5 +1,7 @@
 //! The walls of the house: which crate may know which, read from the manifests; and what pure crates must not hold.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
 //! The program as its user meets it: the demo from start to end, a signal in the middle, and every kind of bad input
 //! with its message and exit code (SPEC §11).
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -21,8 +23,9 @@ fn run(args: &[&str]) -> Output {
 
 fn json(output: &Output) -> Value {
     let text = String::from_utf8_lossy(&output.stdout);
-    serde_json::from_str(&text)
-        .unwrap_or_else(|e| panic!("one JSON object expected ({e}): {text}\n{}", String::from_utf8_lossy(&output.stderr)))
+    serde_json::from_str(&text).unwrap_or_else(|e| {
+        panic!("one JSON object expected ({e}): {text}\n{}", String::from_utf8_lossy(&output.stderr))
+    })
 }
 
 fn config(name: &str) -> String {
@@ -64,7 +67,8 @@ fn the_demo_trades_and_ends_flat() {
     assert_eq!(summary["book"]["live_books"], 48);
     assert_eq!(summary["router"]["reconciled"], true);
     assert!(summary["pnl"].is_f64() && summary["maker_share"].is_f64(), "{summary}");
-    for hop in ["book", "features", "scanner", "alpha", "router", "gateway", "tick_to_order", "acknowledged"] {
+    for hop in ["book", "features", "scanner", "alpha", "router", "gateway", "tick_to_order", "acknowledged"]
+    {
         assert!(summary["latency_ns"][hop]["n"].as_u64().unwrap() > 0, "{hop}");
     }
     for ring in summary["rings"].as_array().unwrap() {
@@ -141,7 +145,11 @@ fn a_venue_that_is_not_there_is_exit_4() {
     // A port that was free a moment ago: nobody listens there.
     let at = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let keys = keys.display().to_string();
-    fails(&["live", "--config", &config("blue.yml"), "--keys", &keys, "--venue", &at], 4, &["127.0.0.1", "reached"]);
+    fails(
+        &["live", "--config", &config("blue.yml"), "--keys", &keys, "--venue", &at],
+        4,
+        &["127.0.0.1", "reached"],
+    );
 }
 
 #[test]
@@ -179,7 +187,11 @@ fn replay_says_what_is_wrong_with_its_data() {
     fails(&["replay", "--config", &blue, "--data", &empty, "--out", &out], 3, &[&empty]);
     fs::write(dir.path().join("2026-02-01.parquet"), b"PAR1 truncated").unwrap();
     fails(&["replay", "--config", &blue, "--data", &empty, "--out", &out], 3, &["2026-02-01.parquet"]);
-    fails(&["replay", "--config", &blue, "--data", &empty, "--out", &out, "--set", "fractoin=1"], 2, &["fraction"]);
+    fails(
+        &["replay", "--config", &blue, "--data", &empty, "--out", &out, "--set", "fractoin=1"],
+        2,
+        &["fraction"],
+    );
     assert!(!Path::new(&out).exists(), "nothing half-written");
 }
 
@@ -189,6 +201,9 @@ fn help_shows_an_example_for_each_command() {
         let output = run(&[command, "--help"]);
         assert!(output.status.success());
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(text.contains("Example") && text.contains(&format!("dolphin {command}")), "{command}: {text}");
+        assert!(
+            text.contains("Example") && text.contains(&format!("dolphin {command}")),
+            "{command}: {text}"
+        );
     }
 }

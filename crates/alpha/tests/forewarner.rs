@@ -1,6 +1,8 @@
 //! Models that scikit-learn really fitted, against scikit-learn's own predictions, bit for bit. Fixtures are written by
 //! `ops/forewarner/make_fixture.py`.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
 use alpha::forewarner::{Forewarner, MorningState};
 use alpha::{Engine, ForewarnerError, McStatus, Params};
 use market::{Date, Posture};

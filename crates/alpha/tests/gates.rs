@@ -1,5 +1,7 @@
 //! Each gate closed in turn, all before it open: the step names it, with the numbers behind it.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
 use alpha::forewarner::Forewarner;
 use alpha::{Action, Engine, Gate, McStatus, Params, Safety, StepReport, TickInput};
 use market::{Date, ExitReason, Nanos, Posture};

@@ -1,5 +1,7 @@
 //! The goldens: trades and summaries of an independent implementation of SPEC.md, to the last field.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
 mod common;
 
 use alpha::{Booking, BoostMode, DayResult, Engine, Metrics, Params, TradeRecord};

@@ -1,6 +1,8 @@
 //! After warm-up a tick of the signal allocates nothing: the scanner's four windows, the engine's histories, gates,
 //! selection, entries and exits.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
 use alpha::eigen::Scanner;
 use alpha::{Engine, Gate, ObView, Params, TickInput};
 use market::{CrossAsset, Nanos, ObFeatures, Posture};

@@ -1,5 +1,7 @@
 //! The engine against its naive twin, against itself interrupted, and against itself at another stride.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
 mod common {
     pub mod scenario;
     pub mod twin;

@@ -1,5 +1,7 @@
 //! Live booking: intents out, outcomes in, and nothing booked that did not happen.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
 use alpha::{Action, Booked, Booking, Engine, Gate, OutcomeError, Params, StepReport, TickInput};
 use market::{
     AbandonReason, Amount, Date, EntryFilled, ExitFilled, ExitReason, Intent, Nanos, Outcome, Posture, Qty,

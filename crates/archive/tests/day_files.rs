@@ -1,5 +1,6 @@
 //! Day files in every form that a writer may give them, and in the forms that are no day files at all.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! Recordings: what is written is read, damage is told with its place.
 
-#![allow(clippy::unwrap_used)] // helpers of tests are tests
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
 
 use std::fs;
 use std::io::Write;

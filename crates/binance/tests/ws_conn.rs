@@ -1,6 +1,7 @@
 //! The polled connection against a real WebSocket server on loopback that answers, closes, resets, falls silent,
 //! sends garbage, and sends too much. Time is scripted where waiting would be long; sockets are real.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
 use std::io::{Read, Write};

@@ -1,5 +1,7 @@
 //! The ladder book against its plain twin, on random streams of updates.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
 use book::naive::NaiveBook;
 use book::{MAX_FAR_LEVELS, OrderBook};
 use market::{Level, Px, Qty};

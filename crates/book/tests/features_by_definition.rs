@@ -1,6 +1,6 @@
 //! The feature engine against SPEC §5 written down plainly: ordered maps, full histories, sums over every level.
 
-#![allow(clippy::unwrap_used)] // helpers of tests are tests
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
 
 use book::naive::NaiveBook;
 use book::{FeatureEngine, Sample};

@@ -1,5 +1,7 @@
 //! Depth recovery by the venue's numbered rules, and what lies between them.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
 use book::{BookOutcome, BookState, LocalBook, MAX_BUFFERED_UPDATES};
 use market::{DepthSnapshot, DepthUpdate, Level, Nanos, Px, Qty, SymbolId};
 use proptest::prelude::*;

@@ -252,7 +252,7 @@ impl Trade {
                 self.go(next, None);
             }
             // Between deciding to cross and crossing (the resting order had to go first) things may have changed.
-            Phase::EntryCross if !self.crossed && !(self.signal_holds && v.crossing_pays()) => {
+            Phase::EntryCross if !(self.crossed || self.signal_holds && v.crossing_pays()) => {
                 self.go(Phase::EntryEnding(AbandonReason::TimedOut), None);
             }
             Phase::Exiting(reason, ExitStyle::RestTp | ExitStyle::Maker) if over => {

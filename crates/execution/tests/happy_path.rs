@@ -1,5 +1,7 @@
 //! SPEC §8 from entry to exit, report by report.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
 mod common;
 
 use common::*;

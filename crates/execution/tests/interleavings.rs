@@ -4,10 +4,11 @@
 //! Six reports: 720 orders of arrival, and for each of them all 64 subsets that may be lost. Whatever came, asking
 //! the venue must lead to the same end: flat, one outcome, nothing counted twice.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
 mod common;
 
 use common::*;
-use execution::*;
 use market::*;
 
 fn permutations(items: &mut Vec<usize>, k: usize, out: &mut Vec<Vec<usize>>) {
@@ -102,11 +103,7 @@ impl Scenario {
             let value = 40 * self.tp.px.0 + 25 * 9_990 + 35 * 9_980;
             assert_eq!(x.avg_px, value as f64 / 10_000.0, "{what}");
             assert_eq!((x.commission, x.maker_share), (Amount(306), 0.4), "{what}");
-            assert_eq!(
-                d.router.position(SYM).realised,
-                Amount((value - 1_000_000) as i64 * 10_000),
-                "{what}"
-            );
+            assert_eq!(d.router.position(SYM).realised, Amount((value - 1_000_000) * 10_000), "{what}");
         }
         let cum = |id| d.router.orders().iter().find(|o| o.id == id).unwrap().cum;
         assert_eq!(cum(self.tp.client_order_id), Qty(40), "{what}");

@@ -1,5 +1,7 @@
 //! The order state machine, rule by rule (FAULTS §2 rows 14–20, 36–39).
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
 mod common;
 
 use common::*;

@@ -1,5 +1,7 @@
 //! Start, reconnect, restart with a position, kill switch.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
 mod common;
 
 use common::*;

@@ -1,5 +1,7 @@
 //! Every check: what it denies, what it lets pass, how it says so.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
 mod common;
 
 use common::*;

@@ -4,6 +4,8 @@
 //! At every moment, on the venue's side: at most one live order per intent, no client order id used twice, no fill that
 //! turns a position around. Run more seeds with `DOLPHIN_SIM_SEEDS=20000`.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
 mod common;
 
 use common::venue_model::*;

@@ -1,5 +1,6 @@
 //! The runner: goldens, boundaries of days, what reaches the engine from outside, and data that is not as it should be.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::ops::ControlFlow;

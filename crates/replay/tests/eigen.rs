@@ -1,5 +1,7 @@
 //! `dolphin eigen`: the meta columns of real day files from their prices.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
 use std::path::Path;
 
 use alpha::eigen::Scanner;

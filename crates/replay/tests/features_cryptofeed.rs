@@ -1,7 +1,7 @@
 //! A recording of another shape: four symbols on one connection, `depth@100ms` and `aggTrade`, snapshots fetched
 //! while the stream ran. Rewritten into our format, every book must come up and stay in step.
 
-#![allow(clippy::unwrap_used)] // helpers of tests are tests
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
 
 use std::io::Read;
 use std::path::Path;

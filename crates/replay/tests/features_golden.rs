@@ -1,6 +1,6 @@
 //! The features of the recorded BTC and ETH market against those of an independent implementation of SPEC §5.
 
-#![allow(clippy::unwrap_used)] // helpers of tests are tests
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
 
 use std::fs::File;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! After warm-up nothing on the way from bytes to features allocates: frames of the usual shapes and of unusual ones,
 //! bad frames, gaps, resynchronisation, samples.
 
-#![allow(clippy::unwrap_used)] // helpers of tests are tests
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
 
 use binance::decode::{Decoder, Frame};
 use book::{BookState, FeatureEngine};

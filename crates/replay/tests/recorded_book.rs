@@ -1,6 +1,6 @@
 //! Recorded and generated depth streams: the decoded book against the serde_json + ordered map one, at every update.
 
-#![allow(clippy::unwrap_used)] // helpers of tests are tests
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
 
 use std::io::Read;
 

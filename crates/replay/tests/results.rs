@@ -1,5 +1,6 @@
 //! What comes out: result files, parity against them, sweeps, the report, the bench.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! A session over real sockets: market data, orders, user stream, WebSocket API.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! The faults do what they say.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
 mod common;
 
 use common::{Client, Socket, small};

@@ -1,5 +1,7 @@
 //! The eigen scanner against a full decomposition.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
 mod full;
 mod market;
 
