@@ -32,7 +32,11 @@ async fn the_depth_stream_bridges_to_the_snapshot_and_chains() {
     let mut apply = |side: usize, rows: &Value| {
         for r in rows.as_array().unwrap() {
             let (px, qty) = ((number(&r[0]) * 10.0).round() as i64, number(&r[1]));
-            if qty == 0.0 { book[side].remove(&px) } else { book[side].insert(px, qty) };
+            if qty == 0.0 {
+                book[side].remove(&px)
+            } else {
+                book[side].insert(px, qty)
+            };
         }
     };
     apply(0, &snapshot["bids"]);
@@ -52,9 +56,13 @@ async fn the_depth_stream_bridges_to_the_snapshot_and_chains() {
 async fn public_and_market_streams_on_their_routes() {
     let venue = small();
     let mut public = Socket::open(&venue, "/public/ws/0").await;
-    public.subscribe(&["btcusdt@bookTicker", "btcusdt@trade", "btcusdt@depth5@100ms", "btcusdt@aggTrade"]).await;
+    public
+        .subscribe(&["btcusdt@bookTicker", "btcusdt@trade", "btcusdt@depth5@100ms", "btcusdt@aggTrade"])
+        .await;
     let mut market = Socket::open(&venue, "/market/stream?streams=").await;
-    market.subscribe(&["btcusdt@aggTrade", "btcusdt@markPrice@1s", "btcusdt@kline_1m", "!miniTicker@arr"]).await;
+    market
+        .subscribe(&["btcusdt@aggTrade", "btcusdt@markPrice@1s", "btcusdt@kline_1m", "!miniTicker@arr"])
+        .await;
     for e in ["bookTicker", "trade", "depthUpdate"] {
         let v = public.until(|v| v["e"] == e).await;
         assert_eq!((v["s"].as_str(), v["E"].is_u64()), (Some("BTCUSDT"), true), "{v}");
@@ -90,7 +98,10 @@ async fn control_frames() {
     };
     assert_eq!(ask(json!({"method": "LIST_SUBSCRIPTIONS", "id": 7})).await, json!({"result": [], "id": 7}));
     assert_eq!(ask(json!({"method": "GET_PROPERTY", "params": ["combined"], "id": 8})).await["result"], true);
-    assert_eq!(ask(json!({"method": "SET_PROPERTY", "params": ["combined", 5], "id": 9})).await["error"]["code"], 1);
+    assert_eq!(
+        ask(json!({"method": "SET_PROPERTY", "params": ["combined", 5], "id": 9})).await["error"]["code"],
+        1
+    );
     assert_eq!(ask(json!({"method": "NONSENSE", "id": "x"})).await["error"]["code"], 2);
     for n in 0..20 {
         s.send(json!({"method": "LIST_SUBSCRIPTIONS", "id": n})).await;
@@ -106,7 +117,9 @@ async fn orders_fills_user_events_and_money() {
     let ticker = client.get("/fapi/v1/ticker/bookTicker", "symbol=BTCUSDT").await.json;
     let low = (number(&ticker["bidPrice"]) * 0.97).floor();
     // A resting order: placed, seen, queried, modified, cancelled.
-    let query = format!("symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTX&quantity=0.010&price={low}&newClientOrderId=abc%3A1");
+    let query = format!(
+        "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTX&quantity=0.010&price={low}&newClientOrderId=abc%3A1"
+    );
     let placed = client.ok("POST", "/fapi/v1/order", &query).await;
     assert_eq!((placed["status"].as_str(), placed["clientOrderId"].as_str()), (Some("NEW"), Some("abc:1")));
     assert!(placed.get("avgPrice").is_none(), "gone since 2026-07-15");
@@ -116,17 +129,29 @@ async fn orders_fills_user_events_and_money() {
     assert_eq!(open.as_array().unwrap().len(), 1);
     assert_eq!(client.signed("POST", "/fapi/v1/order", &query).await.code(), -4116);
     let edited = client
-        .ok("PUT", "/fapi/v1/order", &format!("symbol=BTCUSDT&side=BUY&quantity=0.020&price={low}&origClientOrderId=abc%3A1"))
+        .ok(
+            "PUT",
+            "/fapi/v1/order",
+            &format!("symbol=BTCUSDT&side=BUY&quantity=0.020&price={low}&origClientOrderId=abc%3A1"),
+        )
         .await;
     assert_eq!(edited["origQty"], "0.020");
     user.event("ORDER_TRADE_UPDATE/AMENDMENT").await;
-    let gone = client.ok("DELETE", "/fapi/v1/order", &format!("symbol=BTCUSDT&orderId={}", placed["orderId"])).await;
+    let gone =
+        client.ok("DELETE", "/fapi/v1/order", &format!("symbol=BTCUSDT&orderId={}", placed["orderId"])).await;
     assert_eq!(gone["status"], "CANCELED");
     user.event("ORDER_TRADE_UPDATE/CANCELED").await;
-    assert_eq!(client.signed("DELETE", "/fapi/v1/order", "symbol=BTCUSDT&origClientOrderId=abc%3A1").await.code(), -2011);
+    assert_eq!(
+        client.signed("DELETE", "/fapi/v1/order", "symbol=BTCUSDT&origClientOrderId=abc%3A1").await.code(),
+        -2011
+    );
     // A market order: fills, position, fees.
     let taken = client
-        .ok("POST", "/fapi/v1/order", "symbol=BTCUSDT&side=SELL&type=MARKET&quantity=0.010&newOrderRespType=RESULT")
+        .ok(
+            "POST",
+            "/fapi/v1/order",
+            "symbol=BTCUSDT&side=SELL&type=MARKET&quantity=0.010&newOrderRespType=RESULT",
+        )
         .await;
     assert_eq!(taken["status"], "FILLED");
     let lite = user.event("TRADE_LITE").await;
@@ -156,11 +181,29 @@ async fn refusals_carry_the_venues_codes() {
     for (method, path, query, code, status) in [
         ("POST", "/fapi/v1/order", "symbol=NOPE&side=BUY&type=MARKET&quantity=1", -1121, 400),
         ("POST", "/fapi/v1/order", "symbol=BTCUSDT&side=UP&type=MARKET&quantity=1", -1117, 400),
-        ("POST", "/fapi/v1/order", "symbol=BTCUSDT&side=BUY&type=STOP_MARKET&quantity=1&stopPrice=1", -4120, 400),
+        (
+            "POST",
+            "/fapi/v1/order",
+            "symbol=BTCUSDT&side=BUY&type=STOP_MARKET&quantity=1&stopPrice=1",
+            -4120,
+            400,
+        ),
         ("POST", "/fapi/v1/order", "symbol=BTCUSDT&side=BUY&type=LIMIT&quantity=1&price=80000", -1102, 400),
         ("POST", "/fapi/v1/order", "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.0005", -1111, 400),
-        ("POST", "/fapi/v1/order", "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.01&price=84000.05", -4014, 400),
-        ("POST", "/fapi/v1/order", "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.010&positionSide=LONG", -4061, 400),
+        (
+            "POST",
+            "/fapi/v1/order",
+            "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.01&price=84000.05",
+            -4014,
+            400,
+        ),
+        (
+            "POST",
+            "/fapi/v1/order",
+            "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.010&positionSide=LONG",
+            -4061,
+            400,
+        ),
         ("GET", "/fapi/v1/order", "symbol=BTCUSDT&orderId=1", -2013, 400),
         ("PUT", "/fapi/v1/listenKey", "", -1125, 400),
         ("POST", "/fapi/v1/leverage", "symbol=BTCUSDT&leverage=126", -4028, 400),
@@ -185,9 +228,18 @@ async fn refusals_carry_the_venues_codes() {
 #[tokio::test]
 async fn the_websocket_api_places_and_logs_on() {
     let key = SigningKey::from_bytes(&[7; 32]);
-    let public = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, key.verifying_key().as_bytes());
-    let ed = AccountConfig { api_key: "ED".into(), credential: Credential::Ed25519(public), ..AccountConfig::hmac("", "", 5000) };
-    let venue = start(VenueConfig { symbols: 1, accounts: vec![AccountConfig::hmac("K", "S", 1000), ed], ..VenueConfig::default() });
+    let public =
+        base64::Engine::encode(&base64::engine::general_purpose::STANDARD, key.verifying_key().as_bytes());
+    let ed = AccountConfig {
+        api_key: "ED".into(),
+        credential: Credential::Ed25519(public),
+        ..AccountConfig::hmac("", "", 5000)
+    };
+    let venue = start(VenueConfig {
+        symbols: 1,
+        accounts: vec![AccountConfig::hmac("K", "S", 1000), ed],
+        ..VenueConfig::default()
+    });
     let mut api = Socket::open(&venue, "/ws-fapi/v1").await;
     // HMAC, signed over sorted raw parameters.
     let at = now_ms();

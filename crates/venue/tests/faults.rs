@@ -13,7 +13,9 @@ fn once(fault: Fault) -> Rule {
 }
 
 fn far(id: &str) -> String {
-    format!("symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.010&price=82000&newClientOrderId={id}")
+    format!(
+        "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.010&price=82000&newClientOrderId={id}"
+    )
 }
 
 #[tokio::test]
@@ -24,27 +26,37 @@ async fn lost_replies_and_unknown_outcomes() {
         venue.inject(once(Fault::ReplyLost { on: ORDER.into(), executed })).unwrap();
         let query = client.signed_query(&far(id));
         assert!(client.try_call("POST", "/fapi/v1/order", &query).await.is_err());
-        let r = client.signed("GET", "/fapi/v1/order", &format!("symbol=BTCUSDT&origClientOrderId={id}")).await;
+        let r =
+            client.signed("GET", "/fapi/v1/order", &format!("symbol=BTCUSDT&origClientOrderId={id}")).await;
         assert_eq!(r.status == 200, executed, "{}", r.json);
     }
     let unknown = Fault::ReplyError {
         on: ORDER.into(),
         code: -1007,
-        msg: "Timeout waiting for response from backend server. Send status unknown; execution status unknown.".into(),
+        msg:
+            "Timeout waiting for response from backend server. Send status unknown; execution status unknown."
+                .into(),
         status: 408,
         executed: true,
     };
     venue.inject(once(unknown)).unwrap();
     let r = client.signed("POST", "/fapi/v1/order", &far("unknown-1")).await;
     assert_eq!((r.status, r.code()), (408, -1007));
-    assert_eq!(client.signed("POST", "/fapi/v1/order", &far("unknown-1")).await.code(), -4116, "it was executed");
+    assert_eq!(
+        client.signed("POST", "/fapi/v1/order", &far("unknown-1")).await.code(),
+        -4116,
+        "it was executed"
+    );
     venue.inject(Fault::Overload).unwrap();
     assert_eq!(client.signed("POST", "/fapi/v1/order", &far("over")).await.code(), -1008);
     client.ok("DELETE", "/fapi/v1/allOpenOrders", "symbol=BTCUSDT").await;
     venue.clear_faults();
     venue.inject(Fault::ReadLag { ms: 60_000 }).unwrap();
     client.ok("POST", "/fapi/v1/order", &far("lag")).await;
-    assert_eq!(client.signed("GET", "/fapi/v1/order", "symbol=BTCUSDT&origClientOrderId=lag").await.code(), -2013);
+    assert_eq!(
+        client.signed("GET", "/fapi/v1/order", "symbol=BTCUSDT&origClientOrderId=lag").await.code(),
+        -2013
+    );
 }
 
 #[tokio::test]
@@ -134,7 +146,13 @@ async fn others_act_on_the_account_and_the_venue_changes_its_rules() {
     // Over the operator's route, as a test of the binary would.
     let http = reqwest::Client::new();
     let post = async |body: Value| {
-        http.post(format!("{}/dolphin/faults", venue.http())).body(body.to_string()).send().await.unwrap().status().as_u16()
+        http.post(format!("{}/dolphin/faults", venue.http()))
+            .body(body.to_string())
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .as_u16()
     };
     let order = json!({"fault": "external_order", "symbol": "BTCUSDT", "side": "BUY", "quantity": "0.050"});
     assert_eq!(post(order).await, 200);
@@ -147,7 +165,11 @@ async fn others_act_on_the_account_and_the_venue_changes_its_rules() {
     let event = user.event("ORDER_TRADE_UPDATE/CALCULATED").await;
     assert!(event["o"]["c"].as_str().unwrap().starts_with("autoclose-"));
     assert_eq!(client.ok("GET", "/fapi/v3/positionRisk", "").await.as_array().unwrap().len(), 0);
-    assert_eq!(post(json!({"fault": "set_filter", "symbol": "BTCUSDT", "tick": "0.50", "min_notional": "2000"})).await, 200);
+    assert_eq!(
+        post(json!({"fault": "set_filter", "symbol": "BTCUSDT", "tick": "0.50", "min_notional": "2000"}))
+            .await,
+        200
+    );
     let info = client.get("/fapi/v1/exchangeInfo", "").await.json;
     assert_eq!(info["symbols"][0]["filters"][0]["tickSize"], "0.5");
     assert_eq!(client.signed("POST", "/fapi/v1/order", &far("small")).await.code(), -4164);

@@ -121,7 +121,8 @@ impl Ladder {
     /// A best level that the played market announced outside its depth updates, as our accounts leave it.
     pub fn adjusted(&self, side: Side, best: Level) -> Level {
         let i = index(side);
-        let better = self.best_resting(i).filter(|&own| if i == 0 { own > best.px.0 } else { own < best.px.0 });
+        let better =
+            self.best_resting(i).filter(|&own| if i == 0 { own > best.px.0 } else { own < best.px.0 });
         if let Some(own) = better {
             return Level { px: Px(own), qty: self.published_at(i, own) };
         }
@@ -137,7 +138,11 @@ impl Ladder {
     }
 
     fn best_resting(&self, i: usize) -> Option<i64> {
-        if i == 0 { self.resting[0].keys().next_back().copied() } else { self.resting[1].keys().next().copied() }
+        if i == 0 {
+            self.resting[0].keys().next_back().copied()
+        } else {
+            self.resting[1].keys().next().copied()
+        }
     }
 
     /// The played market says: this level holds `qty` now.
@@ -155,7 +160,8 @@ impl Ladder {
             let cancelled = (expected - qty.0).max(0);
             for r in queue {
                 if expected > 0 {
-                    let share = i128::from(cancelled) * i128::from(r.ahead.min(expected)) / i128::from(expected);
+                    let share =
+                        i128::from(cancelled) * i128::from(r.ahead.min(expected)) / i128::from(expected);
                     r.ahead -= i64::try_from(share).expect("no more than ahead");
                 }
                 r.ahead = r.ahead.clamp(0, qty.0);
@@ -194,8 +200,7 @@ impl Ladder {
     /// Shrinks an order's working quantity in place (reduce-only orders follow the position).
     pub(super) fn shrink(&mut self, side: Side, px: Px, order: u64, leaves: Qty) {
         let i = index(side);
-        if let Some(r) =
-            self.resting[i].get_mut(&px.0).and_then(|q| q.iter_mut().find(|r| r.order == order))
+        if let Some(r) = self.resting[i].get_mut(&px.0).and_then(|q| q.iter_mut().find(|r| r.order == order))
             && r.leaves > leaves.0
         {
             r.leaves = leaves.0;
@@ -269,7 +274,8 @@ impl Ladder {
             (Some(l), Side::Buy) => px <= l.0,
             (Some(l), Side::Sell) => px >= l.0,
         };
-        let played: i64 = self.played[i].iter().filter(|(p, _)| inside(**p)).map(|(_, c)| c.available()).sum();
+        let played: i64 =
+            self.played[i].iter().filter(|(p, _)| inside(**p)).map(|(_, c)| c.available()).sum();
         let ours: i64 = (self.resting[i].iter().filter(|(p, _)| inside(**p)))
             .flat_map(|(_, q)| q.iter().filter(|r| r.account != account).map(|r| r.leaves))
             .sum();
@@ -318,13 +324,14 @@ impl Ladder {
     pub(super) fn crossed(&self) -> Option<(MakerFill, Side, Px)> {
         for side in [Side::Buy, Side::Sell] {
             let (i, j) = (index(side), index(side.opposite()));
-            let (Some(own), Some((px, available))) = (self.best_resting(i), self.best_played(j)) else { continue };
+            let (Some(own), Some((px, available))) = (self.best_resting(i), self.best_played(j)) else {
+                continue;
+            };
             if (i == 0 && px > own) || (i == 1 && px < own) {
                 continue;
             }
             let first = self.resting[i].get(&own).and_then(|q| q.first()).expect("no empty queues");
-            let fill =
-                MakerFill { order: first.order, px: Px(own), qty: Qty(first.leaves.min(available)) };
+            let fill = MakerFill { order: first.order, px: Px(own), qty: Qty(first.leaves.min(available)) };
             return Some((fill, side, Px(px)));
         }
         None

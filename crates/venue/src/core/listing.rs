@@ -101,7 +101,8 @@ impl Listing {
     pub fn set_order_tick(&mut self, tick: market::Increment) -> Result<(), &'static str> {
         let text = tick.format(1);
         let ticks = self.instrument.tick.parse_count(text.as_bytes());
-        self.order_ticks = ticks.ok().filter(|n| *n > 0).ok_or("tick: not a multiple of the instrument's tick")?;
+        self.order_ticks =
+            ticks.ok().filter(|n| *n > 0).ok_or("tick: not a multiple of the instrument's tick")?;
         Ok(())
     }
 
@@ -242,7 +243,11 @@ fn brackets(max_leverage: u32) -> Vec<Bracket> {
         let maint_bp = i64::from(5_000 / leverage);
         let floor = out.last().map_or(Amount::ZERO, |b| b.cap);
         let cum = out.last().map_or(Amount::ZERO, |b| {
-            Amount(b.cum.0 + i64::try_from(i128::from(floor.0) * i128::from(maint_bp - b.maint_bp) / 10_000).expect("caps times a ratio below one"))
+            Amount(
+                b.cum.0
+                    + i64::try_from(i128::from(floor.0) * i128::from(maint_bp - b.maint_bp) / 10_000)
+                        .expect("caps times a ratio below one"),
+            )
         });
         out.push(Bracket { floor, cap: Amount(cap * Amount::ONE), leverage, maint_bp, cum });
     }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use market::{Amount, ExecType, Nanos, OrderStatus, OrderType, PositionSide, Px, Qty, Side, SymbolId, TimeInForce};
+use market::{
+    Amount, ExecType, Nanos, OrderStatus, OrderType, PositionSide, Px, Qty, Side, SymbolId, TimeInForce,
+};
 
 use super::account::{Leg, Setting};
 use super::order::{ExpiryReason, Order, Output, PlaceOrder, SelfTrade};
@@ -61,7 +63,8 @@ impl Exchange {
         let a = self.account(account);
         let listing = self.listing(symbol);
         let held = |leg| listing.at_mark(a.position(symbol, leg).qty).0;
-        let (both, long, short) = (held(PositionSide::Both), held(PositionSide::Long), held(PositionSide::Short));
+        let (both, long, short) =
+            (held(PositionSide::Both), held(PositionSide::Long), held(PositionSide::Short));
         let (mut buys, mut sells) = (0i64, 0i64);
         let mut add = |side: Side, value: i64| match side {
             Side::Buy => buys = buys.saturating_add(value),
@@ -162,7 +165,12 @@ impl Exchange {
     }
 
     /// Changes the margin type of a symbol.
-    pub fn set_isolated(&mut self, account: AccountId, symbol: SymbolId, isolated: bool) -> Result<(), Reject> {
+    pub fn set_isolated(
+        &mut self,
+        account: AccountId,
+        symbol: SymbolId,
+        isolated: bool,
+    ) -> Result<(), Reject> {
         let a = self.account(account);
         let old = a.setting(symbol);
         if old.isolated == isolated {
@@ -208,7 +216,8 @@ impl Exchange {
     pub fn on_time(&mut self, now: Nanos) {
         for account in self.account_ids() {
             let a = &mut self.accounts[account.0 as usize];
-            let due: Vec<SymbolId> = a.countdown.iter().filter(|(_, t)| **t <= now).map(|(s, _)| *s).collect();
+            let due: Vec<SymbolId> =
+                a.countdown.iter().filter(|(_, t)| **t <= now).map(|(s, _)| *s).collect();
             for symbol in due {
                 self.accounts[account.0 as usize].countdown.remove(&symbol);
                 self.cancel_all(account, symbol, now);
@@ -279,7 +288,15 @@ impl Exchange {
             a.add_income("INSURANCE_CLEAR", None, debt, 0, now);
             let wallet = a.wallet;
             let reason = "INSURANCE_CLEAR";
-            self.out.push(Output::Account { account, reason, wallet, change: debt, positions: vec![], symbol: None, at: now });
+            self.out.push(Output::Account {
+                account,
+                reason,
+                wallet,
+                change: debt,
+                positions: vec![],
+                symbol: None,
+                at: now,
+            });
         }
     }
 
@@ -365,7 +382,15 @@ impl Exchange {
             a.add_income("FUNDING_FEE", Some(symbol), Amount(total), 0, now);
             let (wallet, change) = (a.wallet, Amount(total));
             let reason = "FUNDING_FEE";
-            self.out.push(Output::Account { account, reason, wallet, change, positions: vec![], symbol: Some(symbol), at: now });
+            self.out.push(Output::Account {
+                account,
+                reason,
+                wallet,
+                change,
+                positions: vec![],
+                symbol: Some(symbol),
+                at: now,
+            });
         }
     }
 
@@ -376,6 +401,14 @@ impl Exchange {
         a.add_income("TRANSFER", None, amount, 0, now);
         let wallet = a.wallet;
         let reason = if amount.0 < 0 { "WITHDRAW" } else { "DEPOSIT" };
-        self.out.push(Output::Account { account, reason, wallet, change: amount, positions: vec![], symbol: None, at: now });
+        self.out.push(Output::Account {
+            account,
+            reason,
+            wallet,
+            change: amount,
+            positions: vec![],
+            symbol: None,
+            at: now,
+        });
     }
 }

@@ -18,9 +18,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use market::{
-    Amount, ExecType, Level, Nanos, OrderStatus, PositionSide, Px, Qty, Side, SymbolId,
-};
+use market::{Amount, ExecType, Level, Nanos, OrderStatus, PositionSide, Px, Qty, Side, SymbolId};
 
 pub use account::{Account, AccountId, Leg, Position, Setting};
 pub use ladder::Ladder;
@@ -153,9 +151,7 @@ impl Exchange {
             OrderRef::Id(id) => self.orders.get(id),
             OrderRef::Client(c) => match a.by_client.get(c) {
                 Some(id) => self.orders.get(id),
-                None => {
-                    a.done.iter().rev().filter_map(|id| self.orders.get(id)).find(|o| o.client_id == *c)
-                }
+                None => a.done.iter().rev().filter_map(|id| self.orders.get(id)).find(|o| o.client_id == *c),
             },
         };
         found.filter(|o| o.account == account && o.symbol == symbol)
@@ -239,17 +235,11 @@ impl Exchange {
     }
 
     /// Books one fill: order, position, wallet, history, events; then reduce-only orders follow the position.
-    #[expect(clippy::too_many_arguments, reason = "the facts of a fill; a struct would be built and taken apart once")]
-    fn book_fill(
-        &mut self,
-        id: u64,
-        px: Px,
-        qty: Qty,
-        trade: u64,
-        maker: bool,
-        exec: ExecType,
-        now: Nanos,
-    ) {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the facts of a fill; a struct would be built and taken apart once"
+    )]
+    fn book_fill(&mut self, id: u64, px: Px, qty: Qty, trade: u64, maker: bool, exec: ExecType, now: Nanos) {
         let order = self.orders.get_mut(&id).expect("a filled order is known");
         let (account, symbol, side, leg) = (order.account, order.symbol, order.side, order.position_side);
         let listing = &self.listings[symbol.index()];
@@ -257,8 +247,7 @@ impl Exchange {
         order.filled += qty;
         order.quote += quote;
         order.updated = now;
-        order.status =
-            if order.leaves().0 == 0 { OrderStatus::Filled } else { OrderStatus::PartiallyFilled };
+        order.status = if order.leaves().0 == 0 { OrderStatus::Filled } else { OrderStatus::PartiallyFilled };
         let rate = if maker { self.fees.maker } else { self.fees.taker };
         let commission = i128::from(quote.0) * i128::from(rate) / i128::from(Amount::ONE);
         let commission = Amount(i64::try_from(commission).expect("a rate below one"));
@@ -273,7 +262,17 @@ impl Exchange {
         position.updated = now;
         a.wallet = a.wallet + realised - commission;
         let fill = Fill {
-            id: trade, symbol, order: id, side, position_side: leg, px, qty, quote, commission, realised, maker,
+            id: trade,
+            symbol,
+            order: id,
+            side,
+            position_side: leg,
+            px,
+            qty,
+            quote,
+            commission,
+            realised,
+            maker,
             at: now,
         };
         a.add_fill(fill);

@@ -25,10 +25,7 @@ impl Reject {
 
     /// −1102 for a parameter that is missing or unreadable.
     pub fn mandatory(name: &str) -> Self {
-        Self::text(
-            -1102,
-            format!("Mandatory parameter '{name}' was not sent, was empty/null, or malformed."),
-        )
+        Self::text(-1102, format!("Mandatory parameter '{name}' was not sent, was empty/null, or malformed."))
     }
 
     /// The HTTP status that goes with the code.

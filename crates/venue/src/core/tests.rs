@@ -1,8 +1,8 @@
 //! Tests of the matching core.
 
 use market::{
-    Amount, ExecType, Increment, Instrument, Level, Nanos, OrderStatus, OrderType, PositionSide, Px, Qty, Side,
-    SymbolId, TimeInForce,
+    Amount, ExecType, Increment, Instrument, Level, Nanos, OrderStatus, OrderType, PositionSide, Px, Qty,
+    Side, SymbolId, TimeInForce,
 };
 use proptest::prelude::*;
 
@@ -25,7 +25,12 @@ fn exchange() -> Exchange {
     l.mark.mark = Amount(100 * Amount::ONE);
     let account = || Account::open(Amount(OPENING * Amount::ONE), false);
     let mut e = Exchange::new(vec![l], vec![account(), account()], Fees::default());
-    e.play_levels(S, &[lv(999, 100), lv(998, 200), lv(990, 900)], &[lv(1001, 100), lv(1002, 200), lv(1010, 900)], t(0));
+    e.play_levels(
+        S,
+        &[lv(999, 100), lv(998, 200), lv(990, 900)],
+        &[lv(1001, 100), lv(1002, 200), lv(1010, 900)],
+        t(0),
+    );
     e
 }
 
@@ -189,7 +194,10 @@ fn hedge_mode_has_two_positions() {
     let on = |side, leg| PlaceOrder { position_side: leg, ..market_order(side, 10) };
     e.place(A, on(Side::Buy, PositionSide::Long), t(1)).unwrap();
     e.place(A, on(Side::Sell, PositionSide::Short), t(1)).unwrap();
-    assert_eq!(code(e.place(A, PlaceOrder { qty: Qty(11), ..on(Side::Sell, PositionSide::Long) }, t(2))), -2022);
+    assert_eq!(
+        code(e.place(A, PlaceOrder { qty: Qty(11), ..on(Side::Sell, PositionSide::Long) }, t(2))),
+        -2022
+    );
     let ro = PlaceOrder { reduce_only: true, ..on(Side::Sell, PositionSide::Long) };
     assert_eq!(code(e.place(A, ro, t(2))), -4062);
     assert_eq!(code(e.set_hedge(A, false)), -4068);
@@ -326,9 +334,11 @@ fn perform(e: &mut Exchange, act: &Act, now: Nanos) {
         Act::Trade(b, px, qty) => e.play_trade(S, side(b), Px(px), Qty(qty), now),
         Act::Place { who: w, buy, px, qty, tif, market, reduce, stp } => {
             let tif = [TimeInForce::Gtc, TimeInForce::Ioc, TimeInForce::Fok, TimeInForce::Gtx][tif];
-            let stp = [SelfTrade::None, SelfTrade::ExpireTaker, SelfTrade::ExpireMaker, SelfTrade::ExpireBoth][stp];
+            let stp =
+                [SelfTrade::None, SelfTrade::ExpireTaker, SelfTrade::ExpireMaker, SelfTrade::ExpireBoth][stp];
             let kind = if market { OrderType::Market } else { OrderType::Limit };
-            let ask = PlaceOrder { kind, reduce_only: reduce, self_trade: stp, ..limit(side(buy), px, qty, tif) };
+            let ask =
+                PlaceOrder { kind, reduce_only: reduce, self_trade: stp, ..limit(side(buy), px, qty, tif) };
             e.place(who(w), ask, now).ok();
         }
         Act::Cancel(w, n) => {

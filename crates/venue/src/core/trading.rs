@@ -1,6 +1,8 @@
 //! Orders in: place, cancel, modify, cancel all. A refusal changes nothing.
 
-use market::{Amount, ExecType, Nanos, OrderStatus, OrderType, PositionSide, Px, Qty, Side, SymbolId, TimeInForce};
+use market::{
+    Amount, ExecType, Nanos, OrderStatus, OrderType, PositionSide, Px, Qty, Side, SymbolId, TimeInForce,
+};
 
 use super::ladder::Hit;
 use super::listing::SymbolStatus;
@@ -10,8 +12,7 @@ use super::{AccountId, Exchange};
 
 /// A client order id: 1–36 of `A-Z a-z 0-9 . : / _ -`.
 pub(crate) fn is_client_id(text: &str) -> bool {
-    (1..=36).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".:/_-".contains(&b))
+    (1..=36).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".:/_-".contains(&b))
 }
 
 impl Exchange {
@@ -111,7 +112,9 @@ impl Exchange {
         }
         match ask.tif {
             TimeInForce::Gtx if ladder.first_hit(ask.side, Some(ask.px)).is_some() => Err(reject::POST_ONLY),
-            TimeInForce::Fok if ladder.takeable(ask.side, Some(ask.px), account) < ask.qty => Err(reject::FOK),
+            TimeInForce::Fok if ladder.takeable(ask.side, Some(ask.px), account) < ask.qty => {
+                Err(reject::FOK)
+            }
             _ => Ok(()),
         }
     }
@@ -219,8 +222,13 @@ impl Exchange {
 
     /// Cancels every open order of an account on a symbol; returns how many.
     pub fn cancel_all(&mut self, account: AccountId, symbol: SymbolId, now: Nanos) -> usize {
-        let ids: Vec<u64> =
-            self.account(account).open.iter().copied().filter(|id| self.orders[id].symbol == symbol).collect();
+        let ids: Vec<u64> = self
+            .account(account)
+            .open
+            .iter()
+            .copied()
+            .filter(|id| self.orders[id].symbol == symbol)
+            .collect();
         for &id in &ids {
             self.close_order(id, ExecType::Canceled, ExpiryReason::None, now);
         }
@@ -286,7 +294,8 @@ impl Exchange {
             good_till: old.good_till,
         };
         self.listing(old.symbol).check(&ask)?;
-        let more = self.listing(old.symbol).notional(px, qty) > self.listing(old.symbol).notional(old.px, old.qty);
+        let more =
+            self.listing(old.symbol).notional(px, qty) > self.listing(old.symbol).notional(old.px, old.qty);
         if !old.closes && more {
             self.check_margin_less(old.account, &ask, Some(old.id))?;
         }

@@ -95,22 +95,72 @@ fn keep(mut row: Value, names: &[&str]) -> Value {
 }
 
 const V3_RISK: [&str; 20] = [
-    "symbol", "positionSide", "positionAmt", "entryPrice", "breakEvenPrice", "markPrice", "unRealizedProfit",
-    "liquidationPrice", "isolatedMargin", "notional", "marginAsset", "isolatedWallet", "initialMargin", "maintMargin",
-    "positionInitialMargin", "openOrderInitialMargin", "adl", "bidNotional", "askNotional", "updateTime",
+    "symbol",
+    "positionSide",
+    "positionAmt",
+    "entryPrice",
+    "breakEvenPrice",
+    "markPrice",
+    "unRealizedProfit",
+    "liquidationPrice",
+    "isolatedMargin",
+    "notional",
+    "marginAsset",
+    "isolatedWallet",
+    "initialMargin",
+    "maintMargin",
+    "positionInitialMargin",
+    "openOrderInitialMargin",
+    "adl",
+    "bidNotional",
+    "askNotional",
+    "updateTime",
 ];
 const V2_RISK: [&str; 16] = [
-    "symbol", "positionSide", "positionAmt", "entryPrice", "breakEvenPrice", "markPrice", "unRealizedProfit",
-    "liquidationPrice", "isolatedMargin", "notional", "isolatedWallet", "updateTime", "marginType", "isAutoAddMargin",
-    "leverage", "maxNotionalValue",
+    "symbol",
+    "positionSide",
+    "positionAmt",
+    "entryPrice",
+    "breakEvenPrice",
+    "markPrice",
+    "unRealizedProfit",
+    "liquidationPrice",
+    "isolatedMargin",
+    "notional",
+    "isolatedWallet",
+    "updateTime",
+    "marginType",
+    "isAutoAddMargin",
+    "leverage",
+    "maxNotionalValue",
 ];
 const V3_POSITION: [&str; 10] = [
-    "symbol", "positionSide", "positionAmt", "unrealizedProfit", "isolatedMargin", "notional", "isolatedWallet",
-    "initialMargin", "maintMargin", "updateTime",
+    "symbol",
+    "positionSide",
+    "positionAmt",
+    "unrealizedProfit",
+    "isolatedMargin",
+    "notional",
+    "isolatedWallet",
+    "initialMargin",
+    "maintMargin",
+    "updateTime",
 ];
 const V2_POSITION: [&str; 15] = [
-    "symbol", "initialMargin", "maintMargin", "unrealizedProfit", "positionInitialMargin", "openOrderInitialMargin",
-    "leverage", "isolated", "entryPrice", "maxNotional", "bidNotional", "askNotional", "positionSide", "positionAmt",
+    "symbol",
+    "initialMargin",
+    "maintMargin",
+    "unrealizedProfit",
+    "positionInitialMargin",
+    "openOrderInitialMargin",
+    "leverage",
+    "isolated",
+    "entryPrice",
+    "maxNotional",
+    "bidNotional",
+    "askNotional",
+    "positionSide",
+    "positionAmt",
     "updateTime",
 ];
 
@@ -129,9 +179,12 @@ fn positions(w: &World, c: &Call, v3: bool, names: &[&str]) -> Result<Vec<Value>
     let shown = rows.filter(|(s, side)| {
         !v3 || !hedge
             || w.exchange.account(c.account).position(*s, *side).qty.0 != 0
-            || w.exchange.account(c.account).open.iter().filter_map(|id| w.exchange.order(*id)).any(|o| {
-                o.symbol == *s && o.position_side == *side
-            })
+            || w.exchange
+                .account(c.account)
+                .open
+                .iter()
+                .filter_map(|id| w.exchange.order(*id))
+                .any(|o| o.symbol == *s && o.position_side == *side)
     });
     Ok(shown.map(|(s, side)| keep(position_row(w, c.account, s, side), names)).collect())
 }
@@ -158,8 +211,13 @@ pub(crate) fn account_v2(w: &mut World, c: &Call) -> Answer {
     let mut v = account_totals(w, c);
     v["positions"] = Value::Array(positions(w, c, false, &V2_POSITION)?);
     for (name, value) in [
-        ("feeTier", json!(0)), ("canTrade", json!(true)), ("canDeposit", json!(true)), ("canWithdraw", json!(true)),
-        ("updateTime", json!(0)), ("multiAssetsMargin", json!(false)), ("tradeGroupId", json!(-1)),
+        ("feeTier", json!(0)),
+        ("canTrade", json!(true)),
+        ("canDeposit", json!(true)),
+        ("canWithdraw", json!(true)),
+        ("updateTime", json!(0)),
+        ("multiAssetsMargin", json!(false)),
+        ("tradeGroupId", json!(-1)),
     ] {
         v[name] = value;
     }
@@ -283,7 +341,9 @@ pub(crate) fn user_trades(w: &mut World, c: &Call) -> Answer {
     }
     let l = w.exchange.listing(symbol);
     let rows: Vec<&crate::core::Fill> = (w.exchange.account(c.account).fills.iter())
-        .filter(|f| f.symbol == symbol && from.is_none_or(|id| f.id >= id) && order.is_none_or(|o| f.order == o))
+        .filter(|f| {
+            f.symbol == symbol && from.is_none_or(|id| f.id >= id) && order.is_none_or(|o| f.order == o)
+        })
         .filter(|f| start.is_none_or(|s| f.at.millis() >= s) && end.is_none_or(|e| f.at.millis() <= e))
         .collect();
     let picked = if from.is_some() || start.is_some() {

@@ -9,7 +9,13 @@ use crate::core::{AccountId, PlaceOrder, SelfTrade, SymbolStatus};
 use crate::faults::{Fault, MAX_RULES, Rule};
 
 /// Answers `/dolphin/…`; `None` for other paths.
-pub(crate) fn handle(w: &mut World, method: &str, path: &str, body: &str, now: Nanos) -> Option<(u16, Value)> {
+pub(crate) fn handle(
+    w: &mut World,
+    method: &str,
+    path: &str,
+    body: &str,
+    now: Nanos,
+) -> Option<(u16, Value)> {
     Some(match (method, path) {
         ("GET", "/dolphin/faults") => (200, json!(w.faults.active())),
         ("DELETE", "/dolphin/faults") => {
@@ -26,11 +32,14 @@ pub(crate) fn handle(w: &mut World, method: &str, path: &str, body: &str, now: N
         },
         ("GET", "/dolphin/counters") => {
             let c = w.counters;
-            (200, json!({
-                "requests": c.requests, "api_requests": c.api_requests, "frames": c.frames, "connections": c.connections,
-                "slow_connections": c.slow_connections, "rejects": c.rejects, "orders": c.orders, "fills": c.fills,
-                "faults": c.faults,
-            }))
+            (
+                200,
+                json!({
+                    "requests": c.requests, "api_requests": c.api_requests, "frames": c.frames, "connections": c.connections,
+                    "slow_connections": c.slow_connections, "rejects": c.rejects, "orders": c.orders, "fills": c.fills,
+                    "faults": c.faults,
+                }),
+            )
         }
         _ => return None,
     })
@@ -129,7 +138,9 @@ fn on_account(w: &mut World, fault: &Fault, at: Nanos) -> Result<bool, String> {
                 Some(q) => lot.parse_count(q.as_bytes()).map_err(|e| format!("quantity: {e}"))?,
             };
             let leg = position_side(Some(leg)).map_err(|e| e.to_string())?;
-            w.exchange.deleverage(account, symbol, leg, Qty(qty), at).map_err(|_| "no position to deleverage")?;
+            w.exchange
+                .deleverage(account, symbol, leg, Qty(qty), at)
+                .map_err(|_| "no position to deleverage")?;
         }
         Fault::Transfer { account, amount } => {
             let account = account_of(w, *account)?;
@@ -154,24 +165,35 @@ fn on_symbol(w: &mut World, fault: &Fault, at: Nanos) -> Result<bool, String> {
     match fault {
         Fault::Funding { symbol, rate } => {
             let symbol = symbol_of(w, symbol)?;
-            let rate = Amount::from_f64(*rate).filter(|r| r.0.abs() < Amount::ONE).ok_or("rate: not below 1")?;
+            let rate =
+                Amount::from_f64(*rate).filter(|r| r.0.abs() < Amount::ONE).ok_or("rate: not below 1")?;
             w.exchange.listing_mut(symbol).mark.funding_rate = rate.0;
             w.exchange.fund(symbol, at);
         }
         Fault::SetStatus { symbol, status } => {
             let symbol = symbol_of(w, symbol)?;
-            let all = [SymbolStatus::Trading, SymbolStatus::Pending, SymbolStatus::Settling, SymbolStatus::Closed];
+            let all =
+                [SymbolStatus::Trading, SymbolStatus::Pending, SymbolStatus::Settling, SymbolStatus::Closed];
             let status = all.into_iter().find(|s| s.name() == status).ok_or("status: unknown")?;
             w.exchange.listing_mut(symbol).status = status;
         }
-        Fault::SetFilter { symbol, min_notional, min_qty, max_orders, multiplier_up, multiplier_down, tick } => {
+        Fault::SetFilter {
+            symbol,
+            min_notional,
+            min_qty,
+            max_orders,
+            multiplier_up,
+            multiplier_down,
+            tick,
+        } => {
             let symbol = symbol_of(w, symbol)?;
             let lot = w.exchange.listing(symbol).instrument.lot;
             let notional = min_notional.as_ref().map(|t| Amount::parse(t.as_bytes())).transpose();
             let notional = notional.map_err(|e| format!("min_notional: {e}"))?;
             let qty = min_qty.as_ref().map(|t| lot.parse_count(t.as_bytes())).transpose();
             let qty = qty.map_err(|e| format!("min_qty: {e}"))?;
-            let step = tick.as_ref().map(|t| Increment::parse(t)).transpose().map_err(|e| format!("tick: {e}"))?;
+            let step =
+                tick.as_ref().map(|t| Increment::parse(t)).transpose().map_err(|e| format!("tick: {e}"))?;
             if let Some(step) = step {
                 w.exchange.listing_mut(symbol).set_order_tick(step).map_err(str::to_owned)?;
             }

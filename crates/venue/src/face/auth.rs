@@ -30,11 +30,13 @@ impl Keys {
         for (i, a) in accounts.iter().enumerate() {
             let verifier = match &a.credential {
                 Credential::Hmac(secret) => Verifier::Hmac(secret.clone().into_bytes()),
-                Credential::Ed25519(text) => Verifier::Ed25519(Box::new(public_key(text).ok_or_else(|| {
-                    VenueError::Config(format!(
-                        "account {i}: the Ed25519 public key is neither PEM nor base64 of 32 bytes"
-                    ))
-                })?)),
+                Credential::Ed25519(text) => {
+                    Verifier::Ed25519(Box::new(public_key(text).ok_or_else(|| {
+                        VenueError::Config(format!(
+                            "account {i}: the Ed25519 public key is neither PEM nor base64 of 32 bytes"
+                        ))
+                    })?))
+                }
             };
             let id = AccountId(
                 u16::try_from(i).map_err(|_| VenueError::Config("more than 65535 accounts".into()))?,

@@ -137,9 +137,18 @@ impl Candles {
                 .iter()
                 .map(|c| {
                     json!([
-                        c.open_ms, px(c.open), px(c.high), px(c.low), px(c.close), format!("{:.3}", c.volume),
-                        c.open_ms + interval - 1, format!("{:.5}", c.quote), c.trades,
-                        format!("{:.3}", c.taker_volume), format!("{:.5}", c.taker_quote), "0"
+                        c.open_ms,
+                        px(c.open),
+                        px(c.high),
+                        px(c.low),
+                        px(c.close),
+                        format!("{:.3}", c.volume),
+                        c.open_ms + interval - 1,
+                        format!("{:.5}", c.quote),
+                        c.trades,
+                        format!("{:.3}", c.taker_volume),
+                        format!("{:.5}", c.taker_quote),
+                        "0"
                     ])
                 })
                 .collect(),
@@ -154,8 +163,20 @@ impl Candles {
         let close_ms = c.open_ms + ms - 1;
         Some(format!(
             r#"{{"e":"kline","E":{},"s":"{symbol}","k":{{"t":{}, "T":{close_ms}, "s":"{symbol}", "i":"{interval}", "f":{}, "L":{}, "o":"{:.d$}", "c":"{:.d$}", "h":"{:.d$}", "l":"{:.d$}", "v":"{:.3}", "n":{}, "x":{}, "q":"{:.5}", "V":"{:.3}", "Q":"{:.5}", "B":"0"}}}}"#,
-            now.millis(), c.open_ms, c.first_trade, c.last_trade, c.open, c.close, c.high, c.low, c.volume, c.trades,
-            now.millis() > close_ms, c.quote, c.taker_volume, c.taker_quote
+            now.millis(),
+            c.open_ms,
+            c.first_trade,
+            c.last_trade,
+            c.open,
+            c.close,
+            c.high,
+            c.low,
+            c.volume,
+            c.trades,
+            now.millis() > close_ms,
+            c.quote,
+            c.taker_volume,
+            c.taker_quote
         ))
     }
 
@@ -182,8 +203,18 @@ impl Candles {
         let change = c.close - c.open;
         format!(
             r#"{{"e":"24hrTicker","E":{e},"s":"{symbol}","p":"{change:.d$}","P":"{:.3}","w":"{:.d$}","c":"{:.d$}","Q":"0","o":"{:.d$}","h":"{:.d$}","l":"{:.d$}","v":"{:.3}","q":"{:.3}","O":{},"C":{e},"F":{},"L":{},"n":{},"st":1}}"#,
-            percent(c.open, change), average(&c), c.close, c.open, c.high, c.low, c.volume, c.quote, c.open_ms,
-            c.first_trade, c.last_trade, c.trades
+            percent(c.open, change),
+            average(&c),
+            c.close,
+            c.open,
+            c.high,
+            c.low,
+            c.volume,
+            c.quote,
+            c.open_ms,
+            c.first_trade,
+            c.last_trade,
+            c.trades
         )
     }
 
@@ -226,7 +257,10 @@ mod tests {
         assert_eq!(one.as_array().unwrap().len(), 5);
         let five = c.rows(interval_ms("5m").unwrap(), None, None, 500);
         let row = &five.as_array().unwrap()[0];
-        assert_eq!((row[1].as_str(), row[2].as_str(), row[4].as_str()), (Some("100.0"), Some("109.0"), Some("109.0")));
+        assert_eq!(
+            (row[1].as_str(), row[2].as_str(), row[4].as_str()),
+            (Some("100.0"), Some("109.0"), Some("109.0"))
+        );
         assert_eq!(row[5], "20.000");
         assert_eq!(row[8], 10);
         assert!(c.event("X", "5m", start).unwrap().contains(r#""n":10"#));

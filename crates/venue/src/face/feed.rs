@@ -192,7 +192,13 @@ impl Feed {
             f.prints.pop_front();
         }
         f.prints.push_back(print);
-        f.candles.trade(print.at, f.tick.value(print.px.0), f.lot.value(print.qty.0), print.aggressor, print.id);
+        f.candles.trade(
+            print.at,
+            f.tick.value(print.px.0),
+            f.lot.value(print.qty.0),
+            print.aggressor,
+            print.id,
+        );
         let stream = format!("{}@trade", f.lower);
         if sink.hub.wants(&stream) {
             let text = format!(
@@ -208,7 +214,11 @@ impl Feed {
             sink.send(&stream, &text);
         }
         match &mut f.open_aggregate {
-            Some(a) if a.px == print.px && a.aggressor == print.aggressor && a.at.millis() == print.at.millis() => {
+            Some(a)
+                if a.px == print.px
+                    && a.aggressor == print.aggressor
+                    && a.at.millis() == print.at.millis() =>
+            {
                 a.qty += print.qty;
                 a.trades.1 = print.id;
             }
@@ -309,7 +319,8 @@ impl Feed {
     }
 
     fn klines(&mut self, sink: &mut Sink<'_>) {
-        let wanted: Vec<String> = sink.hub.streams().filter(|s| s.contains("@kline_")).map(str::to_owned).collect();
+        let wanted: Vec<String> =
+            sink.hub.streams().filter(|s| s.contains("@kline_")).map(str::to_owned).collect();
         for stream in wanted {
             let Some((lower, interval)) = stream.split_once("@kline_") else { continue };
             if let Some(f) = self.symbols.iter().find(|f| f.lower == lower)
@@ -373,7 +384,8 @@ impl SymbolFeed {
         .expect("a string takes all");
         let side = |asks: bool, s: &mut String| {
             // Bids best first: descending.
-            let range: Vec<(&(bool, i64), &i64)> = levels.range((asks, i64::MIN)..=(asks, i64::MAX)).collect();
+            let range: Vec<(&(bool, i64), &i64)> =
+                levels.range((asks, i64::MIN)..=(asks, i64::MAX)).collect();
             let mut comma = "";
             let mut one = |(key, qty): (&(bool, i64), &i64)| {
                 write!(s, r#"{comma}[""#).expect("a string takes all");

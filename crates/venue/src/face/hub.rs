@@ -45,7 +45,10 @@ impl Route {
             return Self::Private;
         };
         let kind = if stream.starts_with('!') { kind.split('@').next().unwrap_or(kind) } else { kind };
-        let public = kind.starts_with("depth") || kind == "bookTicker" || kind == "trade" || kind.starts_with("rpiDepth");
+        let public = kind.starts_with("depth")
+            || kind == "bookTicker"
+            || kind == "trade"
+            || kind.starts_with("rpiDepth");
         if public { Self::Public } else { Self::Market }
     }
 }
@@ -122,7 +125,12 @@ impl Hub {
         Self { legacy_all, ..Self::default() }
     }
 
-    pub(crate) fn open(&mut self, route: Route, combined: bool, cut: Arc<Cut>) -> (u64, mpsc::Receiver<Outgoing>) {
+    pub(crate) fn open(
+        &mut self,
+        route: Route,
+        combined: bool,
+        cut: Arc<Cut>,
+    ) -> (u64, mpsc::Receiver<Outgoing>) {
         let (out, rx) = mpsc::channel(BACKLOG);
         self.next += 1;
         let subscriptions = Vec::new();
@@ -279,8 +287,12 @@ impl Hub {
 
     /// Ends the connections of a route.
     pub(crate) fn disconnect(&mut self, route: &str, how: Ending) {
-        let ids: Vec<u64> =
-            self.connections.iter().filter(|(_, c)| matches(route, c.route.name())).map(|(id, _)| *id).collect();
+        let ids: Vec<u64> = self
+            .connections
+            .iter()
+            .filter(|(_, c)| matches(route, c.route.name()))
+            .map(|(id, _)| *id)
+            .collect();
         for id in ids {
             let Some(c) = self.connections.get(&id) else { continue };
             match how {

@@ -101,14 +101,23 @@ impl Limits {
     }
 
     /// Counts `ten` orders to the 10 s window and `minute` to the minute; a refusal counts too, as at the venue.
-    pub(crate) fn orders(&mut self, account: AccountId, ten: u32, minute: u32, now: Nanos) -> Result<(), Reject> {
+    pub(crate) fn orders(
+        &mut self,
+        account: AccountId,
+        ten: u32,
+        minute: u32,
+        now: Nanos,
+    ) -> Result<(), Reject> {
         let e = self.orders.entry(account).or_default();
         let a = e.0.add(now.millis(), 10_000, ten);
         let b = e.1.add(now.millis(), 60_000, minute);
         if a > self.order_limits.0 || b > self.order_limits.1 {
             return Err(Reject::text(
                 -1015,
-                format!("Too many new orders; current limit is {} orders per TEN_SECONDS.", self.order_limits.0),
+                format!(
+                    "Too many new orders; current limit is {} orders per TEN_SECONDS.",
+                    self.order_limits.0
+                ),
             ));
         }
         Ok(())

@@ -41,7 +41,10 @@ impl Params {
             None => Ok(None),
             // Some clients send whole numbers as floats.
             Some(v) => v.strip_suffix(".0").unwrap_or(v).parse().map(Some).map_err(|_| {
-                Reject::text(-1102, format!("Mandatory parameter '{name}' was not sent, was empty/null, or malformed."))
+                Reject::text(
+                    -1102,
+                    format!("Mandatory parameter '{name}' was not sent, was empty/null, or malformed."),
+                )
             }),
         }
     }

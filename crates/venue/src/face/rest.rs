@@ -93,7 +93,8 @@ pub(crate) fn trouble(w: &mut World, name: &str) -> Trouble {
         Fault::TooManyRequests { retry_after_s } => {
             t.skip = true;
             let body = error_body(-1003, "Too many requests; please use the websocket for live updates.");
-            t.instead = Some(Reply { status: 429, body, retry_after: Some(retry_after_s), ..Reply::default() });
+            t.instead =
+                Some(Reply { status: 429, body, retry_after: Some(retry_after_s), ..Reply::default() });
         }
         _ => {}
     }
@@ -177,7 +178,11 @@ pub(crate) fn handle(w: &mut World, r: &Request, now: Nanos) -> Reply {
     w.counters.requests += 1;
     let params = Params::parse(&r.query, &r.body);
     let Some((handler, weight, proof)) = endpoint(&r.method, &r.path, &params) else {
-        return Reply { status: 404, body: error_body(reject::NO_ROUTE.code, &reject::NO_ROUTE.msg), ..Reply::default() };
+        return Reply {
+            status: 404,
+            body: error_body(reject::NO_ROUTE.code, &reject::NO_ROUTE.msg),
+            ..Reply::default()
+        };
     };
     let mut used = Used::default();
     match w.limits.request(r.ip, weight, now) {
@@ -222,6 +227,10 @@ fn authorise(w: &World, r: &Request, p: &Params, proof: Proof, at: Nanos) -> Res
     let (payload, signature) = rest_payload(&r.query, &r.body);
     let signature = signature.ok_or_else(|| Reject::mandatory("signature"))?;
     check_time(timestamp, window, at.millis())?;
-    w.keys.verify(r.api_key.as_deref().unwrap_or_default(), &payload, &percent_decode(&signature.replace('+', "%2B")))?;
+    w.keys.verify(
+        r.api_key.as_deref().unwrap_or_default(),
+        &payload,
+        &percent_decode(&signature.replace('+', "%2B")),
+    )?;
     Ok(account)
 }

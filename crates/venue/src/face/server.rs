@@ -11,7 +11,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::connect_info::Connected;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
+use axum::extract::ws::{
+    CloseFrame, Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection,
+};
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -77,7 +79,8 @@ impl Venue {
         socket.set_nonblocking(true).map_err(listen)?;
         let addr = socket.local_addr().map_err(listen)?;
         let (stop, stopped) = oneshot::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(VenueError::Thread)?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(VenueError::Thread)?;
         let world = shared.clone();
         let thread = std::thread::Builder::new()
             .name("venue".into())
@@ -212,7 +215,11 @@ impl CutStream {
 }
 
 impl AsyncRead for CutStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         self.check(cx)?;
         Pin::new(&mut self.inner).poll_read(cx, buf)
     }
@@ -251,7 +258,8 @@ impl Listener for CutListener {
             match self.inner.accept().await {
                 Ok((inner, addr)) => {
                     inner.set_nodelay(true).ok();
-                    let refuse = lock(&self.shared).faults.strike(|f| *f == Fault::RefuseConnections).is_some();
+                    let refuse =
+                        lock(&self.shared).faults.strike(|f| *f == Fault::RefuseConnections).is_some();
                     if refuse {
                         inner.set_zero_linger().ok();
                         continue;
@@ -321,7 +329,8 @@ async fn rest_reply(shared: &Shared, peer: &Peer, request: &Request) -> Response
     let name = format!("{} {}", request.method, request.path);
     let trouble = rest::trouble(&mut lock(shared), &name);
     sleep_ms(trouble.before).await;
-    let reply = if trouble.skip { Reply::default() } else { rest::handle(&mut lock(shared), request, wall()) };
+    let reply =
+        if trouble.skip { Reply::default() } else { rest::handle(&mut lock(shared), request, wall()) };
     sleep_ms(trouble.after).await;
     let Trouble { instead, lost, never, .. } = trouble;
     if lost {
@@ -412,7 +421,8 @@ impl Wire {
                 Next::Out(Some(_)) if silent => {}
                 Next::Out(Some(Outgoing::Text(t))) => self.send(Message::Text(t)).await?,
                 Next::Out(Some(Outgoing::Close(code, reason))) => {
-                    let frame = CloseFrame { code: if code == 1006 { 1001 } else { code }, reason: reason.into() };
+                    let frame =
+                        CloseFrame { code: if code == 1006 { 1001 } else { code }, reason: reason.into() };
                     self.socket.send(Message::Close(Some(frame))).await.ok();
                     return None;
                 }
@@ -456,7 +466,11 @@ async fn stream_socket(socket: WebSocket, shared: Shared, peer: Peer, target: st
         let reply = {
             let mut w = lock(&shared);
             let limit = w.rules.messages_per_second;
-            if streams::too_chatty(&mut w.hub, id, limit, wall()) { None } else { Some(streams::control(&mut w, id, &text)) }
+            if streams::too_chatty(&mut w.hub, id, limit, wall()) {
+                None
+            } else {
+                Some(streams::control(&mut w, id, &text))
+            }
         };
         let Some(reply) = reply else {
             let frame = CloseFrame { code: 1008, reason: "Too many requests".into() };

@@ -35,7 +35,8 @@ pub(crate) fn target(path: &str, query: &str) -> Option<Target> {
         _ => return None,
     };
     // `/public/ws/0`: an arbitrary name, not a stream.
-    let mut streams: Vec<String> = parts.filter(|p| is_stream(p) || is_listen_key(p)).map(str::to_owned).collect();
+    let mut streams: Vec<String> =
+        parts.filter(|p| is_stream(p) || is_listen_key(p)).map(str::to_owned).collect();
     for pair in query.split('&') {
         match pair.split_once('=') {
             Some(("streams", list)) => {
@@ -67,9 +68,11 @@ pub(crate) fn subscribe_url(w: &mut World, id: u64, streams: &[String]) {
 
 /// Answers a control frame.
 pub(crate) fn control(w: &mut World, id: u64, text: &str) -> String {
-    let error = |id: &Value, code: i32, msg: &str| json!({"error": {"code": code, "msg": msg}, "id": id}).to_string();
+    let error =
+        |id: &Value, code: i32, msg: &str| json!({"error": {"code": code, "msg": msg}, "id": id}).to_string();
     let Ok(v) = serde_json::from_str::<Value>(text) else {
-        return json!({"error": {"code": 3, "msg": "Invalid JSON: expected value at line 1 column 1"}}).to_string();
+        return json!({"error": {"code": 3, "msg": "Invalid JSON: expected value at line 1 column 1"}})
+            .to_string();
     };
     let echo = v.get("id").cloned().unwrap_or(Value::Null);
     let Some(method) = v.get("method").and_then(Value::as_str) else {
@@ -111,7 +114,13 @@ pub(crate) fn control(w: &mut World, id: u64, text: &str) -> String {
             }
             _ => error(&echo, 0, "Unknown property"),
         },
-        other => error(&echo, 2, &format!("Invalid request: unknown variant `{other}`, expected one of `SUBSCRIBE`, `UNSUBSCRIBE`, `LIST_SUBSCRIPTIONS`, `SET_PROPERTY`, `GET_PROPERTY`")),
+        other => error(
+            &echo,
+            2,
+            &format!(
+                "Invalid request: unknown variant `{other}`, expected one of `SUBSCRIBE`, `UNSUBSCRIBE`, `LIST_SUBSCRIPTIONS`, `SET_PROPERTY`, `GET_PROPERTY`"
+            ),
+        ),
     }
 }
 

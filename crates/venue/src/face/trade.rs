@@ -63,7 +63,10 @@ pub(crate) fn position_side(text: Option<&str>) -> Result<PositionSide, Reject> 
         None | Some("BOTH") => Ok(PositionSide::Both),
         Some("LONG") => Ok(PositionSide::Long),
         Some("SHORT") => Ok(PositionSide::Short),
-        Some(_) => Err(Reject::new(-1102, "Mandatory parameter 'positionSide' was not sent, was empty/null, or malformed.")),
+        Some(_) => Err(Reject::new(
+            -1102,
+            "Mandatory parameter 'positionSide' was not sent, was empty/null, or malformed.",
+        )),
     }
 }
 
@@ -87,7 +90,10 @@ fn tif(p: &Params, at: Nanos) -> Result<(TimeInForce, Option<Nanos>), Reject> {
         "GTD" => {
             let ms = p.number("goodTillDate")?.ok_or_else(|| Reject::mandatory("goodTillDate"))?;
             if ms <= at.millis() + 600_000 || ms >= 253_402_300_799_000 {
-                return Err(Reject::new(-5040, "The goodTillDate timestamp must be greater than the current time plus 600 seconds and smaller than 253402300799000."));
+                return Err(Reject::new(
+                    -5040,
+                    "The goodTillDate timestamp must be greater than the current time plus 600 seconds and smaller than 253402300799000.",
+                ));
             }
             (TimeInForce::Gtc, Some(Nanos::from_millis(ms / 1000 * 1000)))
         }
@@ -171,7 +177,10 @@ fn place_uncounted(w: &mut World, account: AccountId, p: &Params, at: Nanos) -> 
     };
     let closes = ask.reduce_only || w.exchange.check_place(account, &ask)?;
     if !closes && w.faults.strike(|f| *f == Fault::Overload).is_some() {
-        return Err(Reject::new(-1008, "Request throttled by system-level protection. Reduce-only/close-position orders are exempt. Please try again."));
+        return Err(Reject::new(
+            -1008,
+            "Request throttled by system-level protection. Reduce-only/close-position orders are exempt. Please try again.",
+        ));
     }
     let qty = ask.qty;
     let mut order = w.exchange.place(account, ask, at)?;
@@ -200,7 +209,10 @@ fn named(p: &Params) -> Result<OrderRef, Reject> {
     }
     match p.get("origClientOrderId") {
         Some(c) => Ok(OrderRef::Client(c.to_owned())),
-        None => Err(Reject::new(-1102, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!")),
+        None => Err(Reject::new(
+            -1102,
+            "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!",
+        )),
     }
 }
 
@@ -242,7 +254,8 @@ fn lagging(w: &mut World, o: &Order, at: Nanos) -> bool {
 /// Query one order.
 pub(crate) fn query(w: &mut World, c: &Call) -> Answer {
     let symbol = w.symbol(c.params.need("symbol")?)?;
-    let order = w.exchange.find(c.account, symbol, &named(&c.params)?).cloned().ok_or(reject::NO_SUCH_ORDER)?;
+    let order =
+        w.exchange.find(c.account, symbol, &named(&c.params)?).cloned().ok_or(reject::NO_SUCH_ORDER)?;
     if lagging(w, &order, c.at) {
         return Err(reject::NO_SUCH_ORDER);
     }
@@ -280,7 +293,9 @@ pub(crate) fn all_orders(w: &mut World, c: &Call) -> Answer {
     let limit = c.params.limit(500, 1000)?;
     let mut rows: Vec<&Order> = (w.exchange.orders_of(c.account))
         .filter(|o| o.symbol == symbol && o.id >= from)
-        .filter(|o| start.is_none_or(|s| o.created.millis() >= s) && end.is_none_or(|e| o.created.millis() <= e))
+        .filter(|o| {
+            start.is_none_or(|s| o.created.millis() >= s) && end.is_none_or(|e| o.created.millis() <= e)
+        })
         .collect();
     if from == 0 && rows.len() > limit {
         rows.drain(..rows.len() - limit);
@@ -315,7 +330,8 @@ pub(crate) fn modify_batch(w: &mut World, c: &Call) -> Answer {
 }
 
 fn batch(w: &mut World, c: &Call, each: fn(&mut World, AccountId, &Params, Nanos) -> Answer) -> Answer {
-    let list: Vec<Value> = serde_json::from_str(c.params.need("batchOrders")?).map_err(|_| Reject::mandatory("batchOrders"))?;
+    let list: Vec<Value> =
+        serde_json::from_str(c.params.need("batchOrders")?).map_err(|_| Reject::mandatory("batchOrders"))?;
     if list.is_empty() || list.len() > 5 {
         return Err(Reject::new(-4082, "Invalid number of batch place orders."));
     }

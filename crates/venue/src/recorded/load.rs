@@ -57,7 +57,8 @@ impl Opening {
 
     /// Bids and asks.
     pub fn levels(&self) -> (Vec<Level>, Vec<Level>) {
-        let list = |m: &BTreeMap<i64, i64>| m.iter().map(|(p, q)| Level { px: Px(*p), qty: Qty(*q) }).collect();
+        let list =
+            |m: &BTreeMap<i64, i64>| m.iter().map(|(p, q)| Level { px: Px(*p), qty: Qty(*q) }).collect();
         (list(&self.sides[0]), list(&self.sides[1]))
     }
 }
@@ -155,8 +156,9 @@ pub(super) fn load(paths: &[PathBuf], listings: &mut Vec<Listing>) -> Result<Rec
             return Err(VenueError::Recording { path, reason: format!("line {number}: {reason}") });
         }
     }
-    let recording = loader.finish().map_err(|reason| {
-        VenueError::Recording { path: paths.first().cloned().unwrap_or_default(), reason }
+    let recording = loader.finish().map_err(|reason| VenueError::Recording {
+        path: paths.first().cloned().unwrap_or_default(),
+        reason,
     })?;
     price_new_listings(listings, known, &recording);
     Ok(recording)
@@ -253,7 +255,9 @@ impl Loader<'_> {
             let name = lower.to_uppercase();
             return self.snapshot(&name, recv, &frame);
         }
-        let Some(symbol) = frame.s.as_deref().and_then(|s| self.symbols.get(s)).copied() else { return Ok(()) };
+        let Some(symbol) = frame.s.as_deref().and_then(|s| self.symbols.get(s)).copied() else {
+            return Ok(());
+        };
         // A partial book stream says nothing about the levels below it.
         let partial = stream.split('@').nth(1).is_some_and(|k| k.len() > 5 && k.starts_with("depth"));
         match frame.e.as_deref() {
@@ -290,7 +294,8 @@ impl Loader<'_> {
     }
 
     fn snapshot(&mut self, name: &str, recv: Nanos, frame: &Frame<'_>) -> Result<(), String> {
-        let symbol = *self.symbols.get(name).ok_or_else(|| format!("a snapshot of {name}, which has no frames"))?;
+        let symbol =
+            *self.symbols.get(name).ok_or_else(|| format!("a snapshot of {name}, which has no frames"))?;
         // Only the first one opens the book; later ones repeat what the updates say.
         if self.out.openings.contains_key(&symbol) {
             return Ok(());
@@ -327,7 +332,13 @@ impl Loader<'_> {
         Ok(())
     }
 
-    fn trade(&mut self, symbol: SymbolId, recv: Nanos, frame: &Frame<'_>, aggregate: bool) -> Result<(), String> {
+    fn trade(
+        &mut self,
+        symbol: SymbolId,
+        recv: Nanos,
+        frame: &Frame<'_>,
+        aggregate: bool,
+    ) -> Result<(), String> {
         let name = &self.listings[symbol.index()].instrument.symbol;
         let has_aggregates = self.found.symbols.iter().any(|s| s.symbol == *name && s.has_aggregates);
         let on_market = frame.kind.as_deref().is_none_or(|k| k == "MARKET");
@@ -365,7 +376,9 @@ impl Loader<'_> {
             }
         }
         if self.out.events.is_empty() {
-            return Err("nothing to play: no depth, bookTicker or trade frame after the first snapshot".to_owned());
+            return Err(
+                "nothing to play: no depth, bookTicker or trade frame after the first snapshot".to_owned()
+            );
         }
         self.out.events.sort_by_key(|e| e.after);
         Ok(self.out)

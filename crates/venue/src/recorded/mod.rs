@@ -40,7 +40,10 @@ pub(crate) struct Player {
 
 impl Player {
     /// Loads the recordings of a configuration, if there are any.
-    pub(crate) fn open(config: &VenueConfig, listings: &mut Vec<Listing>) -> Result<Option<Self>, VenueError> {
+    pub(crate) fn open(
+        config: &VenueConfig,
+        listings: &mut Vec<Listing>,
+    ) -> Result<Option<Self>, VenueError> {
         if !(config.speed > 0.0 && config.speed <= 1000.0) {
             return Err(VenueError::Config(format!("speed {}; choose one in (0, 1000]", config.speed)));
         }

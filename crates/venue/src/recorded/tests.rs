@@ -38,15 +38,21 @@ fn a_recording_opens_at_its_snapshot_and_plays_in_time() {
     let mut play = |player: &mut Player, exchange: &mut Exchange, ms: u64| {
         let mut now = Vec::new();
         player.play(Nanos::from_millis(ms), exchange, Nanos(0), |_, _, change, _| now.push(change));
-        let ids: Vec<(u64, u64)> = now.into_iter().map(|c| match c {
-            Change::Book(a, b) => (a, b),
-            Change::Touch(..) => unreachable!("no bookTicker in it"),
-        }).collect();
+        let ids: Vec<(u64, u64)> = now
+            .into_iter()
+            .map(|c| match c {
+                Change::Book(a, b) => (a, b),
+                Change::Touch(..) => unreachable!("no bookTicker in it"),
+            })
+            .collect();
         changes.extend(ids.clone());
         ids
     };
     assert_eq!(play(&mut player, &mut exchange, 0), [(10, 10)]);
-    assert_eq!(exchange.ladder(abc).best(Side::Buy).unwrap(), Level { px: market::Px(100), qty: market::Qty(5) });
+    assert_eq!(
+        exchange.ladder(abc).best(Side::Buy).unwrap(),
+        Level { px: market::Px(100), qty: market::Qty(5) }
+    );
     assert_eq!(play(&mut player, &mut exchange, 499), []);
     assert_eq!(play(&mut player, &mut exchange, 500), [(9, 12)]);
     // An order of ours takes an id, and the recorded ids move up behind it.

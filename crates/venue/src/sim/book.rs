@@ -65,9 +65,10 @@ impl SimBook {
         if self.touch.0 > 0 {
             self.trade(activity, out);
         }
-        let half = (self.tick / 2.0).max(self.fair * 2.0e-6);
-        let bid = ((self.fair - half) / self.tick).floor().max(1.0) as i64;
-        let ask = (((self.fair + half) / self.tick).ceil() as i64).max(bid + 1);
+        // One tick, or a small share of the price where the tick is finer still.
+        let spread = (self.fair * 4.0e-6 / self.tick).ceil().max(1.0);
+        let bid = (self.fair / self.tick - (spread - 1.0) / 2.0).floor().max(1.0) as i64;
+        let ask = bid + spread as i64;
         if (bid, ask) != self.touch {
             self.touch = (bid, ask);
             self.regrid(out);
@@ -82,7 +83,11 @@ impl SimBook {
         let mut from = 0.0;
         let fine = ((self.fair * BANDS[0] / 14.0 / self.tick).round() as i64).max(1);
         for (n, to) in BANDS.into_iter().enumerate() {
-            let grid = if n == 0 { fine } else { (((BANDS[n - 1] * self.fair / 10.0) / self.tick) as i64).max(fine) };
+            let grid = if n == 0 {
+                fine
+            } else {
+                (((BANDS[n - 1] * self.fair / 10.0) / self.tick) as i64).max(fine)
+            };
             let (a, b) = ((self.fair * from / self.tick) as i64, (self.fair * to / self.tick) as i64);
             if side == 0 {
                 let mut px = (touch - a - 1).div_euclid(grid) * grid;
@@ -152,8 +157,8 @@ impl SimBook {
     }
 
     fn set(&mut self, side: usize, px: i64, qty: i64, out: &mut Step) {
-        let old =
-            if qty == 0 { self.sides[side].remove(&px) } else { self.sides[side].insert(px, qty) }.unwrap_or(0);
+        let old = if qty == 0 { self.sides[side].remove(&px) } else { self.sides[side].insert(px, qty) }
+            .unwrap_or(0);
         if old != qty {
             let level = Level { px: Px(px), qty: Qty(qty) };
             let levels = if side == 0 { &mut out.bids } else { &mut out.asks };

@@ -43,7 +43,9 @@ impl SimMarket {
         let books = listings
             .iter()
             .enumerate()
-            .map(|(i, l)| SimBook::new(Random::new(seed, 1_000 + i as u64), &l.instrument, instruments::opening(i)))
+            .map(|(i, l)| {
+                SimBook::new(Random::new(seed, 1_000 + i as u64), &l.instrument, instruments::opening(i))
+            })
             .collect();
         Self { returns: Returns::new(seed, listings.len()), books }
     }

@@ -102,7 +102,8 @@ impl Returns {
             *m = own * (beta * f + r.normal() * dt.sqrt());
         }
         let calm = (-dt / 20.0).exp();
-        self.activity = 1.0 + (self.activity - 1.0) * calm + (f.abs() / dt.sqrt().max(0.1)).min(6.0) * (1.0 - calm);
+        self.activity =
+            1.0 + (self.activity - 1.0) * calm + (f.abs() / dt.sqrt().max(0.1)).min(6.0) * (1.0 - calm);
         &self.moves
     }
 

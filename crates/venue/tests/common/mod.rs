@@ -63,7 +63,11 @@ impl Client {
     }
 
     pub async fn try_call(&self, method: &str, path: &str, query: &str) -> reqwest::Result<Reply> {
-        let url = if query.is_empty() { format!("{}{path}", self.base) } else { format!("{}{path}?{query}", self.base) };
+        let url = if query.is_empty() {
+            format!("{}{path}", self.base)
+        } else {
+            format!("{}{path}?{query}", self.base)
+        };
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         let r = self.http.request(method, url).header("X-MBX-APIKEY", &self.key).send().await?;
         let (status, headers) = (r.status().as_u16(), r.headers().clone());
@@ -124,7 +128,10 @@ impl Socket {
     /// The next text, or `None` when the connection is over.
     pub async fn text(&mut self) -> Option<String> {
         loop {
-            match tokio::time::timeout(PATIENCE, self.inner.next()).await.expect("a frame within the test's patience") {
+            match tokio::time::timeout(PATIENCE, self.inner.next())
+                .await
+                .expect("a frame within the test's patience")
+            {
                 Some(Ok(Message::Text(t))) => return Some(t.to_string()),
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
                 Some(Ok(_)) => {}
