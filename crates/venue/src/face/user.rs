@@ -163,6 +163,15 @@ pub(crate) fn position_json(row: &PositionRow, l: &Listing) -> Value {
     })
 }
 
+/// A row of MARGIN_CALL.
+pub(crate) fn margin_call_json(row: &PositionRow, maintenance: Amount, l: &Listing) -> Value {
+    json!({
+        "s": l.instrument.symbol, "ps": leg(row.side), "pa": l.instrument.lot.format(row.qty.0).as_str(),
+        "mt": if row.isolated { "ISOLATED" } else { "CROSSED" }, "iw": "0", "mp": l.mark.mark.to_string(),
+        "up": row.unrealised.to_string(), "mm": maintenance.to_string(),
+    })
+}
+
 /// The order object of a reply. `query` replies have `time`, `avgPrice` and `cumQuote`; new, cancel and modify
 /// replies have `cumQty` and, before 2026-07-15 (`legacy`), the other two as well.
 pub(crate) fn order_json(o: &Order, l: &Listing, query: bool, legacy: bool) -> Value {

@@ -14,7 +14,7 @@ use super::hub::Hub;
 use super::limits::Limits;
 use super::user;
 use crate::config::{Rules, VenueConfig, VenueError};
-use crate::core::{Account, AccountId, Exchange, Listing, Output, Reject, reject};
+use crate::core::{Account, AccountId, Exchange, Listing, Order, OrderReport, Output, Reject, reject};
 use crate::faults::{Fault, Faults};
 use crate::recorded::{Change, Player};
 use crate::sim::{self, STEP, SimMarket, Step};
@@ -303,26 +303,7 @@ impl World {
     /// A user event, as its frames.
     fn tell(&mut self, output: &Output, at: Nanos) {
         match output {
-            Output::Order(r) => {
-                let l = self.exchange.listing(r.order.symbol);
-                let event = user::order_event(r, l, at);
-                let kind = match r.exec {
-                    ExecType::Trade => "user@ORDER_TRADE_UPDATE@TRADE",
-                    ExecType::Canceled => "user@ORDER_TRADE_UPDATE@CANCELED",
-                    ExecType::Expired => "user@ORDER_TRADE_UPDATE@EXPIRED",
-                    ExecType::Amendment => "user@ORDER_TRADE_UPDATE@AMENDMENT",
-                    ExecType::Calculated => "user@ORDER_TRADE_UPDATE@CALCULATED",
-                    _ => "user@ORDER_TRADE_UPDATE@NEW",
-                };
-                if let Some(fill) = &r.fill {
-                    self.counters.fills += 1;
-                    if r.exec == ExecType::Trade {
-                        let lite = user::trade_lite(r, fill, self.exchange.listing(r.order.symbol), at);
-                        self.tell_account(r.order.account, "user@TRADE_LITE", &lite, at);
-                    }
-                }
-                self.tell_account(r.order.account, kind, &event, at);
-            }
+            Output::Order(r) => self.tell_order(r, at),
             Output::Account { account, reason, wallet, change, positions, symbol, at: when } => {
                 let rows: Vec<Value> = positions
                     .iter()
@@ -339,16 +320,8 @@ impl World {
                 self.tell_account(*account, "user@ACCOUNT_UPDATE", &event.to_string(), at);
             }
             Output::MarginCall { account, wallet, positions, .. } => {
-                let rows: Vec<Value> = positions
-                    .iter()
-                    .map(|(p, maintenance)| {
-                        let l = self.exchange.listing(p.symbol);
-                        json!({
-                            "s": l.instrument.symbol, "ps": user::leg(p.side), "pa": l.instrument.lot.format(p.qty.0).as_str(),
-                            "mt": if p.isolated { "ISOLATED" } else { "CROSSED" }, "iw": "0", "mp": l.mark.mark.to_string(),
-                            "up": p.unrealised.to_string(), "mm": maintenance.to_string(),
-                        })
-                    })
+                let rows: Vec<Value> = (positions.iter())
+                    .map(|(p, m)| user::margin_call_json(p, *m, self.exchange.listing(p.symbol)))
                     .collect();
                 let event =
                     json!({"e": "MARGIN_CALL", "E": at.millis(), "cw": wallet.to_string(), "p": rows});
@@ -366,7 +339,28 @@ impl World {
         }
     }
 
-    fn tell_liquidation(&mut self, o: &crate::core::Order, at: Nanos) {
+    fn tell_order(&mut self, r: &OrderReport, at: Nanos) {
+        let kind = match r.exec {
+            ExecType::Trade => "user@ORDER_TRADE_UPDATE@TRADE",
+            ExecType::Canceled => "user@ORDER_TRADE_UPDATE@CANCELED",
+            ExecType::Expired => "user@ORDER_TRADE_UPDATE@EXPIRED",
+            ExecType::Amendment => "user@ORDER_TRADE_UPDATE@AMENDMENT",
+            ExecType::Calculated => "user@ORDER_TRADE_UPDATE@CALCULATED",
+            _ => "user@ORDER_TRADE_UPDATE@NEW",
+        };
+        let l = self.exchange.listing(r.order.symbol);
+        let event = user::order_event(r, l, at);
+        let lite = r.fill.as_ref().map(|fill| user::trade_lite(r, fill, l, at));
+        if let Some(lite) = lite {
+            self.counters.fills += 1;
+            if r.exec == ExecType::Trade {
+                self.tell_account(r.order.account, "user@TRADE_LITE", &lite, at);
+            }
+        }
+        self.tell_account(r.order.account, kind, &event, at);
+    }
+
+    fn tell_liquidation(&mut self, o: &Order, at: Nanos) {
         let l = self.exchange.listing(o.symbol);
         let (px, qty) = (l.instrument.tick.format(o.px.0), l.instrument.lot.format(o.filled.0));
         let name = &l.instrument.symbol;

@@ -65,9 +65,10 @@ impl SimBook {
         if self.touch.0 > 0 {
             self.trade(activity, out);
         }
-        let half = (self.tick / 2.0).max(self.fair * 2.0e-6);
-        let bid = ((self.fair - half) / self.tick).floor().max(1.0) as i64;
-        let ask = (((self.fair + half) / self.tick).ceil() as i64).max(bid + 1);
+        // One tick, or a small share of the price where the tick is finer still.
+        let spread = (self.fair * 4.0e-6 / self.tick).ceil().max(1.0);
+        let bid = (self.fair / self.tick - (spread - 1.0) / 2.0).floor().max(1.0) as i64;
+        let ask = bid + spread as i64;
         if (bid, ask) != self.touch {
             self.touch = (bid, ask);
             self.regrid(out);
