@@ -1,8 +1,6 @@
 //! Real exchangeInfo replies become instruments; nothing of them is assumed.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
-#![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
-
 use std::io::Read;
 
 use binance::limits::LimitKind;

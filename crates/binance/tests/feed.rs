@@ -1,8 +1,6 @@
 //! The feed core with scripted data and time.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
-#![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
-
 use binance::Symbols;
 use binance::feed::{Feed, FeedConfig, FeedEvent, Route, StreamKind};
 use market::{

@@ -1,8 +1,6 @@
 //! The gateway core with scripted bytes and time.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
-#![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
-
 use std::collections::BTreeMap;
 
 use binance::Symbols;

@@ -1,8 +1,6 @@
 //! After warm-up, an order request, its reply, its user event and its way into the socket allocate nothing.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
-#![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
-
 use std::net::TcpListener;
 
 use binance::Symbols;

@@ -1,8 +1,6 @@
 //! The REST client against a real HTTP server on loopback with scripted answers.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
-#![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};

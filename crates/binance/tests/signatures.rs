@@ -1,8 +1,6 @@
 //! The signatures that seven public clients sent on the wire (dummy key `K`, secret `S`), made again by our signer.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
-#![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
-
 use binance::key::ApiKey;
 use binance::sign::Signer;
 use serde_json::Value;

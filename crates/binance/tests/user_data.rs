@@ -1,8 +1,6 @@
 //! Every user event at hand decodes, prices and quantities come back as they were sent, and nothing panics.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
-#![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
-
 use std::path::{Path, PathBuf};
 
 use binance::Symbols;

@@ -46,6 +46,7 @@ const FLAT_WITHIN_NS: u64 = 8 * Nanos::SECOND;
 const KILLED_WITHIN_NS: u64 = 8 * Nanos::SECOND;
 
 /// The result of an errand.
+#[expect(clippy::large_enum_variant, reason = "a few at a time, off the hot path")]
 enum Done {
     Snapshot(SymbolId, Result<Vec<u8>, RestError>),
     Clock(Result<ServerClock, RestError>),
@@ -187,7 +188,7 @@ impl Control {
         // Errands under way (a last cancel) get a moment.
         let rest = async {
             while let Some(done) = self.jobs.next().await {
-                drop(done)
+                drop(done);
             }
         };
         let _ = tokio::time::timeout(Duration::from_millis(500), rest).await;

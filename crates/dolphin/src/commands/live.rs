@@ -71,7 +71,11 @@ pub fn run(args: Args) -> Result<(), CliError> {
         progress: !args.json,
     };
     let summary = node::run(Options { config, key, venue, hosts, history, orders, signalled })?;
-    if args.json { super::print_json(&summary) } else { Ok(print!("{}", summary.text())) }
+    if args.json {
+        return super::print_json(&summary);
+    }
+    print!("{}", summary.text());
+    Ok(())
 }
 
 /// The champion hash, checked at every start (SPEC §3.1).

@@ -134,10 +134,10 @@ impl AlphaStage {
 
     /// ① pending updates, ② date boundary by event time.
     fn begin(&mut self, ts: Nanos) {
-        if let Some(push) = self.pending_acb.take() {
-            if self.engine.update_acb_boost(push.boost, push.beta).is_err() {
-                self.tell(AlphaNews::Mismatch);
-            }
+        if let Some(push) = self.pending_acb.take()
+            && self.engine.update_acb_boost(push.boost, push.beta).is_err()
+        {
+            self.tell(AlphaNews::Mismatch);
         }
         if let Some(safety) = self.pending_safety.take() {
             self.engine.push_safety(safety);
