@@ -147,8 +147,7 @@ pub(super) fn load(paths: &[PathBuf], listings: &mut Vec<Listing>) -> Result<Rec
         held: 0,
         base: Nanos(0),
     };
-    loop {
-        let Some(line) = reader.next_line().map_err(fail)? else { break };
+    while let Some(line) = reader.next_line().map_err(fail)? {
         let (file, number, recv) = (line.file, line.number, line.recv);
         let reason = loader.take(file, recv, line.frame).err();
         if let Some(reason) = reason {
