@@ -241,9 +241,9 @@ impl Feed {
     pub(crate) fn tick(&mut self, exchange: &Exchange, sink: &mut Sink<'_>) {
         for (f, listing) in self.symbols.iter_mut().zip(exchange.listings()) {
             f.close_aggregate(sink);
-            for n in 1..SPEEDS.len() {
+            for (n, (ms, _)) in SPEEDS.iter().enumerate().skip(1) {
                 if sink.now >= f.cursors[n].due {
-                    let period = SPEEDS[n].0 * Nanos::MS;
+                    let period = ms * Nanos::MS;
                     let behind = sink.now.since(f.cursors[n].due).0 / period;
                     f.cursors[n].due = f.cursors[n].due.plus((behind + 1) * period);
                     f.flush(n, exchange.ladder(listing.instrument.id), sink);

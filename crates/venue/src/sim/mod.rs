@@ -78,7 +78,10 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    fn market(seed: u64, n: usize, steps: usize) -> (Vec<Listing>, Vec<[BTreeMap<i64, i64>; 2]>, Vec<usize>) {
+    /// Bids and asks of a symbol.
+    type Sides = [BTreeMap<i64, i64>; 2];
+
+    fn market(seed: u64, n: usize, steps: usize) -> (Vec<Listing>, Vec<Sides>, Vec<usize>) {
         let listings = listings(n);
         let mut sim = SimMarket::new(seed, &listings);
         let mut books = vec![[BTreeMap::new(), BTreeMap::new()]; n];
