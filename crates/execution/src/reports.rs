@@ -149,7 +149,7 @@ impl Router {
         let ended_badly = refused || (o.status != OrderStatus::Filled && o.cancels == 0);
         match (o.purpose, t.phase) {
             (Purpose::Entry, Phase::EntryMaker) if class == RejectClass::WouldTake => {
-                t.retry_at = now.plus(pause)
+                t.retry_at = now.plus(pause);
             }
             (Purpose::Entry, Phase::EntryMaker | Phase::EntryCross) if refused => {
                 t.go(Phase::EntryEnding(AbandonReason::Rejected), None);
@@ -164,7 +164,7 @@ impl Router {
                 t.retry_at = if t.tp_through { Nanos(0) } else { now.plus(pause) };
             }
             (Purpose::Exit, Phase::Exiting(_, ExitStyle::Maker)) if ended_badly => {
-                t.retry_at = now.plus(pause)
+                t.retry_at = now.plus(pause);
             }
             (Purpose::Exit, Phase::Exiting(_, ExitStyle::Market)) if ended_badly => {
                 t.exit_fails += 1;
@@ -253,10 +253,8 @@ impl Router {
                 self.reconcile_due.get_or_insert(now.plus(RouterConfig::ns(self.cfg.reconcile_retry_ms)));
             }
             OrderOrigin::External if self.cfg.stop_on_foreign_orders => {
-                if self.risk.trip(Check::Tripped) {
-                    out.alert(alert);
-                    out.alert(Alert { kind: AlertKind::Tripped, ..alert });
-                }
+                out.alert(alert);
+                self.trip(now, Check::Foreign, out);
             }
             OrderOrigin::External if r.exec_type == ExecType::New => out.alert(alert),
             _ => {}

@@ -7,7 +7,6 @@
 mod common;
 
 use common::*;
-use execution::*;
 use market::*;
 
 fn permutations(items: &mut Vec<usize>, k: usize, out: &mut Vec<Vec<usize>>) {
@@ -31,7 +30,7 @@ struct Scenario {
 
 fn scenario() -> Scenario {
     let mut d = Desk::holding(1, 100);
-    let tp = d.tp.unwrap();
+    let tp = d.tp.expect("its take-profit order");
     d.exit(ExitReason::Stop);
     assert_eq!(d.sent_cancel(), tp.client_order_id);
     let exit = d.sent_new();
@@ -102,13 +101,9 @@ impl Scenario {
             let value = 40 * self.tp.px.0 + 25 * 9_990 + 35 * 9_980;
             assert_eq!(x.avg_px, value as f64 / 10_000.0, "{what}");
             assert_eq!((x.commission, x.maker_share), (Amount(306), 0.4), "{what}");
-            assert_eq!(
-                d.router.position(SYM).realised,
-                Amount((value - 1_000_000) as i64 * 10_000),
-                "{what}"
-            );
+            assert_eq!(d.router.position(SYM).realised, Amount((value - 1_000_000) * 10_000), "{what}");
         }
-        let cum = |id| d.router.orders().iter().find(|o| o.id == id).unwrap().cum;
+        let cum = |id| d.router.orders().iter().find(|o| o.id == id).expect("a remembered order").cum;
         assert_eq!(cum(self.tp.client_order_id), Qty(40), "{what}");
         assert_eq!(cum(self.exit.client_order_id), Qty(60), "{what}");
         assert!(d.router.orders().live().next().is_none(), "{what}");
