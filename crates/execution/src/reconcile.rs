@@ -114,6 +114,7 @@ impl Router {
             let symbol = self.active[k];
             self.drive(now, symbol, out);
         }
+        self.drive_kill(now, out);
         found
     }
 
@@ -146,7 +147,7 @@ impl Router {
                     let alert = self.alert(now, AlertKind::ForeignOrder);
                     out.alert(Alert { symbol: Some(r.symbol), ..alert });
                     if self.cfg.stop_on_foreign_orders {
-                        self.trip(now, Check::Tripped, out);
+                        self.trip(now, Check::Foreign, out);
                         found.push(Difference::ForeignOrder(r.symbol, r.order_id));
                     }
                 }

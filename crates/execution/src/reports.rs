@@ -252,17 +252,12 @@ impl Router {
                 }
                 self.reconcile_due.get_or_insert(now.plus(RouterConfig::ns(self.cfg.reconcile_retry_ms)));
             }
-            OrderOrigin::External if self.cfg.stop_on_foreign_orders => self.stop_for_foreign(alert, out),
+            OrderOrigin::External if self.cfg.stop_on_foreign_orders => {
+                out.alert(alert);
+                self.trip(now, Check::Foreign, out);
+            }
             OrderOrigin::External if r.exec_type == ExecType::New => out.alert(alert),
             _ => {}
-        }
-    }
-
-    /// A second program trades on this account: entries stop.
-    fn stop_for_foreign(&mut self, alert: Alert, out: &mut Outbox) {
-        if self.risk.trip(Check::Tripped) {
-            out.alert(alert);
-            out.alert(Alert { kind: AlertKind::Tripped, ..alert });
         }
     }
 

@@ -172,6 +172,8 @@ checks! {
     Backoff = (38, "ms until the venue takes orders again", "venue rate limit"),
     /// The order table.
     TableFull = (39, "working orders in all", "router capacity"),
+    /// Orders or fills that are not ours.
+    Foreign = (40, "orders of another program or a person on the account", "stop_on_foreign_orders"),
 }
 
 impl Check {

@@ -427,6 +427,12 @@ impl Router {
         let touch = if side == Side::Buy { s.bid.px } else { s.ask.px };
         let i = &self.instruments[e.symbol.index()];
         let lots = i.lot.floor(e.notional / i.px_f64(touch)).unwrap_or(0).min(i.max_qty.0);
+        if lots <= 0 {
+            let least = i.min_qty.0 as f64;
+            self.deny(now, e.symbol, (Check::MinQty, 0.0, least), out);
+            self.abandon_unstarted(e.symbol, AbandonReason::RiskDenied, out);
+            return;
+        }
         if !self.activate(e.symbol) {
             self.deny(now, e.symbol, (Check::OpenPositions, MAX_ACTIVE as f64, MAX_ACTIVE as f64), out);
             self.abandon_unstarted(e.symbol, AbandonReason::RiskDenied, out);
@@ -595,7 +601,7 @@ impl Router {
         self.account.observe(unrealised);
     }
 
-    fn drive_kill(&mut self, now: Nanos, out: &mut Outbox) {
+    pub(crate) fn drive_kill(&mut self, now: Nanos, out: &mut Outbox) {
         if !self.kill.is_latched() || !self.gate.order_path {
             return;
         }

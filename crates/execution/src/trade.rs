@@ -137,8 +137,10 @@ pub struct View<'a> {
     pub position: Qty,
     /// The trade's own resting order, if it has one.
     pub resting: Option<&'a WorkingOrder>,
-    /// May a take-profit order rest (reconciled, not killed)?
-    pub tp_allowed: bool,
+    /// May a take-profit order rest (not killed, not halted)?
+    pub tp_may_rest: bool,
+    /// May one be placed (compared with the venue)? One that rests stays while the connection is repaired.
+    pub tp_may_place: bool,
     /// The kill switch closes: limit of its slippage.
     pub slippage_bps: Option<f64>,
 }
@@ -348,12 +350,12 @@ impl Trade {
 
     fn want_take_profit(&self, v: &View<'_>) -> Want {
         let sign = v.position.0.signum();
-        if !v.tp_allowed || !v.cfg.smart_placer || sign != i64::from(self.direction) {
+        if !v.tp_may_rest || !v.cfg.smart_placer || sign != i64::from(self.direction) {
             return Want::Idle;
         }
         let Some(px) = self.tp_px(v.instrument) else { return Want::Idle };
         let resting = v.resting.is_some_and(|o| o.purpose == Purpose::TakeProfit);
-        if !resting && (v.now < self.retry_at || self.tp_orders >= v.cfg.max_tp_orders) {
+        if !resting && (!v.tp_may_place || v.now < self.retry_at || self.tp_orders >= v.cfg.max_tp_orders) {
             return Want::Idle;
         }
         let tif = if self.tp_through { TimeInForce::Ioc } else { TimeInForce::Gtx };

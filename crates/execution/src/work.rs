@@ -78,7 +78,8 @@ impl Router {
             book_at: s.book_at,
             position: s.position.qty,
             resting: self.orders.live_in(symbol).find(mine),
-            tp_allowed: self.reconciled && !killed && self.gate.state != TradingState::Halted,
+            tp_may_rest: !killed && self.gate.state != TradingState::Halted,
+            tp_may_place: self.reconciled,
             slippage_bps: self.kill.flattens().then_some(self.cfg.kill_max_slippage_bps),
         }
     }

@@ -32,7 +32,7 @@ struct Scenario {
 
 fn scenario() -> Scenario {
     let mut d = Desk::holding(1, 100);
-    let tp = d.tp.unwrap();
+    let tp = d.tp.expect("its take-profit order");
     d.exit(ExitReason::Stop);
     assert_eq!(d.sent_cancel(), tp.client_order_id);
     let exit = d.sent_new();
@@ -105,7 +105,7 @@ impl Scenario {
             assert_eq!((x.commission, x.maker_share), (Amount(306), 0.4), "{what}");
             assert_eq!(d.router.position(SYM).realised, Amount((value - 1_000_000) * 10_000), "{what}");
         }
-        let cum = |id| d.router.orders().iter().find(|o| o.id == id).unwrap().cum;
+        let cum = |id| d.router.orders().iter().find(|o| o.id == id).expect("a remembered order").cum;
         assert_eq!(cum(self.tp.client_order_id), Qty(40), "{what}");
         assert_eq!(cum(self.exit.client_order_id), Qty(60), "{what}");
         assert!(d.router.orders().live().next().is_none(), "{what}");

@@ -196,7 +196,7 @@ fn re_pegs_are_bounded_in_number_and_rate() {
     let mut placed = 1;
     for n in 1..500 {
         d.at(10);
-        d.bbo(10_000 + n, 10_004 + n);
+        d.bbo(10_000 + n / 10, 10_004 + n / 10);
         if let Some(OrderRequest::Cancel(_)) = d.requests.pop_front() {
             d.canceled(&o, 0);
             o = d.sent_new();
@@ -294,7 +294,9 @@ fn a_refused_exit_is_tried_again_with_growing_pauses_and_never_given_up() {
         assert_eq!(x.qty, Qty(100));
         at.push(d.ms);
         d.says(&x, ExecType::Rejected, OrderStatus::Rejected, 0, -1008);
-        d.wait(4_000);
+        while d.nothing_sent() && d.ms < at[at.len() - 1] + 10_000 {
+            d.wait(50);
+        }
     }
     assert!(d.alerted(AlertKind::ExitStuck));
     assert!(at.windows(2).all(|w| w[1] - w[0] <= 4_000));
@@ -373,7 +375,7 @@ fn classes_of_refusal_have_their_consequences() {
             Outcome::Abandoned { symbol: SYM, reason: AbandonReason::Rejected },
             "{code}"
         );
-        d.at(10);
+        d.at(300);
         d.enter(1, 10.0, 0.9);
         (d.denials.pop_front().map(|x| x.check), d)
     };
@@ -385,7 +387,7 @@ fn classes_of_refusal_have_their_consequences() {
     assert_eq!(check, Some(Check::Tradable));
     assert!(d.controls.contains(&Control::RefreshFilters(SYM)));
     assert!(d.router.set_instrument(instruments().remove(0)));
-    d.at(10);
+    d.at(300);
     d.enter(1, 10.0, 0.9);
     assert_eq!(d.sent_new().qty, Qty(10));
 }

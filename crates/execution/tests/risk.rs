@@ -109,6 +109,7 @@ fn each_check_denies_what_it_is_for() {
                 wallet: Amount(100 * Amount::ONE),
             };
             d.router.reconcile(d.now(), &venue, &mut d.out);
+            d.router.begin_day();
         }),
         (Check::Malformed, |_, _, e| e.notional = f64::NAN),
         (Check::Malformed, |_, _, e| e.direction = 0),
@@ -122,7 +123,10 @@ fn each_check_denies_what_it_is_for() {
     assert_eq!(denied_by(RouterConfig::default(), |_, _, _| ()), None);
 }
 
-fn limited(f: fn(&mut RouterConfig)) -> RouterConfig {
+/// Sets one key.
+type Setting = fn(&mut RouterConfig);
+
+fn limited(f: Setting) -> RouterConfig {
     let mut cfg = RouterConfig::default();
     f(&mut cfg);
     cfg
@@ -130,7 +134,7 @@ fn limited(f: fn(&mut RouterConfig)) -> RouterConfig {
 
 #[test]
 fn limits_come_from_the_config() {
-    let cases: &[(Check, fn(&mut RouterConfig))] = &[
+    let cases: &[(Check, Setting)] = &[
         (Check::OrderNotional, |c| c.risk.max_order_notional_usd = 999.0),
         (Check::Position, |c| c.risk.max_position_usd = 999.0),
         (Check::Gross, |c| c.risk.max_gross_usd = 999.0),
@@ -200,7 +204,7 @@ fn refusals_trip_and_are_counted_for_the_breaker() {
 #[test]
 fn the_days_loss_and_drawdown_stop_entries_but_not_the_next_day() {
     for (f, check) in [
-        ((|c| c.risk.max_day_loss_usd = 1.0) as fn(&mut RouterConfig), Check::DayLoss),
+        ((|c| c.risk.max_day_loss_usd = 1.0) as Setting, Check::DayLoss),
         (|c| c.risk.max_day_drawdown = 1e-5, Check::Drawdown),
     ] {
         let mut d = Desk::with(limited(f));
@@ -229,7 +233,7 @@ fn the_days_loss_and_drawdown_stop_entries_but_not_the_next_day() {
 
 #[test]
 fn a_config_that_cannot_be_meant_is_refused_by_key() {
-    let cases: &[(&str, fn(&mut RouterConfig))] = &[
+    let cases: &[(&str, Setting)] = &[
         ("min_fill_probability", |c| c.min_fill_probability = 1.1),
         ("ob_edge_bps", |c| c.ob_edge_bps = f64::NAN),
         ("query_timeout_ms", |c| c.query_timeout_ms = 3_001),

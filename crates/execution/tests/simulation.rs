@@ -44,7 +44,7 @@ impl World {
         venue.now = T0;
         let mut w = Self {
             venue,
-            router: Router::new(cfg, instruments(), 9).unwrap(),
+            router: Router::new(cfg, instruments(), 9).expect("a config in order"),
             out: Outbox::new(),
             engine: Engine::Flat,
             bets: 0,

@@ -55,7 +55,7 @@ impl Desk {
     /// Not connected, not reconciled.
     pub fn cold(cfg: RouterConfig) -> Self {
         Self {
-            router: Router::new(cfg, instruments(), 7).unwrap(),
+            router: Router::new(cfg, instruments(), 7).expect("a config in order"),
             out: Outbox::new(),
             ms: T0,
             book: (0, 0),

@@ -303,7 +303,7 @@ impl Venue {
     }
 
     fn end(&mut self, id: ClientOrderId, status: OrderStatus, exec: ExecType) {
-        self.orders.get_mut(&id).unwrap().status = status;
+        self.orders.get_mut(&id).expect("an order of the model").status = status;
         self.tell(id, exec, status, 0);
     }
 
@@ -323,7 +323,7 @@ impl Venue {
             let flipped = before.signum() * self.position.signum() < 0;
             assert!(!(flipped && knowable), "position flipped: {before} → {}", self.position);
             self.cash -= i128::from(sign * qty) * i128::from(px);
-            let w = self.orders.get_mut(&id).unwrap();
+            let w = self.orders.get_mut(&id).expect("an order of the model");
             w.cum += qty;
             w.status = if w.cum == w.new.qty.0 { OrderStatus::Filled } else { OrderStatus::PartiallyFilled };
             let w = *w;
