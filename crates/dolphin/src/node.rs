@@ -216,6 +216,12 @@ fn warm(
         options.history.symbols.iter().enumerate().map(|(i, s)| (s.as_str(), i)).collect();
     let columns: Vec<Option<usize>> =
         engine.assets().iter().map(|a| column.get(a.as_str()).copied()).collect();
+    if let Some(dir) = &options.config.alpha.mc_models_dir {
+        match replay::days::forewarner(std::path::Path::new(dir)) {
+            Ok(model) => engine.set_forewarner(Some(model)),
+            Err(why) => tracing::warn!("forewarner DISABLED: {why}"),
+        }
+    }
     let now = Nanos(clock.now_ns());
     let direction = options.config.direction.sign();
     let begun = engine.begin_day(utc_date(now), market::Posture::Apex, 1.0, direction);

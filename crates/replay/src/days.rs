@@ -222,9 +222,12 @@ pub(crate) fn universe(days: &[DaySource]) -> Result<Vec<String>, ReplayError> {
 
 /// The forewarner in `mc_models_dir`, or why there is none: never a reason not to trade (SPEC §4.3).
 pub fn forewarner(dir: &Path) -> Result<Forewarner, String> {
-    let path = dir.join("forewarner.json");
-    let bytes = fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-    Forewarner::from_json(&bytes).map_err(|e| format!("{}: {e}", path.display()))
+    let (json, onnx) = (dir.join("forewarner.json"), dir.join("forewarner.onnx"));
+    // The JSON export is exact; ONNX thresholds are f32. Where both are there, the exact one counts.
+    let path = if json.exists() || !onnx.exists() { &json } else { &onnx };
+    let bytes = fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let model = if *path == onnx { Forewarner::from_onnx(&bytes) } else { Forewarner::from_json(&bytes) };
+    model.map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// The handler of SPEC §3.13 over one engine. [`run`] drives it over files; a caller with days in memory drives it
