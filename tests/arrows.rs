@@ -19,7 +19,8 @@ fn arrows() -> BTreeMap<String, BTreeSet<String>> {
     let names: BTreeSet<String> = fs::read_dir(crates())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| crates().join(name).join("Cargo.toml").exists())
+        // `memory` is not in the workspace yet.
+        .filter(|name| name != "memory" && crates().join(name).join("Cargo.toml").exists())
         .collect();
     let arrow = |name: &String| {
         let manifest: toml::Table = read(&crates().join(name).join("Cargo.toml")).parse().unwrap();
@@ -42,7 +43,6 @@ fn dependencies_point_one_way() {
         ("execution", &["market"]),
         ("binance", &["market"]),
         ("archive", &["market"]),
-        ("memory", &["market"]),
         ("venue", &["market", "archive"]),
         ("replay", &["market", "book", "alpha", "binance", "archive"]),
     ]);

@@ -1,1 +1,31 @@
-//! System memory: one interface, an embedded and a Hazelcast backend, the map schema.
+//! System memory (SPEC §9): one interface, an embedded and a Hazelcast backend, the map schema.
+//!
+//! Everything here is for tokio tasks, off the hot path. No failure of memory is fatal: a call that fails says why,
+//! a background task restores the connection, [`WriteBehind`] keeps what could not be written, a [`Watch`] goes on
+//! after an outage with what changed meanwhile.
+
+mod discovery;
+mod embedded;
+mod error;
+pub mod hazelcast;
+mod latest;
+mod lease;
+mod memory;
+mod request;
+mod restore;
+pub mod schema;
+mod watch;
+mod watcher;
+mod write_behind;
+
+pub use discovery::{Discovered, discover};
+pub use embedded::EmbeddedConfig;
+pub use error::{MAX_NAME_BYTES, MAX_VALUE_BYTES, MemoryError};
+pub use hazelcast::{Credentials, HazelcastConfig, TlsConfig};
+pub use lease::{Lease, LeaseConfig, LeaseState};
+pub use memory::{MemoryConfig, Status, SystemMemory};
+pub use request::Write;
+pub use restore::{Restored, restore_state};
+pub use watch::{Change, MAX_WATCHED_KEYS, Watch};
+pub use watcher::{WatchCounts, Watcher};
+pub use write_behind::{WriteBehind, WriteBehindCounts};

@@ -1,0 +1,252 @@
+//! The embedded backend: durable, for the processes of one machine.
+//!
+//! redb lets one process in. So whoever comes first owns the file and serves the others on a socket beside it; when
+//! the owner goes, the next one opens the file, and the rest connect to that one. Nobody has to know which role it
+//! has: `dolphin memory watch` works beside a live node, and a live node works beside a forgotten watch.
+//! (An embedded store with several processes inside was rejected: LMDB is `unsafe` to open, redb's is weeks old, and
+//! neither tells anybody about changes.)
+
+mod client;
+mod server;
+mod store;
+mod wire;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use crate::Status;
+use crate::error::MemoryError;
+use crate::request::{Answer, Command, Reply, Request};
+use crate::watch::{Registry, Sink, Target};
+
+/// First and longest pause between attempts to reach the store.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// Where the embedded store lives.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddedConfig {
+    /// The file. Its socket stands beside it with `.sock` appended; the whole path must stay below 108 bytes.
+    pub path: PathBuf,
+    /// Longest wait for an answer, ms.
+    #[serde(default = "default_timeout_ms")]
+    pub timeout_ms: u64,
+}
+
+const fn default_timeout_ms() -> u64 {
+    5_000
+}
+
+impl EmbeddedConfig {
+    /// A store at this path, with the default time limit.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), timeout_ms: default_timeout_ms() }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Link {
+    Away(String),
+    Up { store: mpsc::Sender<Command>, owner: bool },
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: EmbeddedConfig,
+    link: watch::Sender<Link>,
+    registry: Registry,
+}
+
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+    task: AbortHandle,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A handle on the embedded store; the last one dropped closes it.
+#[derive(Debug, Clone)]
+pub(crate) struct Embedded(Arc<Handle>);
+
+impl Embedded {
+    /// Starts the task that keeps the store open or connected. Needs a tokio runtime.
+    pub(crate) fn start(config: EmbeddedConfig) -> Self {
+        let away = Link::Away(format!("{} is being opened", config.path.display()));
+        let shared =
+            Arc::new(Shared { config, link: watch::Sender::new(away), registry: Registry::default() });
+        let task = tokio::spawn(keep_attached(Arc::clone(&shared))).abort_handle();
+        Self(Arc::new(Handle { shared, task }))
+    }
+
+    pub(crate) fn watch(&self, map: &str, key: Option<&str>) -> Arc<Sink> {
+        self.0.shared.registry.add(map, key)
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let path = self.0.shared.config.path.display();
+        match &*self.0.shared.link.borrow() {
+            Link::Away(reason) => Status { connected: false, detail: reason.clone() },
+            Link::Up { owner: true, .. } => Status { connected: true, detail: format!("{path}, owned here") },
+            Link::Up { owner: false, .. } => {
+                Status { connected: true, detail: format!("{path}, owned by another process") }
+            }
+        }
+    }
+
+    pub(crate) async fn call(&self, request: Request) -> Answer {
+        let limit = Duration::from_millis(self.0.shared.config.timeout_ms);
+        let deadline = Instant::now() + limit;
+        loop {
+            let store = self.store(deadline).await?;
+            let (answer, answered) = oneshot::channel();
+            let command = Command { request: request.clone(), sink: None, answer };
+            match timeout_at(deadline, store.send(command)).await {
+                Err(_) => return Err(MemoryError::Timeout { operation: request.name(), limit }),
+                Ok(Err(_)) => continue, // closed before it was sent
+                Ok(Ok(())) => {}
+            }
+            match timeout_at(deadline, answered).await {
+                Err(_) => return Err(MemoryError::Timeout { operation: request.name(), limit }),
+                Ok(Ok(Err(MemoryError::Away(_))) | Err(_)) if request.is_idempotent() => {
+                    sleep(BACKOFF.0).await;
+                }
+                Ok(Ok(answer)) => return answer,
+                Ok(Err(_)) => return Err(MemoryError::Ambiguous(request.name())),
+            }
+        }
+    }
+
+    /// The way to the store, waiting for it until the deadline.
+    async fn store(&self, deadline: Instant) -> Result<mpsc::Sender<Command>, MemoryError> {
+        let mut link = self.0.shared.link.subscribe();
+        let up = link.wait_for(|link| matches!(link, Link::Up { store, .. } if !store.is_closed()));
+        if let Ok(Ok(link)) = timeout_at(deadline, up).await
+            && let Link::Up { store, .. } = &*link
+        {
+            return Ok(store.clone());
+        }
+        Err(MemoryError::Away(self.status().detail))
+    }
+}
+
+struct Attached {
+    store: mpsc::Sender<Command>,
+    owner: bool,
+    /// Serves other processes until it is dropped.
+    _server: JoinSet<()>,
+}
+
+async fn keep_attached(shared: Arc<Shared>) {
+    let mut pause = BACKOFF.0;
+    let mut generation = 0;
+    let mut outage_logged = false;
+    loop {
+        match attach(&shared.config.path).await {
+            Ok(Attached { store, owner, _server }) => {
+                if outage_logged {
+                    tracing::info!(path = %shared.config.path.display(), owner, "the memory store is back");
+                }
+                (pause, outage_logged) = (BACKOFF.0, false);
+                generation += 1;
+                shared.link.send_replace(Link::Up { store: store.clone(), owner });
+                stay_registered(&shared, &store, generation).await;
+                shared
+                    .link
+                    .send_replace(Link::Away("the process that owned the memory store is gone".to_owned()));
+            }
+            Err(reason) => {
+                // A change of owner takes a few attempts; only what lasts is an outage.
+                if !outage_logged && pause > Duration::from_millis(500) {
+                    outage_logged = true;
+                    tracing::warn!(%reason, "the memory store is away; trying on in the background");
+                }
+                shared.link.send_replace(Link::Away(reason));
+                sleep(pause).await;
+                pause = (pause * 2).min(BACKOFF.1);
+            }
+        }
+    }
+}
+
+async fn attach(path: &Path) -> Result<Attached, String> {
+    let file = path.to_owned();
+    let opened =
+        tokio::task::spawn_blocking(move || store::open(&file)).await.map_err(|e| e.to_string())??;
+    let socket = socket_path(path);
+    let mut server = JoinSet::new();
+    if let Some(store) = opened {
+        match server::bind(&socket) {
+            Ok(listener) => drop(server.spawn(server::serve(listener, store.clone()))),
+            Err(error) => {
+                tracing::warn!(socket = %socket.display(), %error, "other processes cannot reach this memory store");
+            }
+        }
+        return Ok(Attached { store, owner: true, _server: server });
+    }
+    let store = client::connect(&socket).await.map_err(|e| {
+        format!("{} belongs to another process, and {}: {e}", path.display(), socket.display())
+    })?;
+    Ok(Attached { store, owner: false, _server: server })
+}
+
+fn socket_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".sock");
+    PathBuf::from(name)
+}
+
+/// Registers every watch, now and as they come, until the way to the store is gone.
+async fn stay_registered(shared: &Shared, store: &mpsc::Sender<Command>, generation: u64) {
+    loop {
+        let mut failed = false;
+        for (target, sink) in shared.registry.missing(generation) {
+            match register(store, target.clone(), &sink).await {
+                Ok(()) => shared.registry.registered(&sink, generation),
+                Err(error) => {
+                    failed = true;
+                    tracing::debug!(map = target.map, %error, "a watch is not registered yet");
+                }
+            }
+        }
+        tokio::select! {
+            () = store.closed() => return,
+            () = shared.registry.wake.notified() => {}
+            () = sleep(Duration::from_millis(500)), if failed => {}
+        }
+    }
+}
+
+async fn register(
+    store: &mpsc::Sender<Command>,
+    target: Target,
+    sink: &Arc<Sink>,
+) -> Result<(), MemoryError> {
+    let limit = Duration::from_secs(5);
+    let (answer, answered) = oneshot::channel();
+    let request = Request::Watch { map: target.map, key: target.key };
+    let away = |_| MemoryError::Away("the store closed".to_owned());
+    sink.begin();
+    let asked = async {
+        let command = Command { request, sink: Some(Arc::clone(sink)), answer };
+        store.send(command).await.map_err(|_| MemoryError::Away("the store closed".to_owned()))?;
+        answered.await.map_err(away)?
+    };
+    match timeout(limit, asked).await.map_err(|_| MemoryError::Timeout { operation: "watch", limit })?? {
+        Reply::Entries(entries) => {
+            sink.resync(entries);
+            Ok(())
+        }
+        other => Err(MemoryError::Invalid(format!("an unexpected answer: {other:?}"))),
+    }
+}

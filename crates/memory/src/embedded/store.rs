@@ -1,0 +1,268 @@
+//! The store itself: one redb file, one thread that owns it.
+//!
+//! redb commits are atomic and wait for the disk, so a crash loses nothing that was answered. Waiting takes
+//! milliseconds; the thread therefore commits everything that queued up meanwhile in one transaction (group commit),
+//! and answers and tells the watchers only afterwards.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use redb::{Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use tokio::sync::mpsc;
+
+use crate::error::MemoryError;
+use crate::request::{Answer, Command, Reply, Request};
+use crate::schema::is_volatile;
+use crate::watch::Sink;
+
+/// `map NUL key` → value. Names hold no NUL, so a map is a range of keys.
+const CELLS: TableDefinition<&str, &str> = TableDefinition::new("cells");
+const FORMAT: TableDefinition<&str, u64> = TableDefinition::new("format");
+const FORMAT_VERSION: u64 = 1;
+
+/// Commands waiting for the thread; beyond it senders wait.
+const QUEUE: usize = 1024;
+/// Most commands per commit.
+const BATCH: usize = 256;
+/// Every so many commits of volatile maps one waits for the disk, so that redb can reuse their pages.
+const VOLATILE_RUN: u32 = 256;
+/// redb's page cache, bytes.
+const CACHE_BYTES: usize = 32 << 20;
+
+/// Opens the store and starts its thread, which ends when the last sender is gone. `None`: another process owns it.
+pub(super) fn open(path: &Path) -> Result<Option<mpsc::Sender<Command>>, String> {
+    let say = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|e| say(&e))?;
+    }
+    let database = match Database::builder().set_cache_size(CACHE_BYTES).create(path) {
+        Ok(database) => database,
+        Err(DatabaseError::DatabaseAlreadyOpen) => return Ok(None),
+        Err(e) => return Err(say(&e)),
+    };
+    prepare(&database).map_err(|e| say(&e))?;
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let store = Store { path: path.to_owned(), database, watchers: HashMap::new(), volatile_run: 0 };
+    thread::Builder::new()
+        .name("memory-store".to_owned())
+        .spawn(move || store.run(receiver))
+        .map_err(|e| say(&e))?;
+    Ok(Some(sender))
+}
+
+fn prepare(database: &Database) -> Result<(), Box<dyn std::error::Error>> {
+    let transaction = database.begin_write()?;
+    {
+        transaction.open_table(CELLS)?;
+        let mut format = transaction.open_table(FORMAT)?;
+        let found = format.get("version")?.map(|version| version.value());
+        match found {
+            None => drop(format.insert("version", FORMAT_VERSION)?),
+            Some(FORMAT_VERSION) => {}
+            Some(other) => return Err(format!("layout {other}, this program knows {FORMAT_VERSION}").into()),
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+type Watcher = (Option<String>, Arc<Sink>);
+
+struct Store {
+    path: PathBuf,
+    database: Database,
+    watchers: HashMap<String, Vec<Watcher>>,
+    volatile_run: u32,
+}
+
+/// What a batch changed: map, key, new value.
+type Changes = Vec<(String, String, Option<String>)>;
+
+impl Store {
+    fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        while let Some(first) = commands.blocking_recv() {
+            let mut batch = vec![first];
+            while batch.len() < BATCH
+                && let Ok(next) = commands.try_recv()
+            {
+                batch.push(next);
+            }
+            if let Err(reason) = self.serve(batch) {
+                // redb wants to be opened again after an I/O error; whoever holds our sender does so.
+                tracing::warn!(path = %self.path.display(), %reason, "the memory store is closed after an error");
+                return;
+            }
+        }
+    }
+
+    fn serve(&mut self, batch: Vec<Command>) -> Result<(), String> {
+        let (watches, calls): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|command| matches!(command.request, Request::Watch { .. }));
+        let outcome = self.commit(&calls).and_then(|(answers, changes)| {
+            self.publish(changes);
+            Ok(answers)
+        });
+        match outcome {
+            Ok(answers) => {
+                for (command, answer) in calls.into_iter().zip(answers) {
+                    command.answer.send(Ok(answer)).ok(); // the asker may have given up
+                }
+            }
+            Err(e) => {
+                let reason = format!("{}: {e}", self.path.display());
+                for command in calls.into_iter().chain(watches) {
+                    command.answer.send(Err(MemoryError::Away(reason.clone()))).ok();
+                }
+                return Err(reason);
+            }
+        }
+        for command in watches {
+            let answer = self.watch(&command);
+            command.answer.send(answer).ok();
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, calls: &[Command]) -> Result<(Vec<Reply>, Changes), redb::Error> {
+        let mut changes = Changes::new();
+        let writes = calls.iter().any(|c| is_write(&c.request));
+        if !writes {
+            let transaction = self.database.begin_read()?;
+            let table = transaction.open_table(CELLS)?;
+            let answers = calls.iter().map(|c| read(&table, &c.request)).collect::<Result<_, _>>()?;
+            return Ok((answers, changes));
+        }
+        let mut transaction = self.database.begin_write()?;
+        let lasting =
+            calls.iter().any(|c| !is_volatile_write(&c.request)) || self.volatile_run >= VOLATILE_RUN;
+        if lasting {
+            self.volatile_run = 0;
+        } else {
+            self.volatile_run += 1;
+            transaction.set_durability(Durability::None)?;
+        }
+        let mut answers = Vec::with_capacity(calls.len());
+        {
+            let mut table = transaction.open_table(CELLS)?;
+            for command in calls {
+                answers.push(apply(&mut table, &command.request, &mut changes)?);
+            }
+        }
+        transaction.commit()?;
+        Ok((answers, changes))
+    }
+
+    fn publish(&mut self, changes: Changes) {
+        for (map, key, value) in changes {
+            let Some(watchers) = self.watchers.get_mut(&map) else { continue };
+            watchers.retain(|(only, sink)| {
+                if only.as_ref().is_none_or(|only| *only == key) {
+                    sink.event(&key, value.clone());
+                }
+                !sink.is_closed()
+            });
+        }
+        self.watchers.retain(|_, watchers| !watchers.is_empty());
+    }
+
+    fn watch(&mut self, command: &Command) -> Answer {
+        let (Request::Watch { map, key }, Some(sink)) = (&command.request, &command.sink) else {
+            return Err(MemoryError::Invalid("a watch without a sink".to_owned()));
+        };
+        let watchers = self.watchers.entry(map.clone()).or_default();
+        watchers.retain(|(_, sink)| !sink.is_closed());
+        watchers.push((key.clone(), Arc::clone(sink)));
+        let entries = (|| -> Result<_, redb::Error> {
+            let transaction = self.database.begin_read()?;
+            let table = transaction.open_table(CELLS)?;
+            match key {
+                Some(key) => {
+                    Ok(value(&table, map, key)?.map(|text| (key.clone(), text)).into_iter().collect())
+                }
+                None => entries(&table, map),
+            }
+        })();
+        entries.map(Reply::Entries).map_err(|e| MemoryError::Away(format!("{}: {e}", self.path.display())))
+    }
+}
+
+const fn is_write(request: &Request) -> bool {
+    matches!(request, Request::PutAll { .. } | Request::Remove { .. } | Request::CompareAndSet { .. })
+}
+
+fn is_volatile_write(request: &Request) -> bool {
+    match request {
+        Request::PutAll { writes } => writes.iter().all(|write| is_volatile(&write.map)),
+        other => !is_write(other),
+    }
+}
+
+fn cell(map: &str, key: &str) -> String {
+    format!("{map}\0{key}")
+}
+
+fn value(
+    table: &impl ReadableTable<&'static str, &'static str>,
+    map: &str,
+    key: &str,
+) -> Result<Option<String>, redb::Error> {
+    Ok(table.get(cell(map, key).as_str())?.map(|guard| guard.value().to_owned()))
+}
+
+fn entries(
+    table: &impl ReadableTable<&'static str, &'static str>,
+    map: &str,
+) -> Result<Vec<(String, String)>, redb::Error> {
+    let (low, high) = (format!("{map}\0"), format!("{map}\x01"));
+    let mut found = Vec::new();
+    for entry in table.range(low.as_str()..high.as_str())? {
+        let (key, value) = entry?;
+        found.push((key.value()[low.len()..].to_owned(), value.value().to_owned()));
+    }
+    Ok(found)
+}
+
+fn read(
+    table: &impl ReadableTable<&'static str, &'static str>,
+    request: &Request,
+) -> Result<Reply, redb::Error> {
+    Ok(match request {
+        Request::Get { map, key } => Reply::Value(value(table, map, key)?),
+        Request::Keys { map } => Reply::Keys(entries(table, map)?.into_iter().map(|(key, _)| key).collect()),
+        Request::Entries { map } => Reply::Entries(entries(table, map)?),
+        _ => Reply::Done,
+    })
+}
+
+fn apply(
+    table: &mut redb::Table<'_, &'static str, &'static str>,
+    request: &Request,
+    changes: &mut Changes,
+) -> Result<Reply, redb::Error> {
+    match request {
+        Request::PutAll { writes } => {
+            for write in writes {
+                table.insert(cell(&write.map, &write.key).as_str(), write.value.as_str())?;
+                changes.push((write.map.clone(), write.key.clone(), Some(write.value.clone())));
+            }
+            Ok(Reply::Done)
+        }
+        Request::Remove { map, key } => {
+            if table.remove(cell(map, key).as_str())?.is_some() {
+                changes.push((map.clone(), key.clone(), None));
+            }
+            Ok(Reply::Done)
+        }
+        Request::CompareAndSet { map, key, expected, new } => {
+            let same = value(table, map, key)? == *expected;
+            if same {
+                table.insert(cell(map, key).as_str(), new.as_str())?;
+                changes.push((map.clone(), key.clone(), Some(new.clone())));
+            }
+            Ok(Reply::Swapped(same))
+        }
+        other => read(table, other),
+    }
+}

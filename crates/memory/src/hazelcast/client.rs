@@ -1,0 +1,313 @@
+//! Operations on the cluster, with their retries.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use tokio::task::AbortHandle;
+use tokio::time::{Duration, Instant, sleep, timeout_at};
+
+use super::Endpoint;
+use super::cluster::{Cluster, Cp, lead};
+use super::codec::{self, MemberError, RaftGroup, Request, error_code, kind};
+use super::config::HazelcastConfig;
+use super::connection::{Connection, NoAnswer};
+use super::data::{to_data, to_text};
+use super::frame::{Message, ProtocolError, Uuid};
+use crate::Status;
+use crate::error::MemoryError;
+use crate::request::Write;
+use crate::watch::Sink;
+
+/// Sets under way at a time.
+const PIPELINE: usize = 64;
+/// Pause before a retry, times the number of retries so far.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+#[derive(Debug)]
+struct Handle {
+    cluster: Arc<Cluster>,
+    leader: AbortHandle,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.leader.abort();
+    }
+}
+
+/// A handle on the cluster; the last one dropped disconnects.
+#[derive(Debug, Clone)]
+pub(crate) struct Hazelcast(Arc<Handle>);
+
+impl Hazelcast {
+    /// Starts connecting, in the background. Needs a tokio runtime.
+    pub(crate) fn start(config: HazelcastConfig) -> Result<Self, MemoryError> {
+        config.check()?;
+        let tls = match &config.tls {
+            Some(tls) => Some((tls.connector()?, tls.clone())),
+            None => None,
+        };
+        let cluster = Arc::new(Cluster::new(Endpoint { config, tls, client: random_id() }));
+        let leader = tokio::spawn(lead(Arc::clone(&cluster))).abort_handle();
+        Ok(Self(Arc::new(Handle { cluster, leader })))
+    }
+
+    fn cluster(&self) -> &Cluster {
+        &self.0.cluster
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        match self.cluster().describe() {
+            Ok(detail) => Status { connected: true, detail },
+            Err((detail, _)) => Status { connected: false, detail },
+        }
+    }
+
+    pub(crate) fn watch(&self, map: &str, key: Option<&str>) -> Arc<Sink> {
+        self.cluster().registry.add(map, key)
+    }
+
+    pub(crate) async fn get(&self, map: &str, key: &str) -> Result<Option<String>, MemoryError> {
+        let data = to_data(key);
+        let answer = self.invoke(Some(&data), |partition| codec::map_get(map, &data, partition)).await?;
+        let Some(value) = codec::read_value(&answer).map_err(garbled)? else { return Ok(None) };
+        to_text(value).map_err(|found| MemoryError::NotText {
+            map: map.to_owned(),
+            key: key.to_owned(),
+            found,
+        })
+    }
+
+    /// Sets of different keys are under way at the same time; they are sent in order.
+    pub(crate) async fn set_all(&self, writes: &[Write]) -> Result<(), MemoryError> {
+        for part in writes.chunks(PIPELINE) {
+            let sets = join_all(part.iter().map(|write| self.set(write))).await;
+            sets.into_iter().collect::<Result<(), _>>()?;
+        }
+        Ok(())
+    }
+
+    async fn set(&self, write: &Write) -> Result<(), MemoryError> {
+        let (key, value) = (to_data(&write.key), to_data(&write.value));
+        self.invoke(Some(&key), |partition| codec::map_set(&write.map, &key, &value, partition))
+            .await
+            .map(|_| ())
+    }
+
+    pub(crate) async fn delete(&self, map: &str, key: &str) -> Result<(), MemoryError> {
+        let key = to_data(key);
+        self.invoke(Some(&key), |partition| codec::map_delete(map, &key, partition)).await.map(|_| ())
+    }
+
+    pub(crate) async fn key_set(&self, map: &str) -> Result<Vec<String>, MemoryError> {
+        let answer = self.invoke(None, |_| codec::map_key_set(map)).await?;
+        let keys = codec::read_list(&answer).map_err(garbled)?;
+        Ok(keys.into_iter().filter_map(|key| text_or_warning(map, None, key)).collect())
+    }
+
+    pub(crate) async fn entry_set(&self, map: &str) -> Result<Vec<(String, String)>, MemoryError> {
+        let answer = self.invoke(None, |_| codec::map_entry_set(map)).await?;
+        entry_texts(map, &answer).map_err(garbled)
+    }
+
+    pub(crate) async fn compare_and_set(
+        &self,
+        map: &str,
+        key: &str,
+        expected: Option<&str>,
+        new: &str,
+    ) -> Result<bool, MemoryError> {
+        let (key, new) = (to_data(key), to_data(new));
+        match expected.map(to_data) {
+            Some(old) => {
+                let answer = self
+                    .invoke(Some(&key), |partition| {
+                        codec::map_replace_if_same(map, &key, &old, &new, partition)
+                    })
+                    .await?;
+                codec::read_bool(&answer).map_err(garbled)
+            }
+            None => {
+                let answer = self
+                    .invoke(Some(&key), |partition| codec::map_put_if_absent(map, &key, &new, partition))
+                    .await?;
+                Ok(codec::read_value(&answer).map_err(garbled)?.is_none())
+            }
+        }
+    }
+
+    /// The value of a CP atomic reference; `None` where there is no such thing, or nothing in it. A CP subsystem in
+    /// trouble counts as none: the caller has a map to fall back on.
+    pub(crate) async fn reference_get(&self, name: &str) -> Result<Option<String>, MemoryError> {
+        let read = async {
+            let Some(group) = self.cp_group(name).await? else { return Ok(None) };
+            let answer = self.invoke(None, |_| codec::reference_get(&group, object_name(name))).await?;
+            let Some(value) = codec::read_value(&answer).map_err(garbled)? else { return Ok(None) };
+            to_text(value).map_err(|found| MemoryError::NotText { map: "CP".into(), key: name.into(), found })
+        };
+        match read.await {
+            Err(error) if self.status().connected => {
+                tracing::warn!(reference = name, %error, "the CP subsystem failed, the map counts");
+                self.cluster().state().cp = Cp::Unknown;
+                Ok(None)
+            }
+            result => result,
+        }
+    }
+
+    /// Sets a CP atomic reference, where there is such a thing.
+    pub(crate) async fn reference_set(&self, name: &str, value: &str) -> Result<(), MemoryError> {
+        let Some(group) = self.cp_group(name).await? else { return Ok(()) };
+        let data = to_data(value);
+        let set = self.invoke(None, |_| codec::reference_set(&group, object_name(name), Some(&data))).await;
+        if set.is_err() {
+            self.cluster().state().cp = Cp::Unknown;
+        }
+        set.map(|_| ())
+    }
+
+    /// The group of a reference, asked for once per cluster: with real CP members every question is a commit.
+    async fn cp_group(&self, name: &str) -> Result<Option<RaftGroup>, MemoryError> {
+        match &self.cluster().state().cp {
+            Cp::Unsupported => return Ok(None),
+            Cp::Groups(groups) => {
+                if let Some(group) = groups.get(name) {
+                    return Ok(Some(group.clone()));
+                }
+            }
+            Cp::Unknown => {}
+        }
+        let answer = self.attempt(None, |_| codec::create_cp_group(name)).await?;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err((_, error)) if error.code == error_code::UNSUPPORTED => {
+                tracing::info!("this Hazelcast edition has no CP subsystem: the maps count");
+                self.cluster().state().cp = Cp::Unsupported;
+                return Ok(None);
+            }
+            Err((name, error)) => return Err(refused(name, &error)),
+        };
+        let group = codec::read_raft_group(&answer).map_err(garbled)?;
+        let mut state = self.cluster().state();
+        if !matches!(state.cp, Cp::Groups(_)) {
+            state.cp = Cp::Groups(Default::default());
+        }
+        if let Cp::Groups(groups) = &mut state.cp {
+            groups.insert(name.to_owned(), group.clone());
+        }
+        Ok(Some(group))
+    }
+
+    /// Sends a request, wherever it belongs, until it is answered or the time is up.
+    async fn invoke(
+        &self,
+        key: Option<&[u8]>,
+        build: impl Fn(i32) -> Request,
+    ) -> Result<Message, MemoryError> {
+        self.attempt(key, build).await?.map_err(|(name, error)| refused(name, &error))
+    }
+
+    /// The same, with the name of the request and the error of the member as it is.
+    async fn attempt(
+        &self,
+        key: Option<&[u8]>,
+        build: impl Fn(i32) -> Request,
+    ) -> Result<Result<Message, (&'static str, MemberError)>, MemoryError> {
+        let limit = self.cluster().endpoint.config.invocation_timeout();
+        let deadline = Instant::now() + limit;
+        let mut tries = 0u32;
+        let mut last_error = None;
+        loop {
+            let (connection, partition) = self.connection(key, deadline).await?;
+            let request = build(partition);
+            let timed_out = |last_error: Option<MemberError>| match last_error {
+                Some(error) => {
+                    MemoryError::Away(format!("`{}` failed again and again: {error}", request.name))
+                }
+                None => MemoryError::Timeout { operation: request.name, limit },
+            };
+            let call = connection.call(&request, self.cluster().next_correlation());
+            match timeout_at(deadline, call).await {
+                Err(_) => return Err(timed_out(last_error)),
+                Ok(Ok(answer)) if answer.kind() != kind::ERROR => return Ok(Ok(answer)),
+                Ok(Ok(answer)) => {
+                    let error = codec::read_error(&answer).map_err(garbled)?;
+                    if !error_code::RETRYABLE.contains(&error.code) {
+                        return Ok(Err((request.name, error)));
+                    }
+                    last_error = Some(error);
+                }
+                Ok(Err(NoAnswer::NotSent)) => {}
+                Ok(Err(NoAnswer::Lost)) if request.idempotent => {}
+                Ok(Err(NoAnswer::Lost)) => return Err(MemoryError::Ambiguous(request.name)),
+            }
+            tries += 1;
+            let resume = Instant::now() + RETRY_PAUSE * tries.min(10);
+            if resume >= deadline {
+                return Err(timed_out(last_error));
+            }
+            sleep(resume - Instant::now()).await;
+        }
+    }
+
+    /// A connection, waiting for one until the deadline; not at all when every member refuses.
+    async fn connection(
+        &self,
+        key: Option<&[u8]>,
+        deadline: Instant,
+    ) -> Result<(Arc<Connection>, i32), MemoryError> {
+        let mut changes = self.cluster().changes();
+        loop {
+            if let Some(route) = self.cluster().route(key) {
+                return Ok(route);
+            }
+            if let Err((reason, true)) = self.cluster().describe() {
+                return Err(MemoryError::Away(reason));
+            }
+            if timeout_at(deadline, changes.changed()).await.is_err() {
+                let reason = self.cluster().describe().err().map_or_else(String::new, |(reason, _)| reason);
+                return Err(MemoryError::Away(reason));
+            }
+        }
+    }
+}
+
+/// `name` of `name@group`.
+fn object_name(name: &str) -> &str {
+    name.split('@').next().unwrap_or(name)
+}
+
+fn garbled(error: ProtocolError) -> MemoryError {
+    MemoryError::Away(error.to_string())
+}
+
+fn refused(operation: &'static str, error: &MemberError) -> MemoryError {
+    MemoryError::Refused { operation, reason: error.to_string() }
+}
+
+/// The text of a value, or a warning that it is none.
+pub(super) fn text_or_warning(map: &str, key: Option<&str>, data: &[u8]) -> Option<String> {
+    to_text(data).unwrap_or_else(|found| {
+        let what = key.map_or("a key", |_| "the value");
+        tracing::warn!(map, key, "{what} is {found}, not text: left out");
+        None
+    })
+}
+
+/// The entries that are text.
+pub(super) fn entry_texts(map: &str, answer: &Message) -> Result<Vec<(String, String)>, ProtocolError> {
+    let entries = codec::read_entries(answer)?;
+    let texts = entries.into_iter().filter_map(|(key, value)| {
+        let key = text_or_warning(map, None, key)?;
+        let value = text_or_warning(map, Some(&key), value)?;
+        Some((key, value))
+    });
+    Ok(texts.collect())
+}
+
+/// An id for this client. The keys of the standard hash maps are random enough for that.
+fn random_id() -> Uuid {
+    use std::hash::{BuildHasher, RandomState};
+    let half = || RandomState::new().hash_one(std::process::id()).cast_signed();
+    Uuid { high: half(), low: half() }
+}

@@ -1,0 +1,123 @@
+//! OB feature JSON (SPEC §2.3).
+
+use market::{CrossAsset, Nanos, ObFeatures};
+use serde::{Serialize, Serializer};
+
+use super::FromMemory;
+use super::json::{Object, SchemaError};
+use super::scan::seconds;
+
+/// The features of a symbol with its name and time, as they stand in the shard maps.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ObRecord {
+    /// Symbol.
+    pub symbol: String,
+    /// Sampling time (event time), UTC. Written as seconds.
+    #[serde(serialize_with = "write_seconds")]
+    pub timestamp: Nanos,
+    /// The symbol's features.
+    #[serde(flatten)]
+    pub features: ObFeatures,
+    /// What all symbols said at that sample.
+    #[serde(flatten)]
+    pub cross_asset: CrossAsset,
+}
+
+fn write_seconds<S: Serializer>(at: &Nanos, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(seconds(*at))
+}
+
+impl FromMemory for ObRecord {
+    const KIND: &'static str = "OB features";
+
+    /// What decides on an entry (SPEC §3.7) must be there; other numbers may be missing and are NaN.
+    fn from_memory(text: &str) -> Result<Self, SchemaError> {
+        let object = Object::parse(Self::KIND, text)?;
+        let symbol = object.text("symbol")?.ok_or_else(|| object.bad("`symbol` is missing"))?.to_owned();
+        let timestamp = object.time("timestamp")?.ok_or_else(|| object.bad("`timestamp` is missing"))?;
+        let features = ObFeatures {
+            bid_depth: object.numbers("bid_depth")?,
+            ask_depth: object.numbers("ask_depth")?,
+            bid_notional: object.numbers("bid_notional")?,
+            ask_notional: object.numbers("ask_notional")?,
+            coverage_pct: object.number("coverage_pct")?,
+            spread_proxy_bps: object.within("spread_proxy_bps", 0.0, 1e5)?,
+            depth_quality: object.number("depth_quality")?,
+            fill_probability_bid: object.number("fill_probability_bid")?,
+            fill_probability_ask: object.number("fill_probability_ask")?,
+            fill_probability: object.within("fill_probability", 0.0, 1.0)?,
+            depth_asymmetry: object.within("depth_asymmetry", -1.0, 1.0)?,
+            imbalance_persistence: object.within("imbalance_persistence", -1.0, 1.0)?,
+            withdrawal_velocity: object.number("withdrawal_velocity")?,
+            macro_imbalance: object.within("macro_imbalance", -1.0, 1.0)?,
+            macro_spread_bps: object.number("macro_spread_bps")?,
+        };
+        let cross_asset = if object.has("agreement_pct") {
+            CrossAsset {
+                agreement_pct: object.within("agreement_pct", 0.0, 1.0)?,
+                cascade_count: object.number("cascade_count")?.max(0.0) as u32,
+                regime_signal: object.within("regime_signal", -1.0, 1.0)? as i8,
+            }
+        } else {
+            CrossAsset::default()
+        };
+        Ok(Self { symbol, timestamp, features, cross_asset })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::schema::to_text;
+
+    pub(crate) fn record(symbol: &str, timestamp: Nanos) -> ObRecord {
+        let features = ObFeatures {
+            bid_depth: [1.0, 2.0, 3.0, 4.0, 5.0],
+            ask_depth: [1.5; 5],
+            bid_notional: [1e5; 5],
+            ask_notional: [2e5; 5],
+            coverage_pct: 4.2,
+            spread_proxy_bps: 0.7,
+            depth_quality: 0.5,
+            fill_probability_bid: 0.8,
+            fill_probability_ask: f64::NAN,
+            fill_probability: 0.7,
+            depth_asymmetry: -0.25,
+            imbalance_persistence: -0.4,
+            withdrawal_velocity: -0.01,
+            macro_imbalance: 0.05,
+            macro_spread_bps: 0.9,
+        };
+        let cross_asset = CrossAsset { agreement_pct: 0.66, cascade_count: 3, regime_signal: -1 };
+        ObRecord { symbol: symbol.to_owned(), timestamp, features, cross_asset }
+    }
+
+    #[test]
+    fn what_we_write_we_read() {
+        let written = record("BTCUSDT", Nanos(1_618_099_205_123_456_000));
+        let text = to_text(&written);
+        let mut read = ObRecord::from_memory(&text).unwrap();
+        assert!(read.features.fill_probability_ask.is_nan());
+        read.features.fill_probability_ask = 1.0;
+        let mut expected = written;
+        expected.features.fill_probability_ask = 1.0;
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn what_decides_an_entry_must_be_there() {
+        let good = to_text(&record("BTCUSDT", Nanos(1_618_099_205 * Nanos::SECOND)));
+        for (from, to, reason) in [
+            ("\"depth_asymmetry\":-0.25", "\"depth_asymmetry\":NaN", "`depth_asymmetry`"),
+            ("\"fill_probability\":0.7,", "", "`fill_probability` is missing"),
+            ("\"symbol\":\"BTCUSDT\",", "", "`symbol`"),
+            ("[1.0,2.0,3.0,4.0,5.0]", "[1.0]", "`bid_depth`"),
+            ("\"timestamp\":1618099205.0", "\"timestamp\":\"?\"", "`timestamp`"),
+        ] {
+            let text = good.replacen(from, to, 1);
+            assert_ne!(text, good, "{from}");
+            let error = ObRecord::from_memory(&text).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Writing without waiting: the caller hands over a value and goes on.
+//!
+//! A task delivers what was handed over, in the order of the writes. While memory is away the last value per key is
+//! kept, and delivered when it is back; what was overwritten meanwhile is never sent. One log line tells of an outage
+//! and one of its end.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep};
+
+use crate::error::{MemoryError, check_name, check_value};
+use crate::latest::LatestQueue;
+use crate::memory::SystemMemory;
+use crate::request::Write;
+
+/// Most keys that wait.
+const MAX_PENDING_KEYS: usize = 16_384;
+/// Most bytes of values that wait.
+const MAX_PENDING_BYTES: usize = 128 << 20;
+/// Most writes delivered at once.
+const BATCH: usize = 256;
+/// No batch is begun further beyond this many bytes.
+const BATCH_BYTES: usize = 1 << 20;
+/// First and longest pause between attempts during an outage.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// What happened so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WriteBehindCounts {
+    /// Values handed over and accepted.
+    pub accepted: u64,
+    /// Values memory has.
+    pub delivered: u64,
+    /// Values overwritten by newer ones before they were delivered.
+    pub superseded: u64,
+    /// Values given up: over a limit, or refused by memory.
+    pub rejected: u64,
+    /// Times memory went away.
+    pub outages: u64,
+    /// Keys waiting now.
+    pub pending: usize,
+}
+
+type Cell = (String, String);
+
+#[derive(Debug, Default)]
+struct State {
+    queue: LatestQueue<Cell, String>,
+    bytes: usize,
+    in_flight: usize,
+    counts: WriteBehindCounts,
+    full_logged: bool,
+}
+
+impl State {
+    fn fits(&self, cell: &Cell, value: &str) -> bool {
+        let old = self.queue.get(cell).map(String::len);
+        (old.is_some() || self.queue.len() < MAX_PENDING_KEYS)
+            && self.bytes - old.unwrap_or(0) + value.len() <= MAX_PENDING_BYTES
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    work: Notify,
+    /// How many values are neither delivered nor given up.
+    undelivered: watch::Sender<usize>,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
+struct Task(AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Hands writes to memory in the background. Cheap to clone; what is pending when the last clone is dropped is lost,
+/// so [`Self::flush`] first.
+#[derive(Debug, Clone)]
+pub struct WriteBehind {
+    shared: Arc<Shared>,
+    _task: Arc<Task>,
+}
+
+impl WriteBehind {
+    /// Starts the delivering task, on the present tokio runtime.
+    pub fn start(memory: SystemMemory) -> Self {
+        let undelivered = watch::Sender::new(0);
+        let shared = Arc::new(Shared { state: Mutex::default(), work: Notify::new(), undelivered });
+        let task = tokio::spawn(deliver(Arc::clone(&shared), memory)).abort_handle();
+        Self { shared, _task: Arc::new(Task(task)) }
+    }
+
+    /// Takes a value to be written. Never waits for memory. It fails only beyond a limit, and that is counted.
+    pub fn put(&self, map: &str, key: &str, value: String) -> Result<(), MemoryError> {
+        let checked = check_name("map", map)
+            .and_then(|()| check_name("key", key))
+            .and_then(|()| check_value(map, key, &value));
+        let mut state = self.shared.state();
+        if let Err(error) = checked {
+            state.counts.rejected += 1;
+            return Err(error);
+        }
+        let cell = (map.to_owned(), key.to_owned());
+        if !state.fits(&cell, &value) {
+            state.counts.rejected += 1;
+            if !state.full_logged {
+                state.full_logged = true;
+                tracing::warn!(
+                    map,
+                    key,
+                    "too much waits for system memory; new keys are dropped until it is back"
+                );
+            }
+            return Err(MemoryError::Invalid(format!(
+                "{map}[{key}] is dropped: {MAX_PENDING_KEYS} keys or {MAX_PENDING_BYTES} bytes wait already"
+            )));
+        }
+        state.bytes += value.len();
+        state.counts.accepted += 1;
+        if let Some(old) = state.queue.push(cell, value) {
+            state.bytes -= old.len();
+            state.counts.superseded += 1;
+        }
+        self.tell(&state);
+        drop(state);
+        self.shared.work.notify_one();
+        Ok(())
+    }
+
+    fn tell(&self, state: &State) {
+        self.shared.undelivered.send_replace(state.queue.len() + state.in_flight);
+    }
+
+    /// What happened so far.
+    pub fn counts(&self) -> WriteBehindCounts {
+        let state = self.shared.state();
+        WriteBehindCounts { pending: state.queue.len() + state.in_flight, ..state.counts }
+    }
+
+    /// Waits until everything handed over so far is delivered or given up, or the time is up; says whether it is.
+    pub async fn flush(&self, limit: Duration) -> bool {
+        let mut undelivered = self.shared.undelivered.subscribe();
+        matches!(tokio::time::timeout(limit, undelivered.wait_for(|count| *count == 0)).await, Ok(Ok(_)))
+    }
+}
+
+async fn deliver(shared: Arc<Shared>, memory: SystemMemory) {
+    let mut pause = BACKOFF.0;
+    let mut away_since: Option<Instant> = None;
+    loop {
+        let batch = take_batch(&shared);
+        if batch.is_empty() {
+            shared.work.notified().await;
+            continue;
+        }
+        match send(&memory, &batch).await {
+            Ok(refused) => {
+                settle(&shared, batch.len() - refused, refused);
+                pause = BACKOFF.0;
+                if let Some(since) = away_since.take() {
+                    let pending = shared.state().queue.len();
+                    tracing::info!(away = ?since.elapsed(), pending, "system memory takes writes again");
+                }
+            }
+            Err((error, done, refused)) => {
+                settle(&shared, done, refused);
+                put_back(&shared, batch.into_iter().skip(done + refused));
+                if away_since.is_none() {
+                    away_since = Some(Instant::now());
+                    shared.state().counts.outages += 1;
+                    tracing::warn!(%error, "system memory takes no writes; the last value of each key is kept");
+                }
+                sleep(pause).await;
+                pause = (pause * 2).min(BACKOFF.1);
+            }
+        }
+    }
+}
+
+type Batch = Vec<(u64, Write)>;
+
+fn take_batch(shared: &Shared) -> Batch {
+    let mut state = shared.state();
+    let mut batch = Batch::new();
+    let mut bytes = 0;
+    while batch.len() < BATCH && bytes < BATCH_BYTES {
+        let Some((ticket, (map, key), value)) = state.queue.pop() else { break };
+        bytes += value.len();
+        batch.push((ticket, Write { map, key, value }));
+    }
+    state.bytes -= bytes;
+    state.in_flight = batch.len();
+    batch
+}
+
+/// How many were refused; on an outage also how many of the batch are settled, delivered or refused.
+async fn send(memory: &SystemMemory, batch: &Batch) -> Result<usize, (MemoryError, usize, usize)> {
+    let writes: Vec<Write> = batch.iter().map(|(_, write)| write.clone()).collect();
+    match memory.put_all(&writes).await {
+        Ok(()) => return Ok(0),
+        Err(error) if error.is_outage() => return Err((error, 0, 0)),
+        Err(_) => {}
+    }
+    // One of them is not accepted: find out which, so that it does not hold up the others.
+    let (mut done, mut refused) = (0, 0);
+    for write in &writes {
+        match memory.put_all(std::slice::from_ref(write)).await {
+            Ok(()) => done += 1,
+            Err(error) if error.is_outage() => return Err((error, done, refused)),
+            Err(error) => {
+                refused += 1;
+                tracing::warn!(map = write.map, key = write.key, %error, "a value is not accepted and dropped");
+            }
+        }
+    }
+    Ok(refused)
+}
+
+fn settle(shared: &Shared, delivered: usize, refused: usize) {
+    let mut state = shared.state();
+    state.counts.delivered += delivered as u64;
+    state.counts.rejected += refused as u64;
+    state.in_flight -= delivered + refused;
+    if delivered > 0 {
+        state.full_logged = false;
+    }
+    shared.undelivered.send_replace(state.queue.len() + state.in_flight);
+}
+
+fn put_back(shared: &Shared, batch: impl Iterator<Item = (u64, Write)>) {
+    let mut state = shared.state();
+    for (ticket, Write { map, key, value }) in batch {
+        let bytes = value.len();
+        if state.queue.restore(ticket, (map, key), value) {
+            state.bytes += bytes;
+        } else {
+            state.counts.superseded += 1;
+        }
+        state.in_flight -= 1;
+    }
+    shared.undelivered.send_replace(state.queue.len() + state.in_flight);
+}
