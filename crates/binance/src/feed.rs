@@ -389,7 +389,8 @@ impl Feed {
             // Some errors come without the wrapper: {"code":2,"msg":"Invalid request: …"}.
             _ => error.field(r, key),
         });
-        if let (Ok(()), Some(text)) = (read, error.msg.text()) {
+        // An error has a code; a stray `msg` is none.
+        if let (Ok(()), Some(text), true) = (read, error.msg.text(), error.code() != 0) {
             events(FeedEvent::Refused { code: error.code(), text: text.chars().take(200).collect() });
         }
     }

@@ -31,7 +31,7 @@ fn request(attempt: u16) -> OrderRequest {
         side: Side::Sell,
         order_type: OrderType::Limit,
         tif: TimeInForce::Ioc,
-        px: Px(i64::MAX / 4096),
+        px: Px(9_999_999_999),
         qty: Qty(10_000),
         reduce_only: true,
         position_side: PositionSide::Both,
