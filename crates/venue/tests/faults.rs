@@ -67,9 +67,9 @@ async fn gaps_duplicates_disorder_and_mutes() {
     let mut s = Socket::open(&venue, "/public/ws/btcusdt@depth@100ms").await;
     let stream = || "btcusdt@depth@100ms".to_owned();
     let u = |v: &Value, name: &str| v[name].as_u64().unwrap();
-    s.json().await;
-    venue.inject(once(Fault::Drop { stream: stream() })).unwrap();
+    // What came before the fault is read before it: the fault may strike the very next frame.
     let mut last = u(&s.json().await, "u");
+    venue.inject(once(Fault::Drop { stream: stream() })).unwrap();
     loop {
         let v = s.json().await;
         if u(&v, "pu") != last {
@@ -77,8 +77,8 @@ async fn gaps_duplicates_disorder_and_mutes() {
         }
         last = u(&v, "u");
     }
-    venue.inject(once(Fault::Duplicate { stream: stream() })).unwrap();
     let mut last = s.json().await;
+    venue.inject(once(Fault::Duplicate { stream: stream() })).unwrap();
     loop {
         let v = s.json().await;
         if v == last {
@@ -86,8 +86,8 @@ async fn gaps_duplicates_disorder_and_mutes() {
         }
         last = v;
     }
-    venue.inject(once(Fault::Reorder { stream: stream() })).unwrap();
     let mut last = u(&s.json().await, "u");
+    venue.inject(once(Fault::Reorder { stream: stream() })).unwrap();
     loop {
         let v = s.json().await;
         if u(&v, "u") < last {
