@@ -12,12 +12,13 @@ function check(name, held, detail) {
   failed = failed || !held;
 }
 
-async function refused(name, kind, call) {
+async function refused(name, kind, code, call) {
   try {
     await call();
     check(`error: ${name}`, false, 'accepted');
   } catch (error) {
-    check(`error: ${name}`, error instanceof kind, error instanceof kind ? undefined : `${error.name}: ${error.message}`);
+    const held = error instanceof kind && error.message.includes(code);
+    check(`error: ${name}`, held, held ? undefined : `${error.name}: ${error.message}`);
   }
 }
 
@@ -69,10 +70,10 @@ async function session(host) {
     await new Promise((done) => setTimeout(done, 1000));
     listening = false;
     check('user stream', events.includes(`${order.id} canceled`) && events.includes(`${market.id} closed`), `${events.length} events`);
-    await refused('no such order', ccxt.OrderNotFound, () => ex.cancelOrder('1', SYMBOL));
-    await refused('no margin', ccxt.InsufficientFunds, () => ex.createOrder(SYMBOL, 'limit', 'buy', 900, price));
+    await refused('no such order', ccxt.OrderNotFound, '-2011', () => ex.cancelOrder('1', SYMBOL));
+    await refused('no margin', ccxt.ExchangeError, '-2019', () => ex.createOrder(SYMBOL, 'limit', 'buy', 600, price));
     ex.secret = 'wrong';
-    await refused('bad signature', ccxt.AuthenticationError, () => ex.fetchBalance());
+    await refused('bad signature', ccxt.AuthenticationError, '-1022', () => ex.fetchBalance());
   } finally {
     await ex.close();
   }

@@ -28,7 +28,7 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// An account. Several keys of one account: name the same `api_key`'s number in `same_as`.
+/// An account, with one API key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountConfig {
     /// API key.
