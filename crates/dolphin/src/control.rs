@@ -20,9 +20,10 @@ use binance::rest::{RestClient, RestError};
 use execution::{AlertKind, Control as Errand, Gate, KillTrigger, VenuePosition};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use market::{Nanos, OrderRequest, SymbolId};
+use market::{Nanos, OrderRequest, Qty, SymbolId};
 use runtime::clock::Clock;
 use runtime::ring::Tx;
+use tokio::sync::watch;
 
 use crate::stages::alpha::{AlphaCommand, AlphaNews};
 use crate::stages::book::{BookCounters, BookNews, SnapshotReply};
@@ -86,6 +87,8 @@ pub struct Orders {
     pub private_path: String,
     /// Print a line of progress every five seconds.
     pub progress: bool,
+    /// Where to show what is seen, every turn of the control thread, while somebody looks.
+    pub watch: Option<watch::Sender<Seen>>,
 }
 
 /// What the control thread has seen.
@@ -99,6 +102,10 @@ pub struct Seen {
     pub gates: Option<[u64; alpha::Gate::ALL.len()]>,
     /// Router.
     pub router: RouterState,
+    /// Positions that are not zero, by symbol.
+    pub positions: BTreeMap<String, Qty>,
+    /// What the router was last told of its surroundings.
+    pub gate: Gate,
     /// Closed trades.
     pub trades: Vec<Trade>,
     /// Alerts by kind.
@@ -229,6 +236,14 @@ impl Control {
         self.timers(now);
         self.ending(now, stop);
         self.tell_router();
+        self.show();
+    }
+
+    fn show(&mut self) {
+        self.seen.gate = self.gate;
+        if let Some(watch) = self.orders.watch.as_ref().filter(|w| w.receiver_count() > 0) {
+            watch.send_modify(|shown| shown.clone_from(&self.seen));
+        }
     }
 
     fn alpha(&mut self, news: AlphaNews) {
@@ -286,6 +301,14 @@ impl Control {
             }
             RouterNews::Outcome(outcome) => tracing::debug!(?outcome),
             RouterNews::State(state) => self.seen.router = state,
+            RouterNews::Position(symbol, qty) => {
+                let name = self.name_of(Some(symbol)).to_owned();
+                if qty.is_zero() {
+                    self.seen.positions.remove(&name);
+                } else {
+                    self.seen.positions.insert(name, qty);
+                }
+            }
         }
     }
 

@@ -23,7 +23,7 @@ use binance::net::WsConn;
 use binance::user::UserDecoder;
 use book::FeatureEngine;
 use execution::{Outbox, Router};
-use market::{Instrument, Nanos};
+use market::{Instrument, Nanos, Qty};
 use runtime::clock::Clock;
 use runtime::conveyor::conveyor;
 use runtime::latency::Collector;
@@ -252,6 +252,7 @@ fn join(config: &Config, parts: Parts, clock: &Clock) -> (Stages, Ends) {
             outbox: Outbox::new(),
             cause_recv_ns: 0,
             told: RouterState::default(),
+            told_positions: vec![Qty::ZERO; n],
             fills: 0,
         },
         gateway: GatewayStage {

@@ -79,6 +79,7 @@ pub fn run(args: Args) -> Result<(), CliError> {
         kill_file: None,
         private_path: String::new(),
         progress,
+        watch: None,
     };
     let summary =
         node::run(Options { hosts: name.hosts(), venue: name, config, key, history, orders, signalled })?;

@@ -69,6 +69,7 @@ pub fn run(args: Args) -> Result<(), CliError> {
         kill_file: args.kill_file,
         private_path: String::new(),
         progress: !args.json,
+        watch: None,
     };
     let summary = node::run(Options { config, key, venue, hosts, history, orders, signalled })?;
     if args.json {

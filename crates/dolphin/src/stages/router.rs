@@ -5,7 +5,7 @@
 //! never a lost order.
 
 use execution::{Alert, Control, Denial, Gate, KillTrigger, Outbox, Router, VenuePosition, VenueState};
-use market::{Amount, Bbo, ExecutionReport, Instrument, MarkPrice, Nanos, Outcome, SymbolId};
+use market::{Amount, Bbo, ExecutionReport, Instrument, MarkPrice, Nanos, Outcome, Qty, SymbolId};
 use runtime::clock::Clock;
 use runtime::latency::Probe;
 use runtime::ring::{Rx, Tx};
@@ -68,6 +68,8 @@ pub enum RouterNews {
     Outcome(Outcome),
     /// The state, whenever it changed.
     State(RouterState),
+    /// A position, whenever it changed.
+    Position(SymbolId, Qty),
 }
 
 /// The router as others see it.
@@ -137,6 +139,8 @@ pub struct RouterStage {
     pub cause_recv_ns: u64,
     /// Last state told.
     pub told: RouterState,
+    /// Positions told, by symbol.
+    pub told_positions: Vec<Qty>,
     /// Fills counted.
     pub fills: u64,
 }
@@ -242,6 +246,13 @@ impl RouterStage {
     }
 
     fn tell(&mut self) {
+        for (i, told) in self.told_positions.iter_mut().enumerate() {
+            let symbol = SymbolId(i as u16);
+            let qty = self.router.position(symbol).qty;
+            if qty != *told && self.router_to_control.push(RouterNews::Position(symbol, qty)).is_ok() {
+                *told = qty;
+            }
+        }
         let state = self.state();
         if state != self.told && self.router_to_control.push(RouterNews::State(state)).is_ok() {
             self.told = state;

@@ -1,0 +1,1 @@
+//! Faults of orders, of the user stream and of the account.
