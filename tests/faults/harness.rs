@@ -3,6 +3,8 @@
 //! Nothing here sleeps and hopes: a test names a condition and [`Node::until`] waits for it, up to [`PATIENCE`].
 //! [`Node::finish`] ends the run in good order and checks [`always`] what must hold after every fault.
 
+#![allow(dead_code, reason = "the halves of the suite use different parts")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Once, PoisonError};
