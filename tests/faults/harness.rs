@@ -110,7 +110,8 @@ impl Setup {
             orders,
             signalled: Arc::clone(&signalled),
         };
-        let thread = std::thread::Builder::new().name("node".into()).spawn(move || node::run(options)).unwrap();
+        let thread =
+            std::thread::Builder::new().name("node".into()).spawn(move || node::run(options)).unwrap();
         Node { venue, seen, signalled, thread: Some(thread), _turn: turn }
     }
 }
