@@ -100,9 +100,9 @@ impl Store {
     fn serve(&mut self, batch: Vec<Command>) -> Result<(), String> {
         let (watches, calls): (Vec<_>, Vec<_>) =
             batch.into_iter().partition(|command| matches!(command.request, Request::Watch { .. }));
-        let outcome = self.commit(&calls).and_then(|(answers, changes)| {
+        let outcome = self.commit(&calls).map(|(answers, changes)| {
             self.publish(changes);
-            Ok(answers)
+            answers
         });
         match outcome {
             Ok(answers) => {

@@ -29,8 +29,8 @@ pub(crate) fn without_python_numbers(text: &str) -> String {
         out.push_str(before);
         if in_string {
             // An escape takes the next character with it, whatever it is.
-            let step = if tail.starts_with('\\') {
-                1 + tail[1..].chars().next().map_or(0, char::len_utf8)
+            let step = if let Some(escaped) = tail.strip_prefix('\\') {
+                1 + escaped.chars().next().map_or(0, char::len_utf8)
             } else {
                 in_string = false;
                 1
