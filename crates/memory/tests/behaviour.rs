@@ -1,5 +1,7 @@
 //! What stands on top of a memory, tried on the embedded backend: write-behind, watcher, lease, discovery, restore.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! The embedded backend over processes: whoever comes first owns the store, a crash loses nothing that was answered.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

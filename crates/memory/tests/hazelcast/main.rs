@@ -1,6 +1,8 @@
 //! Against real Hazelcast members, with Hazelcast's own Python client on the other side. Each test starts its own
 //! members; without DOLPHIN_TEST_HAZELCAST=1, Java, Maven and Python it says `skipped:`.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
 mod harness;
 
 use std::collections::BTreeSet;
