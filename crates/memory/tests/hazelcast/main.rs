@@ -2,7 +2,10 @@
 //! members; without DOLPHIN_TEST_HAZELCAST=1, Java, Maven and Python it says `skipped:`.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
-#![allow(clippy::await_holding_lock, reason = "one test at a time: each has a thread and a runtime of its own")]
+#![allow(
+    clippy::await_holding_lock,
+    reason = "one test at a time: each has a thread and a runtime of its own"
+)]
 
 mod harness;
 
