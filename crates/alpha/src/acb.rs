@@ -183,6 +183,22 @@ impl Acb {
         (n > 0).then(|| self.history.iter().sum::<f64>() / n as f64)
     }
 
+    /// Becomes equal to `other` without allocating, once this one has held as much.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        let Self { factors, history, threshold, base_boost, beta, pushed, day_sum, day_count, rejected } =
+            other;
+        if self.factors != *factors {
+            self.factors.clone_from(factors);
+        }
+        self.history.clone_from(history);
+        (self.threshold, self.base_boost, self.beta, self.pushed) = (*threshold, *base_boost, *beta, *pushed);
+        (self.day_sum, self.day_count, self.rejected) = (*day_sum, *day_count, *rejected);
+    }
+
+    pub(crate) fn reserve(&mut self) {
+        self.history.reserve(HISTORY_DAYS + 1);
+    }
+
     pub(crate) fn is_sound(&self) -> bool {
         self.history.len() <= HISTORY_DAYS
     }

@@ -24,7 +24,7 @@ use crate::rng::RandomState;
 use crate::selection::Selector;
 use crate::survival::{Safety, Survival};
 
-pub use snapshot::{Snapshot, SnapshotError};
+pub use snapshot::{Held, Image, Snapshot, SnapshotError};
 pub use venue::{Booked, OutcomeError};
 
 /// Assets that an engine may follow.
@@ -154,8 +154,31 @@ struct Ledger {
     yesterday: Yesterday,
     hold: Hold,
     trades: Vec<Trade>,
+    /// Trades closed in the engine's life.
+    trades_closed: u64,
     /// The ACB's product at the last entry decision.
     regime_size_mult: f64,
+}
+
+impl Ledger {
+    /// The open day's result as it stands; `None` if no day is open.
+    fn day_result(&self, param_hash: &str) -> Option<DayResult> {
+        let day = self.day?;
+        Some(DayResult {
+            date: day.date,
+            pnl: day.pnl,
+            trades: day.trades,
+            capital: self.capital,
+            boost: self.acb.boost(),
+            beta: self.acb.beta(),
+            mc_scale: day.mc_scale,
+            mc_status: day.mc_status,
+            posture: self.survival.in_force().posture,
+            bars: day.bars,
+            stale_state: day.stale_state,
+            param_hash: param_hash.to_owned(),
+        })
+    }
 }
 
 /// The day before.
@@ -229,6 +252,7 @@ impl Engine {
                 yesterday: Yesterday::default(),
                 hold: Hold::Flat,
                 trades: Vec::with_capacity(TRADES_CAPACITY),
+                trades_closed: 0,
                 regime_size_mult: 1.0,
             },
         };
@@ -311,24 +335,11 @@ impl Engine {
     /// Ends the open day; `None` if there is none.
     pub fn end_day(&mut self) -> Option<DayResult> {
         let book = &mut self.state.book;
-        let day = book.day.take()?;
-        let (boost, beta) = (book.acb.boost(), book.acb.beta());
+        let result = book.day_result(&self.param_hash)?;
         book.acb.end_day();
-        book.yesterday = Yesterday { trades: day.trades, pnl: day.pnl };
-        Some(DayResult {
-            date: day.date,
-            pnl: day.pnl,
-            trades: day.trades,
-            capital: book.capital,
-            boost,
-            beta,
-            mc_scale: day.mc_scale,
-            mc_status: day.mc_status,
-            posture: book.survival.in_force().posture,
-            bars: day.bars,
-            stale_state: day.stale_state,
-            param_hash: self.param_hash.clone(),
-        })
+        book.yesterday = Yesterday { trades: result.trades, pnl: result.pnl };
+        book.day = None;
+        Some(result)
     }
 
     /// A pushed ACB override, from the next tick on until the next push. A bad one is counted and changes nothing.
@@ -355,6 +366,16 @@ impl Engine {
     pub fn push_safety(&mut self, told: Safety) -> Safety {
         let told = Safety { posture: told.posture, rm: Safety::of(told.rm).rm };
         self.state.book.survival.push(told)
+    }
+
+    /// What memory says at the start: applies as it is, like at a date change.
+    pub fn read_safety(&mut self, read: Safety) {
+        self.state.book.survival.begin_day(Safety { posture: read.posture, rm: Safety::of(read.rm).rm });
+    }
+
+    /// The Rm that the program measures itself (SPEC §4.2): the stricter of it and what was told is in force.
+    pub fn measure_rm(&mut self, rm: f64) {
+        self.state.book.survival.measure(rm);
     }
 
     /// Capital continuity: the capital of the last run, from memory. Ignored unless finite.
@@ -419,7 +440,7 @@ impl Engine {
         self.state.book.survival.told()
     }
     /// Posture and Rm in force.
-    pub const fn safety(&self) -> Safety {
+    pub fn safety(&self) -> Safety {
         self.state.book.survival.in_force()
     }
     /// The ACB.
@@ -454,6 +475,17 @@ impl Engine {
     /// Closed trades since the last [`Self::drain_trades`].
     pub fn trades(&self) -> &[Trade] {
         &self.state.book.trades
+    }
+
+    /// Takes the oldest trade that nobody has taken.
+    pub fn take_trade(&mut self) -> Option<Trade> {
+        let trades = &mut self.state.book.trades;
+        if trades.is_empty() { None } else { Some(trades.remove(0)) }
+    }
+
+    /// Trades closed in the engine's life, restarts included: the number of the newest.
+    pub const fn trades_closed(&self) -> u64 {
+        self.state.book.trades_closed
     }
 
     /// Hands the closed trades over. To be called at least once a day: they are kept until then.

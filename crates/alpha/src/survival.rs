@@ -71,23 +71,32 @@ impl Safety {
 }
 
 /// What is in force, and what was told last. What tightens applies at once, what loosens at the next date change.
+///
+/// The program's own Rm stands beside it: the stricter of the two is in force, and it may rise again at any time, because
+/// it is a measurement of now and not an order.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Survival {
     in_force: Safety,
     told: Safety,
+    own: Safety,
 }
 
 impl Default for Survival {
     fn default() -> Self {
-        Self { in_force: Safety::FREE, told: Safety::FREE }
+        Self { in_force: Safety::FREE, told: Safety::FREE, own: Safety::FREE }
     }
 }
 
 impl Survival {
     /// What is in force.
-    pub const fn in_force(&self) -> Safety {
-        self.in_force
+    pub fn in_force(&self) -> Safety {
+        self.in_force.strictest(self.own)
+    }
+
+    /// The Rm that the program measures itself.
+    pub fn measure(&mut self, rm: f64) {
+        self.own = Safety::of(rm);
     }
 
     /// Start and date change: `read` applies as it is.
@@ -100,7 +109,7 @@ impl Survival {
     pub fn push(&mut self, told: Safety) -> Safety {
         self.told = told;
         self.in_force = self.in_force.strictest(told);
-        self.in_force
+        self.in_force()
     }
 
     /// What a date change would bring if nothing newer is read.
@@ -159,6 +168,21 @@ mod tests {
         assert_eq!(mixed, Safety { posture: Posture::Turtle, rm: 0.4 });
         s.begin_day(Safety::FREE);
         assert_eq!(s.in_force(), Safety::FREE);
+    }
+
+    #[test]
+    fn our_own_rm_may_rise_again_and_never_above_what_was_told() {
+        let mut s = Survival::default();
+        s.measure(0.6);
+        assert_eq!(s.in_force(), Safety { posture: Posture::Turtle, rm: 0.6 });
+        s.push(Safety { posture: Posture::Stalker, rm: 0.8 });
+        assert_eq!(s.in_force(), Safety { posture: Posture::Turtle, rm: 0.6 });
+        s.measure(1.0);
+        assert_eq!(s.in_force(), Safety { posture: Posture::Stalker, rm: 0.8 });
+        s.measure(f64::NAN);
+        assert_eq!(s.in_force().posture, Posture::Hibernate);
+        s.begin_day(Safety::FREE);
+        assert_eq!(s.in_force().posture, Posture::Hibernate, "a new date changes no measurement");
     }
 
     #[test]

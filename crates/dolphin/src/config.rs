@@ -17,13 +17,15 @@ use crate::error::CliError;
 pub const MAINNET_LINE: &str = "I trade real money";
 
 /// A whole configuration file.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Parameters of the signal (SPEC §3.1); the default is the champion.
     pub alpha: Params,
     /// Which way the signal may trade.
     pub direction: Direction,
+    /// Where the signal comes from.
+    pub signal: Signal,
     /// What happens to an open position in HIBERNATE (live only).
     pub hibernate_action: HibernateAction,
     /// What is watched, and how often.
@@ -34,6 +36,8 @@ pub struct Config {
     pub router: RouterConfig,
     /// Circuit breaker: all off in the champion (parity), on live.
     pub breaker: BreakerLimits,
+    /// System memory: where state outlives the program.
+    pub memory: MemorySection,
     /// Threads and cores.
     pub runtime: RuntimeConfig,
     /// Where this file was read from.
@@ -63,6 +67,17 @@ impl Direction {
             Self::Both => 0,
         }
     }
+}
+
+/// Where the signal comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Signal {
+    /// The scanner of this node, on the mids of its own books.
+    #[default]
+    Scanner,
+    /// `latest_eigen_scan` in system memory, whoever writes it.
+    Memory,
 }
 
 /// What happens to an open position in HIBERNATE.
@@ -111,6 +126,80 @@ impl MarketConfig {
     /// Ticks in a bar.
     pub fn stride(&self) -> u32 {
         u32::try_from(self.bar_ms / self.tick_ms.max(1)).unwrap_or(u32::MAX)
+    }
+}
+
+/// Which memory holds the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// A file on this machine, durable.
+    #[default]
+    Embedded,
+    /// A Hazelcast 5.x cluster.
+    Hazelcast,
+}
+
+/// Whose maps are written (SPEC §9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Deployment {
+    /// `DOLPHIN_STATE_BLUE`, `DOLPHIN_PNL_BLUE`.
+    #[default]
+    Blue,
+    /// `DOLPHIN_STATE_GREEN`, `DOLPHIN_PNL_GREEN`.
+    Green,
+}
+
+impl From<Deployment> for memory::schema::Deployment {
+    fn from(deployment: Deployment) -> Self {
+        match deployment {
+            Deployment::Blue => Self::Blue,
+            Deployment::Green => Self::Green,
+        }
+    }
+}
+
+/// System memory.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MemorySection {
+    /// Which.
+    pub backend: Backend,
+    /// Whose maps.
+    pub deployment: Deployment,
+    /// File of the embedded memory. Absent: `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/dolphin`, else
+    /// `~/.local/state/dolphin`, one file per venue; with a local venue, which forgets everything too, a file that ends
+    /// with the run.
+    pub path: Option<PathBuf>,
+    /// The cluster.
+    #[serde(skip_serializing)]
+    pub hazelcast: memory::HazelcastConfig,
+    /// Longest wait for memory at the start, ms: then the node starts without what it does not know.
+    pub start_timeout_ms: u64,
+    /// The engine's state is written this often, and after every event.
+    pub state_every_ms: u64,
+    /// Prices of the last bars are written this often.
+    pub history_every_ms: u64,
+    /// Order-book features of all symbols are written this often; 0: never.
+    pub features_every_ms: u64,
+    /// This node's own scan is written this often (`signal: scanner`); 0: never.
+    pub scan_every_ms: u64,
+}
+
+impl Default for MemorySection {
+    fn default() -> Self {
+        Self {
+            backend: Backend::Embedded,
+            deployment: Deployment::Blue,
+            path: None,
+            hazelcast: memory::HazelcastConfig::default(),
+            start_timeout_ms: 3_000,
+            state_every_ms: 1_000,
+            history_every_ms: 5_000,
+            features_every_ms: 1_000,
+            scan_every_ms: 1_000,
+        }
     }
 }
 
@@ -182,6 +271,18 @@ impl Config {
         in_range("bar_ms", m.bar_ms, m.tick_ms, 3_600_000)?;
         in_range("ob_stale_after_ms", m.ob_stale_after_ms, m.tick_ms, 60_000)?;
         in_range("scan_stale_after_ms", m.scan_stale_after_ms, m.tick_ms, 600_000)?;
+        let in_memory = |key: &str, value: u64, low: u64, high: u64| {
+            if (low..=high).contains(&value) {
+                return Ok(());
+            }
+            Err(format!("memory: {key} is {value} ms, it lies in {low} … {high} ms"))
+        };
+        let y = &self.memory;
+        in_memory("start_timeout_ms", y.start_timeout_ms, 0, 600_000)?;
+        in_memory("state_every_ms", y.state_every_ms, 10, 60_000)?;
+        in_memory("history_every_ms", y.history_every_ms, 100, 600_000)?;
+        in_memory("features_every_ms", y.features_every_ms, 0, 600_000)?;
+        in_memory("scan_every_ms", y.scan_every_ms, 0, 600_000)?;
         if !m.bar_ms.is_multiple_of(m.tick_ms) {
             return Err(format!("market: bar_ms ({}) is no multiple of tick_ms ({})", m.bar_ms, m.tick_ms));
         }

@@ -25,6 +25,7 @@ use runtime::clock::Clock;
 use runtime::ring::Tx;
 use tokio::sync::watch;
 
+use crate::sensors::HealthWatch;
 use crate::stages::alpha::{AlphaCommand, AlphaNews};
 use crate::stages::book::{BookCounters, BookNews, SnapshotReply};
 use crate::stages::feed::FeedNews;
@@ -134,6 +135,7 @@ pub struct Control {
     progress_due: u64,
     router_commands: VecDeque<RouterCommand>,
     orders_told: (u64, u64),
+    health: HealthWatch,
     ending: Ending,
     signalled: Arc<AtomicBool>,
     /// What it has seen.
@@ -169,6 +171,7 @@ impl Control {
             progress_due: now + 5 * Nanos::SECOND,
             router_commands: VecDeque::new(),
             orders_told: (0, 0),
+            health: HealthWatch::default(),
             ending: Ending::No,
             signalled,
             clock,
@@ -253,6 +256,14 @@ impl Control {
             AlphaNews::DayEnded(_) => self.router_commands.push_back(RouterCommand::BeginDay),
             AlphaNews::StaleState => self.alert("StaleState"),
             AlphaNews::Mismatch => self.alert("EngineMismatch"),
+            AlphaNews::StaleScans(n) => {
+                if n == 1 {
+                    tracing::warn!(
+                        "a scan of system memory was too old to be used; further ones are counted"
+                    );
+                }
+                self.seen.alerts.insert("StaleScan".to_owned(), n);
+            }
             AlphaNews::Allowed { posture, abs_max_leverage, breaker_can_open } => {
                 self.gate = Gate { posture, abs_max_leverage, breaker_can_open, ..self.gate };
             }
@@ -358,6 +369,11 @@ impl Control {
             if self.ends.to_alpha.push(command).is_ok() {
                 self.orders_told = (s.orders, s.rejects);
             }
+        }
+        let connected = self.gate.order_path && self.gate.user_stream;
+        if let Some(health) = self.health.look(now, connected, &self.seen.router, &self.seen.book) {
+            // Telemetry: full only if memory's thread is dead.
+            let _ = self.ends.to_memory.push(health);
         }
         if self.orders.progress && now >= self.progress_due {
             self.progress_due = now + 5 * Nanos::SECOND;

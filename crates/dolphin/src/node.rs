@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use alpha::eigen::Scanner;
 use alpha::{Booking, Engine, TickInput};
@@ -23,6 +24,7 @@ use runtime::clock::Clock;
 use crate::config::Config;
 use crate::control::{self, Control, Orders, Seen};
 use crate::error::CliError;
+use crate::memory_link::{self, Identity, MemoryLink, MemoryStatus};
 use crate::stages::Hop;
 use crate::stages::feed::Route;
 use crate::summary::{OpenPosition, RingSummary, StageSummary, Summary};
@@ -72,12 +74,20 @@ pub fn run(options: Options) -> Result<Summary, CliError> {
 async fn live(options: Options) -> Result<Summary, CliError> {
     let clock = Clock::new();
     let rest = Arc::new(rest_client(&options, &clock)?);
+    let (section, venue) = (&options.config.memory, options.venue.name().to_owned());
+    let mut link = MemoryLink::open(section, &venue, matches!(options.venue, Venue::Local(_)))?;
+    link.begin(&venue, &clock);
+    let limit = Duration::from_millis(section.start_timeout_ms);
+    let loaded = memory_link::load(link.memory(), section.deployment, &venue, limit).await;
     let mut ready = prepare(&options, &rest).await?;
     let parts = parts(&options, &mut ready, &clock)?;
     let gates_before = *parts.engine.gate_counts();
     let pipeline = topology::start(&options.config, parts, &clock)
         .map_err(|e| CliError::unavailable(format!("cannot start the workers: {e}")))?;
-    let Pipeline { ends, workers, stop, layout } = pipeline;
+    let Pipeline { ends, memory, workers, stop, layout } = pipeline;
+    let assets = ready.symbols.all().iter().map(|i| i.symbol.clone()).collect();
+    let identity = Identity { deployment: section.deployment, venue, assets };
+    link.run(&options.config, identity, memory, loaded, &clock);
     let private_path = endpoint(&options.hosts.private)?.path;
     let orders = Orders { private_path, ..options.orders.clone() };
     let started = clock.now_ns();
@@ -101,9 +111,10 @@ async fn live(options: Options) -> Result<Summary, CliError> {
     for worker in workers {
         panics.extend(worker.join().err());
     }
+    let memory = link.finish();
     let left = leave(&rest, &ready, &clock).await;
     let seconds = (clock.now_ns() - started) as f64 / 1e9;
-    let run = Run { layout, seconds, stages, gates_before, left };
+    let run = Run { layout, seconds, stages, gates_before, left, memory };
     let summary = summarise(&options, &ready, &mut control, run);
     match (died, panics.is_empty()) {
         (false, true) => Ok(summary),
@@ -306,6 +317,7 @@ struct Run {
     stages: Vec<StageSummary>,
     gates_before: [u64; alpha::Gate::ALL.len()],
     left: Result<Left, RestError>,
+    memory: MemoryStatus,
 }
 
 fn summarise(options: &Options, ready: &Ready, control: &mut Control, run: Run) -> Summary {
@@ -358,6 +370,7 @@ fn summarise(options: &Options, ready: &Ready, control: &mut Control, run: Run) 
         latency_lost,
         rings,
         stages: run.stages,
+        memory: run.memory,
         ended_by: seen.ended_by.clone(),
     }
 }

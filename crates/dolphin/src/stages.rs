@@ -5,6 +5,7 @@ pub mod alpha;
 pub mod book;
 pub mod feed;
 pub mod gateway;
+pub mod memory;
 pub mod router;
 pub mod scanner;
 

@@ -7,6 +7,7 @@ use alpha::TradeRecord;
 use runtime::latency::HopSummary;
 use serde::Serialize;
 
+use crate::memory_link::MemoryStatus;
 use crate::stages::book::BookCounters;
 use crate::stages::router::RouterState;
 
@@ -94,6 +95,8 @@ pub struct Summary {
     pub rings: Vec<RingSummary>,
     /// Stages.
     pub stages: Vec<StageSummary>,
+    /// System memory.
+    pub memory: MemoryStatus,
     /// Why the run ended.
     pub ended_by: String,
 }
@@ -224,6 +227,28 @@ impl Summary {
     }
 
     fn machine(&self, out: &mut String) {
+        let m = &self.memory;
+        let answers = if m.connected { "answers" } else { "is away" };
+        line(
+            out,
+            format_args!(
+                "memory    {} {answers} ({}); restored from {}; {} written, {} waiting, {} lost, {} outages",
+                m.backend, m.detail, m.restored, m.written, m.pending, m.lost, m.outages
+            ),
+        );
+        line(
+            out,
+            format_args!(
+                "pushes    boost {} taken, {} rejected; safety {}, {}; scans {}, {}; own Rm {}",
+                m.acb_taken,
+                m.acb_rejected,
+                m.safety_taken,
+                m.safety_rejected,
+                m.scans_taken,
+                m.scans_rejected,
+                m.rm.map_or("-".to_owned(), |rm| format!("{rm:.3}"))
+            ),
+        );
         for s in &self.stages {
             line(
                 out,

@@ -4,7 +4,9 @@
 //!  socket ─► feed ═frames═► book ═ticks═► scanner ═ticks═► alpha ─intents─► router ─requests─► gateway ─► socket
 //!                            │ ▲ └─────────── quotes ───────────────────────►│ ▲│                  │
 //!                 snapshots ─┘ │                          ▲◄── outcomes ─────┘ │└──── reports ◄────┘◄─ user stream
-//!                              │            pending swap ─┘                    │
+//!                              │            pending swap ─┘│                   │
+//!                              │                  ▲        ╚═steps═► memory thread: state, results, features, pushes
+//!                              │                  └────────────────── ┘        │
 //!                           control: REST, listen key, clock, reconciliation, dead-man, signals, summary
 //! ```
 //!
@@ -15,8 +17,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use alpha::Engine;
 use alpha::eigen::Scanner;
-use alpha::{AcbPush, Engine, Safety};
 use binance::decode::Decoder;
 use binance::gateway::Gateway;
 use binance::net::WsConn;
@@ -27,16 +29,19 @@ use market::{Instrument, Nanos, Qty};
 use runtime::clock::Clock;
 use runtime::conveyor::conveyor;
 use runtime::latency::Collector;
-use runtime::pending::{Publisher, pending};
+use runtime::pending::pending;
 use runtime::ring::{RingStats, Rx, Tx, ring};
 use runtime::stage::Stage;
 use runtime::worker::{Idle, Worker, WorkerConfig, available_cores};
 
 use crate::config::Config;
-use crate::stages::alpha::{AlphaCommand, AlphaNews, AlphaStage};
+use crate::memory_link::MemoryEnds;
+use crate::sensors::Health;
+use crate::stages::alpha::{AlphaCommand, AlphaNews, AlphaStage, Memo};
 use crate::stages::book::{BookCounters, BookNews, BookStage, SnapshotReply};
 use crate::stages::feed::{FeedNews, FeedStage, Frame, Route};
 use crate::stages::gateway::{GatewayCommand, GatewayNews, GatewayStage, Outbound};
+use crate::stages::memory::Step;
 use crate::stages::router::{RouterCommand, RouterNews, RouterStage, RouterState};
 use crate::stages::scanner::ScannerStage;
 use crate::stages::{Hop, Tick};
@@ -58,6 +63,8 @@ const REPORTS: usize = 1024;
 const OUTCOMES: usize = 64;
 /// Commands and news of the control thread. News that finds no room is given up, commands are kept by their sender.
 const CONTROL: usize = 1024;
+/// Steps under way to system memory: 3.2 s at 10 Hz. No empty box: the step is not recorded there, and counted.
+const STEPS: usize = 32;
 /// Latency samples between two looks of the control thread (20 ms). Full: given up and counted.
 const SAMPLES: usize = 16_384;
 
@@ -103,10 +110,8 @@ pub struct Ends {
     pub to_router: Tx<RouterCommand>,
     /// Commands to the gateway.
     pub to_gateway: Tx<GatewayCommand>,
-    /// Boost and beta, newest wins.
-    pub acb: Publisher<AcbPush>,
-    /// Safety, newest wins.
-    pub safety: Publisher<Safety>,
+    /// What our own sensors go by, to memory's thread.
+    pub to_memory: Tx<Health>,
     /// Latencies of all stages.
     pub latency: Collector,
     /// Counters of the rings of the data path.
@@ -117,6 +122,8 @@ pub struct Ends {
 pub struct Pipeline {
     /// The control thread's ends.
     pub ends: Ends,
+    /// Ends of memory's thread.
+    pub memory: MemoryEnds,
     /// Threads.
     pub workers: Vec<Worker>,
     /// Set to end them.
@@ -137,7 +144,7 @@ struct Stages {
 
 /// Joins the parts by rings and starts them on workers.
 pub fn start(config: &Config, parts: Parts, clock: &Clock) -> std::io::Result<Pipeline> {
-    let (stages, ends) = join(config, parts, clock);
+    let (stages, ends, memory) = join(config, parts, clock);
     let stop = Arc::new(AtomicBool::new(false));
     let plan = Plan::new(config, available_cores());
     let layout = plan.to_string();
@@ -147,14 +154,14 @@ pub fn start(config: &Config, parts: Parts, clock: &Clock) -> std::io::Result<Pi
         let worker = WorkerConfig { name: name.to_owned(), core, idle: plan.idle };
         workers.push(Worker::start(worker, stages, clock.clone(), Arc::clone(&stop))?);
     }
-    Ok(Pipeline { ends, workers, stop, layout })
+    Ok(Pipeline { ends, memory, workers, stop, layout })
 }
 
 #[expect(
     clippy::too_many_lines,
     reason = "every ring of the house in one place, top to bottom in the order of the data"
 )]
-fn join(config: &Config, parts: Parts, clock: &Clock) -> (Stages, Ends) {
+fn join(config: &Config, parts: Parts, clock: &Clock) -> (Stages, Ends, MemoryEnds) {
     let n = parts.instruments.len();
     let mut latency = Collector::new(Hop::ALL.len());
 
@@ -176,8 +183,14 @@ fn join(config: &Config, parts: Parts, clock: &Clock) -> (Stages, Ends) {
     let (to_alpha, control_to_alpha) = ring("control_to_alpha", CONTROL);
     let (to_router, control_to_router) = ring("control_to_router", CONTROL);
     let (to_gateway, control_to_gateway) = ring("control_to_gateway", CONTROL);
+    let (to_memory, control_to_memory) = ring("control_to_memory", CONTROL);
+    let (news_to_memory, memory_news) = ring("news_to_memory", CONTROL);
+    let image = parts.engine.image();
+    let (alpha_to_memory, memory_steps) = conveyor("alpha_to_memory", STEPS, || Step::new(n, &image));
     let (acb, pending_acb) = pending();
     let (safety, pending_safety) = pending();
+    let (rm, pending_rm) = pending();
+    let (scan, pending_scan) = pending();
 
     let rings = vec![
         feed_to_book.stats(),
@@ -190,6 +203,8 @@ fn join(config: &Config, parts: Parts, clock: &Clock) -> (Stages, Ends) {
         router_to_alpha.stats(),
         router_to_control.stats(),
         gateway_to_control.stats(),
+        alpha_to_memory.stats(),
+        news_to_memory.stats(),
     ];
     let interval = Nanos::from_millis(config.market.tick_ms);
     let mut features = FeatureEngine::new(&parts.instruments, interval);
@@ -231,12 +246,17 @@ fn join(config: &Config, parts: Parts, clock: &Clock) -> (Stages, Ends) {
             control_to_alpha,
             pending_acb,
             pending_safety,
+            pending_rm,
+            pending_scan,
+            signal: config.signal,
+            scan_stale_after: Nanos::from_millis(config.market.scan_stale_after_ms),
             alpha_to_router,
             alpha_to_control,
+            alpha_to_memory,
+            news_to_memory,
             clock: clock.clone(),
             probe: latency.probe("alpha_latency", SAMPLES),
-            told: None,
-            waiting: None,
+            memo: Memo::default(),
         },
         router: RouterStage {
             router: parts.router,
@@ -281,12 +301,20 @@ fn join(config: &Config, parts: Parts, clock: &Clock) -> (Stages, Ends) {
         to_alpha,
         to_router,
         to_gateway,
-        acb,
-        safety,
+        to_memory,
         latency,
         rings,
     };
-    (stages, ends)
+    let memory = MemoryEnds {
+        steps: memory_steps,
+        news: memory_news,
+        health: control_to_memory,
+        acb,
+        safety,
+        rm,
+        scan,
+    };
+    (stages, ends, memory)
 }
 
 /// Which stages share a worker.

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::{Engine, EngineError, Hold, Ledger, RingSizes, Rings, State};
 use crate::history::{PriceHistory, SavedPrices};
 use crate::params::Params;
+use crate::position::OpenPosition;
+use crate::report::DayResult;
 use crate::rng::{RandomState, RngPosition};
+use crate::survival::Safety;
 
 /// Layout of [`Snapshot`].
 const VERSION: u32 = 1;
@@ -62,7 +65,96 @@ impl Snapshot {
     }
 }
 
+/// What an engine is beside its price histories and untaken trades: small, and copied without allocation, so that it
+/// can be handed out after every step. With the prices of the last bars it makes the engine again ([`Engine::resume`]).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    version: u32,
+    param_hash: String,
+    assets: Vec<String>,
+    stride: u32,
+    rng: RngPosition,
+    book: Ledger,
+}
+
+impl Image {
+    /// The assets, in column order.
+    pub fn assets(&self) -> &[String] {
+        &self.assets
+    }
+    /// Ticks a bar.
+    pub const fn stride(&self) -> u32 {
+        self.stride
+    }
+    /// Hash of the parameters it was taken under.
+    pub fn param_hash(&self) -> &str {
+        &self.param_hash
+    }
+    /// Capital, quote asset.
+    pub const fn capital(&self) -> f64 {
+        self.book.capital
+    }
+    /// Ticks stepped in the engine's life.
+    pub const fn ticks(&self) -> u64 {
+        self.book.ticks
+    }
+    /// Trades closed in the engine's life.
+    pub const fn trades_closed(&self) -> u64 {
+        self.book.trades_closed
+    }
+    /// The open day's result as it stands.
+    pub fn day_result(&self) -> Option<DayResult> {
+        self.book.day_result(&self.param_hash)
+    }
+    /// Posture and Rm in force.
+    pub fn safety(&self) -> Safety {
+        self.book.survival.in_force()
+    }
+    /// The position held or wanted: by name, because columns differ from run to run.
+    pub fn held(&self) -> Option<(Held, OpenPosition)> {
+        let (held, position) = match &self.book.hold {
+            Hold::Flat => return None,
+            Hold::Entering { wanted, .. } => (Held::Entering, wanted),
+            Hold::Open(position) => (Held::Open, position),
+            Hold::Exiting(position) => (Held::Exiting, position),
+        };
+        Some((held, position.record(&self.assets)))
+    }
+}
+
+/// How a position is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// An entry works: what there is of it only the venue knows.
+    Entering,
+    /// Held.
+    Open,
+    /// An exit works.
+    Exiting,
+}
+
 impl Engine {
+    /// The engine's image. Untaken trades are not part of it.
+    pub fn image(&self) -> Image {
+        let mut image = Image {
+            version: VERSION,
+            param_hash: self.param_hash.clone(),
+            assets: self.assets.clone(),
+            stride: self.stride as u32,
+            rng: self.state.rng.position(),
+            book: Ledger { trades: Vec::new(), ..self.state.book.clone() },
+        };
+        image.book.acb.reserve();
+        image
+    }
+
+    /// Brings an image that [`Self::image`] of this engine made up to date, without allocating.
+    pub fn refresh(&self, image: &mut Image) {
+        image.rng = self.state.rng.position();
+        image.book.copy_from(&self.state.book);
+    }
+
     /// All state, to be restored later.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
@@ -101,6 +193,17 @@ impl Engine {
         engine.state = State { prices, rings: snapshot.rings.clone(), rng, book: snapshot.book.clone() };
         engine.state.book.trades.reserve(trades_room);
         Ok(engine)
+    }
+}
+
+impl Ledger {
+    /// Becomes equal to `other` but for the trades, without allocating.
+    fn copy_from(&mut self, other: &Self) {
+        let Self { capital, ticks, acb, breaker, survival, day, yesterday, hold, .. } = other;
+        self.acb.copy_from(acb);
+        (self.capital, self.ticks, self.breaker) = (*capital, *ticks, *breaker);
+        (self.survival, self.day, self.yesterday, self.hold) = (*survival, *day, *yesterday, *hold);
+        (self.trades_closed, self.regime_size_mult) = (other.trades_closed, other.regime_size_mult);
     }
 }
 

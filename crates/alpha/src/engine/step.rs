@@ -320,6 +320,7 @@ impl Engine {
             day.pnl += trade.pnl;
         }
         book.trades.push(trade);
+        book.trades_closed += 1;
         book.hold = Hold::Flat;
     }
 }

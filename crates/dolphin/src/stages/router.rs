@@ -103,6 +103,8 @@ pub struct RouterState {
     pub maker_share: Option<f64>,
     /// Profit and loss since the day began, commissions included, quote asset.
     pub day_pnl: f64,
+    /// Fall of equity from the day's peak, fraction of it.
+    pub drawdown: f64,
     /// Has the last comparison with the venue been clean?
     pub reconciled: bool,
     /// The kill switch is pulled.
@@ -239,6 +241,7 @@ impl RouterStage {
             maker_exits: known(r.maker_share().exits()),
             maker_share: known(made / all),
             day_pnl: r.account().day_pnl().to_f64(),
+            drawdown: r.account().drawdown(),
             reconciled: r.is_reconciled(),
             killed: r.kill_switch().is_latched(),
             kill_done: step == execution::KillStep::Done,

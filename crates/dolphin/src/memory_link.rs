@@ -1,0 +1,306 @@
+//! The link to system memory: a thread of its own, joined to the stages by boxes, rings and pending slots alone.
+//!
+//! It reads pushes (boost, safety, scans) and publishes them in pending slots; it takes every step of the engine and
+//! writes state, results, trades, features, scans and heartbeats behind ([`memory::WriteBehind`]). Nothing waits for
+//! memory: not the engine, not the end of a run beyond a limit. Unreachable memory is never fatal (SPEC §12, 5).
+//!
+//! The thread owns a tokio runtime. [`MemoryLink::memory`] is a handle that works from any other runtime;
+//! [`MemoryLink::spawn`] puts further tasks (a lease, readers of shards) on the thread.
+
+mod history;
+mod state;
+mod watches;
+mod writer;
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use alpha::{AcbPush, Safety, Sensors};
+use memory::schema::{self, Phase};
+use memory::{EmbeddedConfig, MemoryConfig, MemoryError, SystemMemory, WriteBehind};
+use runtime::clock::Clock;
+use runtime::conveyor::Unloader;
+use runtime::pending::Publisher;
+use runtime::ring::Rx;
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+pub use history::PriceRows;
+pub use state::{Loaded, Numbered, Saved, load};
+
+use crate::config::{Backend, Config, Deployment, MemorySection};
+use crate::error::CliError;
+use crate::sensors::Health;
+use crate::stages::memory::{MemoryNews, MemoryScan, Step};
+
+/// How often the thread looks at its rings.
+const TURN: Duration = Duration::from_millis(10);
+/// Longest wait for the last writes of a run.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// The ends of the rings that memory's thread holds.
+pub struct MemoryEnds {
+    /// Steps of the engine.
+    pub steps: Unloader<Step>,
+    /// Trades and days.
+    pub news: Rx<MemoryNews>,
+    /// What our own sensors go by.
+    pub health: Rx<Health>,
+    /// Boost and beta, newest wins.
+    pub acb: Publisher<AcbPush>,
+    /// Safety, newest wins.
+    pub safety: Publisher<Safety>,
+    /// Our own Rm, newest wins.
+    pub rm: Publisher<f64>,
+    /// Scans, newest wins.
+    pub scan: Publisher<MemoryScan>,
+}
+
+/// What a run is, for the maps.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Whose maps.
+    pub deployment: Deployment,
+    /// Venue it trades at: a state of another venue brings its capital alone.
+    pub venue: String,
+    /// Its symbols, in column order.
+    pub assets: Vec<String>,
+}
+
+/// How memory is doing, for people and reports.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct MemoryStatus {
+    /// `embedded` or `hazelcast`.
+    pub backend: &'static str,
+    /// Does somebody answer?
+    pub connected: bool,
+    /// Who, or why not.
+    pub detail: String,
+    /// Where the engine's state came from; `none` at a fresh start.
+    pub restored: String,
+    /// Values that memory has.
+    pub written: u64,
+    /// Values that wait.
+    pub pending: usize,
+    /// Values given up.
+    pub lost: u64,
+    /// Times memory went away.
+    pub outages: u64,
+    /// Boost pushes taken.
+    pub acb_taken: u64,
+    /// Boost pushes rejected.
+    pub acb_rejected: u64,
+    /// Safety values taken.
+    pub safety_taken: u64,
+    /// Safety values rejected.
+    pub safety_rejected: u64,
+    /// Scans taken.
+    pub scans_taken: u64,
+    /// Scans rejected.
+    pub scans_rejected: u64,
+    /// Our own Rm; `None` before the first.
+    pub rm: Option<f64>,
+    /// Its five sensors.
+    pub sensors: Option<Sensors>,
+}
+
+/// Shared between the thread and its handle.
+#[derive(Debug, Default)]
+struct Shared {
+    status: Mutex<MemoryStatus>,
+    finish: AtomicBool,
+}
+
+impl Shared {
+    fn status(&self) -> MutexGuard<'_, MemoryStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the thread needs to begin.
+struct Start {
+    ends: MemoryEnds,
+    identity: Identity,
+    config: Config,
+    loaded: Loaded,
+    clock: Clock,
+}
+
+/// The handle. See the module's documentation.
+pub struct MemoryLink {
+    memory: SystemMemory,
+    writes: WriteBehind,
+    handle: tokio::runtime::Handle,
+    shared: Arc<Shared>,
+    start: Option<oneshot::Sender<Box<Start>>>,
+    thread: Option<JoinHandle<()>>,
+    /// A file that ends with the run.
+    scratch: Option<PathBuf>,
+}
+
+impl MemoryLink {
+    /// Opens memory on a thread of its own. Only a configuration that can never work is an error; what does not answer
+    /// now is tried in the background. `venue` names the default file; `ephemeral`: that file ends with the run.
+    pub fn open(section: &MemorySection, venue: &str, ephemeral: bool) -> Result<Self, CliError> {
+        let (config, scratch) = backend(section, venue, ephemeral)?;
+        let (opened_tx, opened_rx) = std::sync::mpsc::sync_channel(1);
+        let (start, started) = oneshot::channel::<Box<Start>>();
+        let shared = Arc::<Shared>::default();
+        shared.status().backend = match section.backend {
+            Backend::Embedded => "embedded",
+            Backend::Hazelcast => "hazelcast",
+        };
+        let ours = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("memory".to_owned()).spawn(move || {
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(e) => return drop(opened_tx.send(Err(MemoryError::Config(e.to_string())))),
+            };
+            runtime.block_on(async move {
+                let memory = match SystemMemory::open(config) {
+                    Ok(memory) => memory,
+                    Err(e) => return drop(opened_tx.send(Err(e))),
+                };
+                let writes = WriteBehind::start(memory.clone());
+                let handle = tokio::runtime::Handle::current();
+                let _ = opened_tx.send(Ok((memory.clone(), writes.clone(), handle)));
+                if let Ok(start) = started.await {
+                    writer::run(*start, &memory, &writes, &ours).await;
+                }
+                writes.flush(FLUSH).await;
+            });
+        });
+        let unable = |e: &dyn std::fmt::Display| CliError::usage(format!("memory: {e}"));
+        let thread = thread.map_err(|e| unable(&e))?;
+        let opened = opened_rx.recv().map_err(|e| unable(&e))?;
+        let (memory, writes, handle) = opened.map_err(|e| unable(&e))?;
+        Ok(Self { memory, writes, handle, shared, start: Some(start), thread: Some(thread), scratch })
+    }
+
+    /// Memory itself; its calls may be awaited on any runtime.
+    pub const fn memory(&self) -> &SystemMemory {
+        &self.memory
+    }
+
+    /// Values handed over here are written behind.
+    pub const fn writes(&self) -> &WriteBehind {
+        &self.writes
+    }
+
+    /// Runs a task on memory's thread.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
+        self.handle.spawn(task)
+    }
+
+    /// The first sign of life.
+    pub fn begin(&self, venue: &str, clock: &Clock) {
+        let mut extra = serde_json::Map::new();
+        extra.insert("venue".to_owned(), venue.into());
+        let text = writer::heartbeat(clock.now_ns(), Phase::FlowStart, extra);
+        let _ = self.writes.put(schema::HEARTBEAT, schema::FLOW_HEARTBEAT, text);
+    }
+
+    /// Begins to serve the stages.
+    pub fn run(
+        &mut self,
+        config: &Config,
+        identity: Identity,
+        ends: MemoryEnds,
+        loaded: Loaded,
+        clock: &Clock,
+    ) {
+        self.shared.status().restored = loaded.origin();
+        let start = Start { ends, identity, config: config.clone(), loaded, clock: clock.clone() };
+        if let Some(tx) = self.start.take() {
+            // Fails only if the thread has died; the node goes on without memory.
+            let _ = tx.send(Box::new(start));
+        }
+    }
+
+    /// How memory is doing.
+    pub fn status(&self) -> MemoryStatus {
+        let (now, counts) = (self.memory.status(), self.writes.counts());
+        let status = self.shared.status().clone();
+        MemoryStatus {
+            connected: now.connected,
+            detail: now.detail,
+            written: counts.delivered,
+            pending: counts.pending,
+            lost: counts.rejected,
+            outages: counts.outages,
+            ..status
+        }
+    }
+
+    /// Ends the thread: what the rings still hold is taken, the last state written, at most a few seconds waited.
+    pub fn finish(&mut self) -> MemoryStatus {
+        self.shared.finish.store(true, Ordering::Release);
+        drop(self.start.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("memory's thread died");
+        }
+        self.status()
+    }
+}
+
+impl Drop for MemoryLink {
+    fn drop(&mut self) {
+        self.finish();
+        if let Some(scratch) = &self.scratch {
+            let _ = std::fs::remove_dir_all(scratch);
+        }
+    }
+}
+
+/// The backend's configuration, and the directory that ends with the run.
+fn backend(
+    section: &MemorySection,
+    venue: &str,
+    ephemeral: bool,
+) -> Result<(MemoryConfig, Option<PathBuf>), CliError> {
+    if section.backend == Backend::Hazelcast {
+        return Ok((MemoryConfig::Hazelcast(section.hazelcast.clone()), None));
+    }
+    if let Some(path) = &section.path {
+        return Ok((MemoryConfig::Embedded(EmbeddedConfig::at(path)), None));
+    }
+    if ephemeral {
+        let unique = format!("dolphin-{}-{}", std::process::id(), runtime::clock::wall_ns());
+        let scratch = std::env::temp_dir().join(unique);
+        return Ok((MemoryConfig::Embedded(EmbeddedConfig::at(scratch.join("memory"))), Some(scratch)));
+    }
+    let path = state_directory(|name| std::env::var_os(name).map(PathBuf::from)).ok_or_else(|| {
+        CliError::usage(
+            "memory: neither `path` nor $STATE_DIRECTORY, $XDG_STATE_HOME or $HOME says where it lies",
+        )
+    })?;
+    Ok((MemoryConfig::Embedded(EmbeddedConfig::at(path.join(format!("{venue}.memory")))), None))
+}
+
+fn state_directory(var: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    var("STATE_DIRECTORY")
+        .or_else(|| var("XDG_STATE_HOME").map(|p| p.join("dolphin")))
+        .or_else(|| var("HOME").map(|p| p.join(Path::new(".local/state/dolphin"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_directory_is_the_first_that_is_named() {
+        let named = |names: &'static [&'static str]| {
+            state_directory(move |name| names.contains(&name).then(|| PathBuf::from("/x").join(name)))
+        };
+        assert_eq!(named(&["STATE_DIRECTORY", "HOME"]), Some("/x/STATE_DIRECTORY".into()));
+        assert_eq!(named(&["XDG_STATE_HOME", "HOME"]), Some("/x/XDG_STATE_HOME/dolphin".into()));
+        assert_eq!(named(&["HOME"]), Some("/x/HOME/.local/state/dolphin".into()));
+        assert_eq!(named(&[]), None);
+    }
+}

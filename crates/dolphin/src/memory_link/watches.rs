@@ -1,0 +1,117 @@
+//! Pushes of system memory: parsed here, handed over by pending slots.
+
+use std::time::Duration;
+
+use alpha::{AcbPush, Safety};
+use market::Nanos;
+use memory::schema::{self, ACB_BOOST, AcbBoost, FEATURES, LATEST_EIGEN_SCAN};
+use memory::{MemoryError, SystemMemory, WatchCounts, Watcher};
+use runtime::clock::Clock;
+use runtime::pending::Publisher;
+
+use super::state::{parse_safety, read_safety};
+use crate::stages::memory::MemoryScan;
+
+/// How often safety is read where no push tells of it: a CP reference has no listeners.
+const SAFETY_EVERY: Duration = Duration::from_secs(2);
+
+/// Follows `acb_boost`.
+pub(super) fn acb(memory: &SystemMemory, mut publish: Publisher<AcbPush>) -> Result<Watcher, MemoryError> {
+    Watcher::start(memory, FEATURES, ACB_BOOST, move |push: AcbBoost| {
+        publish.publish(AcbPush { boost: push.boost, beta: push.beta });
+    })
+}
+
+/// Follows `latest_eigen_scan`.
+pub(super) fn scans(
+    memory: &SystemMemory,
+    clock: Clock,
+    mut publish: Publisher<MemoryScan>,
+) -> Result<Watcher, MemoryError> {
+    Watcher::start(memory, FEATURES, LATEST_EIGEN_SCAN, move |scan: schema::Scan| {
+        publish.publish(MemoryScan {
+            number: scan.scan_number,
+            at: scan.timestamp.unwrap_or(Nanos(clock.now_ns())),
+            vel_div: scan.vel_div,
+            v50: scan.v50_lambda_max_velocity,
+            v750: scan.v750_lambda_max_velocity,
+            instability_50: scan.instability_50,
+        });
+    })
+}
+
+/// Follows safety: the CP reference first, the map else, nothing there: APEX.
+pub(super) struct SafetyWatch {
+    publish: Publisher<Safety>,
+    /// The text published last; `None`: nothing has been read.
+    told: Option<Option<String>>,
+    pub counts: WatchCounts,
+}
+
+impl SafetyWatch {
+    pub const fn new(publish: Publisher<Safety>) -> Self {
+        let counts = WatchCounts { accepted: 0, rejected: 0, removed: 0 };
+        Self { publish, told: None, counts }
+    }
+
+    /// Waits until it is time to read again.
+    pub async fn due(watch: &mut memory::Watch) {
+        let _ = tokio::time::timeout(SAFETY_EVERY, watch.next()).await;
+    }
+
+    /// Takes what was read.
+    pub fn take(&mut self, read: Result<Option<String>, MemoryError>) {
+        // Memory that is away changes nothing: the last word stays in force.
+        let Ok(text) = read else { return };
+        if self.told.as_ref() == Some(&text) {
+            return;
+        }
+        match text.as_deref().map(parse_safety) {
+            // Nothing there at the start is what the engine begins with.
+            None if self.told.is_none() => {}
+            None => {
+                self.counts.removed += 1;
+                self.publish.publish(Safety::FREE);
+            }
+            Some(Some(safety)) => {
+                self.counts.accepted += 1;
+                self.publish.publish(safety);
+            }
+            Some(None) => self.counts.rejected += 1,
+        }
+        self.told = Some(text);
+    }
+
+    /// Reads.
+    pub async fn read(memory: &SystemMemory) -> Result<Option<String>, MemoryError> {
+        read_safety(memory).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use market::Posture;
+    use runtime::pending::pending;
+
+    use super::*;
+
+    #[test]
+    fn safety_is_published_when_it_changes_and_garbage_is_counted_once() {
+        let (publisher, mut taker) = pending();
+        let mut watch = SafetyWatch::new(publisher);
+        let says = |text: &str| Ok(Some(text.to_owned()));
+        watch.take(Ok(None));
+        assert_eq!(taker.take(), None, "nothing there is how a run begins");
+        watch.take(says(r#"{"posture":"TURTLE","Rm":0.6}"#));
+        assert_eq!(taker.take(), Some(Safety { posture: Posture::Turtle, rm: 0.6 }));
+        watch.take(says(r#"{"posture":"TURTLE","Rm":0.6}"#));
+        watch.take(Err(MemoryError::Away("gone".to_owned())));
+        watch.take(says("nonsense"));
+        watch.take(says("nonsense"));
+        assert_eq!(taker.take(), None, "the last good value stays");
+        watch.take(Ok(None));
+        assert_eq!(taker.take(), Some(Safety::FREE));
+        let c = watch.counts;
+        assert_eq!((c.accepted, c.rejected, c.removed), (1, 1, 1));
+    }
+}

@@ -1,0 +1,402 @@
+//! Memory's thread at work: steps in, writes out, our own Rm back.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use alpha::{Image, Safety};
+use market::{ExitReason, Nanos, utc_date};
+use memory::schema::{self, EngineState, Heartbeat, ObRecord, Phase, to_text};
+use memory::{SystemMemory, WriteBehind};
+use runtime::clock::Clock;
+use runtime::pending::Publisher;
+use serde_json::{Map, Value, json};
+
+use super::history::HistoryWriter;
+use super::state::{Numbered, RECENT, Saved};
+use super::watches::{self, SafetyWatch};
+use super::{Identity, Shared, Start, TURN};
+use crate::config::{Config, Signal};
+use crate::sensors::{self, Health, Stress};
+use crate::stages::Tick;
+use crate::stages::memory::{MemoryNews, Step};
+
+/// Between two signs of life.
+const PULSE_NS: u64 = 5 * Nanos::SECOND;
+/// Between two looks at our own sensors.
+const SENSE_NS: u64 = Nanos::SECOND / 5;
+/// Between two publications of them.
+const PUBLISH_RM_NS: u64 = Nanos::SECOND;
+
+/// Serves the stages until the link is finished.
+pub(super) async fn run(start: Start, memory: &SystemMemory, writes: &WriteBehind, shared: &Arc<Shared>) {
+    let Start { mut ends, identity, config, loaded, clock } = start;
+    let mut writer = Writer::new(&config, identity, writes.clone(), clock.clone());
+    if let Some(history) = &loaded.history {
+        writer.history.resume(history);
+    }
+    if let Some(saved) = loaded.saved {
+        writer.resume(saved);
+    }
+    let acb = watches::acb(memory, ends.acb);
+    let scans = (config.signal == Signal::Memory)
+        .then(|| watches::scans(memory, clock.clone(), ends.scan))
+        .transpose();
+    let safety_watch = memory.watch(schema::SAFETY, Some(schema::SAFETY_LATEST));
+    let (Ok(acb), Ok(scans), Ok(mut safety_watch)) = (acb, scans, safety_watch) else {
+        return tracing::error!("the names of the memory maps are refused; nothing is watched or written");
+    };
+    let mut safety = SafetyWatch::new(ends.safety);
+    let mut own = OwnRm::new(ends.rm);
+    writer.heartbeat(Phase::EngineStart);
+    let mut turn = tokio::time::interval(TURN);
+    turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            () = SafetyWatch::due(&mut safety_watch) => safety.take(SafetyWatch::read(memory).await),
+            _ = turn.tick() => {}
+        }
+        let finishing = shared.finish.load(Ordering::Acquire);
+        while let Some(mut step) = ends.steps.recv() {
+            writer.step(&mut step);
+            ends.steps.give_back(step);
+        }
+        while let Some(news) = ends.news.pop() {
+            writer.news(&news);
+        }
+        while let Some(health) = ends.health.pop() {
+            own.health = Some(health);
+        }
+        let now = clock.now_ns();
+        own.sense(now, &writer);
+        writer.write(now, &own);
+        tell(shared, &acb, scans.as_ref(), &safety, &own);
+        if finishing {
+            break;
+        }
+    }
+    writer.close();
+}
+
+fn tell(
+    shared: &Shared,
+    acb: &memory::Watcher,
+    scans: Option<&memory::Watcher>,
+    safety: &SafetyWatch,
+    own: &OwnRm,
+) {
+    let (acb, scans) = (acb.counts(), scans.map(memory::Watcher::counts).unwrap_or_default());
+    let mut status = shared.status();
+    (status.acb_taken, status.acb_rejected) = (acb.accepted, acb.rejected);
+    (status.scans_taken, status.scans_rejected) = (scans.accepted, scans.rejected);
+    (status.safety_taken, status.safety_rejected) = (safety.counts.accepted, safety.counts.rejected);
+    (status.rm, status.sensors) = (own.sensors.map(|s| s.rm()), own.sensors);
+}
+
+/// Our own Rm (SPEC §4.2).
+struct OwnRm {
+    publish: Publisher<f64>,
+    health: Option<Health>,
+    sensors: Option<alpha::Sensors>,
+    due: u64,
+    told: f64,
+}
+
+impl OwnRm {
+    const fn new(publish: Publisher<f64>) -> Self {
+        Self { publish, health: None, sensors: None, due: 0, told: 1.0 }
+    }
+
+    /// Nothing is measured before there is something to measure: a run begins sound.
+    fn sense(&mut self, now: u64, writer: &Writer) {
+        let Some(health) = self.health.filter(|_| now >= self.due && writer.tick_at > 0) else { return };
+        self.due = now + SENSE_NS;
+        let age_s = now.saturating_sub(writer.tick_at) as f64 / 1e9;
+        let sensors = sensors::sensors(&health, &writer.stress, age_s);
+        self.sensors = Some(sensors);
+        let rm = sensors.rm();
+        if rm != self.told {
+            let (before, after) = (Safety::of(self.told).posture, Safety::of(rm).posture);
+            if before != after {
+                tracing::warn!(rm, ?sensors, "our own Rm asks for {after} after {before}");
+            }
+            self.told = rm;
+            self.publish.publish(rm);
+        }
+    }
+}
+
+/// When something is to be written again.
+#[derive(Debug, Clone, Copy)]
+struct Every {
+    ns: u64,
+    due: u64,
+}
+
+impl Every {
+    const fn ms(ms: u64) -> Self {
+        Self { ns: ms * Nanos::MS, due: 0 }
+    }
+
+    /// Is it time? 0 is never.
+    const fn is_due(&mut self, now: u64) -> bool {
+        let due = self.ns > 0 && now >= self.due;
+        if due {
+            self.due = now + self.ns;
+        }
+        due
+    }
+}
+
+/// Everything that is written.
+struct Writer {
+    identity: Identity,
+    deployment: schema::Deployment,
+    writes: WriteBehind,
+    clock: Clock,
+    own_scans: bool,
+    tick_ns: u64,
+    image: Option<Image>,
+    at: Nanos,
+    exit: Option<ExitReason>,
+    recent: VecDeque<Numbered>,
+    history: HistoryWriter,
+    /// The newest tick, and when it came (monotonic).
+    tick: Option<Tick>,
+    tick_at: u64,
+    stress: Stress,
+    scratch: Vec<f64>,
+    urgent: bool,
+    state: Every,
+    blocks: Every,
+    features: Every,
+    scans: Every,
+    pulse: Every,
+    safety: Every,
+}
+
+impl Writer {
+    fn new(config: &Config, identity: Identity, writes: WriteBehind, clock: Clock) -> Self {
+        let (m, stride) = (&config.memory, config.market.stride());
+        let needed = (config.alpha.lookback as usize + 1) * stride as usize + 1;
+        Self {
+            deployment: identity.deployment.into(),
+            history: HistoryWriter::new(identity.assets.clone(), stride, needed),
+            identity,
+            writes,
+            clock,
+            own_scans: config.signal == Signal::Scanner,
+            tick_ns: config.market.tick_ms * Nanos::MS,
+            image: None,
+            at: Nanos(0),
+            exit: None,
+            recent: VecDeque::with_capacity(RECENT + 1),
+            tick: None,
+            tick_at: 0,
+            stress: Stress::default(),
+            scratch: Vec::new(),
+            urgent: false,
+            state: Every::ms(m.state_every_ms),
+            blocks: Every::ms(m.history_every_ms),
+            features: Every::ms(m.features_every_ms),
+            scans: Every::ms(m.scan_every_ms),
+            pulse: Every { ns: PULSE_NS, due: 0 },
+            safety: Every { ns: PUBLISH_RM_NS, due: 0 },
+        }
+    }
+
+    /// The trades that came with the state: written again, because the last of them may be missing in their map.
+    fn resume(&mut self, saved: Saved) {
+        for numbered in saved.recent {
+            self.trade(numbered);
+        }
+    }
+
+    fn step(&mut self, step: &mut Step) {
+        match &mut self.image {
+            Some(image) => std::mem::swap(image, &mut step.image),
+            none => *none = Some(step.image.clone()),
+        }
+        (self.at, self.exit) = (step.at, step.exit);
+        self.urgent |= step.urgent;
+        if !step.has_tick {
+            return;
+        }
+        self.tick_at = self.clock.now_ns();
+        self.stress = Stress::of(&step.tick.features, &step.tick.cross, &mut self.scratch);
+        if let Some((key, block)) = step.number.and_then(|n| self.history.push(n, &step.tick.mids)) {
+            self.put(self.deployment.state_map(), &key, block);
+        }
+        match &mut self.tick {
+            Some(tick) => std::mem::swap(tick, &mut step.tick),
+            none => *none = Some(step.tick.clone()),
+        }
+    }
+
+    fn news(&mut self, news: &MemoryNews) {
+        match news {
+            MemoryNews::Closed(number, trade) => {
+                self.trade(Numbered { number: *number, trade: trade.record(&self.identity.assets) });
+            }
+            MemoryNews::DayEnded(result) => {
+                self.put(self.deployment.pnl_map(), &result.date.to_string(), to_text(result));
+                self.put_state(schema::STATE_LATEST);
+            }
+        }
+    }
+
+    fn trade(&mut self, numbered: Numbered) {
+        let key = format!("{}.{:08}", numbered.trade.exit_date, numbered.number);
+        self.put(trades_map(self.identity.deployment), &key, to_text(&numbered));
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(numbered);
+    }
+
+    /// Writes what is due.
+    fn write(&mut self, now: u64, own: &OwnRm) {
+        let due = self.state.is_due(now);
+        if std::mem::take(&mut self.urgent) || due {
+            self.put_state(schema::STATE_LATEST_NAUTILUS);
+        }
+        if self.blocks.is_due(now) {
+            self.put_block();
+        }
+        if self.pulse.is_due(now) {
+            self.heartbeat(Phase::LivePulse);
+        }
+        if let Some(sensors) = own.sensors.filter(|_| self.safety.is_due(now)) {
+            let safety = Safety::of(sensors.rm());
+            let text = json!({
+                "posture": safety.posture, "Rm": safety.rm, "sensors": sensors, "ts": self.at.0 as f64 / 1e9,
+            });
+            self.put(schema::SAFETY, &live_safety_key(self.identity.deployment), text.to_string());
+        }
+        self.publish_tick(now);
+    }
+
+    fn publish_tick(&mut self, now: u64) {
+        let Some(tick) = self.tick.take_if(|t| t.ts.0 > 0) else { return };
+        if self.features.is_due(now) {
+            self.put_features(&tick);
+        }
+        if self.own_scans && tick.scan.vel_div.is_finite() && self.scans.is_due(now) {
+            let scan = self.scan(&tick);
+            self.put(schema::FEATURES, schema::LATEST_EIGEN_SCAN, to_text(&scan));
+        }
+        self.tick = Some(tick);
+    }
+
+    fn put_features(&self, tick: &Tick) {
+        for (symbol, features) in self.identity.assets.iter().zip(&tick.features) {
+            let Some(features) = *features else { continue };
+            let record =
+                ObRecord { symbol: symbol.clone(), timestamp: tick.ts, features, cross_asset: tick.cross };
+            self.put(&schema::features_map(symbol), symbol, to_text(&record));
+        }
+    }
+
+    fn scan(&self, tick: &Tick) -> schema::Scan {
+        let s = &tick.scan;
+        schema::Scan {
+            // Ticks since 1970: rises at every scan, over restarts too.
+            scan_number: i64::try_from(tick.ts.0 / self.tick_ns.max(1)).ok(),
+            timestamp: Some(tick.ts),
+            vel_div: s.vel_div,
+            v50_lambda_max_velocity: s.velocity[0],
+            v150_lambda_max_velocity: s.velocity[1],
+            v300_lambda_max_velocity: s.velocity[2],
+            v750_lambda_max_velocity: s.velocity[3],
+            instability_50: s.instability_50,
+            instability_150: s.instability_150,
+            asset_prices: self.identity.assets.iter().cloned().zip(tick.mids.iter().copied()).collect(),
+        }
+    }
+
+    fn put_block(&mut self) {
+        if let Some((key, block)) = self.history.block() {
+            self.put(self.deployment.state_map(), &key, block);
+        }
+    }
+
+    fn put_state(&self, key: &str) {
+        let Some(image) = &self.image else { return };
+        let recent = self.recent.iter().filter(|t| t.number <= image.trades_closed()).cloned().collect();
+        let saved = Saved {
+            venue: self.identity.venue.clone(),
+            at: self.at,
+            image: image.clone(),
+            exit: self.exit,
+            recent,
+        };
+        let day = image.day_result();
+        let safety = image.safety();
+        let mut extra = Map::new();
+        extra.insert("ts".to_owned(), json!(self.at.0 as f64 / 1e9));
+        extra.insert("trades".to_owned(), json!(image.trades_closed()));
+        extra.insert("posture".to_owned(), json!(safety.posture));
+        extra.insert("Rm".to_owned(), json!(safety.rm));
+        extra.insert("position".to_owned(), json!(image.held().map(|(_, position)| position)));
+        let state = EngineState {
+            capital: image.capital(),
+            date: Some(utc_date(self.at).to_string()),
+            pnl: day.map_or(0.0, |d| d.pnl),
+            param_hash: image.param_hash().to_owned(),
+            snapshot: serde_json::to_value(&saved).ok(),
+            extra,
+        };
+        self.put(self.deployment.state_map(), key, to_text(&state));
+    }
+
+    fn heartbeat(&self, phase: Phase) {
+        let mut extra = Map::new();
+        extra.insert("venue".to_owned(), Value::from(self.identity.venue.as_str()));
+        extra.insert("symbols".to_owned(), Value::from(self.identity.assets.len()));
+        if let Some(image) = &self.image {
+            extra.insert("capital".to_owned(), json!(image.capital()));
+            extra.insert("trades".to_owned(), json!(image.trades_closed()));
+            extra.insert("date".to_owned(), json!(utc_date(self.at).to_string()));
+        }
+        self.put(schema::HEARTBEAT, schema::FLOW_HEARTBEAT, heartbeat(self.clock.now_ns(), phase, extra));
+    }
+
+    /// The end of a run: everything as it is now, and the day's result so far.
+    fn close(&mut self) {
+        self.put_block();
+        self.put_state(schema::STATE_LATEST_NAUTILUS);
+        self.put_state(schema::STATE_LATEST);
+        if let Some(day) = self.image.as_ref().and_then(Image::day_result) {
+            self.put(self.deployment.pnl_map(), &day.date.to_string(), to_text(&day));
+        }
+        self.heartbeat(Phase::FlowEnd);
+    }
+
+    fn put(&self, map: &str, key: &str, value: String) {
+        // A refusal (too much waits, too large) is counted and logged by the writer behind.
+        let _ = self.writes.put(map, key, value);
+    }
+}
+
+/// A heartbeat's text.
+pub(super) fn heartbeat(now_ns: u64, phase: Phase, extra: Map<String, Value>) -> String {
+    to_text(&Heartbeat { ts: Nanos(now_ns), phase, extra })
+}
+
+/// The map of closed trades, key `YYYY-MM-DD.NNNNNNNN`: date of the exit and number in the engine's life.
+pub(super) const fn trades_map(deployment: crate::config::Deployment) -> &'static str {
+    match deployment {
+        crate::config::Deployment::Blue => "DOLPHIN_TRADES_BLUE",
+        crate::config::Deployment::Green => "DOLPHIN_TRADES_GREEN",
+    }
+}
+
+/// In `DOLPHIN_SAFETY`: our own Rm. Not `latest`, which is the survival stack's word: the smaller of the two would be
+/// read back and could never rise again.
+fn live_safety_key(deployment: crate::config::Deployment) -> String {
+    let name = match deployment {
+        crate::config::Deployment::Blue => "blue",
+        crate::config::Deployment::Green => "green",
+    };
+    format!("{}_{name}", schema::SAFETY_LIVE)
+}

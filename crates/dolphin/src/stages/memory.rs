@@ -1,0 +1,67 @@
+//! What passes between the engine's stage and system memory ([`crate::memory_link`]): boxes and rings one way, pending
+//! slots the other. Neither side waits for the other.
+
+use ::alpha::{DayResult, Image, Trade};
+use market::{ExitReason, Nanos};
+
+use super::Tick;
+
+/// A step of the engine, or a change between two steps.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Does [`Self::tick`] hold the tick that was stepped?
+    pub has_tick: bool,
+    /// The tick. Its vectors are swapped in, not copied.
+    pub tick: Tick,
+    /// Number of the tick in the engine's life; `None` where the engine did not step it (HIBERNATE).
+    pub number: Option<u64>,
+    /// Event time of the newest tick.
+    pub at: Nanos,
+    /// The engine after it.
+    pub image: Image,
+    /// Why the working exit was asked for.
+    pub exit: Option<ExitReason>,
+    /// Something happened that a restart must know: position, order, trade or day.
+    pub urgent: bool,
+}
+
+impl Step {
+    /// An empty step for `symbols` columns.
+    pub fn new(symbols: usize, image: &Image) -> Self {
+        Self {
+            has_tick: false,
+            tick: Tick::new(symbols),
+            number: None,
+            at: Nanos(0),
+            image: image.clone(),
+            exit: None,
+            urgent: false,
+        }
+    }
+}
+
+/// What happens rarely and must not be lost.
+#[derive(Debug)]
+pub enum MemoryNews {
+    /// A trade was closed; its number in the engine's life.
+    Closed(u64, Trade),
+    /// A day ended.
+    DayEnded(Box<DayResult>),
+}
+
+/// A scan that memory pushed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MemoryScan {
+    /// Its number; the same again carries no signal.
+    pub number: Option<i64>,
+    /// When it was made: its timestamp, else its arrival.
+    pub at: Nanos,
+    /// v50 − v150.
+    pub vel_div: f64,
+    /// Velocity of the 50-bar window.
+    pub v50: f64,
+    /// Velocity of the 750-bar window.
+    pub v750: f64,
+    /// Instability of the 50-bar window.
+    pub instability_50: f64,
+}
