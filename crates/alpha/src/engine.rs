@@ -4,6 +4,7 @@
 //! fee model of SPEC §3.9. [`Booking::Venue`] emits an intent and changes nothing until the router reports what became
 //! of it. Everything that outlives a step is in `State`, which a snapshot carries whole.
 
+mod resume;
 mod snapshot;
 mod step;
 mod venue;
@@ -24,6 +25,7 @@ use crate::rng::RandomState;
 use crate::selection::Selector;
 use crate::survival::{Safety, Survival};
 
+pub use resume::{Prices, Resumed};
 pub use snapshot::{Held, Image, Snapshot, SnapshotError};
 pub use venue::{Booked, OutcomeError};
 

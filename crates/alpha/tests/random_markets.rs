@@ -140,6 +140,62 @@ fn interrupted(seed: u32) {
     assert_eq!(straight, again);
 }
 
+/// Killed at random ticks: what goes on has the small image, through JSON, and the prices of the last ticks.
+fn resumed(seed: u32) {
+    let mut s = scenario(seed);
+    s.params.boost_mode = alpha::BoostMode::Baseline;
+    let straight = run(&s, engine(&s), |e| e);
+    let (mut dice, mut e) = (Dice::new(seed ^ 0x4111), engine(&s));
+    let (mut rows, mut trades, mut capital) = (Vec::new(), Vec::new(), Vec::new());
+    let mut image = e.image();
+    for day in &s.days {
+        e.begin_day(day.date, day.posture, day.rm, day.direction).unwrap();
+        for (bar, tick) in day.ticks.iter().enumerate() {
+            if dice.chance(0.02) {
+                e.refresh(&mut image);
+                let text = serde_json::to_string(&image).unwrap();
+                let read: alpha::Image = serde_json::from_str(&text).unwrap();
+                assert_eq!(read, image);
+                let needed = Engine::history_ticks(&s.params, s.stride);
+                let from = usize::try_from(read.ticks().saturating_sub(needed)).unwrap();
+                let prices = alpha::Prices {
+                    assets: &s.assets,
+                    stride: s.stride,
+                    first: from as u64,
+                    rows: &rows[from..],
+                };
+                let resumed =
+                    Engine::resume(s.params.clone(), s.assets.clone(), s.stride, &read, Some(prices), 0)
+                        .unwrap();
+                assert!(!resumed.other_params && !resumed.other_assets && resumed.lost.is_none());
+                e = resumed.engine;
+                assert_eq!(e.image(), image);
+            }
+            if let Some((boost, beta)) = tick.push {
+                e.update_acb_boost(boost, beta).unwrap();
+            }
+            let before = e.ticks();
+            e.step_bar(&tick.input(bar));
+            if e.ticks() > before {
+                // A price that is missing is the last known one, as memory keeps it.
+                let last: Option<&Vec<f64>> = rows.last();
+                let known = |(i, &p): (usize, &f64)| {
+                    if p > 0.0 && p < f64::INFINITY { p } else { last.map_or(f64::NAN, |row| row[i]) }
+                };
+                let row: Vec<f64> = tick.prices.iter().enumerate().map(known).collect();
+                rows.push(row);
+            }
+            while let Some(trade) = e.take_trade() {
+                trades.push(trade.record(&s.assets));
+                assert_eq!(trades.len() as u64, e.trades_closed());
+            }
+        }
+        capital.push(e.end_day().unwrap().capital);
+    }
+    assert_eq!(straight.trades, trades, "seed {seed}");
+    assert_eq!(straight.days.iter().map(|d| d.capital).collect::<Vec<_>>(), capital);
+}
+
 /// Each bar held for `hold` ticks at stride `hold`, entries on its first tick only: the trades of stride 1.
 fn held(seed: u32, hold: u32) {
     let mut s = scenario(seed);
@@ -183,6 +239,11 @@ proptest! {
     #[test]
     fn an_interruption_changes_nothing(seed: u32) {
         interrupted(seed);
+    }
+
+    #[test]
+    fn a_kill_changes_nothing(seed: u32) {
+        resumed(seed);
     }
 
     #[test]

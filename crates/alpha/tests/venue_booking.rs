@@ -231,3 +231,44 @@ fn a_working_entry_survives_a_snapshot() {
     assert_eq!(m.step(f64::NAN, 1.0).gate, Gate::EntryWorking);
     assert_eq!(m.filled(2_000.0), Ok(Booked::Entered { exit: None }));
 }
+
+#[test]
+fn a_restart_keeps_position_capital_and_time_whatever_the_columns_and_parameters() {
+    let mut m = Market::new();
+    m.enter();
+    m.filled(1_990.0).unwrap();
+    m.engine.set_capital(31_000.0);
+    let image = m.engine.image();
+    assert_eq!(image.held().unwrap().1.symbol, "ETHUSDT");
+
+    // Other columns, other parameters, twice the stride, four of the new ticks away.
+    let assets = vec!["XRPUSDT".to_owned(), "ETHUSDT".to_owned(), "BTCUSDT".to_owned()];
+    let params = Params { fixed_tp_pct: 0.5, ..m.engine.params().clone() };
+    let resumed = Engine::resume(params, assets, 2, &image, None, 4).unwrap();
+    assert!(resumed.other_params && resumed.other_assets && resumed.lost.is_none());
+    let mut engine = resumed.engine.with_booking(Booking::Venue);
+    let position = *engine.position().unwrap();
+    assert_eq!((position.symbol, position.entry_price, engine.capital()), (SymbolId(1), 1_990.0, 31_000.0));
+    // Five bars at two ticks are ten; the four away count.
+    let mut ticks = engine.ticks() - position.entry_tick;
+    assert!(ticks >= 4, "{ticks}");
+    let exit = loop {
+        let input = TickInput::quiet(0, Nanos(1), &[1.0, 1_990.0, 50_000.0]);
+        ticks += 1;
+        match engine.step_bar(&input).action {
+            Action::None => assert!(ticks < 20),
+            action => break action,
+        }
+    };
+    let Action::Intent(Intent::Exit(exit)) = exit else { panic!("{exit:?}") };
+    assert_eq!((exit.reason, exit.symbol, ticks), (ExitReason::MaxHold, SymbolId(1), 11));
+    // Killed while the exit worked: it is asked for again.
+    engine.reopen();
+    let input = TickInput::quiet(0, Nanos(2), &[1.0, 1_990.0, 50_000.0]);
+    assert!(matches!(engine.step_bar(&input).action, Action::Intent(Intent::Exit(_))));
+
+    let gone =
+        Engine::resume(m.engine.params().clone(), vec!["BTCUSDT".to_owned()], 1, &image, None, 0).unwrap();
+    assert_eq!(gone.lost.as_deref(), Some("ETHUSDT"));
+    assert!(gone.engine.position().is_none() && gone.engine.capital() == 31_000.0);
+}

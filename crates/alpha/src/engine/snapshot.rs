@@ -11,7 +11,7 @@ use crate::rng::{RandomState, RngPosition};
 use crate::survival::Safety;
 
 /// Layout of [`Snapshot`].
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// All state of an engine (SPEC §3.3): capital, ticks, histories, generator, ACB, breaker, posture, open day, position,
 /// undrained trades. Not the forewarner and not the booking: they come from the configuration.
@@ -70,12 +70,12 @@ impl Snapshot {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Image {
-    version: u32,
-    param_hash: String,
-    assets: Vec<String>,
-    stride: u32,
-    rng: RngPosition,
-    book: Ledger,
+    pub(super) version: u32,
+    pub(super) param_hash: String,
+    pub(super) assets: Vec<String>,
+    pub(super) stride: u32,
+    pub(super) rng: RngPosition,
+    pub(super) book: Ledger,
 }
 
 impl Image {
@@ -207,7 +207,7 @@ impl Ledger {
     }
 }
 
-fn check(book: &Ledger, assets: usize) -> Result<(), SnapshotError> {
+pub(super) fn check(book: &Ledger, assets: usize) -> Result<(), SnapshotError> {
     let held = match &book.hold {
         Hold::Flat => None,
         Hold::Open(p) | Hold::Exiting(p) | Hold::Entering { wanted: p, .. } => Some(p),

@@ -58,13 +58,8 @@ impl Engine {
     }
 
     fn take_histories(&mut self, input: &TickInput<'_>) {
+        self.take_prices(input.prices);
         let state = &mut self.state;
-        state.prices.push(input.prices);
-        if let Some(reference) = self.reference {
-            let price = state.prices.last()[reference];
-            state.rings.reference.push(price);
-            state.rings.returns.push(price / state.rings.reference.back(self.stride) - 1.0);
-        }
         if self.params.boost_mode == BoostMode::ProxyB {
             state.rings.proxy.push(input.instability_50 - input.v750_velocity);
         }

@@ -50,7 +50,7 @@ pub(super) struct HistoryWriter {
 
 impl HistoryWriter {
     /// `needed`: rows that a restart wants.
-    pub fn new(assets: Vec<String>, stride: u32, needed: usize) -> Self {
+    pub fn new(assets: Vec<String>, stride: u32, needed: u64) -> Self {
         let n = assets.len().max(1);
         let rows_per_block = (BLOCK_NUMBERS / n).max(1);
         Self {
@@ -58,7 +58,7 @@ impl HistoryWriter {
             assets,
             stride,
             rows_per_block: rows_per_block as u64,
-            blocks: needed.div_ceil(rows_per_block) as u64 + 1,
+            blocks: needed.div_ceil(rows_per_block as u64) + 1,
             first: 0,
             rows: Vec::with_capacity(rows_per_block * n),
             dirty: false,

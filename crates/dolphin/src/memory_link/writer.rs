@@ -178,7 +178,7 @@ struct Writer {
 impl Writer {
     fn new(config: &Config, identity: Identity, writes: WriteBehind, clock: Clock) -> Self {
         let (m, stride) = (&config.memory, config.market.stride());
-        let needed = (config.alpha.lookback as usize + 1) * stride as usize + 1;
+        let needed = alpha::Engine::history_ticks(&config.alpha, stride);
         Self {
             deployment: identity.deployment.into(),
             history: HistoryWriter::new(identity.assets.clone(), stride, needed),
