@@ -51,7 +51,7 @@ impl AccountConfig {
 }
 
 /// Limits and habits of the venue that differ between mainnet, demo and versions.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
     /// REQUEST_WEIGHT per minute and IP.
     pub weight_per_minute: u32,
@@ -61,8 +61,16 @@ pub struct Rules {
     pub orders_per_minute: u32,
     /// Incoming WebSocket messages per second and connection.
     pub messages_per_second: u32,
+    /// WebSocket handshakes per five minutes and IP.
+    pub connections_per_5min: u32,
+    /// A WebSocket connection is closed at this age.
+    pub connection_life: Duration,
     /// Streams per connection.
     pub streams_per_connection: usize,
+    /// `MAX_NUM_ORDERS` per symbol; `None` leaves the instruments' own.
+    pub max_orders: Option<u32>,
+    /// `marketTakeBound`.
+    pub market_take_bound: f64,
     /// `avgPrice` and `cumQuote` in order replies (gone since 2026-07-15).
     pub legacy_reply_fields: bool,
     /// Unrouted stream URLs deliver everything, as before 2026-04-23 (else only public data).
@@ -75,6 +83,13 @@ pub struct Rules {
     pub listen_key_life: Duration,
 }
 
+impl Rules {
+    /// The demo environment (futures testnet), 2026-11: it differs from mainnet in its limits.
+    pub fn demo() -> Self {
+        Self { weight_per_minute: 6000, max_orders: Some(10_000), market_take_bound: 0.30, ..Self::default() }
+    }
+}
+
 impl Default for Rules {
     /// Mainnet, 2026-11.
     fn default() -> Self {
@@ -83,7 +98,11 @@ impl Default for Rules {
             orders_per_10s: 300,
             orders_per_minute: 1200,
             messages_per_second: 10,
+            connections_per_5min: 300,
+            connection_life: Duration::from_secs(24 * 3600),
             streams_per_connection: 1024,
+            max_orders: None,
+            market_take_bound: 0.05,
             legacy_reply_fields: false,
             legacy_urls: false,
             ping_every: Duration::from_secs(180),

@@ -88,6 +88,8 @@ const fn index(side: Side) -> usize {
 pub struct Ladder {
     played: [BTreeMap<i64, Cell>; 2],
     resting: [BTreeMap<i64, Vec<Resting>>; 2],
+    /// The played market's side is out of sight (a fault).
+    hidden: [bool; 2],
     dirty: BTreeSet<(usize, i64)>,
 }
 
@@ -99,7 +101,21 @@ impl Ladder {
 
     fn published_at(&self, i: usize, px: i64) -> Qty {
         let ours: i64 = self.resting[i].get(&px).map_or(0, |v| v.iter().map(|r| r.leaves).sum());
-        Qty(self.played[i].get(&px).copied().unwrap_or_default().available() + ours)
+        Qty(self.cell(i, px).available() + ours)
+    }
+
+    /// The played quantity at a price, nothing on a hidden side.
+    fn cell(&self, i: usize, px: i64) -> Cell {
+        if self.hidden[i] { Cell::default() } else { self.played[i].get(&px).copied().unwrap_or_default() }
+    }
+
+    /// Hides the played quantity of a side, or shows it again.
+    pub(super) fn hide(&mut self, side: Side, on: bool) {
+        let i = index(side);
+        if self.hidden[i] != on {
+            self.hidden[i] = on;
+            self.dirty.extend(self.played[i].keys().map(|px| (i, *px)));
+        }
     }
 
     /// Prices of a side with a published quantity, best first.
@@ -133,6 +149,9 @@ impl Ladder {
 
     /// Best price of a side in the played market alone.
     fn best_played(&self, i: usize) -> Option<(i64, i64)> {
+        if self.hidden[i] {
+            return None;
+        }
         let ok = |(px, c): (&i64, &Cell)| (c.available() > 0).then_some((*px, c.available()));
         if i == 0 { self.played[0].iter().rev().find_map(ok) } else { self.played[1].iter().find_map(ok) }
     }
@@ -180,7 +199,7 @@ impl Ladder {
     /// Adds an order behind everything that is published at its price.
     pub(super) fn rest(&mut self, side: Side, px: Px, order: u64, account: AccountId, leaves: Qty) {
         let i = index(side);
-        let ahead = self.played[i].get(&px.0).copied().unwrap_or_default().available();
+        let ahead = self.cell(i, px.0).available();
         self.resting[i].entry(px.0).or_default().push(Resting { order, account, leaves: leaves.0, ahead });
         self.dirty.insert((i, px.0));
     }
@@ -226,7 +245,7 @@ impl Ladder {
         if !within {
             return None;
         }
-        let available = self.played[i].get(&px).copied().unwrap_or_default().available();
+        let available = self.cell(i, px).available();
         if let Some(first) = self.resting[i].get(&px).and_then(|q| q.first()) {
             let ahead = first.ahead.min(available);
             if ahead == 0 {
@@ -275,7 +294,7 @@ impl Ladder {
             (Some(l), Side::Sell) => px >= l.0,
         };
         let played: i64 =
-            self.played[i].iter().filter(|(p, _)| inside(**p)).map(|(_, c)| c.available()).sum();
+            self.played[i].keys().filter(|p| inside(**p)).map(|p| self.cell(i, *p).available()).sum();
         let ours: i64 = (self.resting[i].iter().filter(|(p, _)| inside(**p)))
             .flat_map(|(_, q)| q.iter().filter(|r| r.account != account).map(|r| r.leaves))
             .sum();

@@ -14,6 +14,10 @@ pub enum SymbolStatus {
     Trading,
     /// `PENDING_TRADING`.
     Pending,
+    /// `BREAK`: trading is suspended; cancels pass.
+    Break,
+    /// `CANCEL_ONLY`.
+    CancelOnly,
     /// `SETTLING`: no new orders.
     Settling,
     /// `CLOSE`.
@@ -21,11 +25,17 @@ pub enum SymbolStatus {
 }
 
 impl SymbolStatus {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Trading, Self::Pending, Self::Break, Self::CancelOnly, Self::Settling, Self::Closed];
+
     /// Wire name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Trading => "TRADING",
             Self::Pending => "PENDING_TRADING",
+            Self::Break => "BREAK",
+            Self::CancelOnly => "CANCEL_ONLY",
             Self::Settling => "SETTLING",
             Self::Closed => "CLOSE",
         }

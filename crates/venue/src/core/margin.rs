@@ -7,6 +7,7 @@ use market::{
 };
 
 use super::account::{Leg, Setting};
+use super::listing::SymbolStatus;
 use super::order::{ExpiryReason, Order, Output, PlaceOrder, SelfTrade};
 use super::reject::{self, Reject};
 use super::{AccountId, Exchange};
@@ -265,19 +266,41 @@ impl Exchange {
         }
     }
 
-    /// Liquidates an account: its orders expire, its positions are closed at the mark price.
-    pub fn liquidate(&mut self, account: AccountId, now: Nanos) {
+    /// Expires the open orders of an account that a symbol concerns.
+    fn expire_orders(&mut self, account: AccountId, of: Option<SymbolId>, why: ExpiryReason, now: Nanos) {
         let open: Vec<u64> = self.account(account).open.iter().copied().collect();
         for id in open {
-            if self.orders[&id].is_open() {
-                self.close_order(id, ExecType::Expired, ExpiryReason::Liquidated, now);
+            let o = &self.orders[&id];
+            if o.is_open() && of.is_none_or(|s| o.symbol == s) {
+                self.close_order(id, ExecType::Expired, why, now);
             }
         }
-        let held: Vec<(SymbolId, Leg, Qty)> = (self.account(account).positions.iter())
-            .filter(|(_, p)| p.qty.0 != 0)
+    }
+
+    /// Positions of an account, of a symbol or all.
+    fn held(&self, account: AccountId, of: Option<SymbolId>) -> Vec<(SymbolId, Leg, Qty)> {
+        (self.account(account).positions.iter())
+            .filter(|((s, _), p)| p.qty.0 != 0 && of.is_none_or(|x| x == *s))
             .map(|((s, leg), p)| (*s, *leg, p.qty))
-            .collect();
-        for (symbol, leg, qty) in held {
+            .collect()
+    }
+
+    /// Settles an instrument for good: no new orders, the open ones expire (delisted), positions are closed at the
+    /// mark price (`settlement_autoclose-…`).
+    pub fn settle_symbol(&mut self, symbol: SymbolId, now: Nanos) {
+        self.listings[symbol.index()].status = SymbolStatus::Settling;
+        for account in self.account_ids() {
+            self.expire_orders(account, Some(symbol), ExpiryReason::Delisted, now);
+            for (symbol, leg, qty) in self.held(account, Some(symbol)) {
+                self.close_by_venue(account, symbol, leg.into(), qty, "settlement_autoclose-", now);
+            }
+        }
+    }
+
+    /// Liquidates an account: its orders expire, its positions are closed at the mark price.
+    pub fn liquidate(&mut self, account: AccountId, now: Nanos) {
+        self.expire_orders(account, None, ExpiryReason::Liquidated, now);
+        for (symbol, leg, qty) in self.held(account, None) {
             let id = self.close_by_venue(account, symbol, leg.into(), qty, "autoclose-", now);
             self.out.push(Output::Liquidation(Box::new(self.orders[&id].clone())));
         }

@@ -219,6 +219,33 @@ impl Exchange {
         }
     }
 
+    /// Fills a resting order of ours at its own price, as a taker from outside would: at most `qty` of what is left
+    /// (−2013 where nothing rests).
+    pub fn fill_order(
+        &mut self,
+        account: AccountId,
+        symbol: SymbolId,
+        which: &OrderRef,
+        qty: Qty,
+        now: Nanos,
+    ) -> Result<(), Reject> {
+        let o = self.find(account, symbol, which).filter(|o| o.is_open()).ok_or(reject::NO_SUCH_ORDER)?;
+        let (id, px, aggressor) = (o.id, o.px, o.side.opposite());
+        let mut most = o.leaves();
+        if o.closes {
+            most = most.min(self.account(account).position(symbol, o.position_side).qty.abs());
+        }
+        let qty = Qty(qty.0.clamp(1, most.0.max(1)));
+        let trade = self.publish_trade(symbol, px, qty, aggressor, now);
+        self.fill_resting(id, px, qty, trade, now);
+        Ok(())
+    }
+
+    /// Hides the played market's side of a book (a fault), or shows it again.
+    pub fn hide_side(&mut self, symbol: SymbolId, side: Side, on: bool) {
+        self.ladders[symbol.index()].hide(side, on);
+    }
+
     fn publish_trade(&mut self, symbol: SymbolId, px: Px, qty: Qty, aggressor: Side, at: Nanos) -> u64 {
         let id = self.next_trade[symbol.index()];
         self.next_trade[symbol.index()] += 1;

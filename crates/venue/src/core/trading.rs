@@ -54,7 +54,7 @@ impl Exchange {
         match listing.status {
             SymbolStatus::Trading => {}
             SymbolStatus::Settling => return Err(reject::SYMBOL_STATUS),
-            SymbolStatus::Pending | SymbolStatus::Closed => return Err(reject::BAD_SYMBOL_STATUS),
+            _ => return Err(reject::BAD_SYMBOL_STATUS),
         }
         let a = self.account(account);
         if a.hedge == (ask.position_side == PositionSide::Both) {

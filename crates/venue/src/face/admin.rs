@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::trade::position_side;
 use super::world::World;
-use crate::core::{AccountId, PlaceOrder, SelfTrade, SymbolStatus};
-use crate::faults::{Fault, MAX_RULES, Rule};
+use crate::core::{AccountId, OrderRef, PlaceOrder, SelfTrade, SymbolStatus, reject};
+use crate::faults::{Fault, MAX_RULES, Rule, matches};
 
 /// Answers `/dolphin/…`; `None` for other paths.
 pub(crate) fn handle(
@@ -16,73 +16,109 @@ pub(crate) fn handle(
     body: &str,
     now: Nanos,
 ) -> Option<(u16, Value)> {
-    Some(match (method, path) {
-        ("GET", "/dolphin/faults") => (200, json!(w.faults.active())),
-        ("DELETE", "/dolphin/faults") => {
+    let bad = |e: String| (400, json!({"error": e}));
+    let one = path.strip_prefix("/dolphin/faults/").and_then(|id| id.parse().ok());
+    Some(match (method, path, one) {
+        ("GET", "/dolphin/faults", _) => (200, json!(w.faults.active())),
+        ("DELETE", "/dolphin/faults", _) => {
             w.faults.clear();
-            w.stale_snapshots.clear();
             (200, json!({}))
         }
-        ("POST", "/dolphin/faults") => match serde_json::from_str::<Rule>(body) {
-            Err(e) => (400, json!({"error": format!("not a fault: {e}")})),
-            Ok(rule) => match inject(w, rule, now) {
-                Ok(id) => (200, json!({"id": id})),
-                Err(e) => (400, json!({"error": e})),
-            },
+        ("DELETE", _, Some(id)) if w.faults.remove(id) => (200, json!({})),
+        ("DELETE", _, Some(id)) => (404, json!({"error": format!("no rule {id}")})),
+        ("POST", "/dolphin/faults", _) => match read(body) {
+            Err(e) => bad(e),
+            Ok((rule, for_ms)) => {
+                inject(w, rule, for_ms, now).map_or_else(bad, |id| (200, json!({"id": id})))
+            }
         },
-        ("GET", "/dolphin/counters") => {
-            let c = w.counters;
-            (
-                200,
-                json!({
-                    "requests": c.requests, "api_requests": c.api_requests, "frames": c.frames, "connections": c.connections,
-                    "slow_connections": c.slow_connections, "rejects": c.rejects, "orders": c.orders, "fills": c.fills,
-                    "faults": c.faults,
-                }),
-            )
-        }
+        ("GET", "/dolphin/counters", _) => (200, json!(w.counters)),
         _ => return None,
     })
 }
 
-/// Puts a rule in force, or does at once what happens at once (id 0).
-pub(crate) fn inject(w: &mut World, rule: Rule, now: Nanos) -> Result<u64, String> {
-    let at = w.clock(now);
-    let done = match &rule.fault {
-        Fault::Disconnect { route, how } => {
-            w.hub.disconnect(route, *how);
-            true
-        }
-        Fault::Ban { ms } => {
-            let until = now.millis() + ms;
-            w.limits.ban(std::net::IpAddr::from([127, 0, 0, 1]), until);
-            true
-        }
-        Fault::ExpireListenKeys { event } => {
-            let keys: Vec<String> = w.listen_keys.keys().cloned().collect();
-            keys.iter().for_each(|k| w.end_listen_key(k, *event, at));
-            true
-        }
-        Fault::RevokeKey { api_key } => {
-            if !w.keys.revoke(api_key) {
-                return Err("no such key".into());
-            }
-            true
-        }
-        Fault::SnapshotStale { symbol } => {
-            let id = symbol_of(w, symbol)?;
-            let depth = w.depth(id, 1000, at);
-            w.stale_snapshots.insert(id, depth);
-            true
-        }
-        other => on_account(w, other, at)? || on_symbol(w, other, at)?,
+/// Reads a rule and how long it stands; a key that means nothing is an error.
+fn read(body: &str) -> Result<(Rule, Option<u64>), String> {
+    let text: Value = serde_json::from_str(body).map_err(|e| format!("not JSON: {e}"))?;
+    let rule: Rule = serde_json::from_value(text.clone()).map_err(|e| format!("not a fault: {e}"))?;
+    let for_ms = match text.get("for_ms") {
+        None => None,
+        Some(v) => Some(v.as_u64().ok_or("for_ms: not a number of milliseconds")?),
     };
+    let known = serde_json::to_value(&rule).map_err(|e| e.to_string())?;
+    match text.as_object().into_iter().flatten().find(|(k, _)| *k != "for_ms" && known.get(k).is_none()) {
+        Some((key, _)) => Err(format!("no such key: {key}")),
+        None => Ok((rule, for_ms)),
+    }
+}
+
+/// Puts a rule in force (until it is cleared, or for a time), or does at once what happens at once (id 0).
+pub(crate) fn inject(w: &mut World, rule: Rule, for_ms: Option<u64>, now: Nanos) -> Result<u64, String> {
+    let at = w.clock(now);
+    let fault = &rule.fault;
+    let done = on_connections(w, fault, now, at)? || on_account(w, fault, at)? || on_symbol(w, fault, at)?;
     w.settle(at);
     if done {
         w.counters.faults += 1;
         return Ok(0);
     }
-    w.faults.add(rule).ok_or_else(|| format!("more than {MAX_RULES} rules"))
+    check(w, fault)?;
+    if let Fault::SnapshotStale { symbol } = fault {
+        let id = symbol_of(w, symbol)?;
+        w.stale_snapshots.insert(id, w.depth(id, 1000, at));
+    }
+    let until = for_ms.map(|ms| now.plus(ms.saturating_mul(Nanos::MS)));
+    w.faults.add(rule, now, until).ok_or_else(|| format!("more than {MAX_RULES} rules"))
+}
+
+/// What a standing rule names must exist.
+fn check(w: &World, fault: &Fault) -> Result<(), String> {
+    match fault {
+        Fault::CrossBook { symbol } | Fault::MarkOff { symbol, .. } => symbol_of(w, symbol).map(drop),
+        Fault::EmptySide { symbol, side } => {
+            symbol_of(w, symbol)?;
+            side_of(side).map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn side_of(text: &str) -> Result<Side, String> {
+    match text {
+        "BUY" => Ok(Side::Buy),
+        "SELL" => Ok(Side::Sell),
+        _ => Err("side: BUY or SELL".into()),
+    }
+}
+
+/// Faults that happen to connections and keys; `false` for others.
+fn on_connections(w: &mut World, fault: &Fault, now: Nanos, at: Nanos) -> Result<bool, String> {
+    match fault {
+        Fault::Disconnect { route, how } => {
+            w.hub.disconnect(route, *how);
+            if matches(route, "rest") {
+                w.cuts.end_rest(*how);
+            }
+        }
+        Fault::Ban { ms } => {
+            let until = now.millis().saturating_add(*ms);
+            w.limits.ban(std::net::IpAddr::from([127, 0, 0, 1]), until);
+            w.limits.ban(std::net::Ipv6Addr::LOCALHOST.into(), until);
+        }
+        Fault::ExpireListenKeys { event } => {
+            let keys: Vec<String> = w.listen_keys.keys().cloned().collect();
+            keys.iter().for_each(|k| w.end_listen_key(k, *event, at));
+        }
+        Fault::RevokeKey { api_key } => {
+            if !w.keys.revoke(api_key) {
+                return Err("no such key".into());
+            }
+            let error = json!({"code": reject::BAD_KEY.code, "msg": reject::BAD_KEY.msg});
+            w.hub.log_out(api_key, &json!({"id": null, "status": 401, "error": error}).to_string());
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 fn symbol_of(w: &World, name: &str) -> Result<SymbolId, String> {
@@ -91,6 +127,15 @@ fn symbol_of(w: &World, name: &str) -> Result<SymbolId, String> {
 
 fn account_of(w: &World, n: u16) -> Result<AccountId, String> {
     w.exchange.account_ids().nth(n.into()).ok_or_else(|| format!("no account {n}"))
+}
+
+/// A quantity in lots; without one, as much as there is.
+fn quantity_of(w: &World, symbol: SymbolId, text: Option<&str>) -> Result<Qty, String> {
+    let lot = w.exchange.listing(symbol).instrument.lot;
+    match text {
+        None => Ok(Qty(i64::MAX)),
+        Some(q) => lot.parse_count(q.as_bytes()).map(Qty).map_err(|e| format!("quantity: {e}")),
+    }
 }
 
 /// Faults that happen to an account; `false` for others.
@@ -105,7 +150,7 @@ fn on_account(w: &mut World, fault: &Fault, at: Nanos) -> Result<bool, String> {
                 Some(p) => i.tick.parse_count(p.as_bytes()).map_err(|e| format!("price: {e}"))?,
             };
             let hedge = w.exchange.account(account).hedge;
-            let side = if side == "SELL" { Side::Sell } else { Side::Buy };
+            let side = side_of(side)?;
             let leg = match (hedge, side) {
                 (false, _) => None,
                 (true, Side::Buy) => Some("LONG"),
@@ -126,21 +171,31 @@ fn on_account(w: &mut World, fault: &Fault, at: Nanos) -> Result<bool, String> {
             };
             w.exchange.place(account, ask, at).map_err(|e| e.to_string())?;
         }
+        Fault::FillOrder { account, symbol, client_id, quantity } => {
+            let (account, symbol) = (account_of(w, *account)?, symbol_of(w, symbol)?);
+            let qty = quantity_of(w, symbol, quantity.as_deref())?;
+            let which = OrderRef::Client(client_id.clone());
+            w.exchange.fill_order(account, symbol, &which, qty, at).map_err(|e| e.to_string())?;
+        }
+        Fault::CancelOrder { account, symbol, client_id } => {
+            let (account, symbol) = (account_of(w, *account)?, symbol_of(w, symbol)?);
+            match client_id {
+                None => drop(w.exchange.cancel_all(account, symbol, at)),
+                Some(c) => {
+                    let which = OrderRef::Client(c.clone());
+                    w.exchange.cancel(account, symbol, &which, at).map_err(|e| e.to_string())?;
+                }
+            }
+        }
         Fault::Liquidate { account } => {
             let account = account_of(w, *account)?;
             w.exchange.liquidate(account, at);
         }
         Fault::Deleverage { account, symbol, position_side: leg, quantity } => {
             let (account, symbol) = (account_of(w, *account)?, symbol_of(w, symbol)?);
-            let lot = w.exchange.listing(symbol).instrument.lot;
-            let qty = match quantity {
-                None => i64::MAX,
-                Some(q) => lot.parse_count(q.as_bytes()).map_err(|e| format!("quantity: {e}"))?,
-            };
+            let qty = quantity_of(w, symbol, quantity.as_deref())?;
             let leg = position_side(Some(leg)).map_err(|e| e.to_string())?;
-            w.exchange
-                .deleverage(account, symbol, leg, Qty(qty), at)
-                .map_err(|_| "no position to deleverage")?;
+            w.exchange.deleverage(account, symbol, leg, qty, at).map_err(|_| "no position to deleverage")?;
         }
         Fault::Transfer { account, amount } => {
             let account = account_of(w, *account)?;
@@ -154,6 +209,10 @@ fn on_account(w: &mut World, fault: &Fault, at: Nanos) -> Result<bool, String> {
         Fault::SetLeverage { account, symbol, leverage } => {
             let (account, symbol) = (account_of(w, *account)?, symbol_of(w, symbol)?);
             w.exchange.set_leverage(account, symbol, *leverage, at).map_err(|e| e.to_string())?;
+        }
+        Fault::SetMarginType { account, symbol, isolated } => {
+            let (account, symbol) = (account_of(w, *account)?, symbol_of(w, symbol)?);
+            w.exchange.set_isolated(account, symbol, *isolated).map_err(|e| e.to_string())?;
         }
         _ => return Ok(false),
     }
@@ -172,10 +231,24 @@ fn on_symbol(w: &mut World, fault: &Fault, at: Nanos) -> Result<bool, String> {
         }
         Fault::SetStatus { symbol, status } => {
             let symbol = symbol_of(w, symbol)?;
-            let all =
-                [SymbolStatus::Trading, SymbolStatus::Pending, SymbolStatus::Settling, SymbolStatus::Closed];
-            let status = all.into_iter().find(|s| s.name() == status).ok_or("status: unknown")?;
+            let status =
+                SymbolStatus::ALL.into_iter().find(|s| s.name() == status).ok_or("status: unknown")?;
             w.exchange.listing_mut(symbol).status = status;
+            w.tell_status(symbol, at);
+        }
+        Fault::Settle { symbol } => {
+            let symbol = symbol_of(w, symbol)?;
+            w.exchange.settle_symbol(symbol, at);
+            w.tell_status(symbol, at);
+        }
+        Fault::Jump { symbol, factor } => {
+            if !(0.01..=100.0).contains(factor) {
+                return Err("factor: choose one from 0.01 to 100".into());
+            }
+            let id = symbol_of(w, symbol)?;
+            if !w.jump(id, *factor) {
+                return Err(format!("{symbol} is played from a recording: its price cannot jump"));
+            }
         }
         Fault::SetFilter {
             symbol,

@@ -409,11 +409,15 @@ impl SymbolFeed {
     }
 
     fn touch_changed(&mut self, ladder: &Ladder, sink: &mut Sink<'_>) {
-        let (Some(bid), Some(ask)) = (ladder.best(Side::Buy), ladder.best(Side::Sell)) else { return };
-        if self.touch == Some((bid, ask)) {
+        // An empty side shows as price and quantity zero.
+        let touch = [Side::Buy, Side::Sell].map(|side| ladder.best(side));
+        if touch == [None, None] {
             return;
         }
-        self.send_touch(self.book_id, (bid, ask), sink);
+        let now = (touch[0].unwrap_or_default(), touch[1].unwrap_or_default());
+        if self.touch != Some(now) {
+            self.send_touch(self.book_id, now, sink);
+        }
     }
 
     fn send_touch(&mut self, id: u64, (bid, ask): (Level, Level), sink: &mut Sink<'_>) {

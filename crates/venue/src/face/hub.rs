@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::ws::Utf8Bytes;
 use market::Nanos;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
+use super::damage;
+use super::listen::Cut;
 use crate::faults::{Ending, Fault, Faults, matches};
 
 /// Frames a connection may be behind before it is dropped.
@@ -62,29 +63,6 @@ pub(crate) enum Outgoing {
     Close(u16, &'static str),
 }
 
-/// A way to cut a TCP connection from outside.
-#[derive(Debug, Default)]
-pub(crate) struct Cut {
-    /// Reset it?
-    pub reset: AtomicBool,
-    /// Say nothing more?
-    pub silent: AtomicBool,
-    /// Wakes the connection's task.
-    pub wake: Notify,
-    /// Wakes the socket (set by the task that polls it).
-    pub waker: std::sync::Mutex<Option<std::task::Waker>>,
-}
-
-impl Cut {
-    pub(crate) fn reset(&self) {
-        self.reset.store(true, Ordering::Relaxed);
-        self.wake.notify_waiters();
-        if let Some(w) = self.waker.lock().expect("no panic holds it").take() {
-            w.wake();
-        }
-    }
-}
-
 /// A connection as the hub knows it.
 pub(crate) struct Connection {
     pub route: Route,
@@ -95,6 +73,16 @@ pub(crate) struct Connection {
     pub cut: Arc<Cut>,
     /// Arrival times of the last messages, for the 10 messages/s rule.
     pub arrivals: VecDeque<Nanos>,
+    /// When it was opened.
+    pub opened: Nanos,
+    /// The key that logged on (WS-API).
+    pub api_key: Option<String>,
+}
+
+impl Connection {
+    fn wrapped(&self, stream: &str, data: &str) -> String {
+        if self.combined { format!("{{\"stream\":\"{stream}\",\"data\":{data}}}") } else { data.to_owned() }
+    }
 }
 
 /// A frame that waits for its time.
@@ -114,6 +102,10 @@ pub(crate) struct Hub {
     held: HashMap<String, Arc<str>>,
     /// Frames sent.
     pub(crate) frames: u64,
+    /// Faults that struck frames.
+    pub(crate) struck: u64,
+    /// Connections ever opened.
+    pub(crate) opened: u64,
     /// Connections dropped because they did not keep up.
     pub(crate) slow: u64,
     /// Older venues: unrouted URLs deliver everything.
@@ -130,12 +122,22 @@ impl Hub {
         route: Route,
         combined: bool,
         cut: Arc<Cut>,
+        now: Nanos,
     ) -> (u64, mpsc::Receiver<Outgoing>) {
         let (out, rx) = mpsc::channel(BACKLOG);
         self.next += 1;
-        let subscriptions = Vec::new();
-        let arrivals = VecDeque::new();
-        self.connections.insert(self.next, Connection { route, combined, subscriptions, out, cut, arrivals });
+        self.opened += 1;
+        let connection = Connection {
+            route,
+            combined,
+            subscriptions: Vec::new(),
+            out,
+            cut,
+            arrivals: VecDeque::new(),
+            opened: now,
+            api_key: None,
+        };
+        self.connections.insert(self.next, connection);
         (self.next, rx)
     }
 
@@ -192,8 +194,12 @@ impl Hub {
             self.send(stream, data);
             return;
         }
+        if !self.wants(stream) {
+            return;
+        }
         let data: Arc<str> = Arc::from(data);
         let struck = faults.strike(|f| frame_fault(f).is_some_and(|p| matches(p, kind)));
+        self.struck += u64::from(struck.is_some());
         match struck {
             Some(Fault::Mute { .. } | Fault::Drop { .. }) => return,
             Some(Fault::Late { ms, .. }) => {
@@ -204,27 +210,34 @@ impl Hub {
                 self.held.insert(kind.to_owned(), data);
                 return;
             }
-            Some(Fault::Duplicate { .. }) => {
-                self.send(stream, &data);
-                self.send(stream, &data);
-            }
-            Some(Fault::Replace { text, .. }) => self.send_raw(stream, &text),
-            Some(Fault::Truncate { .. }) => {
-                let mut half = data.len() / 2;
-                while !data.is_char_boundary(half) {
-                    half -= 1;
-                }
-                self.send_raw(stream, &data[..half]);
-            }
-            Some(Fault::Oversize { bytes, .. }) => {
-                self.send_raw(stream, &format!("{{\"junk\":\"{}\"}}", "x".repeat(bytes)));
-                self.send(stream, &data);
-            }
-            Some(Fault::StrangeFields { .. }) => self.send(stream, &strange(&data)),
-            _ => self.send(stream, &data),
+            Some(fault) => self.send_damaged(stream, &data, fault),
+            None => self.send(stream, &data),
         }
         if let Some(before) = self.held.remove(kind) {
             self.send(stream, &before);
+        }
+    }
+
+    fn send_damaged(&mut self, stream: &str, data: &str, fault: Fault) {
+        match fault {
+            Fault::Duplicate { .. } => {
+                self.send(stream, data);
+                self.send(stream, data);
+            }
+            Fault::StrangeFields { .. } => self.send(stream, &damage::strange(data)),
+            Fault::Alter { at, value, .. } => self.send(stream, &damage::altered(data, &at, value.as_ref())),
+            Fault::Replace { text, .. } => self.send_raw(stream, &text),
+            Fault::Truncate { .. } => self.send_broken(stream, data, |t| damage::truncated(t).to_owned()),
+            Fault::Garble { .. } => self.send_broken(stream, data, damage::garbled),
+            Fault::Append { text, .. } => self.send_broken(stream, data, |t| format!("{t}{text}")),
+            other => {
+                match other {
+                    Fault::Nest { depth, .. } => self.send_raw(stream, &damage::nested(depth)),
+                    Fault::Oversize { bytes, .. } => self.send_raw(stream, &damage::oversize(bytes)),
+                    _ => {}
+                }
+                self.send(stream, data);
+            }
         }
     }
 
@@ -251,7 +264,7 @@ impl Hub {
         for id in ids {
             let Some(c) = self.connections.get(id) else { continue };
             let text = if c.combined {
-                wrapped.get_or_insert_with(|| format!("{{\"stream\":\"{stream}\",\"data\":{data}}}").into())
+                wrapped.get_or_insert_with(|| c.wrapped(stream, data).into())
             } else {
                 raw.get_or_insert_with(|| data.into())
             };
@@ -264,8 +277,55 @@ impl Hub {
         self.drop_slow(gone);
     }
 
+    /// Sends a frame of a stream to one connection.
+    pub(crate) fn send_to(&mut self, id: u64, stream: &str, data: &str) {
+        let Some(c) = self.connections.get(&id) else { return };
+        if c.out.try_send(Outgoing::Text(c.wrapped(stream, data).into())).is_ok() {
+            self.frames += 1;
+        }
+    }
+
+    /// Sends a text to one connection.
+    pub(crate) fn tell(&self, id: u64, text: String) {
+        if let Some(c) = self.connections.get(&id) {
+            c.out.try_send(Outgoing::Text(text.into())).ok();
+        }
+    }
+
+    /// Sends a frame to everybody on a stream after `break_it` had the text as it would go out.
+    fn send_broken(&self, stream: &str, data: &str, break_it: impl Fn(&str) -> String) {
+        for c in self.by_stream.get(stream).into_iter().flatten().filter_map(|id| self.connections.get(id)) {
+            // A connection that is full is dropped by the next proper frame.
+            c.out.try_send(Outgoing::Text(break_it(&c.wrapped(stream, data)).into())).ok();
+        }
+    }
+
+    /// A connection to the WS-API logs on, or out.
+    pub(crate) fn log_on(&mut self, id: u64, api_key: Option<String>) {
+        if let Some(c) = self.connections.get_mut(&id) {
+            c.api_key = api_key;
+        }
+    }
+
+    /// Logs a key out of the WS-API: its connections are told.
+    pub(crate) fn log_out(&mut self, api_key: &str, text: &str) {
+        for c in self.connections.values_mut().filter(|c| c.api_key.as_deref() == Some(api_key)) {
+            c.api_key = None;
+            c.out.try_send(Outgoing::Text(text.into())).ok();
+        }
+    }
+
+    /// Ends connections that are older than `life`, as the venue does after a day.
+    pub(crate) fn end_old(&mut self, life: u64, now: Nanos) {
+        let old: Vec<u64> = (self.connections.iter())
+            .filter(|(_, c)| now.since(c.opened).0 >= life)
+            .map(|(id, _)| *id)
+            .collect();
+        old.into_iter().for_each(|id| self.end(id, Ending::Close));
+    }
+
     /// Sends a text as it is to everybody on a stream.
-    fn send_raw(&mut self, stream: &str, text: &str) {
+    fn send_raw(&self, stream: &str, text: &str) {
         let text: Utf8Bytes = text.into();
         for id in self.by_stream.get(stream).into_iter().flatten() {
             if let Some(c) = self.connections.get(id) {
@@ -293,17 +353,18 @@ impl Hub {
             .filter(|(_, c)| matches(route, c.route.name()))
             .map(|(id, _)| *id)
             .collect();
-        for id in ids {
-            let Some(c) = self.connections.get(&id) else { continue };
+        ids.into_iter().for_each(|id| self.end(id, how));
+    }
+
+    fn end(&mut self, id: u64, how: Ending) {
+        if let Some(c) = self.connections.get(&id) {
             match how {
-                Ending::Close => {
-                    c.out.try_send(Outgoing::Close(1006, "")).ok();
-                }
+                Ending::Close => drop(c.out.try_send(Outgoing::Close(1001, "Going away"))),
                 Ending::Reset => c.cut.reset(),
-                Ending::Silence => c.cut.silent.store(true, Ordering::Relaxed),
+                Ending::Silence => c.cut.silence(),
             }
-            self.close(id);
         }
+        self.close(id);
     }
 }
 
@@ -317,20 +378,14 @@ fn frame_fault(fault: &Fault) -> Option<&str> {
         | Fault::Reorder { stream }
         | Fault::Replace { stream, .. }
         | Fault::Truncate { stream }
+        | Fault::Garble { stream }
+        | Fault::Append { stream, .. }
+        | Fault::Alter { stream, .. }
+        | Fault::Nest { stream, .. }
         | Fault::Oversize { stream, .. }
         | Fault::StrangeFields { stream } => Some(stream),
         _ => None,
     }
-}
-
-/// The frame with an unknown field and `E` as a text.
-fn strange(data: &str) -> String {
-    let Ok(serde_json::Value::Object(mut map)) = serde_json::from_str(data) else { return data.to_owned() };
-    if let Some(e) = map.get_mut("E") {
-        *e = serde_json::Value::String(e.to_string());
-    }
-    map.insert("zz".to_owned(), serde_json::json!({"new": [1, null, "x"]}));
-    serde_json::Value::Object(map).to_string()
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ impl Window {
 #[derive(Debug, Default, Clone, Copy)]
 struct Ip {
     weight: Window,
+    connects: Window,
     over: u32,
     banned_until: u64,
 }
@@ -46,6 +47,7 @@ pub(crate) struct Limits {
     ips: HashMap<IpAddr, Ip>,
     orders: HashMap<AccountId, (Window, Window)>,
     weight_limit: u32,
+    connect_limit: u32,
     order_limits: (u32, u32),
 }
 
@@ -62,6 +64,7 @@ impl Limits {
             ips: HashMap::new(),
             orders: HashMap::new(),
             weight_limit: rules.weight_per_minute,
+            connect_limit: rules.connections_per_5min,
             order_limits: (rules.orders_per_10s, rules.orders_per_minute),
         }
     }
@@ -93,6 +96,12 @@ impl Limits {
             self.weight_limit
         );
         Err((Reject::text(-1003, text), 429, 60 - now_ms / 1000 % 60))
+    }
+
+    /// Counts a WebSocket handshake; an error beyond the limit.
+    pub(crate) fn connect(&mut self, ip: IpAddr, now: Nanos) -> Result<(), ()> {
+        let opened = self.ips.entry(ip).or_default().connects.add(now.millis(), 300_000, 1);
+        if opened > self.connect_limit { Err(()) } else { Ok(()) }
     }
 
     /// Bans an address by order of a fault.

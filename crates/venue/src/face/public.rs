@@ -7,6 +7,12 @@ use super::candles::interval_ms;
 use super::trade::{Answer, Call};
 use super::world::World;
 use crate::core::{Listing, Reject};
+use crate::faults::Fault;
+
+/// A perpetual's `deliveryDate`.
+pub(super) const DELIVERY: u64 = 4_133_404_800_000;
+/// Every instrument's `onboardDate`.
+pub(super) const ONBOARD: u64 = 1_569_398_400_000;
 
 /// `ping`.
 pub(crate) fn ping(_: &mut World, _: &Call) -> Answer {
@@ -41,8 +47,8 @@ fn symbol_info(l: &Listing) -> Value {
     let percent = |v: f64| if v.is_finite() { format!("{v:.4}") } else { "1000.0000".to_owned() };
     let maintenance = l.brackets.first().map_or(250, |b| b.maint_bp);
     json!({
-        "symbol": i.symbol, "pair": i.symbol, "contractType": "PERPETUAL", "deliveryDate": 4_133_404_800_000u64,
-        "onboardDate": 1_569_398_400_000u64, "status": l.status.name(),
+        "symbol": i.symbol, "pair": i.symbol, "contractType": "PERPETUAL", "deliveryDate": DELIVERY,
+        "onboardDate": ONBOARD, "status": l.status.name(),
         "maintMarginPercent": format!("{:.4}", maintenance as f64 / 100.0),
         "requiredMarginPercent": format!("{:.4}", maintenance as f64 / 50.0), "baseAsset": l.base,
         "quoteAsset": l.quote, "marginAsset": l.quote, "pricePrecision": i.tick.scale().max(2),
@@ -71,8 +77,13 @@ pub(crate) fn depth(w: &mut World, c: &Call) -> Answer {
     if ![5, 10, 20, 50, 100, 500, 1000].contains(&limit) {
         return Err(Reject::text(-4021, format!("{limit} is not valid depth limit.")));
     }
+    w.counters.snapshots += 1;
     if let Some(stale) = w.stale_snapshots.get(&symbol) {
-        return Ok(stale.clone());
+        let name = &w.exchange.listing(symbol).instrument.symbol;
+        let is_stale = |f: &Fault| matches!(f, Fault::SnapshotStale { symbol } if symbol == name);
+        if w.faults.strike(is_stale).is_some() {
+            return Ok(stale.clone());
+        }
     }
     Ok(w.depth(symbol, limit as usize, c.at))
 }

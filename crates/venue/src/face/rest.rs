@@ -56,6 +56,8 @@ pub(crate) struct Trouble {
     pub after: u64,
     /// Do not execute.
     pub skip: bool,
+    /// Answer with an HTML page of this status.
+    pub page: Option<u16>,
     /// Answer this instead.
     pub instead: Option<Reply>,
     /// Reset the connection instead of answering.
@@ -70,13 +72,16 @@ pub(crate) fn trouble(w: &mut World, name: &str) -> Trouble {
     if w.faults.is_empty() {
         return t;
     }
+    let handshake = name.starts_with("WS ");
     let on_request = |f: &Fault| match f {
         Fault::ReplyLost { on, .. }
         | Fault::ReplyError { on, .. }
         | Fault::ReplyDelay { on, .. }
         | Fault::RequestDelay { on, .. }
-        | Fault::ReplyNever { on, .. } => matches(on, name),
-        Fault::TooManyRequests { .. } => true,
+        | Fault::ReplyNever { on, .. } => !handshake && matches(on, name),
+        // The WS-API speaks no HTML.
+        Fault::Page { on, .. } => name.contains(" /") && matches(on, name),
+        Fault::TooManyRequests { .. } => !handshake,
         _ => false,
     };
     let Some(fault) = w.faults.strike(on_request) else { return t };
@@ -84,6 +89,7 @@ pub(crate) fn trouble(w: &mut World, name: &str) -> Trouble {
     match fault {
         Fault::ReplyLost { executed, .. } => (t.lost, t.skip) = (true, !executed),
         Fault::ReplyNever { executed, .. } => (t.never, t.skip) = (true, !executed),
+        Fault::Page { status, .. } => (t.page, t.skip) = (Some(status), true),
         Fault::ReplyDelay { ms, .. } => t.after = ms,
         Fault::RequestDelay { ms, .. } => t.before = ms,
         Fault::ReplyError { code, msg, status, executed, .. } => {

@@ -1,37 +1,26 @@
-//! The thread, the listener, the sockets.
+//! The thread, the server, REST under the faults in force.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
-use std::sync::atomic::Ordering;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::connect_info::Connected;
-use axum::extract::ws::{
-    CloseFrame, Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection,
-};
+use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
-use axum::serve::{IncomingStream, Listener};
-use futures_util::{SinkExt, StreamExt};
+use axum::response::{Html, IntoResponse, Response};
 use market::Nanos;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
-use super::hub::{Cut, Outgoing, Route};
+use super::listen::{CutListener, Peer, Use};
 use super::rest::{self, Reply, Request, Trouble};
 use super::world::{Counters, Shared, World};
-use super::wsapi::{self, Frame, Session};
-use super::{admin, streams};
+use super::{admin, socket, streams};
 use crate::config::{VenueConfig, VenueError};
 use crate::core::{AccountId, Exchange};
-use crate::faults::{Fault, Rule};
+use crate::faults::Rule;
 use crate::sim::Preroll;
 
 /// Between two rounds of the pump.
@@ -40,12 +29,12 @@ const PUMP_EVERY: Duration = Duration::from_millis(5);
 const MAX_MESSAGE: usize = 1 << 20;
 
 /// Wall time. The one place where the venue reads a clock.
-fn wall() -> Nanos {
+pub(super) fn wall() -> Nanos {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
-fn lock(shared: &Shared) -> MutexGuard<'_, World> {
+pub(super) fn lock(shared: &Shared) -> MutexGuard<'_, World> {
     // A panic while holding the lock is a bug of the venue; what it left is still the best there is.
     shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -117,7 +106,18 @@ impl VenueHandle {
 
     /// Puts a fault in force, or lets it happen at once (id 0); the error says what is wrong with it.
     pub fn inject(&self, rule: impl Into<Rule>) -> Result<u64, String> {
-        admin::inject(&mut lock(&self.shared), rule.into(), wall())
+        admin::inject(&mut lock(&self.shared), rule.into(), None, wall())
+    }
+
+    /// Like [`Self::inject`]; the rule ends by itself after this long.
+    pub fn inject_for(&self, rule: impl Into<Rule>, time: Duration) -> Result<u64, String> {
+        let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        admin::inject(&mut lock(&self.shared), rule.into(), Some(ms), wall())
+    }
+
+    /// Ends a rule; was it there?
+    pub fn remove_fault(&self, id: u64) -> bool {
+        lock(&self.shared).faults.remove(id)
     }
 
     /// How often a rule struck.
@@ -127,9 +127,7 @@ impl VenueHandle {
 
     /// Removes all faults.
     pub fn clear_faults(&self) {
-        let mut w = lock(&self.shared);
-        w.faults.clear();
-        w.stale_snapshots.clear();
+        lock(&self.shared).faults.clear();
     }
 
     /// Looks at the exchange: accounts, orders, fills, books.
@@ -196,100 +194,6 @@ async fn run(socket: std::net::TcpListener, shared: Shared, stopped: oneshot::Re
     }
 }
 
-/// A TCP connection that can be cut from outside.
-struct CutStream {
-    inner: TcpStream,
-    cut: Arc<Cut>,
-}
-
-impl CutStream {
-    fn check(&self, cx: &Context<'_>) -> io::Result<()> {
-        if self.cut.reset.load(Ordering::Relaxed) {
-            // Linger zero: closing sends RST.
-            self.inner.set_zero_linger().ok();
-            return Err(io::ErrorKind::ConnectionReset.into());
-        }
-        *self.cut.waker.lock().expect("no panic holds it") = Some(cx.waker().clone());
-        Ok(())
-    }
-}
-
-impl AsyncRead for CutStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.check(cx)?;
-        Pin::new(&mut self.inner).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for CutStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.cut.reset.load(Ordering::Relaxed) {
-            self.inner.set_zero_linger().ok();
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        }
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.cut.reset.load(Ordering::Relaxed) {
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
-struct CutListener {
-    inner: TcpListener,
-    shared: Shared,
-}
-
-impl Listener for CutListener {
-    type Io = CutStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (CutStream, SocketAddr) {
-        loop {
-            match self.inner.accept().await {
-                Ok((inner, addr)) => {
-                    inner.set_nodelay(true).ok();
-                    let refuse =
-                        lock(&self.shared).faults.strike(|f| *f == Fault::RefuseConnections).is_some();
-                    if refuse {
-                        inner.set_zero_linger().ok();
-                        continue;
-                    }
-                    return (CutStream { inner, cut: Arc::default() }, addr);
-                }
-                // Out of file descriptors: wait for some to be closed.
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
-    }
-}
-
-/// The other end of a connection.
-#[derive(Clone)]
-struct Peer {
-    ip: IpAddr,
-    cut: Arc<Cut>,
-}
-
-impl Connected<IncomingStream<'_, CutListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, CutListener>) -> Self {
-        Self { ip: stream.remote_addr().ip(), cut: stream.io().cut.clone() }
-    }
-}
-
 async fn serve(
     State(shared): State<Shared>,
     ConnectInfo(peer): ConnectInfo<Peer>,
@@ -301,18 +205,11 @@ async fn serve(
 ) -> Response {
     let (path, query) = (uri.path().to_owned(), uri.query().unwrap_or_default().to_owned());
     if let Ok(upgrade) = upgrade {
-        let upgrade = upgrade.max_message_size(MAX_MESSAGE);
-        if path.trim_end_matches('/') == "/ws-fapi/v1" {
-            let limits = !query.contains("returnRateLimits=false");
-            return upgrade.on_upgrade(move |socket| api_socket(socket, shared, peer, limits));
-        }
-        return match streams::target(&path, &query) {
-            Some(target) => upgrade.on_upgrade(move |socket| stream_socket(socket, shared, peer, target)),
-            None => StatusCode::NOT_FOUND.into_response(),
-        };
+        return handshake(&shared, peer, &path, &query, upgrade);
     }
     let Ok(body) = String::from_utf8(body.to_vec()) else { return StatusCode::BAD_REQUEST.into_response() };
     if path.starts_with("/dolphin/") {
+        peer.cut.use_for(Use::Operator);
         let answer = admin::handle(&mut lock(&shared), method.as_str(), &path, &body, wall());
         return match answer {
             Some((status, v)) => json_response(status, v.to_string()).into_response(),
@@ -324,6 +221,34 @@ async fn serve(
     rest_reply(&shared, &peer, &request).await
 }
 
+/// Opens a WebSocket, the faults and limits willing.
+fn handshake(shared: &Shared, peer: Peer, path: &str, query: &str, upgrade: WebSocketUpgrade) -> Response {
+    let upgrade = upgrade.max_message_size(MAX_MESSAGE);
+    let api = path.trim_end_matches('/') == "/ws-fapi/v1";
+    let target = streams::target(path, query);
+    if !api && target.is_none() {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    {
+        let mut w = lock(shared);
+        if let Some(page) = rest::trouble(&mut w, &format!("WS {path}")).page {
+            return html(page);
+        }
+        if w.limits.connect(peer.ip, wall()).is_err() {
+            return StatusCode::TOO_MANY_REQUESTS.into_response();
+        }
+    }
+    peer.cut.use_for(Use::Socket);
+    let shared = shared.clone();
+    match target {
+        Some(target) if !api => upgrade.on_upgrade(move |s| socket::streams(s, shared, peer, target)),
+        _ => {
+            let limits = !query.contains("returnRateLimits=false");
+            upgrade.on_upgrade(move |s| socket::api(s, shared, peer, limits))
+        }
+    }
+}
+
 /// Executes a REST request under the faults in force.
 async fn rest_reply(shared: &Shared, peer: &Peer, request: &Request) -> Response {
     let name = format!("{} {}", request.method, request.path);
@@ -332,7 +257,10 @@ async fn rest_reply(shared: &Shared, peer: &Peer, request: &Request) -> Response
     let reply =
         if trouble.skip { Reply::default() } else { rest::handle(&mut lock(shared), request, wall()) };
     sleep_ms(trouble.after).await;
-    let Trouble { instead, lost, never, .. } = trouble;
+    let Trouble { instead, lost, never, page, .. } = trouble;
+    if let Some(status) = page {
+        return html(status);
+    }
     if lost {
         peer.cut.reset();
         std::future::pending::<()>().await;
@@ -354,181 +282,21 @@ async fn rest_reply(shared: &Shared, peer: &Peer, request: &Request) -> Response
     response
 }
 
+fn html(status: u16) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let text = format!(
+        "<html>\r\n<head><title>{status}</title></head>\r\n<body>\r\n<center><h1>{status}</h1></center>\r\n</body>\r\n</html>\r\n"
+    );
+    (status, Html(text)).into_response()
+}
+
 fn json_response(status: u16, body: String) -> impl IntoResponse {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, [(header::CONTENT_TYPE, "application/json;charset=UTF-8")], body)
 }
 
-async fn sleep_ms(ms: u64) {
+pub(super) async fn sleep_ms(ms: u64) {
     if ms > 0 {
         tokio::time::sleep(Duration::from_millis(ms)).await;
-    }
-}
-
-/// What a socket's task does next.
-enum Next {
-    In(Option<Result<Message, axum::Error>>),
-    Out(Option<Outgoing>),
-    Ping,
-    Cut,
-}
-
-/// A socket with the venue's habits: pings, silence, resets.
-struct Wire {
-    socket: WebSocket,
-    rx: mpsc::Receiver<Outgoing>,
-    cut: Arc<Cut>,
-    ping: tokio::time::Interval,
-    last_pong: tokio::time::Instant,
-    pong_within: Duration,
-}
-
-impl Wire {
-    fn new(socket: WebSocket, rx: mpsc::Receiver<Outgoing>, cut: Arc<Cut>, shared: &Shared) -> Self {
-        let (every, pong_within) = {
-            let w = lock(shared);
-            (w.rules.ping_every, w.rules.pong_within)
-        };
-        let start = tokio::time::Instant::now();
-        let ping = tokio::time::interval_at(start + every, every);
-        Self { socket, rx, cut, ping, last_pong: start, pong_within }
-    }
-
-    async fn next(&mut self) -> Next {
-        let cut = self.cut.clone();
-        tokio::select! {
-            () = cut.wake.notified() => Next::Cut,
-            m = self.rx.recv() => Next::Out(m),
-            m = self.socket.next() => Next::In(m),
-            _ = self.ping.tick() => Next::Ping,
-        }
-    }
-
-    /// Runs until the next text that came in; `None` at the end. Everything else is handled here.
-    async fn incoming(&mut self) -> Option<String> {
-        loop {
-            let next = self.next().await;
-            if self.cut.reset.load(Ordering::Relaxed) {
-                // Let the socket find out: it then closes with RST.
-                self.socket.next().await;
-                return None;
-            }
-            let silent = self.cut.silent.load(Ordering::Relaxed);
-            match next {
-                Next::Cut => {}
-                Next::Out(None) if silent => std::future::pending::<()>().await,
-                Next::Out(None) => return None,
-                Next::Out(Some(_)) if silent => {}
-                Next::Out(Some(Outgoing::Text(t))) => self.send(Message::Text(t)).await?,
-                Next::Out(Some(Outgoing::Close(code, reason))) => {
-                    let frame =
-                        CloseFrame { code: if code == 1006 { 1001 } else { code }, reason: reason.into() };
-                    self.socket.send(Message::Close(Some(frame))).await.ok();
-                    return None;
-                }
-                Next::In(None | Some(Err(_) | Ok(Message::Close(_)))) => return None,
-                Next::In(Some(Ok(Message::Text(t)))) if !silent => return Some(t.to_string()),
-                Next::In(Some(Ok(Message::Pong(_)))) => self.last_pong = tokio::time::Instant::now(),
-                Next::In(Some(Ok(_))) => {}
-                Next::Ping if silent => {}
-                Next::Ping => {
-                    if self.last_pong.elapsed() > self.pong_within {
-                        return None;
-                    }
-                    self.send(Message::Ping(wall().millis().to_string().into())).await?;
-                }
-            }
-        }
-    }
-
-    async fn send(&mut self, m: Message) -> Option<()> {
-        self.socket.feed(m).await.ok()?;
-        // Frames that are already waiting go out with the same flush.
-        while let Ok(next) = self.rx.try_recv() {
-            match next {
-                Outgoing::Text(t) => self.socket.feed(Message::Text(t)).await.ok()?,
-                Outgoing::Close(..) => return None,
-            }
-        }
-        self.socket.flush().await.ok()
-    }
-}
-
-async fn stream_socket(socket: WebSocket, shared: Shared, peer: Peer, target: streams::Target) {
-    let (id, rx) = {
-        let mut w = lock(&shared);
-        let (id, rx) = w.hub.open(target.route, target.combined, peer.cut.clone());
-        streams::subscribe_url(&mut w, id, &target.streams);
-        (id, rx)
-    };
-    let mut wire = Wire::new(socket, rx, peer.cut, &shared);
-    while let Some(text) = wire.incoming().await {
-        let reply = {
-            let mut w = lock(&shared);
-            let limit = w.rules.messages_per_second;
-            if streams::too_chatty(&mut w.hub, id, limit, wall()) {
-                None
-            } else {
-                Some(streams::control(&mut w, id, &text))
-            }
-        };
-        let Some(reply) = reply else {
-            let frame = CloseFrame { code: 1008, reason: "Too many requests".into() };
-            wire.socket.send(Message::Close(Some(frame))).await.ok();
-            break;
-        };
-        if wire.send(Message::Text(reply.into())).await.is_none() {
-            break;
-        }
-    }
-    lock(&shared).hub.close(id);
-}
-
-async fn api_socket(socket: WebSocket, shared: Shared, peer: Peer, limits: bool) {
-    let (id, rx) = {
-        let mut w = lock(&shared);
-        // The handshake costs five.
-        w.limits.request(peer.ip, 5, wall()).ok();
-        w.hub.open(Route::Api, false, peer.cut.clone())
-    };
-    let mut wire = Wire::new(socket, rx, peer.cut.clone(), &shared);
-    let mut session = Session { rate_limits: limits, ..Session::default() };
-    while let Some(text) = wire.incoming().await {
-        let frame = match Frame::parse(&text) {
-            Ok(f) => f,
-            Err(reply) => {
-                if wire.send(Message::Text(reply.into())).await.is_none() {
-                    break;
-                }
-                continue;
-            }
-        };
-        let Some(reply) = api_reply(&shared, &peer, &mut session, &frame).await else { continue };
-        if wire.send(Message::Text(reply.into())).await.is_none() {
-            break;
-        }
-    }
-    lock(&shared).hub.close(id);
-}
-
-/// Executes a WS-API request under the faults in force; `None`: there is no reply.
-async fn api_reply(shared: &Shared, peer: &Peer, session: &mut Session, frame: &Frame) -> Option<String> {
-    let trouble = rest::trouble(&mut lock(shared), &frame.method);
-    sleep_ms(trouble.before).await;
-    let reply = (!trouble.skip).then(|| wsapi::handle(&mut lock(shared), session, frame, peer.ip, wall()));
-    sleep_ms(trouble.after).await;
-    if trouble.lost {
-        peer.cut.reset();
-        return None;
-    }
-    if trouble.never {
-        return None;
-    }
-    match trouble.instead {
-        Some(r) => {
-            let error: serde_json::Value = serde_json::from_str(&r.body).unwrap_or_default();
-            Some(serde_json::json!({"id": frame.id, "status": r.status, "error": error}).to_string())
-        }
-        None => reply,
     }
 }

@@ -60,9 +60,12 @@ fn is_listen_key(name: &str) -> bool {
 
 /// Subscribes a connection to the streams of its URL.
 pub(crate) fn subscribe_url(w: &mut World, id: u64, streams: &[String]) {
-    let delivered = w.faults.stands(|f| matches!(f, Fault::SubscribeSilently).then_some(())).is_none();
+    let delivered = streams.is_empty() || w.faults.strike(|f| *f == Fault::SubscribeSilently).is_none();
     for s in streams.iter().take(w.rules.streams_per_connection) {
         w.hub.subscribe(id, s, delivered);
+        if delivered && !w.faults.is_empty() {
+            w.replay_events(id, s);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::params::Params;
 use super::user::order_json;
 use super::world::World;
 use crate::core::{AccountId, Listing, Order, OrderRef, PlaceOrder, Reject, SelfTrade, reject};
-use crate::faults::Fault;
+use crate::faults::{Fault, matches};
 
 /// A request by an account.
 pub(crate) struct Call {
@@ -216,16 +216,40 @@ fn named(p: &Params) -> Result<OrderRef, Reject> {
     }
 }
 
+/// The fault that lets a fill come before a cancel or modify.
+fn fill_first(w: &mut World, c: &Call, symbol: SymbolId, which: &OrderRef) {
+    let Some(l) = w
+        .exchange
+        .find(c.account, symbol, which)
+        .filter(|o| o.is_open())
+        .map(|o| w.exchange.listing(o.symbol))
+    else {
+        return;
+    };
+    let (name, lot) = (&l.instrument.symbol, l.instrument.lot);
+    let strikes = |f: &Fault| matches!(f, Fault::FillFirst { symbol, .. } if matches(symbol, name));
+    if let Some(Fault::FillFirst { quantity, .. }) = w.faults.strike(strikes) {
+        w.counters.faults += 1;
+        let qty = quantity.and_then(|q| lot.parse_count(q.as_bytes()).ok()).unwrap_or(i64::MAX);
+        // The order is open: it was just found.
+        w.exchange.fill_order(c.account, symbol, which, Qty(qty), c.at).ok();
+    }
+}
+
 /// Cancel.
 pub(crate) fn cancel(w: &mut World, c: &Call) -> Answer {
     let symbol = w.symbol(c.params.need("symbol")?)?;
-    let order = w.exchange.cancel(c.account, symbol, &named(&c.params)?, c.at)?;
+    let which = named(&c.params)?;
+    fill_first(w, c, symbol, &which);
+    let order = w.exchange.cancel(c.account, symbol, &which, c.at)?;
     Ok(reply(w, &order, false))
 }
 
 /// Modify.
 pub(crate) fn modify(w: &mut World, c: &Call) -> Answer {
     w.limits.orders(c.account, 1, 1, c.at)?;
+    let symbol = w.symbol(c.params.need("symbol")?)?;
+    fill_first(w, c, symbol, &named(&c.params)?);
     modify_uncounted(w, c.account, &c.params, c.at)
 }
 

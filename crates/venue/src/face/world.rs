@@ -1,10 +1,10 @@
 //! Everything the venue holds, behind one lock: exchange, played market, connections, keys, limits, faults. The pump
 //! calls [`World::pump`]; a request handler locks, acts, settles and lets go; nobody waits while holding it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use market::{Amount, ExecType, Nanos, Px, SymbolId};
+use market::{Amount, ExecType, Level, Nanos, Px, Qty, Side, SymbolId};
 use serde_json::{Value, json};
 
 use super::auth::Keys;
@@ -12,6 +12,7 @@ use super::candles::Candles;
 use super::feed::{Feed, Print, Sink};
 use super::hub::Hub;
 use super::limits::Limits;
+use super::listen::Cuts;
 use super::user;
 use crate::config::{Rules, VenueConfig, VenueError};
 use crate::core::{Account, AccountId, Exchange, Listing, Order, OrderReport, Output, Reject, reject};
@@ -23,6 +24,8 @@ use crate::sim::{self, STEP, SimMarket, Step};
 const FUNDING_EVERY: u64 = 8 * 3600 * Nanos::SECOND;
 /// Steps the simulated market may catch up at once; beyond that, it skips.
 const MOST_STEPS_BEHIND: u64 = 5;
+/// User events kept per account for [`Fault::ReplayEvents`].
+const RECENT: usize = 64;
 
 /// A live listen key.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +35,7 @@ pub(crate) struct ListenKey {
 }
 
 /// What the venue has counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counters {
     /// REST requests.
     pub requests: u64,
@@ -42,6 +45,10 @@ pub struct Counters {
     pub frames: u64,
     /// WebSocket connections open.
     pub connections: u64,
+    /// WebSocket connections ever opened.
+    pub connects: u64,
+    /// Depth snapshots asked for over REST.
+    pub snapshots: u64,
     /// Connections dropped because they were too slow.
     pub slow_connections: u64,
     /// Requests refused with an error code.
@@ -61,12 +68,20 @@ pub(crate) struct World {
     pub hub: Hub,
     pub keys: Keys,
     pub limits: Limits,
+    pub cuts: Cuts,
     pub faults: Faults,
     pub rules: Rules,
     pub listen_keys: BTreeMap<String, ListenKey>,
     pub by_name: BTreeMap<String, SymbolId>,
+    /// The snapshots that `snapshot_stale` serves.
     pub stale_snapshots: BTreeMap<SymbolId, Value>,
+    /// Last user events of each account: kind and text.
+    recent: BTreeMap<AccountId, VecDeque<String>>,
+    /// Bids that `cross_book` put in.
+    crossed: BTreeMap<SymbolId, Px>,
     pub counters: Counters,
+    /// Some book is bent by a fault.
+    bent: bool,
     sim: SimMarket,
     recorded: Vec<bool>,
     player: Option<Player>,
@@ -99,6 +114,10 @@ impl World {
             recorded[symbol.index()] = true;
         }
         let candles = Self::candles(config, &listings, &recorded, now);
+        for l in &mut listings {
+            l.take_bound = config.rules.market_take_bound;
+            l.instrument.max_orders = config.rules.max_orders.unwrap_or(l.instrument.max_orders);
+        }
         let next_funding = Nanos((now.0 / FUNDING_EVERY + 1) * FUNDING_EVERY);
         for l in &mut listings {
             l.mark.next_funding = next_funding;
@@ -115,12 +134,16 @@ impl World {
             hub,
             keys,
             limits: Limits::new(&config.rules),
+            cuts: Cuts::default(),
             faults: Faults::default(),
             rules: config.rules.clone(),
             listen_keys: BTreeMap::new(),
             by_name,
             stale_snapshots: BTreeMap::new(),
+            recent: BTreeMap::new(),
+            crossed: BTreeMap::new(),
             counters: Counters::default(),
+            bent: false,
             sim,
             recorded,
             player,
@@ -152,13 +175,19 @@ impl World {
 
     /// The venue's clock: ours, unless a fault puts it off.
     pub(crate) fn clock(&self, now: Nanos) -> Nanos {
-        match self.faults.stands(|f| match f {
-            Fault::ClockOffset { ms } => Some(*ms),
-            _ => None,
-        }) {
-            None => now,
-            Some(ms) => Nanos(now.0.saturating_add_signed(ms.saturating_mul(Nanos::MS as i64))),
+        if self.faults.is_empty() {
+            return now;
         }
+        let offset = self.faults.stands(|f, _| match f {
+            Fault::ClockOffset { ms } => Some(ms.saturating_mul(Nanos::MS as i64)),
+            _ => None,
+        });
+        let drift = self.faults.stands(|f, since| match f {
+            Fault::ClockDrift { ppm } => Some((now.since(since).0 as f64 * *ppm as f64 / 1e6) as i64),
+            _ => None,
+        });
+        let off = offset.unwrap_or(0).saturating_add(drift.unwrap_or(0));
+        Nanos(now.0.saturating_add_signed(off))
     }
 
     /// A symbol by name (−1121).
@@ -168,9 +197,11 @@ impl World {
 
     /// Does what is due: the played markets, timers, frames.
     pub(crate) fn pump(&mut self, now: Nanos) {
+        self.faults.on_time(now);
         let at = self.clock(now);
         self.play_sim(now, false);
         self.play_recorded(now);
+        self.bend_books(at);
         if now >= self.mark_due {
             self.mark_due = now.plus(Nanos::SECOND);
             self.mark(at);
@@ -181,9 +212,69 @@ impl World {
         let mut sink = Sink { hub: &mut self.hub, faults: &mut self.faults, now: at };
         self.feed.tick(&self.exchange, &mut sink);
         self.hub.release(at);
+        self.end_old_connections(now);
         self.counters.frames = self.hub.frames;
+        self.counters.faults += std::mem::take(&mut self.hub.struck);
         self.counters.slow_connections = self.hub.slow;
         self.counters.connections = self.hub.connections.len() as u64;
+        self.counters.connects = self.hub.opened;
+    }
+
+    fn end_old_connections(&mut self, now: Nanos) {
+        let life = u64::try_from(self.rules.connection_life.as_nanos()).unwrap_or(u64::MAX);
+        let short = self.faults.stands(|f, _| match f {
+            Fault::ConnectionLife { ms } => Some(ms.saturating_mul(Nanos::MS)),
+            _ => None,
+        });
+        self.hub.end_old(short.map_or(life, |s| s.min(life)), now);
+    }
+
+    /// Makes the books as crossed and as one-sided as the faults in force want them, and whole again afterwards.
+    fn bend_books(&mut self, at: Nanos) {
+        if self.faults.is_empty() && !self.bent {
+            return;
+        }
+        self.bent = false;
+        for i in 0..self.recorded.len() {
+            let symbol = SymbolId(u16::try_from(i).expect("at most a few hundred"));
+            let name = &self.exchange.listing(symbol).instrument.symbol;
+            let (mut hidden, mut cross) = ([false; 2], false);
+            for f in self.faults.active().iter().filter(|a| !a.over).map(|a| &a.rule.fault) {
+                match f {
+                    Fault::EmptySide { symbol: s, side } if s == name => {
+                        hidden[usize::from(side == "SELL")] = true
+                    }
+                    Fault::CrossBook { symbol: s } if s == name => cross = true,
+                    _ => {}
+                }
+            }
+            self.bent |= cross || hidden != [false; 2];
+            self.exchange.hide_side(symbol, Side::Buy, hidden[0]);
+            self.exchange.hide_side(symbol, Side::Sell, hidden[1]);
+            self.cross(symbol, cross, at);
+        }
+    }
+
+    /// Puts a bid above the best ask, or takes it away again.
+    fn cross(&mut self, symbol: SymbolId, on: bool, at: Nanos) {
+        let qty = self.exchange.listing(symbol).instrument.min_qty.max(Qty(1));
+        if on && !self.crossed.contains_key(&symbol) {
+            let Some(ask) = self.exchange.ladder(symbol).best(Side::Sell) else { return };
+            let px = Px(ask.px.0 + ask.px.0 / 200 + 1);
+            self.crossed.insert(symbol, px);
+            self.exchange.play_levels(symbol, &[Level { px, qty }], &[], at);
+        } else if !on && let Some(px) = self.crossed.remove(&symbol) {
+            self.exchange.play_levels(symbol, &[Level { px, qty: Qty::ZERO }], &[], at);
+        }
+    }
+
+    /// Lets a simulated price jump; `false` where the symbol is played from a recording.
+    pub(crate) fn jump(&mut self, symbol: SymbolId, factor: f64) -> bool {
+        let simulated = !self.recorded[symbol.index()];
+        if simulated {
+            self.sim.jump(symbol, factor);
+        }
+        simulated
     }
 
     /// Steps the simulated symbols that are due: each once per [`STEP`], spread over it.
@@ -254,7 +345,7 @@ impl World {
             let index = if self.recorded[i] {
                 let ladder = self.exchange.ladder(symbol);
                 let tick = self.exchange.listing(symbol).instrument.tick;
-                match (ladder.best(market::Side::Buy), ladder.best(market::Side::Sell)) {
+                match (ladder.best(Side::Buy), ladder.best(Side::Sell)) {
                     (Some(b), Some(a)) => {
                         Amount::from_f64((tick.value(b.px.0) + tick.value(a.px.0)) / 2.0).unwrap_or_default()
                     }
@@ -263,13 +354,23 @@ impl World {
             } else {
                 self.sim.index_price(symbol)
             };
-            self.exchange.set_mark(symbol, index, index, at);
+            let mark = Amount::from_f64(index.to_f64() * self.mark_factor(symbol)).unwrap_or(index);
+            self.exchange.set_mark(symbol, mark, index, at);
             if at >= self.exchange.listing(symbol).mark.next_funding {
                 self.exchange.fund(symbol, at);
                 let next = Nanos((at.0 / FUNDING_EVERY + 1) * FUNDING_EVERY);
                 self.exchange.listing_mut(symbol).mark.next_funding = next;
             }
         }
+    }
+
+    fn mark_factor(&self, symbol: SymbolId) -> f64 {
+        let name = &self.exchange.listing(symbol).instrument.symbol;
+        let off = self.faults.stands(|f, _| match f {
+            Fault::MarkOff { symbol, factor } if symbol == name => Some(*factor),
+            _ => None,
+        });
+        off.unwrap_or(1.0)
     }
 
     /// Publishes what the exchange did since the last call. Call it after every change.
@@ -378,11 +479,43 @@ impl World {
 
     /// Sends a user event to every live listen key of an account.
     pub(crate) fn tell_account(&mut self, account: AccountId, kind: &str, event: &str, at: Nanos) {
+        let recent = self.recent.entry(account).or_default();
+        if recent.len() == RECENT {
+            recent.pop_front();
+        }
+        recent.push_back(event.to_owned());
         let keys: Vec<String> =
             self.listen_keys.iter().filter(|(_, k)| k.account == account).map(|(n, _)| n.clone()).collect();
         for key in keys {
             self.hub.publish(&key, kind, event, &mut self.faults, at);
         }
+    }
+
+    /// The last user events again, for a connection that has just subscribed to a listen key (a fault).
+    pub(crate) fn replay_events(&mut self, connection: u64, key: &str) {
+        let Some(account) = self.listen_keys.get(key).map(|k| k.account) else { return };
+        let Some(Fault::ReplayEvents { count }) =
+            self.faults.strike(|f| matches!(f, Fault::ReplayEvents { .. }))
+        else {
+            return;
+        };
+        self.counters.faults += 1;
+        let recent = self.recent.get(&account).into_iter().flatten();
+        let events: Vec<&String> = recent.rev().take(count).collect();
+        for event in events.into_iter().rev() {
+            self.hub.send_to(connection, key, event);
+        }
+    }
+
+    /// Tells everybody that an instrument's status changed (`contractInfo`).
+    pub(crate) fn tell_status(&mut self, symbol: SymbolId, at: Nanos) {
+        let l = self.exchange.listing(symbol);
+        let name = &l.instrument.symbol;
+        let event = json!({
+            "e": "contractInfo", "E": at.millis(), "s": name, "ps": name, "ct": "PERPETUAL", "dt": super::public::DELIVERY,
+            "ot": super::public::ONBOARD, "cs": l.status.name(), "st": 1,
+        });
+        self.hub.publish("!contractInfo", "!contractInfo", &event.to_string(), &mut self.faults, at);
     }
 
     /// The account's live listen key, extended, or a new one.
@@ -418,7 +551,7 @@ impl World {
         self.listen_keys.remove(key);
     }
 
-    /// The depth reply of a symbol.
+    /// The depth reply of a symbol now.
     pub(crate) fn depth(&self, symbol: SymbolId, limit: usize, at: Nanos) -> Value {
         let f = &self.feed.symbols[symbol.index()];
         let ladder = self.exchange.ladder(symbol);
@@ -426,15 +559,15 @@ impl World {
             ladder.levels(s).take(limit).map(|l| json!([f.px(l.px), f.qty(l.qty)])).collect()
         };
         json!({
-            "lastUpdateId": f.book_id, "E": at.millis(), "T": at.millis(), "bids": side(market::Side::Buy),
-            "asks": side(market::Side::Sell),
+            "lastUpdateId": f.book_id, "E": at.millis(), "T": at.millis(), "bids": side(Side::Buy),
+            "asks": side(Side::Sell),
         })
     }
 
     /// Last trade price, or the mid while nothing has traded.
     pub(crate) fn last_px(&self, symbol: SymbolId) -> Px {
         match self.exchange.last_px(symbol) {
-            Px(0) => self.exchange.ladder(symbol).best(market::Side::Buy).map_or(Px(0), |l| l.px),
+            Px(0) => self.exchange.ladder(symbol).best(Side::Buy).map_or(Px(0), |l| l.px),
             px => px,
         }
     }

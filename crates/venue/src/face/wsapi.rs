@@ -13,14 +13,25 @@ use super::{account, public, trade};
 use crate::core::{AccountId, Reject, reject};
 
 /// A connection's log-on.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Session {
+    /// The connection.
+    pub id: u64,
+    /// When it was opened, ms.
+    connected: u64,
     /// The key that logged on.
     pub api_key: Option<String>,
-    /// When.
+    /// When, ms.
     pub since: u64,
     /// Replies carry rate limits unless asked otherwise.
     pub rate_limits: bool,
+}
+
+impl Session {
+    /// A new connection; `limits`: its replies carry rate limits.
+    pub(crate) fn new(id: u64, limits: bool, now: Nanos) -> Self {
+        Self { id, connected: now.millis(), api_key: None, since: 0, rate_limits: limits }
+    }
 }
 
 type Handler = fn(&mut World, &Call) -> Answer;
@@ -194,7 +205,7 @@ pub(crate) fn payload(params: &Value) -> String {
 }
 
 /// `session.logon`, `.status`, `.logout`.
-fn session(w: &World, session: &mut Session, f: &Frame, p: &Params, at: Nanos) -> Answer {
+fn session(w: &mut World, session: &mut Session, f: &Frame, p: &Params, at: Nanos) -> Answer {
     match f.method.as_str() {
         "session.logon" => {
             let key = p.need("apiKey")?.to_owned();
@@ -203,16 +214,20 @@ fn session(w: &World, session: &mut Session, f: &Frame, p: &Params, at: Nanos) -
                 return Err(Reject::new(-4056, "Only Ed25519 keys are supported for this feature."));
             }
             prove(w, session, f, p, Proof::Signed, at)?;
+            w.hub.log_on(session.id, Some(key.clone()));
             session.api_key = Some(key);
             session.since = at.millis();
         }
         "session.status" => {}
-        "session.logout" => session.api_key = None,
+        "session.logout" => {
+            w.hub.log_on(session.id, None);
+            session.api_key = None;
+        }
         _ => return Err(Reject::text(-1020, format!("Unknown method '{}'.", f.method))),
     }
     Ok(json!({
         "apiKey": session.api_key, "authorizedSince": session.api_key.as_ref().map(|_| session.since),
-        "connectedSince": session.since, "returnRateLimits": session.rate_limits, "serverTime": at.millis(),
+        "connectedSince": session.connected, "returnRateLimits": session.rate_limits, "serverTime": at.millis(),
     }))
 }
 

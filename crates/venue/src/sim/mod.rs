@@ -67,6 +67,11 @@ impl SimMarket {
         self.books[symbol.index()].step(self.returns.activity(), out);
     }
 
+    /// Lets a symbol's price jump to a multiple of itself; its book follows with the next step.
+    pub fn jump(&mut self, symbol: SymbolId, factor: f64) {
+        self.books[symbol.index()].drift(factor.ln());
+    }
+
     /// The fair price of a symbol: the index.
     pub fn index_price(&self, symbol: SymbolId) -> Amount {
         Amount::from_f64(self.books[symbol.index()].fair()).unwrap_or_default()

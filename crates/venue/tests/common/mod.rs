@@ -110,6 +110,26 @@ impl Socket {
         Self { inner: connect_async(format!("{}{path}", venue.ws())).await.unwrap().0 }
     }
 
+    /// Opens a WebSocket; the error is its text.
+    pub async fn try_open(venue: &VenueHandle, path: &str) -> Result<Self, String> {
+        let opened = connect_async(format!("{}{path}", venue.ws())).await;
+        opened.map(|(inner, _)| Self { inner }).map_err(|e| e.to_string())
+    }
+
+    /// Does the other end answer a ping soon?
+    pub async fn pong(&mut self) -> bool {
+        if self.inner.send(Message::Ping("x".into())).await.is_err() {
+            return false;
+        }
+        let end = tokio::time::Instant::now() + Duration::from_secs(1);
+        while let Ok(Some(Ok(m))) = tokio::time::timeout_at(end, self.inner.next()).await {
+            if matches!(m, Message::Pong(_)) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// A user stream.
     pub async fn user(venue: &VenueHandle, client: &Client) -> Self {
         let key = client.listen_key().await;

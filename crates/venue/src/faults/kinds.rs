@@ -1,13 +1,9 @@
-//! Scripted faults: everything a venue has ever done to a client (BINANCE.md §8, FAULTS.md §2), on demand.
-//!
-//! A [`Rule`] is a fault with a number of times to strike. *Standing* faults wait for the requests or frames they
-//! name; the others happen at once. The same rules come in by [`crate::VenueHandle::inject`] and, as JSON, by
-//! `POST /dolphin/faults`.
+//! The kinds of faults.
 
 use serde::{Deserialize, Serialize};
 
-/// What goes wrong. Requests are named `METHOD /path` (`POST /fapi/v1/order`) or by their WS-API method
-/// (`order.place`), streams by name (`btcusdt@depth@100ms`), user events as `user@<event>` and, for
+/// What goes wrong. Requests are named `METHOD /path` (`POST /fapi/v1/order`), by their WS-API method
+/// (`order.place`) or, for WebSocket handshakes, `WS /path`; streams by name (`btcusdt@depth@100ms`), user events as `user@<event>` and, for
 /// ORDER_TRADE_UPDATE, `user@ORDER_TRADE_UPDATE@<execution type>`. `*` stands for anything.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case")]
@@ -55,6 +51,15 @@ pub enum Fault {
         /// Was it executed?
         executed: bool,
     },
+    /// A page of HTML instead of a reply, and no WebSocket handshake: maintenance (502, 503, 504) or the firewall
+    /// (403). The request is not executed.
+    Page {
+        /// Request.
+        #[serde(default = "anything")]
+        on: String,
+        /// HTTP status.
+        status: u16,
+    },
     /// −1008 to orders that open; reduce-only orders and cancels pass.
     Overload,
     /// 429 with Retry-After.
@@ -72,7 +77,16 @@ pub enum Fault {
         /// Lag.
         ms: u64,
     },
-    /// Depth snapshots are those of the moment the rule was made.
+    /// An order is filled before its cancel or modify arrives: −2011 (−2013 for a modify), or a cancel of the rest.
+    FillFirst {
+        /// Symbol.
+        #[serde(default = "anything")]
+        symbol: String,
+        /// Quantity; all that is left without.
+        #[serde(default)]
+        quantity: Option<String>,
+    },
+    /// Depth snapshots are the one of the moment the rule was made.
     SnapshotStale {
         /// Symbol.
         symbol: String,
@@ -81,6 +95,11 @@ pub enum Fault {
     ClockOffset {
         /// By this much.
         ms: i64,
+    },
+    /// The venue's clock runs fast (or slow, below zero) from now on.
+    ClockDrift {
+        /// Microseconds per second.
+        ppm: i64,
     },
     /// Frames of a stream never come; everything else goes on.
     Mute {
@@ -121,6 +140,35 @@ pub enum Fault {
         /// Stream.
         stream: String,
     },
+    /// A character in the middle of a frame is another one.
+    Garble {
+        /// Stream.
+        stream: String,
+    },
+    /// A frame has this text behind it.
+    Append {
+        /// Stream.
+        stream: String,
+        /// What is behind it.
+        text: String,
+    },
+    /// One value in a frame is another: `1e400`, `-1`, `NaN`, the wrong type.
+    Alter {
+        /// Stream.
+        stream: String,
+        /// Where, as a JSON pointer: `/p`, `/b/0/1`, `/o/L`.
+        at: String,
+        /// What stands there instead; without, the value is missing.
+        #[serde(default)]
+        value: Option<serde_json::Value>,
+    },
+    /// A frame nested this deep is sent before it.
+    Nest {
+        /// Stream.
+        stream: String,
+        /// Brackets.
+        depth: usize,
+    },
     /// A frame of this size is sent before it.
     Oversize {
         /// Stream.
@@ -133,17 +181,55 @@ pub enum Fault {
         /// Stream.
         stream: String,
     },
-    /// Open WebSocket connections end (now).
+    /// Open connections end (now).
     Disconnect {
-        /// `public`, `market`, `private`, `ws-fapi`, `legacy` or `*`.
+        /// `public`, `market`, `private`, `ws-fapi`, `legacy`, `rest` or `*`.
         route: String,
         /// How.
         how: Ending,
     },
     /// New connections are reset.
     RefuseConnections,
+    /// New connections are accepted, and nothing is ever answered on them.
+    IgnoreConnections,
+    /// WebSocket connections end when they are this old (24 h at the venue), with a close frame.
+    ConnectionLife {
+        /// Age.
+        ms: u64,
+    },
     /// SUBSCRIBE is acknowledged, and nothing ever comes.
     SubscribeSilently,
+    /// Whoever subscribes to user events gets the last ones again.
+    ReplayEvents {
+        /// At most this many (of the last 64).
+        count: usize,
+    },
+    /// The book is crossed: a bid stands half a percent above the best ask, in streams and snapshots.
+    CrossBook {
+        /// Symbol.
+        symbol: String,
+    },
+    /// One side of the book is empty.
+    EmptySide {
+        /// Symbol.
+        symbol: String,
+        /// `BUY` or `SELL`.
+        side: String,
+    },
+    /// The mark price is off the market by a factor.
+    MarkOff {
+        /// Symbol.
+        symbol: String,
+        /// Factor.
+        factor: f64,
+    },
+    /// A simulated price jumps (now).
+    Jump {
+        /// Symbol.
+        symbol: String,
+        /// New price, as a multiple of the old one: between 0.01 and 100.
+        factor: f64,
+    },
     /// The listen keys of all accounts expire (now).
     ExpireListenKeys {
         /// With the `listenKeyExpired` event, or silently.
@@ -169,6 +255,30 @@ pub enum Fault {
         #[serde(default)]
         price: Option<String>,
         /// Client order id.
+        #[serde(default)]
+        client_id: Option<String>,
+    },
+    /// A resting order is filled as maker, at its price (now).
+    FillOrder {
+        /// Account number.
+        #[serde(default)]
+        account: u16,
+        /// Symbol.
+        symbol: String,
+        /// Client order id.
+        client_id: String,
+        /// Quantity; all that is left without.
+        #[serde(default)]
+        quantity: Option<String>,
+    },
+    /// Somebody else cancels (now).
+    CancelOrder {
+        /// Account number.
+        #[serde(default)]
+        account: u16,
+        /// Symbol.
+        symbol: String,
+        /// Client order id; all orders of the symbol without.
         #[serde(default)]
         client_id: Option<String>,
     },
@@ -198,6 +308,11 @@ pub enum Fault {
         symbol: String,
         /// Rate.
         rate: f64,
+    },
+    /// The instrument is settled (now): orders expire, positions are closed by the venue, the status is SETTLING.
+    Settle {
+        /// Symbol.
+        symbol: String,
     },
     /// The wallet changes (now).
     Transfer {
@@ -230,7 +345,7 @@ pub enum Fault {
         #[serde(default)]
         tick: Option<String>,
     },
-    /// The symbol's status changes (now): `TRADING`, `SETTLING`, `PENDING_TRADING`, `CLOSE`.
+    /// The symbol's status changes (now): `TRADING`, `BREAK`, `CANCEL_ONLY`, `SETTLING`, `PENDING_TRADING`, `CLOSE`.
     SetStatus {
         /// Symbol.
         symbol: String,
@@ -255,177 +370,34 @@ pub enum Fault {
         /// New leverage.
         leverage: u32,
     },
+    /// The margin type is changed by somebody else (now).
+    SetMarginType {
+        /// Account number.
+        #[serde(default)]
+        account: u16,
+        /// Symbol.
+        symbol: String,
+        /// Isolated margin?
+        isolated: bool,
+    },
 }
 
 fn both() -> String {
     "BOTH".to_owned()
 }
 
+fn anything() -> String {
+    "*".to_owned()
+}
+
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
-    /// A close frame.
+    /// A close frame (REST connections: a reset).
     Close,
     /// A TCP reset.
     Reset,
-    /// Nothing is sent any more; the connection stays open.
+    /// Half open: nothing is read or sent any more, not even a pong, and nothing is closed.
     Silence,
-}
-
-/// A fault and how often it strikes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Rule {
-    /// What.
-    #[serde(flatten)]
-    pub fault: Fault,
-    /// Strikes this often; 0 = until cleared.
-    #[serde(default)]
-    pub times: u32,
-    /// Lets this many pass first.
-    #[serde(default)]
-    pub skip: u32,
-}
-
-impl From<Fault> for Rule {
-    fn from(fault: Fault) -> Self {
-        Self { fault, times: 0, skip: 0 }
-    }
-}
-
-/// A rule in force.
-#[derive(Debug, Clone, Serialize)]
-pub struct Active {
-    /// Number of the rule.
-    pub id: u64,
-    /// The rule.
-    #[serde(flatten)]
-    pub rule: Rule,
-    /// How often it struck.
-    pub hits: u64,
-}
-
-/// Most rules in force at a time.
-pub const MAX_RULES: usize = 256;
-
-/// The rules in force.
-#[derive(Debug, Default)]
-pub struct Faults {
-    active: Vec<Active>,
-    next: u64,
-}
-
-impl Faults {
-    /// Adds a standing rule; `None` where there are too many.
-    pub fn add(&mut self, rule: Rule) -> Option<u64> {
-        if self.active.len() >= MAX_RULES {
-            return None;
-        }
-        self.next += 1;
-        self.active.push(Active { id: self.next, rule, hits: 0 });
-        Some(self.next)
-    }
-
-    /// Removes a rule; was it there?
-    pub fn remove(&mut self, id: u64) -> bool {
-        let before = self.active.len();
-        self.active.retain(|a| a.id != id);
-        self.active.len() < before
-    }
-
-    /// Removes all rules.
-    pub fn clear(&mut self) {
-        self.active.clear();
-    }
-
-    /// The rules in force, with their hits (spent ones too, until cleared).
-    pub fn active(&self) -> &[Active] {
-        &self.active
-    }
-
-    /// The first rule that `wants` this occasion: it is counted, and spent when its times are over.
-    pub fn strike(&mut self, wants: impl Fn(&Fault) -> bool) -> Option<Fault> {
-        for a in &mut self.active {
-            let spent = a.rule.times > 0 && a.hits >= u64::from(a.rule.times);
-            if spent || !wants(&a.rule.fault) {
-                continue;
-            }
-            if a.rule.skip > 0 {
-                a.rule.skip -= 1;
-                continue;
-            }
-            a.hits += 1;
-            return Some(a.rule.fault.clone());
-        }
-        None
-    }
-
-    /// Does a rule that `wants` this stand, without counting it?
-    pub fn stands<T>(&self, pick: impl Fn(&Fault) -> Option<T>) -> Option<T> {
-        let alive = |a: &&Active| a.rule.times == 0 || a.hits < u64::from(a.rule.times);
-        self.active.iter().filter(alive).find_map(|a| pick(&a.rule.fault))
-    }
-
-    /// Are there none at all? (The hot path asks.)
-    pub fn is_empty(&self) -> bool {
-        self.active.is_empty()
-    }
-}
-
-/// Does `pattern` (with `*` for anything) match `name`?
-pub fn matches(pattern: &str, name: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = name.strip_prefix(first) else { return false };
-    let mut parts = parts.peekable();
-    if parts.peek().is_none() {
-        return rest.is_empty();
-    }
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
-        }
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns() {
-        for (p, n, yes) in [
-            ("*", "x", true),
-            ("btcusdt@*", "btcusdt@depth@100ms", true),
-            ("*@depth*", "btcusdt@depth@100ms", true),
-            ("btcusdt@depth", "btcusdt@depth@100ms", false),
-            ("*@aggTrade", "btcusdt@trade", false),
-            ("a*b*c", "a-b-b-c", true),
-            ("a*b*c", "a-c", false),
-        ] {
-            assert_eq!(matches(p, n), yes, "{p} {n}");
-        }
-    }
-
-    #[test]
-    fn a_rule_skips_strikes_and_is_spent() {
-        let mut f = Faults::default();
-        f.add(Rule { fault: Fault::Overload, times: 2, skip: 1 }).unwrap();
-        let mut hit = || f.strike(|x| *x == Fault::Overload).is_some();
-        assert_eq!([hit(), hit(), hit(), hit()], [false, true, true, false]);
-    }
-
-    #[test]
-    fn rules_read_as_flat_json() {
-        let text = r#"{"fault":"reply_lost","on":"POST /fapi/v1/order","executed":true,"times":1}"#;
-        let rule: Rule = serde_json::from_str(text).unwrap();
-        assert_eq!(rule.times, 1);
-        assert_eq!(rule.fault, Fault::ReplyLost { on: "POST /fapi/v1/order".into(), executed: true });
-        assert!(serde_json::from_str::<Rule>(r#"{"fault":"no_such"}"#).is_err());
-    }
 }
