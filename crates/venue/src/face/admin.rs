@@ -56,7 +56,10 @@ fn read(body: &str) -> Result<(Rule, Option<u64>), String> {
 pub(crate) fn inject(w: &mut World, rule: Rule, for_ms: Option<u64>, now: Nanos) -> Result<u64, String> {
     let at = w.clock(now);
     let fault = &rule.fault;
-    let done = on_connections(w, fault, now, at)? || on_account(w, fault, at)? || on_symbol(w, fault, at)?;
+    let done = on_connections(w, fault, now, at)?
+        || on_orders(w, fault, at)?
+        || on_account(w, fault, at)?
+        || on_symbol(w, fault, at)?;
     w.settle(at);
     if done {
         w.counters.faults += 1;
@@ -138,8 +141,8 @@ fn quantity_of(w: &World, symbol: SymbolId, text: Option<&str>) -> Result<Qty, S
     }
 }
 
-/// Faults that happen to an account; `false` for others.
-fn on_account(w: &mut World, fault: &Fault, at: Nanos) -> Result<bool, String> {
+/// Faults that happen to orders of an account; `false` for others.
+fn on_orders(w: &mut World, fault: &Fault, at: Nanos) -> Result<bool, String> {
     match fault {
         Fault::ExternalOrder { account, symbol, side, quantity, price, client_id } => {
             let (account, symbol) = (account_of(w, *account)?, symbol_of(w, symbol)?);
@@ -187,6 +190,14 @@ fn on_account(w: &mut World, fault: &Fault, at: Nanos) -> Result<bool, String> {
                 }
             }
         }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// Faults that happen to an account; `false` for others.
+fn on_account(w: &mut World, fault: &Fault, at: Nanos) -> Result<bool, String> {
+    match fault {
         Fault::Liquidate { account } => {
             let account = account_of(w, *account)?;
             w.exchange.liquidate(account, at);

@@ -242,7 +242,7 @@ impl World {
             for f in self.faults.active().iter().filter(|a| !a.over).map(|a| &a.rule.fault) {
                 match f {
                     Fault::EmptySide { symbol: s, side } if s == name => {
-                        hidden[usize::from(side == "SELL")] = true
+                        hidden[usize::from(side == "SELL")] = true;
                     }
                     Fault::CrossBook { symbol: s } if s == name => cross = true,
                     _ => {}
