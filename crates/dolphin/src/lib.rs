@@ -7,6 +7,8 @@ pub mod control;
 pub mod error;
 pub mod memory_link;
 pub mod node;
+pub mod recovery;
+pub mod restart;
 pub mod sensors;
 pub mod stages;
 pub mod summary;

@@ -82,6 +82,8 @@ pub struct MemoryStatus {
     pub detail: String,
     /// Where the engine's state came from; `none` at a fresh start.
     pub restored: String,
+    /// Trades that the venue told of and the state did not know.
+    pub recovered_trades: usize,
     /// Values that memory has.
     pub written: u64,
     /// Values that wait.
@@ -214,6 +216,7 @@ impl MemoryLink {
         clock: &Clock,
     ) {
         self.shared.status().restored = loaded.origin();
+        self.shared.status().recovered_trades = loaded.recovered.len();
         let start = Start { ends, identity, config: config.clone(), loaded, clock: clock.clone() };
         if let Some(tx) = self.start.take() {
             // Fails only if the thread has died; the node goes on without memory.

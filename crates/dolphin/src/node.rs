@@ -1,12 +1,9 @@
 //! A live node from start to end: make ready, run, stop in good order, tell.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use alpha::eigen::Scanner;
-use alpha::{Booking, Engine, TickInput};
 use binance::Symbols;
 use binance::clock::ServerClock;
 use binance::gateway::{Gateway, GatewayConfig};
@@ -18,13 +15,14 @@ use binance::sign::Signer;
 
 use binance::user::UserDecoder;
 use execution::Router;
-use market::{Amount, Instrument, InstrumentStatus, Nanos, utc_date};
+use market::{Amount, Instrument, InstrumentStatus, Nanos};
 use runtime::clock::Clock;
 
 use crate::config::Config;
 use crate::control::{self, Control, Orders, Seen};
 use crate::error::CliError;
 use crate::memory_link::{self, Identity, MemoryLink, MemoryStatus};
+use crate::restart::{self, Begun};
 use crate::stages::Hop;
 use crate::stages::feed::Route;
 use crate::summary::{OpenPosition, RingSummary, StageSummary, Summary};
@@ -78,9 +76,10 @@ async fn live(options: Options) -> Result<Summary, CliError> {
     let mut link = MemoryLink::open(section, &venue, matches!(options.venue, Venue::Local(_)))?;
     link.begin(&venue, &clock);
     let limit = Duration::from_millis(section.start_timeout_ms);
-    let loaded = memory_link::load(link.memory(), section.deployment, &venue, limit).await;
-    let mut ready = prepare(&options, &rest).await?;
-    let parts = parts(&options, &mut ready, &clock)?;
+    let mut loaded = memory_link::load(link.memory(), section.deployment, &venue, limit).await;
+    let mut ready = prepare(&options, &rest, loaded.held()).await?;
+    let begun = restart::begin(&options, &rest, &ready.symbols, &ready.server, &mut loaded, &clock).await?;
+    let parts = parts(&options, &mut ready, begun, &clock)?;
     let gates_before = *parts.engine.gate_counts();
     let pipeline = topology::start(&options.config, parts, &clock)
         .map_err(|e| CliError::unavailable(format!("cannot start the workers: {e}")))?;
@@ -145,8 +144,9 @@ fn rest_client(options: &Options, clock: &Clock) -> Result<RestClient, CliError>
         .map_err(|e| unavailable(&e))
 }
 
-/// Clock, instruments, account mode, listen key: each failure says what to do.
-async fn prepare(options: &Options, rest: &RestClient) -> Result<Ready, CliError> {
+/// Clock, instruments, account mode, listen key: each failure says what to do. `held`: a symbol that must be followed,
+/// because the state holds a position in it.
+async fn prepare(options: &Options, rest: &RestClient, held: Option<String>) -> Result<Ready, CliError> {
     let server = rest.sync_clock(5).await.map_err(|e| unavailable(&e))?;
     let market = &options.config.market;
     let mut wanted = market.symbols.clone();
@@ -162,6 +162,10 @@ async fn prepare(options: &Options, rest: &RestClient) -> Result<Ready, CliError
             "{} lists no trading {QUOTE} perpetual",
             options.hosts.rest
         )));
+    }
+    if let Some(held) = held.filter(|h| !wanted.contains(h)) {
+        tracing::warn!("{held} is not among the symbols, but a position in it is held: it is followed too");
+        wanted.push(held);
     }
     let names: Vec<&str> = wanted.iter().map(String::as_str).collect();
     let info = rest.exchange_info(&names).await.map_err(|e| unavailable(&e))?;
@@ -179,20 +183,15 @@ async fn prepare(options: &Options, rest: &RestClient) -> Result<Ready, CliError
     Ok(Ready { instruments: info.instruments, symbols, server, listen_key })
 }
 
-fn parts(options: &Options, ready: &mut Ready, clock: &Clock) -> Result<Parts, CliError> {
+fn parts(options: &Options, ready: &mut Ready, begun: Begun, clock: &Clock) -> Result<Parts, CliError> {
     let config = &options.config;
     let bad = |e: &dyn std::fmt::Display| CliError::usage(e.to_string());
-    let assets: Vec<String> = ready.instruments.iter().map(|i| i.symbol.clone()).collect();
-    let stride = config.market.stride();
-    let mut scanner = Scanner::new(assets.len(), stride as usize).map_err(|e| bad(&e))?;
-    let mut engine = Engine::new(config.alpha.clone(), assets, stride).map_err(|e| bad(&e))?;
-    warm(options, &mut scanner, &mut engine, clock)?;
-    let mut engine = engine.with_booking(Booking::Venue);
-    engine.breaker_mut().set_limits(config.breaker);
-
+    let Begun { scanner, engine, recovered } = begun;
     // The run's epoch: seconds since 1970 grow at every start, so no client order id is ever used twice.
     let run = u32::try_from(runtime::clock::wall_ns() / Nanos::SECOND).unwrap_or(u32::MAX);
-    let router = Router::new(config.router.clone(), ready.instruments.clone(), run).map_err(|e| bad(&e))?;
+    let mut router =
+        Router::new(config.router.clone(), ready.instruments.clone(), run).map_err(|e| bad(&e))?;
+    recovered.adopt(&mut router, Nanos(clock.now_ns()), config.alpha.fixed_tp_pct);
     let signer = Signer::new(&options.key).map_err(|e| bad(&e))?;
     let gateway_config = GatewayConfig {
         recv_window_ms: u32::try_from(config.router.recv_window_ms).unwrap_or(60_000),
@@ -206,6 +205,7 @@ fn parts(options: &Options, ready: &mut Ready, clock: &Clock) -> Result<Parts, C
         routes: routes(options, &ready.instruments)?,
         scanner,
         engine,
+        booked: recovered.booked,
         router,
         gateway,
         api: connection(&options.hosts.ws_api, "", 11)?,
@@ -213,41 +213,6 @@ fn parts(options: &Options, ready: &mut Ready, clock: &Clock) -> Result<Parts, C
         user_decoder: UserDecoder::new(ready.symbols.clone()),
         instruments: std::mem::take(&mut ready.instruments),
     })
-}
-
-/// Feeds the histories: each bar's prices held for a bar's ticks.
-fn warm(
-    options: &Options,
-    scanner: &mut Scanner,
-    engine: &mut Engine,
-    clock: &Clock,
-) -> Result<(), CliError> {
-    let stride = options.config.market.stride();
-    let column: BTreeMap<&str, usize> =
-        options.history.symbols.iter().enumerate().map(|(i, s)| (s.as_str(), i)).collect();
-    let columns: Vec<Option<usize>> =
-        engine.assets().iter().map(|a| column.get(a.as_str()).copied()).collect();
-    if let Some(dir) = &options.config.alpha.mc_models_dir {
-        match replay::days::forewarner(std::path::Path::new(dir)) {
-            Ok(model) => engine.set_forewarner(Some(model)),
-            Err(why) => tracing::warn!("forewarner DISABLED: {why}"),
-        }
-    }
-    let now = Nanos(clock.now_ns());
-    let direction = options.config.direction.sign();
-    let begun = engine.begin_day(utc_date(now), market::Posture::Apex, 1.0, direction);
-    begun.map_err(|e| CliError::usage(e.to_string()))?;
-    let mut prices = vec![f64::NAN; columns.len()];
-    for bar in &options.history.bars {
-        for (price, column) in prices.iter_mut().zip(&columns) {
-            *price = column.and_then(|c| bar.get(c).copied()).unwrap_or(f64::NAN);
-        }
-        for _ in 0..stride {
-            scanner.step(&prices);
-            engine.step_bar(&TickInput { may_enter: false, ..TickInput::quiet(0, now, &prices) });
-        }
-    }
-    Ok(())
 }
 
 fn endpoint(url: &str) -> Result<Endpoint, CliError> {
@@ -376,7 +341,7 @@ fn summarise(options: &Options, ready: &Ready, control: &mut Control, run: Run) 
 }
 
 /// Exit 4 for what the venue did not do; exit 2 where the configuration or the key is at fault.
-fn unavailable(error: &RestError) -> CliError {
+pub(crate) fn unavailable(error: &RestError) -> CliError {
     let text = error.to_string();
     match error {
         RestError::NoKey(_) | RestError::Host(_) | RestError::Instruments(_) => CliError::usage(text),

@@ -232,8 +232,8 @@ impl Summary {
         line(
             out,
             format_args!(
-                "memory    {} {answers} ({}); restored from {}; {} written, {} waiting, {} lost, {} outages",
-                m.backend, m.detail, m.restored, m.written, m.pending, m.lost, m.outages
+                "memory    {} {answers} ({}); restored from {}; {} trades recovered; {} written, {} waiting, {} lost, {} outages",
+                m.backend, m.detail, m.restored, m.recovered_trades, m.written, m.pending, m.lost, m.outages
             ),
         );
         line(

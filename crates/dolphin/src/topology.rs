@@ -78,6 +78,8 @@ pub struct Parts {
     pub scanner: Scanner,
     /// Warmed, booking by outcomes.
     pub engine: Engine,
+    /// Venue time up to which fills are booked in closed trades.
+    pub booked: Nanos,
     /// With its first gate shut.
     pub router: Router,
     /// WebSocket API core.
@@ -256,7 +258,7 @@ fn join(config: &Config, parts: Parts, clock: &Clock) -> (Stages, Ends, MemoryEn
             news_to_memory,
             clock: clock.clone(),
             probe: latency.probe("alpha_latency", SAMPLES),
-            memo: Memo::default(),
+            memo: Memo::new(parts.booked),
         },
         router: RouterStage {
             router: parts.router,

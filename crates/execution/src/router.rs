@@ -296,6 +296,13 @@ impl Router {
         true
     }
 
+    /// What an earlier run has closed already of an adopted position: its prices and commissions count in the outcome.
+    pub fn adopt_exits(&mut self, symbol: SymbolId, closed: FillSum) {
+        if let Some(t) = self.symbols.get_mut(symbol.index()).and_then(|s| s.trade.as_mut()) {
+            t.exit = closed;
+        }
+    }
+
     /// Pulls the kill switch: entries stop, everything is cancelled, positions are closed if `kill_flattens` or `flatten`.
     pub fn kill(&mut self, now: Nanos, trigger: KillTrigger, flatten: bool, out: &mut Outbox) {
         let flatten = flatten || self.cfg.kill_flattens;

@@ -109,6 +109,15 @@ impl Engine {
         rows.len() as u64
     }
 
+    /// Prices from before the start: into the histories, nothing is decided. They count as ticks only where nothing is
+    /// held, because a position is not held through the past.
+    pub fn warm(&mut self, prices: &[f64]) {
+        self.take_prices(prices);
+        if matches!(self.state.book.hold, Hold::Flat) {
+            self.state.book.ticks += 1;
+        }
+    }
+
     /// Histories alone: nothing is decided.
     pub(super) fn take_prices(&mut self, prices: &[f64]) {
         let state = &mut self.state;

@@ -1,5 +1,6 @@
 //! The client: one request function that all endpoints share.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -368,23 +369,39 @@ impl RestClient {
         let weight = if symbol.is_some() { 1 } else { 40 };
         let endpoint = call(Method::GET, NAME, Auth::Signed, weight).urgent(Urgency::Exit);
         let body = self.send(endpoint, |q| of(q, symbol)).await?;
-        let mut rows = Vec::new();
-        let read = Reader::new(&body).and_then(|r| {
-            r.list(&mut |r| {
-                rows.push(OrderRow::read(r)?);
-                Ok(())
-            })
+        order_rows(NAME, &body, symbols)
+    }
+
+    /// Orders of a symbol created at a venue time (ms) or later, finished ones too, at most 1000.
+    pub async fn all_orders(
+        &self,
+        symbols: &Symbols,
+        symbol: &str,
+        since_ms: u64,
+    ) -> Result<Vec<ExecutionReport>, RestError> {
+        const NAME: &str = "GET /fapi/v1/allOrders";
+        let endpoint = call(Method::GET, NAME, Auth::Signed, 5).urgent(Urgency::Exit);
+        let body = self.send(endpoint, |q| {
+            q.text("symbol", symbol);
+            q.int("startTime", since_ms);
+            q.int("limit", 1000);
         });
-        read.map_err(|e| RestError::answer(NAME, e.to_string()))?;
-        let (mut reports, mut foreign) = (Vec::new(), 0);
-        for row in rows {
-            match row.report(symbols, ExecType::Status) {
-                Ok(report) => reports.push(report),
-                Err(crate::FrameError::UnlistedSymbol { .. }) => foreign += 1,
-                Err(e) => return Err(RestError::frame(NAME)(e)),
-            }
-        }
-        Ok((reports, foreign))
+        order_rows(NAME, &body.await?, symbols).map(|(reports, _)| reports)
+    }
+
+    /// Names of the symbols in which the account has paid or got commissions since a venue time (ms); the newest 1000
+    /// are looked at. The venue may tell the last seconds late.
+    pub async fn traded_since(&self, since_ms: u64) -> Result<BTreeSet<String>, RestError> {
+        const NAME: &str = "GET /fapi/v1/income";
+        let body = self.send(call(Method::GET, NAME, Auth::Signed, 30), |q| {
+            q.text("incomeType", "COMMISSION");
+            q.int("startTime", since_ms);
+            q.int("limit", 1000);
+        });
+        let body = body.await?;
+        let rows = Row::list(&["symbol"], &body).map_err(|e| RestError::answer(NAME, e.to_string()))?;
+        let name = |row: &Row<'_, 1>| row.get("symbol").filled().map(str::to_owned);
+        Ok(rows.iter().filter_map(name).collect())
     }
 
     /// Fills of a symbol from a trade id on, or from a venue time (ms) on (a window of 7 days), at most 1000. The
@@ -520,6 +537,31 @@ pub enum TradesFrom {
     Id(u64),
     /// At this venue time, ms.
     TimeMs(u64),
+}
+
+/// A list of orders as reports; those of symbols that are not in `symbols` are only counted.
+fn order_rows(
+    name: &'static str,
+    body: &[u8],
+    symbols: &Symbols,
+) -> Result<(Vec<ExecutionReport>, usize), RestError> {
+    let mut rows = Vec::new();
+    let read = Reader::new(body).and_then(|r| {
+        r.list(&mut |r| {
+            rows.push(OrderRow::read(r)?);
+            Ok(())
+        })
+    });
+    read.map_err(|e| RestError::answer(name, e.to_string()))?;
+    let (mut reports, mut unlisted) = (Vec::new(), 0);
+    for row in rows {
+        match row.report(symbols, ExecType::Status) {
+            Ok(report) => reports.push(report),
+            Err(crate::FrameError::UnlistedSymbol { .. }) => unlisted += 1,
+            Err(e) => return Err(RestError::frame(name)(e)),
+        }
+    }
+    Ok((reports, unlisted))
 }
 
 fn of(query: &mut Query, symbol: Option<&str>) {

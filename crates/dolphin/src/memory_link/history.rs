@@ -65,14 +65,22 @@ impl HistoryWriter {
         }
     }
 
-    /// Takes up rows that were loaded, so that the newest block is written whole.
-    pub fn resume(&mut self, loaded: &PriceRows) {
+    /// Takes up rows that were loaded, and repeats the last up to tick `until` as the engine did; gives the blocks that
+    /// memory does not have yet.
+    pub fn resume(&mut self, loaded: &PriceRows, until: u64) -> Vec<(String, String)> {
         if loaded.assets != self.assets || loaded.stride != self.stride {
-            return;
+            return Vec::new();
         }
+        let mut blocks = Vec::new();
+        let known = loaded.first + loaded.rows.len() as u64;
         for (tick, row) in (loaded.first..).zip(&loaded.rows) {
             self.push(tick, row);
         }
+        let nothing = vec![f64::NAN; self.assets.len()];
+        for tick in known..until {
+            blocks.extend(self.push(tick, &nothing));
+        }
+        blocks
     }
 
     /// Takes a tick; gives the key and value of a block that is full.
@@ -172,17 +180,25 @@ mod tests {
 
         // A restart goes on in the middle of the block.
         let mut writer = HistoryWriter::new(assets(), 5, 25);
-        writer.resume(&rows);
+        assert!(writer.resume(&rows, 73).is_empty());
         writer.push(73, &row(73));
         memory.extend(writer.block());
         let rows = join(memory.values().map(String::as_str)).unwrap();
         assert_eq!((rows.first, rows.rows.len()), (40, 34));
 
-        // Missed ticks begin a new run.
-        memory.extend(writer.push(90, &row(90)));
+        // Time away is filled with the last prices, and what memory lacks of it is given.
+        let mut writer = HistoryWriter::new(assets(), 5, 25);
+        memory.extend(writer.resume(&rows, 92));
+        writer.push(92, &row(92));
         memory.extend(writer.block());
         let rows = join(memory.values().map(String::as_str)).unwrap();
-        assert_eq!((rows.first, rows.rows.len()), (90, 1));
+        assert_eq!((rows.first, rows.rows.len(), rows.rows[80 - 60][0]), (60, 33, 73.0 + 1.0 / 3.0));
+
+        // Missed ticks begin a new run.
+        memory.extend(writer.push(109, &row(109)));
+        memory.extend(writer.block());
+        let rows = join(memory.values().map(String::as_str)).unwrap();
+        assert_eq!((rows.first, rows.rows.len()), (109, 1));
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct Saved {
     pub image: Image,
     /// Why the working exit was asked for.
     pub exit: Option<ExitReason>,
+    /// Venue time up to which fills are booked in closed trades.
+    pub booked: Nanos,
     /// The newest trades, oldest first.
     pub recent: Vec<Numbered>,
 }
@@ -48,11 +50,20 @@ pub struct Loaded {
     pub saved: Option<Saved>,
     /// Prices of the last bars.
     pub history: Option<PriceRows>,
+    /// Ticks of the engine at the start.
+    pub ticks: u64,
     /// Posture and Rm, if memory says.
     pub safety: Option<Safety>,
+    /// Trades that the venue told of and the state did not know.
+    pub recovered: Vec<Numbered>,
 }
 
 impl Loaded {
+    /// The symbol that the state holds or enters.
+    pub fn held(&self) -> Option<String> {
+        self.saved.as_ref()?.image.held().map(|(_, position)| position.symbol)
+    }
+
     /// For people: where the state came from.
     pub fn origin(&self) -> String {
         match (&self.state, &self.saved) {

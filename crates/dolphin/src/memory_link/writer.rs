@@ -33,11 +33,13 @@ pub(super) async fn run(start: Start, memory: &SystemMemory, writes: &WriteBehin
     let Start { mut ends, identity, config, loaded, clock } = start;
     let mut writer = Writer::new(&config, identity, writes.clone(), clock.clone());
     if let Some(history) = &loaded.history {
-        writer.history.resume(history);
+        for (key, block) in writer.history.resume(history, loaded.ticks) {
+            writer.put(writer.deployment.state_map(), &key, block);
+        }
     }
-    if let Some(saved) = loaded.saved {
-        writer.resume(saved);
-    }
+    // Written again, because the last of them may be missing in their map.
+    let known = loaded.saved.into_iter().flat_map(|saved| saved.recent);
+    known.chain(loaded.recovered).for_each(|numbered| writer.trade(numbered));
     let acb = watches::acb(memory, ends.acb);
     let scans = (config.signal == Signal::Memory)
         .then(|| watches::scans(memory, clock.clone(), ends.scan))
@@ -159,6 +161,7 @@ struct Writer {
     image: Option<Image>,
     at: Nanos,
     exit: Option<ExitReason>,
+    booked: Nanos,
     recent: VecDeque<Numbered>,
     history: HistoryWriter,
     /// The newest tick, and when it came (monotonic).
@@ -190,6 +193,7 @@ impl Writer {
             image: None,
             at: Nanos(0),
             exit: None,
+            booked: Nanos(0),
             recent: VecDeque::with_capacity(RECENT + 1),
             tick: None,
             tick_at: 0,
@@ -205,19 +209,12 @@ impl Writer {
         }
     }
 
-    /// The trades that came with the state: written again, because the last of them may be missing in their map.
-    fn resume(&mut self, saved: Saved) {
-        for numbered in saved.recent {
-            self.trade(numbered);
-        }
-    }
-
     fn step(&mut self, step: &mut Step) {
         match &mut self.image {
             Some(image) => std::mem::swap(image, &mut step.image),
             none => *none = Some(step.image.clone()),
         }
-        (self.at, self.exit) = (step.at, step.exit);
+        (self.at, self.exit, self.booked) = (step.at, step.exit, step.booked);
         self.urgent |= step.urgent;
         if !step.has_tick {
             return;
@@ -328,6 +325,7 @@ impl Writer {
             at: self.at,
             image: image.clone(),
             exit: self.exit,
+            booked: self.booked,
             recent,
         };
         let day = image.day_result();

@@ -117,8 +117,17 @@ pub struct Memo {
     exit: Option<ExitReason>,
     /// Event time of the newest tick.
     at: Nanos,
+    /// Venue time up to which fills are booked in closed trades.
+    booked: Nanos,
     /// Memory has not been told of the last event yet.
     untold: bool,
+}
+
+impl Memo {
+    /// At a start: fills up to this venue time are booked.
+    pub fn new(booked: Nanos) -> Self {
+        Self { booked, untold: true, ..Self::default() }
+    }
 }
 
 impl AlphaStage {
@@ -150,6 +159,7 @@ impl AlphaStage {
         }
         step.at = self.memo.at;
         step.exit = self.memo.exit;
+        step.booked = self.memo.booked;
         step.urgent = std::mem::take(&mut self.memo.untold);
         self.engine.refresh(&mut step.image);
         self.alpha_to_memory.send(step);
@@ -160,6 +170,9 @@ impl AlphaStage {
             Ok(Booked::Entered { exit: Some(exit) }) => self.emit(Action::Intent(exit), 0),
             Ok(Booked::Entered { exit: None } | Booked::Abandoned) => {}
             Ok(Booked::Exited) => {
+                if let Outcome::Exited(filled) = outcome {
+                    self.memo.booked = self.memo.booked.max(filled.ts_event);
+                }
                 while let Some(trade) = self.engine.take_trade() {
                     self.tell(AlphaNews::Closed(trade));
                     let number = self.engine.trades_closed();

@@ -21,6 +21,8 @@ pub struct Step {
     pub image: Image,
     /// Why the working exit was asked for.
     pub exit: Option<ExitReason>,
+    /// Venue time up to which fills are booked in closed trades.
+    pub booked: Nanos,
     /// Something happened that a restart must know: position, order, trade or day.
     pub urgent: bool,
 }
@@ -35,6 +37,7 @@ impl Step {
             at: Nanos(0),
             image: image.clone(),
             exit: None,
+            booked: Nanos(0),
             urgent: false,
         }
     }

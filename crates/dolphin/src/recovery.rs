@@ -1,0 +1,440 @@
+//! What happened at the venue while nobody watched: a program that was killed left orders, fills and a position.
+//!
+//! The state in memory is older than the venue by whatever the last write missed. So at a start our working orders are
+//! cancelled first, and then the account's fills since the last booked exit are folded into round trips: from flat to
+//! flat, the last one perhaps still open. They are handed to the engine as the outcomes that the router would have
+//! reported, so that capital, trades and position are booked by the code that always books them; what is open is
+//! adopted by the router, and its exits go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use alpha::{Engine, TradeRecord};
+use binance::Symbols;
+use binance::rest::{RestClient, RestError, TradesFrom};
+use execution::fills::{FillDelta, FillSum};
+use execution::{Router, UnexpectedPosition, VenuePosition};
+use market::{
+    AbandonReason, Amount, CancelOrder, EntryFilled, ExecutionReport, ExitFilled, ExitReason, Instrument,
+    Nanos,
+};
+use market::{OrderOrigin, OrderRequest, Outcome, Px, Qty, SymbolId};
+
+/// Looks at the open orders until none of ours is left.
+const CANCEL_ROUNDS: u32 = 10;
+/// Between two of them.
+const CANCEL_PAUSE: Duration = Duration::from_millis(100);
+/// How far back fills are asked for where no state says (the venue's own limit is 7 days).
+const WITHOUT_STATE: u64 = 6 * 86_400 * Nanos::SECOND;
+/// An order may be older than its fill by this much, ns.
+const ORDER_AGE: u64 = 3_600 * Nanos::SECOND;
+/// Rows of a full answer.
+const PAGE: usize = 1_000;
+
+/// From flat to flat, or as far as it came.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Trip {
+    symbol: SymbolId,
+    /// +1 long, −1 short.
+    direction: i8,
+    /// Venue time of the first fill.
+    begun: Nanos,
+    entry: FillSum,
+    exit: FillSum,
+    /// Closed by the venue itself: liquidation, ADL, settlement.
+    by_venue: bool,
+}
+
+impl Trip {
+    fn is_closed(&self) -> bool {
+        self.exit.qty == self.entry.qty
+    }
+}
+
+/// An open position that goes on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Adopted {
+    /// Instrument.
+    pub symbol: SymbolId,
+    /// Signed lots.
+    pub qty: Qty,
+    /// Average price of the entry.
+    pub avg_px: f64,
+    /// What is closed of it already.
+    pub exit: FillSum,
+}
+
+/// What the venue said.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// Our fills and the venue's own, by symbol, oldest first.
+    fills: BTreeMap<SymbolId, Vec<ExecutionReport>>,
+    /// Positions that are not zero.
+    positions: Vec<VenuePosition>,
+}
+
+/// What is known of the run before.
+#[derive(Debug, Clone, Copy)]
+pub struct Before {
+    /// Venue time up to which fills are booked in closed trades; `None`: nothing is known.
+    pub booked: Option<Nanos>,
+    /// Why the exit that worked was asked for.
+    pub exit: Option<ExitReason>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recovered {
+    /// Trades that were closed unseen, with their numbers.
+    pub trades: Vec<(u64, TradeRecord)>,
+    /// The position that goes on.
+    pub adopted: Option<Adopted>,
+    /// Fills up to this venue time are booked.
+    pub booked: Nanos,
+    /// Every fill seen: the router must not count it again.
+    pub seen: Vec<(SymbolId, u64)>,
+}
+
+// ---- asking ---------------------------------------------------------------------------------------------------------
+
+/// Cancels our working orders and asks for positions and fills. `held`: what the state believes in; `now`: venue time.
+pub async fn ask(
+    rest: &RestClient,
+    symbols: &Symbols,
+    held: Option<SymbolId>,
+    booked: Option<Nanos>,
+    now: Nanos,
+) -> Result<Found, RestError> {
+    cancel_ours(rest, symbols).await?;
+    let positions = rest.positions(symbols, None).await?;
+    let listed = positions.iter().filter_map(|p| {
+        let symbol = p.id.filter(|_| !p.qty.is_zero())?;
+        Some(VenuePosition { symbol, qty: p.qty, entry_px: p.entry_px })
+    });
+    let mut found = Found { positions: listed.collect(), fills: BTreeMap::new() };
+    let mut wanted: BTreeSet<SymbolId> = found.positions.iter().map(|p| p.symbol).chain(held).collect();
+    if let Some(booked) = booked {
+        let names = rest.traded_since(booked.millis()).await?;
+        wanted.extend(names.iter().filter_map(|name| symbols.id(name)));
+    }
+    let since = booked.unwrap_or(Nanos(now.0.saturating_sub(WITHOUT_STATE)));
+    for symbol in wanted {
+        let fills = fills(rest, symbols, symbol, since).await?;
+        found.fills.insert(symbol, fills);
+    }
+    Ok(found)
+}
+
+async fn cancel_ours(rest: &RestClient, symbols: &Symbols) -> Result<(), RestError> {
+    for _ in 0..CANCEL_ROUNDS {
+        let (orders, _) = rest.open_orders(symbols, None).await?;
+        let ours: Vec<_> = orders.iter().filter_map(|o| Some((o.symbol, o.origin.ours()?))).collect();
+        if ours.is_empty() {
+            return Ok(());
+        }
+        for (symbol, client_order_id) in ours {
+            tracing::info!("an order of an earlier run is cancelled: {client_order_id}");
+            // Filled meanwhile, or refused: the next look tells.
+            let _ = rest.order(&OrderRequest::Cancel(CancelOrder { symbol, client_order_id }), symbols).await;
+        }
+        tokio::time::sleep(CANCEL_PAUSE).await;
+    }
+    tracing::warn!("orders of an earlier run still work; the router goes on cancelling them");
+    Ok(())
+}
+
+/// Fills of our orders and of the venue's own, since a venue time.
+async fn fills(
+    rest: &RestClient,
+    symbols: &Symbols,
+    symbol: SymbolId,
+    since: Nanos,
+) -> Result<Vec<ExecutionReport>, RestError> {
+    let Some(name) = symbols.get(symbol).map(|i| i.symbol.clone()) else { return Ok(Vec::new()) };
+    let orders = rest.all_orders(symbols, &name, Nanos(since.0.saturating_sub(ORDER_AGE)).millis()).await?;
+    let origins: BTreeMap<u64, OrderOrigin> = orders.iter().map(|o| (o.order_id, o.origin)).collect();
+    let mut fills = Vec::new();
+    let mut from = TradesFrom::TimeMs(since.millis());
+    loop {
+        let page = rest.user_trades(symbols, &name, from).await?;
+        let last = page.iter().map(|f| f.trade_id).max();
+        let whole = page.len() < PAGE;
+        fills.extend(page);
+        match last {
+            Some(id) if !whole => from = TradesFrom::Id(id + 1),
+            _ => break,
+        }
+    }
+    for fill in &mut fills {
+        fill.origin = origins.get(&fill.order_id).copied().unwrap_or(OrderOrigin::External);
+    }
+    fills.retain(|f| f.origin != OrderOrigin::External);
+    fills.sort_by_key(|f| (f.ts_event, f.trade_id));
+    fills.dedup_by_key(|f| f.trade_id);
+    Ok(fills)
+}
+
+// ---- folding --------------------------------------------------------------------------------------------------------
+
+fn signed(f: &ExecutionReport) -> i64 {
+    f.side.sign() * f.last_qty.0
+}
+
+/// Fills that begin flat, as round trips.
+fn fold(fills: &[ExecutionReport]) -> Vec<Trip> {
+    let mut trips: Vec<Trip> = Vec::new();
+    for f in fills {
+        let sign = f.side.sign();
+        let mut lots = f.last_qty.0;
+        let mut commission = f.commission;
+        while lots > 0 {
+            let open = trips.last_mut().filter(|t| !t.is_closed());
+            let Some(trip) = open else {
+                let direction = if sign < 0 { -1 } else { 1 };
+                let (entry, exit) = (FillSum::default(), FillSum::default());
+                let by_venue = false;
+                trips.push(Trip { symbol: f.symbol, direction, begun: f.ts_event, entry, exit, by_venue });
+                trips.last_mut().expect("just pushed").entry.add(&delta(f, lots, commission));
+                break;
+            };
+            if i64::from(trip.direction) == sign {
+                trip.entry.add(&delta(f, lots, commission));
+                break;
+            }
+            // What goes beyond flat opens the other side; the commission goes with the part that closes.
+            let closing = lots.min(trip.entry.qty.0 - trip.exit.qty.0);
+            trip.exit.add(&delta(f, closing, commission));
+            trip.by_venue |= !matches!(f.origin, OrderOrigin::Ours(_));
+            (lots, commission) = (lots - closing, Amount::ZERO);
+        }
+    }
+    trips
+}
+
+fn delta(f: &ExecutionReport, lots: i64, commission: Amount) -> FillDelta {
+    FillDelta {
+        lots: Qty(lots),
+        priced: Qty(lots),
+        px: f.last_px,
+        repriced: Qty::ZERO,
+        commission,
+        maker: f.maker,
+        ts_event: f.ts_event,
+    }
+}
+
+/// The round trips that explain a position. Fills in the millisecond of the last booked exit may belong to either side
+/// of it: the sum tells. Where it does not come out, only the fills since the position was last flat are used.
+fn explain(fills: &[ExecutionReport], booked: Option<Nanos>, position: Qty) -> Vec<Trip> {
+    let explains = |fills: &[ExecutionReport]| fills.iter().map(signed).sum::<i64>() == position.0;
+    if let Some(booked) = booked {
+        let ms = booked.millis();
+        let after = fills.partition_point(|f| f.ts_event.millis() <= ms);
+        let at = fills.partition_point(|f| f.ts_event.millis() < ms);
+        for from in [after, at] {
+            if explains(&fills[from..]) {
+                return fold(&fills[from..]);
+            }
+        }
+    }
+    let mut before = position.0;
+    for (i, f) in fills.iter().enumerate().rev() {
+        before -= signed(f);
+        if before == 0 {
+            return fold(&fills[i..]);
+        }
+    }
+    Vec::new()
+}
+
+// ---- booking --------------------------------------------------------------------------------------------------------
+
+/// Books what was found. The engine must have an open day; `now` is the venue's time.
+pub fn book(
+    engine: &mut Engine,
+    instruments: &[Instrument],
+    found: &Found,
+    before: Before,
+    policy: UnexpectedPosition,
+    now: Nanos,
+) -> Recovered {
+    let at_venue = |symbol: SymbolId| found.positions.iter().find(|p| p.symbol == symbol);
+    let position = |symbol: SymbolId| at_venue(symbol).map_or(Qty::ZERO, |p| p.qty);
+    let mut trips: Vec<Trip> = Vec::new();
+    for (&symbol, fills) in &found.fills {
+        let mut found = explain(fills, before.booked, position(symbol));
+        if before.booked.is_none() {
+            // Without a state nothing says which round trips are booked: only what is open goes on.
+            found.retain(|t| !t.is_closed());
+        }
+        trips.extend(found);
+    }
+    trips.sort_by_key(|t| t.begun);
+    // Without a state: the fills of what is open are not booked, those before it are none of this life's.
+    let fresh = trips.first().map_or(now, |t| Nanos(t.begun.0.saturating_sub(1)));
+    let booked = before.booked.unwrap_or(fresh);
+    let mut recovered = Recovered { trades: Vec::new(), adopted: None, booked, seen: Vec::new() };
+    recovered.seen.extend(found.fills.values().flatten().map(|f| (f.symbol, f.trade_id)));
+    let mut exit = before.exit;
+    for trip in &trips {
+        let Some(instrument) = instruments.get(trip.symbol.index()) else { continue };
+        recovered.take(engine, instrument, trip, exit.take());
+    }
+    recovered.rest(engine, instruments, found, policy);
+    recovered
+}
+
+impl Recovered {
+    /// One round trip, whole or open.
+    fn take(&mut self, engine: &mut Engine, i: &Instrument, trip: &Trip, asked: Option<ExitReason>) {
+        let stand_in = Px(0);
+        let key = (trip.symbol, trip.direction);
+        if let Some((symbol, _)) = engine.entering().filter(|entering| *entering != key) {
+            tell(engine, &Outcome::Abandoned { symbol, reason: AbandonReason::Halted });
+        }
+        if let Some(p) = engine.position().copied().filter(|p| (p.symbol, p.direction) != key) {
+            self.vanished(engine, p.symbol, p.entry_price, trip.begun);
+        }
+        if engine.position().is_none() {
+            let entered = EntryFilled {
+                symbol: trip.symbol,
+                direction: trip.direction,
+                qty: Qty(trip.entry.qty.0 * i64::from(trip.direction)),
+                avg_px: trip.entry.avg_px(i, stand_in),
+                notional: trip.entry.notional(i, stand_in),
+                commission: trip.entry.commission,
+                maker_share: trip.entry.maker_share(),
+                ts_event: trip.entry.ts_event,
+            };
+            tell(engine, &Outcome::Entered(entered));
+        }
+        if trip.is_closed() {
+            let avg_px = trip.exit.avg_px(i, stand_in);
+            self.exited(
+                engine,
+                &ExitFilled {
+                    symbol: trip.symbol,
+                    reason: reason(engine, trip, avg_px, asked),
+                    avg_px,
+                    notional: trip.exit.notional(i, stand_in),
+                    commission: trip.exit.commission,
+                    maker_share: trip.exit.maker_share(),
+                    ts_event: trip.exit.ts_event,
+                },
+            );
+            return;
+        }
+        let lots = trip.entry.qty.0 - trip.exit.qty.0;
+        let qty = Qty(lots * i64::from(trip.direction));
+        let avg_px = trip.entry.avg_px(i, stand_in);
+        self.adopted = Some(Adopted { symbol: trip.symbol, qty, avg_px, exit: trip.exit });
+    }
+
+    /// What no fill explains.
+    fn rest(
+        &mut self,
+        engine: &mut Engine,
+        instruments: &[Instrument],
+        found: &Found,
+        policy: UnexpectedPosition,
+    ) {
+        if let Some((symbol, _)) = engine.entering() {
+            tell(engine, &Outcome::Abandoned { symbol, reason: AbandonReason::Halted });
+        }
+        if let Some(p) = engine.position().copied().filter(|_| self.adopted.is_none()) {
+            let same =
+                |v: &&VenuePosition| v.symbol == p.symbol && v.qty.0.signum() == i64::from(p.direction);
+            match found.positions.iter().find(same) {
+                Some(v) => {
+                    let (symbol, qty, avg_px) = (v.symbol, v.qty, p.entry_price);
+                    self.adopted = Some(Adopted { symbol, qty, avg_px, exit: FillSum::default() });
+                }
+                None => self.vanished(engine, p.symbol, p.entry_price, self.booked),
+            }
+        }
+        let unexplained = found.positions.iter().find(|v| self.adopted.is_none_or(|a| a.symbol != v.symbol));
+        if let Some(v) =
+            unexplained.filter(|_| policy == UnexpectedPosition::Adopt && engine.position().is_none())
+            && let Some(i) = instruments.get(v.symbol.index())
+        {
+            let entered = EntryFilled {
+                symbol: v.symbol,
+                direction: if v.qty.0 < 0 { -1 } else { 1 },
+                qty: v.qty,
+                avg_px: v.entry_px,
+                notional: v.entry_px * i.qty_f64(v.qty.abs()),
+                commission: Amount::ZERO,
+                maker_share: 0.0,
+                ts_event: self.booked,
+            };
+            tell(engine, &Outcome::Entered(entered));
+            let exit = FillSum::default();
+            self.adopted = Some(Adopted { symbol: v.symbol, qty: v.qty, avg_px: v.entry_px, exit });
+        }
+        // The exit that worked was cancelled with the other orders: the exits decide anew.
+        engine.reopen();
+    }
+
+    /// The engine believes in a position that is gone without a fill to tell how.
+    fn vanished(&mut self, engine: &mut Engine, symbol: SymbolId, px: f64, at: Nanos) {
+        tracing::warn!(
+            "the position in {} is gone and no fill tells how; it is booked at its entry price",
+            engine.assets().get(symbol.index()).map_or("?", String::as_str)
+        );
+        let (reason, commission) = (ExitReason::External, Amount::ZERO);
+        let exit = ExitFilled {
+            symbol,
+            reason,
+            avg_px: px,
+            notional: 0.0,
+            commission,
+            maker_share: 0.0,
+            ts_event: at,
+        };
+        self.exited(engine, &exit);
+    }
+
+    fn exited(&mut self, engine: &mut Engine, exit: &ExitFilled) {
+        tell(engine, &Outcome::Exited(*exit));
+        self.booked = self.booked.max(exit.ts_event);
+        while let Some(trade) = engine.take_trade() {
+            self.trades.push((engine.trades_closed(), trade.record(engine.assets())));
+        }
+    }
+
+    /// Hands the position and the fills to the router, before its first comparison with the venue.
+    pub fn adopt(&self, router: &mut Router, now: Nanos, tp_pct: f64) {
+        router.remember_trades(self.seen.iter().copied());
+        if let Some(a) = self.adopted {
+            if !router.adopt_position(now, a.symbol, a.qty, a.avg_px, tp_pct) {
+                // It then finds the position itself, as an unexpected one, and stops.
+                tracing::error!("the router does not take the recovered position");
+            }
+            router.adopt_exits(a.symbol, a.exit);
+        }
+    }
+}
+
+/// Why a position was closed unseen: as it had been asked for; by the resting order where the price says so.
+fn reason(engine: &Engine, trip: &Trip, avg_px: f64, asked: Option<ExitReason>) -> ExitReason {
+    if trip.by_venue {
+        return ExitReason::External;
+    }
+    let Some(p) = engine.position() else { return ExitReason::External };
+    let change = f64::from(p.direction) * (avg_px / p.entry_price - 1.0);
+    match asked {
+        Some(reason) => reason,
+        // A tick of rounding is far below a hundredth of the distance.
+        None if change >= engine.params().fixed_tp_pct * 0.99 => ExitReason::Tp,
+        None => ExitReason::MaxHold,
+    }
+}
+
+fn tell(engine: &mut Engine, outcome: &Outcome) {
+    if let Err(error) = engine.on_outcome(outcome) {
+        tracing::error!("what the venue tells does not fit the state: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests;

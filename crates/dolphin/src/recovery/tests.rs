@@ -1,0 +1,199 @@
+use alpha::{Held, Params, TickInput};
+use market::{ClientOrderId, Date, ExecType, Increment, Intent, OrderStatus, Posture, Side};
+
+use super::*;
+
+const BTC: SymbolId = SymbolId(0);
+const ETH: SymbolId = SymbolId(1);
+
+fn instruments() -> Vec<Instrument> {
+    let make = |id, name| Instrument::plain(id, name, Increment::decimals(2), Increment::decimals(3));
+    vec![make(BTC, "BTCUSDT"), make(ETH, "ETHUSDT")]
+}
+
+/// A flat engine in an open day, 1000 of capital.
+fn engine() -> Engine {
+    let params = Params {
+        profile: "test".into(),
+        warmup_bars: 0,
+        vol_window_bars: 2,
+        vol_p60: 0.0,
+        lookback: 3,
+        dc_lookback_bars: 1,
+        initial_capital: 1_000.0,
+        ..Params::default()
+    };
+    let assets = vec!["BTCUSDT".to_owned(), "ETHUSDT".to_owned()];
+    let mut e = Engine::new(params, assets, 1).unwrap().with_booking(alpha::Booking::Venue);
+    e.begin_day(Date::constant(2026, 1, 1), Posture::Apex, 1.0, -1).unwrap();
+    let (mut btc, mut eth) = (50_000.0, 2_000.0);
+    for bar in 0..6u32 {
+        btc *= 1.0 - 1e-4 * f64::from(1 + bar % 3);
+        eth *= 0.999;
+        e.step_bar(&TickInput::quiet(bar, Nanos(1), &[btc, eth]));
+    }
+    e
+}
+
+/// The same, an entry of ETH short at work.
+fn entering() -> Engine {
+    let mut e = engine();
+    let input = TickInput { vel_div: -0.03, ..TickInput::quiet(6, Nanos(2), &[49_900.0, 1_985.0]) };
+    let alpha::Action::Intent(Intent::Enter(intent)) = e.step_bar(&input).action else { panic!() };
+    assert_eq!(intent.symbol, ETH);
+    e
+}
+
+/// A fill: `lots` signed, price in ticks, time in ms.
+fn fill(symbol: SymbolId, id: u64, lots: i64, px: i64, ms: u64) -> ExecutionReport {
+    ExecutionReport {
+        symbol,
+        origin: OrderOrigin::Ours(ClientOrderId { run: 1, intent: 1, attempt: 0 }),
+        order_id: id,
+        exec_type: ExecType::Trade,
+        status: OrderStatus::Unknown,
+        side: if lots < 0 { Side::Sell } else { Side::Buy },
+        px: Px(px),
+        qty: Qty(lots.abs()),
+        last_px: Px(px),
+        last_qty: Qty(lots.abs()),
+        cum_qty: Qty::ZERO,
+        leaves_qty: Qty::ZERO,
+        trade_id: id,
+        commission: Amount(Amount::ONE / 10),
+        realised: Amount::ZERO,
+        maker: true,
+        reduce_only: false,
+        code: 0,
+        ts_event: Nanos::from_millis(ms),
+    }
+}
+
+fn found(fills: &[ExecutionReport], positions: &[(SymbolId, i64)]) -> Found {
+    let mut found = Found::default();
+    for f in fills {
+        found.fills.entry(f.symbol).or_default().push(*f);
+    }
+    let position = |&(symbol, qty)| VenuePosition { symbol, qty: Qty(qty), entry_px: 1_990.0 };
+    found.positions = positions.iter().map(position).collect();
+    found
+}
+
+fn at(ms: u64) -> Before {
+    Before { booked: Some(Nanos::from_millis(ms)), exit: None }
+}
+
+fn booked(e: &mut Engine, found: &Found, before: Before) -> Recovered {
+    book(e, &instruments(), found, before, UnexpectedPosition::Stop, Nanos::from_millis(900))
+}
+
+#[test]
+fn nothing_happened_and_an_entry_that_got_nothing_is_abandoned() {
+    let mut e = entering();
+    let r = booked(&mut e, &found(&[], &[]), at(100));
+    assert_eq!((r.trades.len(), r.adopted, r.booked), (0, None, Nanos::from_millis(100)));
+    assert!(e.entering().is_none() && e.position().is_none());
+}
+
+#[test]
+fn an_entry_filled_in_part_goes_on_with_its_decision() {
+    let mut e = entering();
+    let r = booked(
+        &mut e,
+        &found(&[fill(ETH, 1, -300, 199_000, 200), fill(ETH, 2, -100, 198_000, 201)], &[(ETH, -400)]),
+        at(100),
+    );
+    let a = r.adopted.unwrap();
+    assert_eq!((a.symbol, a.qty, a.avg_px, a.exit.qty), (ETH, Qty(-400), 1_987.5, Qty::ZERO));
+    let p = e.position().unwrap();
+    assert_eq!((p.entry_price, p.vel_div), (1_987.5, -0.03), "the decision is remembered, the price is real");
+    assert_eq!(r.seen, [(ETH, 1), (ETH, 2)]);
+}
+
+#[test]
+fn a_whole_life_unseen_is_booked_trade_by_trade() {
+    let mut e = entering();
+    let fills = [
+        fill(ETH, 1, -400, 199_000, 200),  // the entry at work
+        fill(ETH, 2, 400, 197_000, 300),   // its take profit: 8 less 0.2
+        fill(BTC, 3, -10, 5_000_000, 400), // another trade, a loss: 10 and 0.2
+        fill(BTC, 4, 10, 5_100_000, 500),
+        fill(ETH, 5, -200, 199_000, 600), // and one that goes on
+    ];
+    let r = booked(&mut e, &found(&fills, &[(ETH, -200)]), at(100));
+    let trades: Vec<_> = r.trades.iter().map(|(n, t)| (*n, t.symbol.as_str(), t.reason)).collect();
+    assert_eq!(trades, [(1, "ETHUSDT", ExitReason::Tp), (2, "BTCUSDT", ExitReason::MaxHold)]);
+    assert!((e.capital() - (1_000.0 + 7.8 - 10.2)).abs() < 1e-9, "{}", e.capital());
+    assert_eq!((r.adopted.unwrap().qty, r.booked), (Qty(-200), Nanos::from_millis(500)));
+    assert_eq!(e.image().held().unwrap().0, Held::Open);
+    // A second start finds the same, and books nothing twice.
+    let later = found(&fills, &[(ETH, -200)]);
+    let again = booked(&mut e, &later, Before { booked: Some(r.booked), exit: None });
+    assert_eq!((again.trades.len(), again.adopted), (0, r.adopted));
+}
+
+#[test]
+fn an_exit_half_done_is_carried_on_with_what_it_brought() {
+    let mut e = entering();
+    let opened = [fill(ETH, 1, -400, 199_000, 200)];
+    booked(&mut e, &found(&opened, &[(ETH, -400)]), at(100));
+    let fills = [opened[0], fill(ETH, 2, 150, 197_500, 300)];
+    let before = Before { exit: Some(ExitReason::MaxHold), ..at(100) };
+    let a = booked(&mut e, &found(&fills, &[(ETH, -250)]), before).adopted.unwrap();
+    assert_eq!((a.qty, a.exit.qty, a.exit.commission), (Qty(-250), Qty(150), Amount(Amount::ONE / 10)));
+    // All of it while away: the reason is the one asked for.
+    let fills = [opened[0], fills[1], fill(ETH, 3, 250, 199_500, 301)];
+    let r = booked(&mut e, &found(&fills, &[]), before);
+    assert_eq!((r.trades[0].1.reason, r.adopted), (ExitReason::MaxHold, None));
+    assert!(e.position().is_none());
+}
+
+#[test]
+fn fills_in_the_millisecond_of_the_last_exit_belong_where_the_sum_says() {
+    let shared = [fill(ETH, 1, 400, 199_000, 200), fill(ETH, 2, -300, 199_000, 200)];
+    let mut e = engine();
+    // 1 closed the trade before, 2 opened a new one within the same millisecond.
+    let r = booked(&mut e, &found(&shared, &[(ETH, -300)]), at(200));
+    assert_eq!(r.adopted.map(|a| a.qty), Some(Qty(-300)));
+    let mut e = engine();
+    let r = booked(&mut e, &found(&shared[..1], &[]), at(200));
+    assert_eq!((r.trades.len(), r.adopted), (0, None), "the exit is booked already");
+}
+
+#[test]
+fn a_position_gone_without_a_fill_is_booked_flat_and_one_without_fills_goes_on() {
+    let mut e = entering();
+    booked(&mut e, &found(&[fill(ETH, 1, -400, 199_000, 200)], &[(ETH, -400)]), at(100));
+    let mut gone = e.clone();
+    let r = booked(&mut gone, &found(&[], &[]), at(250));
+    assert_eq!((r.trades[0].1.reason, gone.position()), (ExitReason::External, None));
+    let r = booked(&mut e, &found(&[], &[(ETH, -400)]), at(250));
+    assert_eq!(r.adopted.unwrap().qty, Qty(-400));
+    assert!(e.position().is_some());
+}
+
+#[test]
+fn without_a_state_only_our_open_position_goes_on() {
+    let fills =
+        [fill(ETH, 1, -400, 199_000, 200), fill(ETH, 2, 400, 197_000, 300), fill(ETH, 3, -100, 199_000, 400)];
+    let mut e = engine();
+    let nothing = Before { booked: None, exit: None };
+    let r = booked(&mut e, &found(&fills, &[(ETH, -100)]), nothing);
+    assert_eq!((r.trades.len(), r.adopted.unwrap().qty, e.capital()), (0, Qty(-100), 1_000.0));
+    assert!(r.booked < Nanos::from_millis(400), "its entry is not booked yet");
+    // Nothing open: the life begins now.
+    let r = booked(&mut engine(), &found(&fills[..2], &[]), nothing);
+    assert_eq!((r.adopted, r.booked), (None, Nanos::from_millis(900)));
+}
+
+#[test]
+fn a_position_that_is_not_ours_is_left_to_the_policy() {
+    let mut e = engine();
+    let strange = found(&[], &[(BTC, 70)]);
+    assert_eq!(booked(&mut e, &strange, at(100)).adopted, None);
+    assert!(e.position().is_none());
+    let policy = UnexpectedPosition::Adopt;
+    let r = book(&mut e, &instruments(), &strange, at(100), policy, Nanos::from_millis(900));
+    assert_eq!(r.adopted.unwrap().qty, Qty(70));
+    assert_eq!(e.position().unwrap().direction, 1);
+}
