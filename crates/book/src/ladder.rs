@@ -201,9 +201,10 @@ impl Ladder {
         bucket.offset_qty += bit as i64 * delta;
         bucket.occupied = bucket.occupied & !(1 << bit) | u64::from(qty != 0) << bit;
         self.near = self.near + usize::from(qty != 0) - usize::from(old != 0);
-        if qty != 0 {
-            self.best = self.best.min(slot);
-        } else if slot == self.best {
+        // Whether a level comes or goes is as good as random: no branch on it but where the best one goes.
+        let came = if qty != 0 { slot } else { usize::MAX };
+        self.best = self.best.min(came);
+        if qty == 0 && slot == self.best {
             self.best = self.next_occupied(slot);
         }
     }

@@ -213,7 +213,7 @@ impl LocalBook {
     /// Takes a depth update.
     #[inline]
     pub fn on_update(&mut self, u: &DepthUpdate<'_>) -> BookOutcome {
-        if !u.bids.iter().chain(u.asks).all(Level::is_valid) {
+        if !(Level::all_valid(u.bids) & Level::all_valid(u.asks)) {
             self.counters.out_of_range += 1;
             return BookOutcome::OutOfRange;
         }
@@ -307,7 +307,7 @@ impl LocalBook {
 
     /// Takes a depth snapshot. A live book ignores one that is not newer than itself.
     pub fn on_snapshot(&mut self, s: &DepthSnapshot<'_>) -> BookOutcome {
-        if !s.bids.iter().chain(s.asks).all(Level::is_valid) {
+        if !(Level::all_valid(s.bids) & Level::all_valid(s.asks)) {
             self.counters.out_of_range += 1;
             return BookOutcome::OutOfRange;
         }

@@ -23,7 +23,14 @@ impl Level {
     /// 0 < price ≤ [`Self::MAX_PX`] and 0 ≤ quantity ≤ [`Self::MAX_QTY`].
     #[inline]
     pub fn is_valid(&self) -> bool {
-        0 < self.px.0 && self.px <= Self::MAX_PX && 0 <= self.qty.0 && self.qty <= Self::MAX_QTY
+        // No branches: a loop over levels becomes vector code.
+        (0 < self.px.0) & (self.px <= Self::MAX_PX) & (0 <= self.qty.0) & (self.qty <= Self::MAX_QTY)
+    }
+
+    /// Are they all?
+    #[inline]
+    pub fn all_valid(levels: &[Self]) -> bool {
+        levels.iter().fold(true, |valid, level| valid & level.is_valid())
     }
 }
 

@@ -17,8 +17,9 @@
 //! ```
 
 mod document;
-mod number;
+mod levels;
 mod scan;
+mod swar;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -161,6 +162,20 @@ impl DecodeCounters {
 struct Levels {
     bids: Vec<Level>,
     asks: Vec<Level>,
+    /// What the numbers of each instrument looked like last, in column order.
+    columns: Vec<levels::Columns>,
+    batch: levels::Batch,
+}
+
+impl Levels {
+    fn new(table: &SymbolTable, capacity: usize) -> Self {
+        Self {
+            bids: Vec::with_capacity(capacity),
+            asks: Vec::with_capacity(capacity),
+            columns: table.entries().iter().map(levels::Columns::new).collect(),
+            batch: levels::Batch::default(),
+        }
+    }
 }
 
 /// A decoded frame without its levels: those stay in [`Levels`] until the frame is handed out.
@@ -186,10 +201,10 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder for these instruments, in column order (their place is their [`SymbolId`]).
     pub fn new(instruments: &[Instrument]) -> Self {
-        let levels = Levels { bids: Vec::with_capacity(MAX_LEVELS), asks: Vec::with_capacity(MAX_LEVELS) };
+        let table = SymbolTable::new(instruments);
         Self {
-            table: SymbolTable::new(instruments),
-            levels,
+            levels: Levels::new(&table, MAX_LEVELS + levels::BATCH),
+            table,
             document: document::Reader::new(),
             counters: DecodeCounters::default(),
         }

@@ -4,13 +4,12 @@
 //! come in any order as long as `e` is the first and `s` comes before the levels, whose grid it decides.
 
 use market::{
-    Bbo, DepthUpdate, Increment, Level, MarkPrice, MarketEvent, Nanos, Px, Qty, Side, SymbolId, Trade,
-    TradeKind,
+    Bbo, DepthUpdate, Level, MarkPrice, MarketEvent, Nanos, Px, Qty, Side, SymbolId, Trade, TradeKind,
 };
 
 use super::document::{MAX_MILLIS, is_partial_depth, parse_decimal};
 use super::table::{Entry, SymbolTable};
-use super::{Decoded, Levels, MAX_FRAME_BYTES, MAX_LEVELS, number};
+use super::{Decoded, Levels, MAX_FRAME_BYTES, levels, swar};
 
 /// Reads a frame, or leaves it to the document reader. The level buffers hold levels only if a depth update results.
 #[inline]
@@ -22,7 +21,7 @@ pub(super) fn scan(frame: &[u8], table: &SymbolTable, levels: &mut Levels) -> Op
     let combined = c.eat(b"{\"stream\":\"");
     if combined {
         let stream = c.rest_of_text()?;
-        if stream.contains("@depth") && (is_partial_depth(stream) || stream.ends_with("@depthSnapshot")) {
+        if !is_of_events(stream) {
             return None;
         }
         c.expect(b",\"data\":")?;
@@ -32,6 +31,19 @@ pub(super) fn scan(frame: &[u8], table: &SymbolTable, levels: &mut Levels) -> Op
         c.expect(b"}")?;
     }
     (c.at == frame.len()).then_some(decoded)
+}
+
+/// Not a partial book and not a recorded snapshot, which look like depth updates or are none.
+#[inline(always)]
+fn is_of_events(stream: &[u8]) -> bool {
+    let name = stream.iter().position(|&c| c == b'@').map_or(stream, |at| &stream[at..]);
+    matches!(name, b"@depth@100ms" | b"@bookTicker" | b"@aggTrade") || is_of_events_by_text(stream)
+}
+
+#[cold]
+fn is_of_events_by_text(stream: &[u8]) -> bool {
+    let other = |stream: &str| !is_partial_depth(stream) && !stream.ends_with("@depthSnapshot");
+    std::str::from_utf8(stream).is_ok_and(other)
 }
 
 fn event(c: &mut Cursor<'_>, table: &SymbolTable, levels: &mut Levels) -> Option<Decoded> {
@@ -100,7 +112,7 @@ impl<'t> Common<'t> {
             EVENT => return None,
             SEND_TIME => self.ts_send = c.millis()?,
             TIME => self.ts_event = c.millis()?,
-            SYMBOL => self.entry = Some(table.get(c.text()?.as_bytes())?),
+            SYMBOL => self.entry = Some(table.get(c.text()?)?),
             ST if c.integer()? != 1 => return None,
             ST => {}
             _ => return c.skip(),
@@ -138,8 +150,7 @@ fn depth(c: &mut Cursor<'_>, table: &SymbolTable, levels: &mut Levels) -> Option
             FIRST_ID => first = c.integer()?,
             LAST_ID => last = c.integer()?,
             PU => prev = c.integer()?,
-            BIDS => c.levels(common.entry?, &mut levels.bids)?,
-            ASKS => c.levels(common.entry?, &mut levels.asks)?,
+            BIDS | ASKS => c.levels(common.entry?, key, levels)?,
             _ => common.field(key, c, table)?,
         }
         if matches!(key, FIRST_ID | LAST_ID | PU | BIDS | ASKS) {
@@ -167,7 +178,7 @@ fn depth(c: &mut Cursor<'_>, table: &SymbolTable, levels: &mut Levels) -> Option
 
 /// Prices and quantities that come before their symbol: read when the frame is done.
 #[derive(Clone, Copy, Default)]
-struct Texts<'f>([&'f str; 4]);
+struct Texts<'f>([&'f [u8]; 4]);
 
 const BID_QTY: u16 = k(b'B');
 const ASK_QTY: u16 = k(b'A');
@@ -226,7 +237,7 @@ fn trade(c: &mut Cursor<'_>, table: &SymbolTable, kind: TradeKind) -> Option<Dec
             PRICE => texts.0[0] = c.text()?,
             QUANTITY => texts.0[1] = c.text()?,
             MAKER => buyer_is_maker = c.boolean()?,
-            MATCH if c.text()? != "MARKET" => return None,
+            MATCH if c.text()? != b"MARKET" => return None,
             MATCH => {}
             _ if key == id_key => id = c.integer()?,
             _ => common.field(key, c, table)?,
@@ -286,13 +297,13 @@ fn mark(c: &mut Cursor<'_>, table: &SymbolTable) -> Option<Decoded> {
     })))
 }
 
-fn price(text: &str, entry: &Entry) -> Option<Px> {
-    let px = entry.tick.parse_count(text.as_bytes()).ok()?;
+fn price(text: &[u8], entry: &Entry) -> Option<Px> {
+    let px = entry.tick.parse_count(text).ok()?;
     (1..=Level::MAX_PX.0).contains(&px).then_some(Px(px))
 }
 
-fn quantity(text: &str, entry: &Entry) -> Option<Qty> {
-    let qty = entry.lot.parse_count(text.as_bytes()).ok()?;
+fn quantity(text: &[u8], entry: &Entry) -> Option<Qty> {
+    let qty = entry.lot.parse_count(text).ok()?;
     (qty <= Level::MAX_QTY.0).then_some(Qty(qty))
 }
 
@@ -347,8 +358,8 @@ impl<'f> Cursor<'f> {
 
     #[inline(always)]
     fn integer(&mut self) -> Option<u64> {
-        let (n, end) = number::integer(self.bytes, self.at)?;
-        self.at = end;
+        let (n, length) = swar::integer(&self.bytes[self.at..])?;
+        self.at += length;
         Some(n)
     }
 
@@ -362,24 +373,21 @@ impl<'f> Cursor<'f> {
     }
 
     /// A text without escapes.
-    fn text(&mut self) -> Option<&'f str> {
+    fn text(&mut self) -> Option<&'f [u8]> {
         self.expect(b"\"")?;
         self.rest_of_text()
     }
 
     /// A text whose opening quote was read.
-    fn rest_of_text(&mut self) -> Option<&'f str> {
+    fn rest_of_text(&mut self) -> Option<&'f [u8]> {
         let rest = &self.bytes[self.at..];
-        let len = rest.iter().position(|&c| c == b'"' || c == b'\\' || c < b' ')?;
-        if rest[len] != b'"' {
-            return None;
-        }
-        self.at += len + 1;
-        std::str::from_utf8(&rest[..len]).ok()
+        let length = swar::text_len(rest)?;
+        self.at += length + 1;
+        Some(&rest[..length])
     }
 
     fn float(&mut self) -> Option<f64> {
-        parse_decimal(self.text()?.as_bytes()).ok()
+        parse_decimal(self.text()?).ok()
     }
 
     /// A value that means nothing here; an object, an array or a number out of the ordinary is not skipped.
@@ -394,39 +402,13 @@ impl<'f> Cursor<'f> {
     }
 
     /// `[["price","quantity"],…]`.
-    #[inline]
-    fn levels(&mut self, entry: &Entry, out: &mut Vec<Level>) -> Option<()> {
-        out.clear();
+    #[inline(always)]
+    fn levels(&mut self, entry: &Entry, key: u16, levels: &mut Levels) -> Option<()> {
         self.expect(b"[")?;
-        if self.eat(b"]") {
-            return Some(());
-        }
-        let (tick, lot): (Increment, Increment) = (entry.tick, entry.lot);
-        let bytes = self.bytes;
-        let mut at = self.at;
-        loop {
-            if bytes.get(at..at + 2)? != b"[\"" {
-                return None;
-            }
-            let (px, end) = number::decimal(bytes, at + 2, tick)?;
-            if bytes.get(end..end + 3)? != b"\",\"" {
-                return None;
-            }
-            let (qty, end) = number::decimal(bytes, end + 3, lot)?;
-            let close: [u8; 3] = bytes.get(end..end + 3)?.try_into().ok()?;
-            let level = Level { px: Px(px), qty: Qty(qty) };
-            if !level.is_valid() || out.len() == MAX_LEVELS {
-                return None;
-            }
-            out.push(level);
-            at = end + 3;
-            match &close {
-                b"\"]," => {}
-                b"\"]]" => break,
-                _ => return None,
-            }
-        }
-        self.at = at;
+        let Levels { bids, asks, columns, batch } = levels;
+        let (columns, out) = (columns.get_mut(entry.place)?, if key == BIDS { bids } else { asks });
+        let rest = levels::read(&self.bytes[self.at..], columns, batch, out)?;
+        self.at = self.bytes.len() - rest.len();
         Some(())
     }
 }

@@ -46,17 +46,18 @@ impl Readers {
 
     fn said(decoded: Decoded, levels: Levels) -> Said {
         let with_levels = matches!(decoded, Decoded::Depth(_) | Decoded::Snapshot(_));
-        let Levels { bids, asks } = if with_levels { levels } else { Levels { bids: vec![], asks: vec![] } };
+        let Levels { bids, asks, .. } = levels;
+        let (bids, asks) = if with_levels { (bids, asks) } else { (vec![], vec![]) };
         Said { decoded, bids, asks }
     }
 
     fn scan(&self, frame: &[u8]) -> Option<Said> {
-        let mut levels = Levels { bids: vec![], asks: vec![] };
+        let mut levels = Levels::new(&self.table, 0);
         scan::scan(frame, &self.table, &mut levels).map(|d| Self::said(d, levels))
     }
 
     fn document(&mut self, frame: &[u8]) -> Result<Said, DecodeError> {
-        let mut levels = Levels { bids: vec![], asks: vec![] };
+        let mut levels = Levels::new(&self.table, 0);
         self.document.read(frame, &self.table, &mut levels).map(|d| Self::said(d, levels))
     }
 
@@ -306,6 +307,99 @@ proptest! {
         let frame = TICKER.replace("84551.10", &px).replace("5.302", &qty).replace("11671659685961", &id);
         let _ = Readers::new().compare(frame.as_bytes());
     }
+}
+
+/// Levels as the venue writes them: one number of decimals a column, and now and then one that is different.
+fn side() -> impl Strategy<Value = String> {
+    let odd = prop::sample::select(vec![
+        r#"["1","2"]"#,
+        r#"["1.5","0"]"#,
+        r#"["123456789.10","1234567.001"]"#,
+        r#"["00.10","1.000"]"#,
+        r#"["0.00","1.000"]"#,
+        r#"["84551.15","1.000"]"#,
+        r#"[".5","1.000"]"#,
+        r#"["5.","1.000"]"#,
+        r#"["84551.10","1.0000"]"#,
+        r#"["84551.10",".500"]"#,
+        r#"["84551.10",""]"#,
+        r#"["","1.000"]"#,
+        r#"["84551.10","1.000",[]]"#,
+        r#"["84551.10"]"#,
+        r#"["84551.10","1.\u0030"]"#,
+        r#"[ "84551.10","1.000"]"#,
+        r#"["84551x10","1.000"]"#,
+        r#"["84551.10","1.0e0"]"#,
+        r#"["84551.10",1.000]"#,
+        r#"["8455110","1000"]"#,
+    ]);
+    let level = (1u64..99_999_999, 0u64..99_999_999, 0u32..20).prop_map(|(px, qty, small)| {
+        let (px, qty) = (px / 10 * 10, qty >> small);
+        format!("[\"{}.{:02}\",\"{}.{:03}\"]", px / 100, px % 100, qty / 1000, qty % 1000)
+    });
+    let levels = prop::collection::vec(level, 0..150);
+    let odds = prop::collection::vec((any::<prop::sample::Index>(), odd), 0..3);
+    (levels, prop_oneof![2 => Just(vec![]), 1 => odds]).prop_map(|(mut levels, odds)| {
+        for (at, odd) in odds {
+            let at = at.index(levels.len() + 1);
+            levels.insert(at, odd.to_owned());
+        }
+        levels.join(",")
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    /// Frames of many levels through one scanner that keeps what it has learned: whatever came before, it reads a frame
+    /// as the document reader does or leaves it alone.
+    #[test]
+    fn frames_of_many_levels_are_read_alike(
+        frames in prop::collection::vec((side(), side(), any::<prop::sample::Index>(), any::<u8>(), 0u8..8), 1..4),
+    ) {
+        let mut readers = Readers::new();
+        let mut levels = Levels::new(&readers.table, 0);
+        for (bids, asks, at, byte, damage) in frames {
+            let frame = format!(
+                "{{\"e\":\"depthUpdate\",\"E\":1790526538985,\"s\":\"BTCUSDT\",\"U\":1,\"u\":2,\"pu\":0,\"b\":[{bids}],\"a\":[{asks}]}}"
+            );
+            let mut bytes = frame.into_bytes();
+            match damage {
+                0 => *at.get_mut(&mut bytes) = byte,
+                1 => bytes.truncate(at.index(bytes.len())),
+                2 => drop(bytes.remove(at.index(bytes.len()))),
+                3 => bytes.insert(at.index(bytes.len()), byte),
+                _ => {}
+            }
+            let document = readers.document(&bytes);
+            if let Some(decoded) = scan::scan(&bytes, &readers.table, &mut levels) {
+                let said = Said { decoded, bids: levels.bids.clone(), asks: levels.asks.clone() };
+                prop_assert_eq!(Ok(said), document, "{}", bytes.escape_ascii());
+            }
+        }
+    }
+}
+
+#[test]
+fn levels_that_look_alike_need_no_document_reader() {
+    let mut decoder = Decoder::new(&instruments());
+    let level = |i: usize| format!("[\"{}.{:02}\",\"{}.{:03}\"]", 9990 + i, i % 10 * 10, i * i, i);
+    for count in [1, 2, 3, 4, 5, 63, 64, 65, 127, 128, 129, 999] {
+        let levels = (0..count).map(level).collect::<Vec<_>>().join(",");
+        let frame = DEPTH.replace("[\"84551.10\",\"5.302\"]", &levels);
+        let Ok(Frame::Market(MarketEvent::Depth(u))) = decoder.decode(frame.as_bytes()) else {
+            panic!("{count}")
+        };
+        assert_eq!(u.asks.len(), count + 1);
+        let of = |i: usize| Level {
+            px: market::Px(((9990 + i) * 10 + i % 10) as i64),
+            qty: market::Qty((i * i * 1000 + i) as i64),
+        };
+        for i in 0..count {
+            assert_eq!(u.asks[i], of(i), "{i} of {count}");
+        }
+    }
+    assert_eq!(decoder.counters().slow, 0);
 }
 
 #[test]
