@@ -16,6 +16,9 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 /// Eight times `'0'`.
 const ZEROS: u64 = 0x3030_3030_3030_3030;
+const QUOTES: u64 = ONES * b'"' as u64;
+const ESCAPES: u64 = ONES * b'\\' as u64;
+const BLANKS: u64 = ONES * b' ' as u64;
 const POW10: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 /// Added to a byte (less `'0'`), sets its high bit unless the byte is a digit.
 const NO_DIGIT: u64 = 0x76;
@@ -77,7 +80,7 @@ pub(super) fn three<const N: usize>(window: &[u8; N], at: usize) -> u32 {
 /// How many bytes of `word` come before its first quote; 8 if there is none.
 #[inline(always)]
 pub(super) fn until_quote(word: u64) -> usize {
-    first(zero_bytes(word ^ u64::from(b'"') * ONES))
+    first(zero_bytes(word ^ QUOTES))
 }
 
 /// The first `length` bytes of `word`, 1 to 8, less `'0'`, the last of them in byte 7.
@@ -96,9 +99,9 @@ fn load(bytes: &[u8], at: usize) -> Option<u64> {
 pub(super) fn text_len(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     while let Some(word) = load(bytes, at) {
-        let quote = zero_bytes(word ^ u64::from(b'"') * ONES);
-        let escape = zero_bytes(word ^ u64::from(b'\\') * ONES);
-        let control = word.wrapping_sub(u64::from(b' ') * ONES) & !word & HIGHS;
+        let quote = zero_bytes(word ^ QUOTES);
+        let escape = zero_bytes(word ^ ESCAPES);
+        let control = word.wrapping_sub(BLANKS) & !word & HIGHS;
         let special = quote | escape | control | word & HIGHS;
         if special != 0 {
             let len = at + first(special);
@@ -179,7 +182,7 @@ impl Form {
         };
         Some(Self {
             dot,
-            limits: NO_DIGIT * ONES ^ limit,
+            limits: (NO_DIGIT * ONES) ^ limit,
             past: top(past),
             fraction: top(decimals) & !top(past),
             integer: !top(decimals + dots),
