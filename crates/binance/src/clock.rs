@@ -11,6 +11,8 @@ use market::Nanos;
 const WINDOW: usize = 16;
 /// A sample older than this is forgotten, ns: 50 ppm of drift is 30 ms in ten minutes.
 const MAX_AGE: u64 = 600 * Nanos::SECOND;
+/// Two samples whose ranges are further apart than this cannot both be right: drift over [`MAX_AGE`] and more.
+const STEP: u64 = 100 * Nanos::MS;
 
 #[derive(Debug, Clone, Copy)]
 struct Sample {
@@ -46,7 +48,9 @@ impl ServerClock {
         if self.samples.is_full() {
             self.samples.remove(0);
         }
-        self.samples.retain(|s| received.since(s.at).0 <= MAX_AGE);
+        // A sample that the new one contradicts is from before a step of the venue's clock: it says nothing any more.
+        let agrees = |s: &Sample| offset.abs_diff(s.offset) <= rtt / 2 + s.rtt / 2 + STEP;
+        self.samples.retain(|s| received.since(s.at).0 <= MAX_AGE && agrees(s));
         self.samples.push(Sample { at: received, offset, rtt });
         self.best = self.samples.iter().min_by_key(|s| s.rtt).map(|s| (s.offset, s.rtt));
     }

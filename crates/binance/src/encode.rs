@@ -49,6 +49,10 @@ impl Encoder {
         Ok(Self { signer, symbols, recv_window_ms, frame, payload })
     }
 
+    pub(crate) fn set_symbols(&mut self, symbols: Symbols) {
+        self.symbols = symbols;
+    }
+
     pub(crate) fn symbols(&self) -> &Symbols {
         &self.symbols
     }

@@ -23,6 +23,7 @@ use crate::errors::{Action, Class, ErrorRule, classify};
 use crate::limits::{Cost, RateLimits, Urgency, Wait};
 use crate::reply::{ErrorBody, Reply};
 use crate::report::{FrameError, blank_report};
+use crate::rest::RestError;
 use crate::sign::Signer;
 use crate::symbols::Symbols;
 
@@ -77,6 +78,9 @@ pub enum Refusal {
     /// Trading was stopped by a fatal answer of the venue.
     #[error("the venue refused this key or account (code {0}): trading is halted")]
     Halted(i32),
+    /// The connection is down, and this request is not one that goes over REST meanwhile.
+    #[error("the order connection is down; nothing is opened over REST")]
+    NotConnected,
 }
 
 /// A request made ready.
@@ -147,8 +151,11 @@ pub struct Gateway {
     session: bool,
     log_on_due: bool,
     halted: Option<i32>,
+    locked_until: Nanos,
 }
 
+/// After the venue refused the key nothing goes out for this long; then one request tries whether it is good again.
+const LOCKED: u64 = 60 * Nanos::SECOND;
 const NEVER: Nanos = Nanos(u64::MAX);
 
 impl Gateway {
@@ -168,22 +175,39 @@ impl Gateway {
             session: false,
             log_on_due: false,
             halted: None,
+            locked_until: Nanos(0),
         })
     }
 
     /// Makes `request` ready to be sent now.
     #[inline]
     pub fn request(&mut self, request: &OrderRequest, now: Nanos) -> Result<Outgoing<'_>, Refusal> {
-        self.check(request)?;
+        self.check(request, now)?;
+        // REST counts its own.
+        if let OrderRequest::CancelAll(_) = request {
+            return Ok(Outgoing::Rest(*request));
+        }
         let server = self.clock.server_time(now);
         let (cost, urgency) = cost(request);
         self.free_slot()?;
         self.limits.take(cost, urgency, server)?;
-        if let OrderRequest::CancelAll(_) = request {
-            return Ok(Outgoing::Rest(*request));
-        }
         let frame = self.dispatch(*request, now, now, 1);
         Ok(Outgoing::Frame(frame))
+    }
+
+    /// Makes `request` ready while the connection is down: what ends risk (cancels, queries, reduce-only orders) goes
+    /// over REST under the same client order id; nothing is opened that way.
+    pub fn request_over_rest(
+        &mut self,
+        request: &OrderRequest,
+        now: Nanos,
+    ) -> Result<Outgoing<'static>, Refusal> {
+        self.check(request, now)?;
+        match request {
+            OrderRequest::New(o) if !o.reduce_only => Err(Refusal::NotConnected),
+            OrderRequest::Replace(_) => Err(Refusal::NotConnected),
+            _ => Ok(Outgoing::Rest(*request)),
+        }
     }
 
     /// Books the request in the table and writes its frame. The caller has checked request and slot.
@@ -213,11 +237,11 @@ impl Gateway {
         }
     }
 
-    fn check(&self, request: &OrderRequest) -> Result<(), Refusal> {
+    fn check(&self, request: &OrderRequest, now: Nanos) -> Result<(), Refusal> {
         let symbol = symbol_of(request);
         let instrument = self.encoder.symbols().get(symbol).ok_or(Refusal::Instrument(symbol))?;
         let opens = matches!(request, OrderRequest::New(o) if !o.reduce_only);
-        if let (Some(code), true) = (self.halted, opens) {
+        if let Some(code) = self.halted.filter(|_| opens || now < self.locked_until) {
             return Err(Refusal::Halted(code));
         }
         let (px, qty, limit) = match request {
@@ -305,7 +329,7 @@ impl Gateway {
             (Some(slot), Some(error)) => self.refused(slot, status, error, now, events),
             (None, Some(error)) => {
                 // A session-level error (null id), or an answer whose place is taken by now.
-                self.tell_refusal(status, error, server, events);
+                self.tell_refusal(status, error, now, events);
             }
             (Some(Slot { sent: Sent::LogOn, .. }), None) => {
                 self.session = true;
@@ -364,7 +388,6 @@ impl Gateway {
     }
 
     fn refused(&mut self, slot: Slot, status: u16, error: &ErrorBody<'_>, now: Nanos, events: EventSink<'_>) {
-        let server = self.clock.server_time(now);
         let rule = classify(status, error.code(), error.msg.text().unwrap_or(""));
         if let Sent::Order { request, since, attempt } = slot.sent {
             let again = rule.action == Action::SyncClockAndRetryOnce && attempt == 1 && !slot.overdue;
@@ -379,19 +402,24 @@ impl Gateway {
             self.log_on_due = true;
             events(GatewayEvent::SyncClock);
         }
-        self.tell_refusal(status, error, server, events);
+        self.tell_refusal(status, error, now, events);
     }
 
     /// Books what an error says about limits and about the key, and passes it on.
-    fn tell_refusal(&mut self, status: u16, error: &ErrorBody<'_>, server: Nanos, events: EventSink<'_>) {
+    fn tell_refusal(&mut self, status: u16, error: &ErrorBody<'_>, now: Nanos, events: EventSink<'_>) {
+        let server = self.clock.server_time(now);
         let msg = error.msg.text().unwrap_or("");
         let code = error.code();
         let rule = classify(status, code, msg);
         // `retryAfter` is a point in venue time.
         let wait = error.retry_after.u64().map(|ms| Nanos::from_millis(ms).since(server).0);
         self.limits.refused(rule, msg, wait, server);
-        if rule.action == Action::HaltTrading {
+        // A refusal by the firewall has no code: it bans for a while, and says nothing of key or account.
+        if rule.action == Action::HaltTrading && code != 0 {
             self.halted = Some(code);
+            if is_about_the_key(code) {
+                self.locked_until = now.plus(LOCKED);
+            }
         }
         let mut text = ArrayString::new();
         for c in msg.chars() {
@@ -453,10 +481,20 @@ impl Gateway {
         &self.clock
     }
 
+    /// Another table of the same instruments: their filters have changed.
+    pub fn set_symbols(&mut self, symbols: Symbols) {
+        self.encoder.set_symbols(symbols);
+    }
+
     /// The venue's code that halted trading, if one did.
     pub fn halted(&self) -> Option<i32> {
         self.halted
     }
+}
+
+/// Does this refusal mean that no signed request of ours will be taken?
+const fn is_about_the_key(code: i32) -> bool {
+    matches!(code, -1002 | -1004 | -1011 | -1022 | -2014 | -2015 | -2017)
 }
 
 const fn symbol_of(request: &OrderRequest) -> SymbolId {
@@ -536,8 +574,15 @@ pub(crate) fn error_report(request: &OrderRequest, class: Class, code: i32) -> E
 }
 
 impl Refusal {
-    /// The report of a request that was not sent: rejected, with no code of the venue.
+    /// The report of a request that was not sent: rejected, with the venue's own code where it is a matter of time
+    /// (rate limits), else with none.
     pub fn report(&self, request: &OrderRequest) -> ExecutionReport {
-        error_report(request, Class::Failed, 0)
+        let code = if let Self::Wait(_) = self { -1003 } else { 0 };
+        error_report(request, Class::Failed, code)
     }
+}
+
+/// The report of a request that failed over REST.
+pub fn rest_report(request: &OrderRequest, error: &RestError) -> ExecutionReport {
+    error_report(request, error.class(), error.code())
 }

@@ -99,6 +99,17 @@ pub enum Wait {
     },
 }
 
+/// What the venue has told us to wait for: shared between the connections of one address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Holds {
+    /// Nothing goes out before this (418, 403).
+    pub banned_until: Nanos,
+    /// Nothing with a weight but cancels (429).
+    pub weight_until: Nanos,
+    /// No order but cancels (−1015).
+    pub orders_until: Nanos,
+}
+
 /// The rate limits of one address and account. All times are venue time.
 #[derive(Debug, Clone)]
 pub struct RateLimits {
@@ -196,9 +207,17 @@ impl RateLimits {
         }
     }
 
-    /// Nothing may be sent before this venue time (another connection from this address was told so).
-    pub fn ban_until(&mut self, until: Nanos) {
-        self.banned_until = self.banned_until.max(until);
+    /// What there is to wait for.
+    pub fn holds(&self) -> Holds {
+        let [(_, weight_until), (_, orders_until)] = self.paused;
+        Holds { banned_until: self.banned_until, weight_until, orders_until }
+    }
+
+    /// Another connection from this address was told so.
+    pub fn hold(&mut self, holds: Holds) {
+        self.banned_until = self.banned_until.max(holds.banned_until);
+        self.paused[0].1 = self.paused[0].1.max(holds.weight_until);
+        self.paused[1].1 = self.paused[1].1.max(holds.orders_until);
     }
 
     /// End of the ban, venue time (zero: there was none).

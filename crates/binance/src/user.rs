@@ -114,6 +114,11 @@ impl UserDecoder {
         Self { symbols, events: Vec::with_capacity(64) }
     }
 
+    /// Another table of the same instruments: their filters have changed.
+    pub fn set_symbols(&mut self, symbols: Symbols) {
+        self.symbols = symbols;
+    }
+
     /// The facts of a frame (at least one: [`UserEvent::Ignored`]).
     pub fn decode(&mut self, frame: &[u8]) -> Result<&[UserEvent], FrameError> {
         self.events.clear();

@@ -5,17 +5,17 @@
 //! must be reconciled over REST before the stream counts as healthy. A connection may also be open and dead: an
 //! expired key leaves the socket up, and pongs prove nothing. Three things find that out: the keep-alive's own
 //! answer (−1125), a check of the key after each lost connection, and an order that was acknowledged but of which the
-//! stream says nothing.
+//! stream says nothing ([`Echo`]).
 //!
-//! A pure core: results and time in, things to do out.
+//! Pure cores: results and time in, things to do out.
 
 use std::fmt;
 
-use market::Nanos;
+use arrayvec::ArrayVec;
+use market::{ClientOrderId, Nanos};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::errors::Action;
-use crate::user::UserEvent;
 
 /// Settings of the user stream. Times in ns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +26,6 @@ pub struct UserStreamConfig {
     pub min_retry: u64,
     /// Longest wait between two attempts.
     pub max_retry: u64,
-    /// An acknowledged order must show on the stream within this time.
-    pub event_timeout: u64,
 }
 
 impl Default for UserStreamConfig {
@@ -36,7 +34,6 @@ impl Default for UserStreamConfig {
             keep_alive: 30 * 60 * Nanos::SECOND,
             min_retry: Nanos::SECOND,
             max_retry: 60 * Nanos::SECOND,
-            event_timeout: 3 * Nanos::SECOND,
         }
     }
 }
@@ -91,7 +88,6 @@ pub struct UserStream {
     reconcile_due: bool,
     reconciling: bool,
     healthy: bool,
-    expecting: Option<Nanos>,
 }
 
 impl UserStream {
@@ -108,17 +104,11 @@ impl UserStream {
             reconcile_due: false,
             reconciling: false,
             healthy: false,
-            expecting: None,
         }
     }
 
     /// What is to be done now, if anything. Call it until it gives nothing.
     pub fn poll(&mut self, now: Nanos) -> Option<UserAction> {
-        if self.expecting.is_some_and(|since| now.since(since).0 >= self.config.event_timeout) {
-            // The order path works and the stream is mute: begin anew. POST returns the key if it still lives.
-            self.expecting = None;
-            self.renew(now);
-        }
         match self.key {
             Key::Missing { at } if now >= at => {
                 self.key = Key::Creating;
@@ -153,7 +143,7 @@ impl UserStream {
                 self.key = Key::Good { keep_at: now.plus(self.config.keep_alive) };
                 self.connect_due = true;
             }
-            Err(_) => self.key = Key::Missing { at: self.retry_at(now) },
+            Err(why) => self.key = Key::Missing { at: self.retry_at(now, why) },
         }
     }
 
@@ -167,15 +157,22 @@ impl UserStream {
             Err(Action::NewListenKey) => self.renew(now),
             // Not answered: the key lives for half an hour more. But a stream that cannot be extended is renewed
             // before it can die unnoticed.
-            Err(_) if self.failures < 3 => self.key = Key::Good { keep_at: self.retry_at(now) },
+            Err(why) if self.failures < 3 => self.key = Key::Good { keep_at: self.retry_at(now, why) },
             Err(_) => self.renew(now),
         }
     }
 
-    /// The connection is open, or a successor took over. Events may have been missed before.
+    /// The connection is open. Events may have been missed before.
     pub fn on_open(&mut self) {
         self.open = true;
         self.distrust();
+    }
+
+    /// A successor took over while the connection was open. After a rollover by age nothing was missed and the stream
+    /// stays healthy; after a new key it becomes so. What is certain is asked for in both cases.
+    pub fn on_replaced(&mut self) {
+        self.open = true;
+        self.reconcile_due = true;
     }
 
     /// The connection is lost. It opens again by itself; whether its key still lives is asked meanwhile.
@@ -187,21 +184,15 @@ impl UserStream {
         }
     }
 
-    /// A fact came from the stream.
-    #[inline]
-    pub fn on_event(&mut self, event: &UserEvent, now: Nanos) {
-        self.expecting = None;
-        if let UserEvent::ListenKeyExpired = event {
-            self.renew(now);
-        }
+    /// The stream told that its key has expired: nothing more comes on this connection, even if it stays open.
+    pub fn on_expired(&mut self, now: Nanos) {
+        self.renew(now);
     }
 
-    /// An order of ours was acknowledged: the stream must tell of it.
-    #[inline]
-    pub fn expect_event(&mut self, now: Nanos) {
-        if self.open && self.expecting.is_none() {
-            self.expecting = Some(now);
-        }
+    /// The order path works and the stream is mute ([`Echo::is_overdue`]): begin anew. POST returns the key if it
+    /// still lives.
+    pub fn on_mute(&mut self, now: Nanos) {
+        self.renew(now);
     }
 
     /// The account has been reconciled, or that failed and must be done again.
@@ -224,21 +215,69 @@ impl UserStream {
     fn renew(&mut self, now: Nanos) {
         self.distrust();
         if self.key != Key::Creating {
-            self.key = Key::Missing { at: if self.failures == 0 { now } else { self.retry_at(now) } };
+            let at = if self.failures == 0 { now } else { self.retry_at(now, Action::BackOff) };
+            self.key = Key::Missing { at };
         }
     }
 
     fn distrust(&mut self) {
         self.healthy = false;
         self.reconcile_due = true;
-        self.expecting = None;
     }
 
-    fn retry_at(&mut self, now: Nanos) -> Nanos {
-        let wait =
-            self.config.min_retry.saturating_mul(1 << self.failures.min(20)).min(self.config.max_retry);
+    fn retry_at(&mut self, now: Nanos, why: Action) -> Nanos {
+        let doubled = self.config.min_retry.saturating_mul(1 << self.failures.min(20));
         self.failures = self.failures.saturating_add(1);
-        now.plus(wait)
+        // A refused key does not become good by asking.
+        let wait = if why == Action::HaltTrading { u64::MAX } else { doubled };
+        now.plus(wait.min(self.config.max_retry))
+    }
+}
+
+/// Acknowledged orders of which the stream has not told yet. Reply and event race each other, so an event that came
+/// first is remembered too.
+#[derive(Debug, Default)]
+pub struct Echo {
+    waiting: ArrayVec<(ClientOrderId, Nanos), 32>,
+    heard: ArrayVec<ClientOrderId, 64>,
+}
+
+impl Echo {
+    /// The stream may be this late.
+    pub const TIMEOUT: u64 = 3 * Nanos::SECOND;
+
+    /// The venue acknowledged a new order.
+    pub fn acknowledged(&mut self, id: ClientOrderId, now: Nanos) {
+        if !self.heard.contains(&id) {
+            // With 32 waiting the oldest will tell.
+            let _ = self.waiting.try_push((id, now));
+        }
+    }
+
+    /// The stream told of an order.
+    pub fn heard(&mut self, id: ClientOrderId) {
+        self.waiting.retain(|(waiting, _)| *waiting != id);
+        if self.heard.last() == Some(&id) {
+            return;
+        }
+        if self.heard.is_full() {
+            self.heard.remove(0);
+        }
+        self.heard.push(id);
+    }
+
+    /// Has the stream kept silent of an order for too long? Told once: then it begins anew.
+    pub fn is_overdue(&mut self, now: Nanos) -> bool {
+        let overdue = self.waiting.first().is_some_and(|(_, since)| now.since(*since).0 >= Self::TIMEOUT);
+        if overdue {
+            self.waiting.clear();
+        }
+        overdue
+    }
+
+    /// The stream is down: what it does not tell now is reconciled.
+    pub fn interrupted(&mut self) {
+        self.waiting.clear();
     }
 }
 
@@ -309,7 +348,7 @@ mod tests {
     #[test]
     fn expiry_makes_a_new_key_a_new_connection_and_a_reconciliation() {
         let mut stream = healthy(at(0));
-        stream.on_event(&UserEvent::ListenKeyExpired, at(10));
+        stream.on_expired(at(10));
         assert!(!stream.is_healthy());
         assert!(all(&mut stream, at(10)).contains(&"CreateKey".to_owned()));
         stream.on_key(Ok("LK2".into()), at(11));
@@ -338,13 +377,46 @@ mod tests {
 
     #[test]
     fn a_mute_stream_is_found_by_an_acknowledged_order() {
+        let id = |attempt| ClientOrderId { run: 1, intent: 2, attempt };
+        let mut echo = Echo::default();
+        // The event may come before the reply, or after it.
+        echo.heard(id(1));
+        echo.acknowledged(id(1), at(10));
+        echo.acknowledged(id(2), at(11));
+        echo.heard(id(2));
+        assert!(!echo.is_overdue(at(100)));
+        echo.acknowledged(id(3), at(20));
+        assert!(!echo.is_overdue(at(22)));
+        assert!(echo.is_overdue(at(23)));
+        assert!(!echo.is_overdue(at(24)), "told once");
+        echo.acknowledged(id(4), at(30));
+        echo.interrupted();
+        assert!(!echo.is_overdue(at(60)));
+
         let mut stream = healthy(at(0));
-        stream.expect_event(at(10));
-        stream.on_event(&UserEvent::Ignored, at(11));
-        assert_eq!(all(&mut stream, at(20)), [""; 0]);
-        stream.expect_event(at(20));
-        assert_eq!(all(&mut stream, at(22)), [""; 0]);
+        stream.on_mute(at(23));
         assert_eq!(all(&mut stream, at(23))[0], "CreateKey");
         assert!(!stream.is_healthy());
+        stream.on_key(Ok("LK1".into()), at(24));
+        all(&mut stream, at(24));
+        stream.on_replaced();
+        stream.on_reconciled(false); // it began before the successor was open
+        assert_eq!(all(&mut stream, at(25)), ["Reconcile"]);
+        stream.on_reconciled(true);
+        assert!(stream.is_healthy());
+    }
+
+    #[test]
+    fn a_rollover_keeps_it_healthy_and_a_refused_key_is_not_asked_for_again_and_again() {
+        let mut stream = healthy(at(0));
+        stream.on_replaced();
+        assert!(stream.is_healthy());
+        assert_eq!(all(&mut stream, at(1)), ["Reconcile"]);
+        stream.on_reconciled(true);
+        stream.on_expired(at(2));
+        assert_eq!(all(&mut stream, at(2))[0], "CreateKey");
+        stream.on_key(Err(Action::HaltTrading), at(2));
+        assert_eq!(all(&mut stream, at(61)), [""; 0]);
+        assert_eq!(all(&mut stream, at(62)), ["CreateKey"]);
     }
 }

@@ -357,7 +357,7 @@ fn a_held_order_that_grew_old_is_rejected_not_sent() {
 }
 
 #[test]
-fn a_revoked_key_halts_opening_but_not_closing() {
+fn a_revoked_key_is_not_tried_for_a_minute_and_opens_nothing_after_it() {
     let mut gw = gateway();
     let told = receive(
         &mut gw,
@@ -367,9 +367,34 @@ fn a_revoked_key_halts_opening_but_not_closing() {
     let [GatewayEvent::Refused { code: -2015, rule, .. }] = told[..] else { panic!("{told:?}") };
     assert_eq!((rule.class, rule.action), (Class::Fatal, Action::HaltTrading));
     assert_eq!(gw.request(&new(1), T0), Err(Refusal::Halted(-2015)));
+    let close = OrderRequest::New(NewOrder { reduce_only: true, ..limit(2, TimeInForce::Gtx) });
+    let later = T0.plus(61 * Nanos::SECOND);
+    for request in [close, cancel(1), query(1)] {
+        assert_eq!(gw.request(&request, T0), Err(Refusal::Halted(-2015)));
+        assert!(gw.request(&request, later).is_ok());
+    }
+    assert_eq!(gw.request(&new(1), later), Err(Refusal::Halted(-2015)));
+}
+
+#[test]
+fn an_account_that_may_not_open_may_close() {
+    let mut gw = gateway();
+    let frame = send(&mut gw, &new(1), T0);
+    receive(&mut gw, &refused(&frame["id"], 400, -2023, "User in liquidation mode now."), T0);
+    assert_eq!(gw.request(&new(2), T0), Err(Refusal::Halted(-2023)));
     let close = NewOrder { reduce_only: true, ..limit(2, TimeInForce::Gtx) };
     assert!(gw.request(&OrderRequest::New(close), T0).is_ok());
-    assert!(gw.request(&cancel(1), T0).is_ok());
+}
+
+#[test]
+fn while_the_connection_is_down_only_what_ends_risk_goes_over_rest() {
+    let mut gw = gateway();
+    let close = OrderRequest::New(NewOrder { reduce_only: true, ..limit(2, TimeInForce::Gtx) });
+    for request in [close, cancel(1), query(1), OrderRequest::CancelAll(SymbolId(0))] {
+        assert_eq!(gw.request_over_rest(&request, T0), Ok(Outgoing::Rest(request)));
+    }
+    assert_eq!(gw.request_over_rest(&new(1), T0), Err(Refusal::NotConnected));
+    assert_eq!(Refusal::NotConnected.report(&new(1)).exec_type, ExecType::Rejected);
 }
 
 #[test]

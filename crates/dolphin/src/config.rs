@@ -204,7 +204,7 @@ impl Default for MemorySection {
 }
 
 /// Where orders go; single hosts may be overridden.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct VenueConfig {
     /// `testnet` (default), `mainnet`, or the URL of a local venue; `--venue` overrides it.
@@ -221,6 +221,26 @@ pub struct VenueConfig {
     pub private_url: Option<String>,
     /// WebSocket API.
     pub ws_api_url: Option<String>,
+    /// How often the account's settings (position mode, margin type, leverage) are compared with those of the start.
+    pub account_check_ms: u64,
+    /// How often filters and status of the instruments are read; a halted one is asked for every 10 s.
+    pub instruments_check_ms: u64,
+}
+
+impl Default for VenueConfig {
+    fn default() -> Self {
+        Self {
+            name: None,
+            mainnet: None,
+            rest_url: None,
+            public_url: None,
+            market_url: None,
+            private_url: None,
+            ws_api_url: None,
+            account_check_ms: 60_000,
+            instruments_check_ms: 300_000,
+        }
+    }
 }
 
 /// Threads and cores.
@@ -283,6 +303,14 @@ impl Config {
         in_memory("history_every_ms", y.history_every_ms, 100, 600_000)?;
         in_memory("features_every_ms", y.features_every_ms, 0, 600_000)?;
         in_memory("scan_every_ms", y.scan_every_ms, 0, 600_000)?;
+        for (key, ms) in [
+            ("account_check_ms", self.venue.account_check_ms),
+            ("instruments_check_ms", self.venue.instruments_check_ms),
+        ] {
+            if !(1_000..=3_600_000).contains(&ms) {
+                return Err(format!("venue: {key} is {ms} ms, it lies in 1000 … 3600000 ms"));
+            }
+        }
         if !m.bar_ms.is_multiple_of(m.tick_ms) {
             return Err(format!("market: bar_ms ({}) is no multiple of tick_ms ({})", m.bar_ms, m.tick_ms));
         }

@@ -1,8 +1,12 @@
-//! The control thread: everything slow around the pipeline. REST, listen key, clock, reconciliation, dead-man switch,
-//! signals, progress; and the end of a run, in good order.
+//! The control thread: everything slow around the pipeline. Snapshots, errands, signals, progress, and the end of a
+//! run in good order; [`account`] is its private side (user stream, reconciliation, REST), [`watch`] looks after what
+//! may change at the venue.
 //!
 //! It turns every 20 ms: takes what the stages tell, starts errands as futures, hands their results back. Nothing on
 //! the hot path waits for it.
+
+mod account;
+mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -17,44 +21,48 @@ use binance::Symbols;
 use binance::clock::ServerClock;
 use binance::rest::{RestClient, RestError};
 
-use execution::{AlertKind, Control as Errand, Gate, KillTrigger, VenuePosition};
+use execution::{AlertKind, Control as Errand, Gate, KillTrigger};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use market::{Nanos, OrderRequest, Qty, SymbolId};
+use market::{ExecutionReport, Nanos, OrderRequest, Qty, SymbolId};
 use runtime::clock::Clock;
 use runtime::ring::Tx;
-use tokio::sync::watch;
+use secrecy::SecretString;
+use tokio::sync::watch as show;
 
 use crate::sensors::HealthWatch;
 use crate::stages::alpha::{AlphaCommand, AlphaNews};
 use crate::stages::book::{BookCounters, BookNews, SnapshotReply};
 use crate::stages::feed::FeedNews;
-use crate::stages::gateway::{GatewayCommand, GatewayNews};
 use crate::stages::router::{AccountState, RouterCommand, RouterNews, RouterState};
 use crate::topology::Ends;
+pub use account::account;
+pub use watch::WatchConfig;
 
 /// How often the control thread looks.
 const TURN: Duration = Duration::from_millis(20);
 /// Snapshots fetched at one time: 20 of weight each, far inside the venue's limit.
 const SNAPSHOTS_AT_ONCE: usize = 4;
-/// A refused snapshot, clock or account query is tried again after this.
+/// A refused snapshot is asked for again after this.
 const RETRY: Duration = Duration::from_millis(500);
-/// The venue forgets a listen key after 60 minutes.
-const KEEP_LISTEN_KEY_NS: u64 = 30 * 60 * Nanos::SECOND;
-/// How often the clock is compared.
-const CLOCK_EVERY_NS: u64 = 30 * Nanos::SECOND;
 /// How long the end of a run waits: for a flat position, and then for the kill ladder.
 const FLAT_WITHIN_NS: u64 = 8 * Nanos::SECOND;
-const KILLED_WITHIN_NS: u64 = 8 * Nanos::SECOND;
+const KILLED_WITHIN_NS: u64 = 15 * Nanos::SECOND;
+/// What stands in the kill file where positions are to be closed too.
+pub const KILL_FLATTEN: &str = "flatten";
 
 /// The result of an errand.
 #[expect(clippy::large_enum_variant, reason = "a few at a time, off the hot path")]
 enum Done {
     Snapshot(SymbolId, Result<Vec<u8>, RestError>),
     Clock(Result<ServerClock, RestError>),
-    Account(Result<Box<AccountState>, RestError>),
-    ListenKey(Result<String, RestError>),
+    /// Asked for at this venue time, ms.
+    Account(u64, Result<Box<AccountState>, RestError>),
+    ListenKey(Result<SecretString, RestError>),
     Kept(Result<(), RestError>),
+    Ordered(OrderRequest, Result<Option<ExecutionReport>, RestError>),
+    Settings(Result<watch::Settings, RestError>),
+    Instruments(Result<binance::rest::ExchangeInfo, RestError>),
     Sent(&'static str, Result<(), RestError>),
 }
 
@@ -82,14 +90,14 @@ pub struct Orders {
     pub seconds: Option<f64>,
     /// Close the position at the end.
     pub flatten: bool,
-    /// Pull the kill switch when this file appears.
+    /// Pull the kill switch when this file appears; with [`KILL_FLATTEN`] in it positions are closed too.
     pub kill_file: Option<PathBuf>,
     /// Route of the user stream, e.g. `/private`; the listen key is added.
     pub private_path: String,
     /// Print a line of progress every five seconds.
     pub progress: bool,
     /// Where to show what is seen, every turn of the control thread, while somebody looks.
-    pub watch: Option<watch::Sender<Seen>>,
+    pub watch: Option<show::Sender<Seen>>,
 }
 
 /// What the control thread has seen.
@@ -109,6 +117,8 @@ pub struct Seen {
     pub gate: Gate,
     /// Closed trades.
     pub trades: Vec<Trade>,
+    /// What changed the wallet besides orders, by the venue's reason: funding, transfers, commissions in other assets.
+    pub ledger: BTreeMap<String, f64>,
     /// Alerts by kind.
     pub alerts: BTreeMap<String, u64>,
     /// Why the run ended.
@@ -128,10 +138,8 @@ pub struct Control {
     jobs: FuturesUnordered<Job>,
     snapshots_wanted: VecDeque<SymbolId>,
     snapshots_running: usize,
-    reconciling: bool,
-    reconcile_again: bool,
-    listen_key_due: u64,
-    clock_due: u64,
+    private: account::Private,
+    watch: watch::Watch,
     progress_due: u64,
     router_commands: VecDeque<RouterCommand>,
     orders_told: (u64, u64),
@@ -150,9 +158,13 @@ impl Control {
         symbols: Symbols,
         ends: Ends,
         clock: Clock,
+        watch: WatchConfig,
         signalled: Arc<AtomicBool>,
     ) -> Self {
         let now = clock.now_ns();
+        let venue_ms = rest.clock().server_time(Nanos(now)).millis();
+        let private = account::Private::new(&orders.private_path, now, venue_ms);
+        let watch = watch::Watch::new(watch, symbols.clone(), now);
         Self {
             orders,
             rest,
@@ -164,10 +176,8 @@ impl Control {
             jobs: FuturesUnordered::new(),
             snapshots_wanted: VecDeque::new(),
             snapshots_running: 0,
-            reconciling: false,
-            reconcile_again: false,
-            listen_key_due: now + KEEP_LISTEN_KEY_NS,
-            clock_due: now,
+            private,
+            watch,
             progress_due: now + 5 * Nanos::SECOND,
             router_commands: VecDeque::new(),
             orders_told: (0, 0),
@@ -177,12 +187,6 @@ impl Control {
             clock,
             seen: Seen::default(),
         }
-    }
-
-    /// Hands the user stream's path to the gateway.
-    pub fn use_listen_key(&mut self, key: &str) {
-        let path = format!("{}/ws/{key}", self.orders.private_path.trim_end_matches('/'));
-        push(&mut self.ends.to_gateway, GatewayCommand::UserPath(path));
     }
 
     /// Runs until the end of the run is complete or `stop` is set by a stage that died.
@@ -270,24 +274,6 @@ impl Control {
         }
     }
 
-    fn gateway(&mut self, news: GatewayNews) {
-        match news {
-            GatewayNews::OrderPath(open) => self.gate.order_path = open,
-            GatewayNews::UserStream(open) => self.gate.user_stream = open,
-            GatewayNews::Reconcile => self.reconcile(),
-            GatewayNews::ListenKeyExpired => {
-                self.gate.user_stream = false;
-                self.new_listen_key();
-            }
-            GatewayNews::SyncClock => self.sync_clock(),
-            GatewayNews::Rest(request) => self.send(request),
-            GatewayNews::Refused { code } => self.alert(&format!("Refused {code}")),
-            GatewayNews::Unlisted => self.alert("UnlistedSymbol"),
-            GatewayNews::MarginCall(_) => self.alert("MarginCall"),
-            GatewayNews::Wallet(_) => {}
-        }
-    }
-
     fn router(&mut self, news: RouterNews) {
         match news {
             RouterNews::Errand(errand) => self.errand(errand),
@@ -330,7 +316,7 @@ impl Control {
     fn errand(&mut self, errand: Errand) {
         match errand {
             Errand::Reconcile => self.reconcile(),
-            Errand::SyncClock => self.sync_clock(),
+            Errand::SyncClock => self.sync_clock(true),
             Errand::DeadMan { symbol, countdown_ms } => {
                 let Some(name) = self.symbols.get(symbol).map(|i| i.symbol.clone()) else { return };
                 let rest = Arc::clone(&self.rest);
@@ -338,10 +324,7 @@ impl Control {
                     Done::Sent("dead-man switch", rest.countdown_cancel_all(&name, countdown_ms).await)
                 });
             }
-            Errand::RefreshFilters(symbol) => {
-                let Some(name) = self.symbols.get(symbol).map(|i| i.symbol.clone()) else { return };
-                tracing::warn!("{name}: the venue's filters changed; it stays blocked until the next start");
-            }
+            Errand::RefreshFilters(symbol) => self.refresh_filters(symbol),
         }
     }
 
@@ -350,15 +333,8 @@ impl Control {
             let Some(symbol) = self.snapshots_wanted.pop_front() else { break };
             self.fetch_snapshot(symbol, Duration::ZERO);
         }
-        if now >= self.clock_due {
-            self.clock_due = now + CLOCK_EVERY_NS;
-            self.sync_clock();
-        }
-        if now >= self.listen_key_due {
-            self.listen_key_due = now + KEEP_LISTEN_KEY_NS;
-            let rest = Arc::clone(&self.rest);
-            self.start(async move { Done::Kept(rest.keep_listen_key().await) });
-        }
+        self.tend_account(now);
+        self.tend_watch(now);
         let s = self.seen.router;
         let (sent, refused) = (s.orders - self.orders_told.0, s.rejects - self.orders_told.1);
         if sent > 0 || refused > 0 {
@@ -405,7 +381,13 @@ impl Control {
         }
         match self.ending {
             Ending::No => {
-                if let Some(why) = self.should_end(now) {
+                if let Some(flatten) = self.kill_wish() {
+                    "the kill file".clone_into(&mut self.seen.ended_by);
+                    push(&mut self.ends.to_alpha, AlphaCommand::Stop { flatten: false });
+                    let trigger = KillTrigger::File;
+                    self.router_commands.push_back(RouterCommand::Kill { flatten, trigger });
+                    self.ending = Ending::Killing { until: now + KILLED_WITHIN_NS };
+                } else if let Some(why) = self.should_end(now) {
                     why.clone_into(&mut self.seen.ended_by);
                     push(&mut self.ends.to_alpha, AlphaCommand::Stop { flatten: self.orders.flatten });
                     self.ending = Ending::Flattening { until: now + FLAT_WITHIN_NS };
@@ -429,12 +411,16 @@ impl Control {
         }
     }
 
+    /// Is the kill file there, and does it want positions closed?
+    fn kill_wish(&self) -> Option<bool> {
+        let file = self.orders.kill_file.as_ref().filter(|f| f.exists())?;
+        // What cannot be read still is a wish to stop.
+        Some(std::fs::read_to_string(file).is_ok_and(|text| text.contains(KILL_FLATTEN)))
+    }
+
     fn should_end(&self, now: u64) -> Option<&'static str> {
         if self.signalled.load(Ordering::Acquire) {
             return Some("a signal");
-        }
-        if self.orders.kill_file.as_ref().is_some_and(|f| f.exists()) {
-            return Some("the kill file");
         }
         let elapsed = (now - self.started) as f64 / 1e9;
         self.orders.seconds.is_some_and(|s| elapsed >= s).then_some("its time")
@@ -456,40 +442,6 @@ impl Control {
         });
     }
 
-    fn sync_clock(&self) {
-        let rest = Arc::clone(&self.rest);
-        self.start(async move { Done::Clock(rest.sync_clock(3).await) });
-    }
-
-    fn new_listen_key(&self) {
-        let rest = Arc::clone(&self.rest);
-        self.start(async move {
-            Done::ListenKey(
-                rest.create_listen_key()
-                    .await
-                    .map(|key| secrecy::ExposeSecret::expose_secret(&key).to_owned()),
-            )
-        });
-    }
-
-    fn reconcile(&mut self) {
-        if self.reconciling {
-            // What is being asked may be older than what was just missed.
-            self.reconcile_again = true;
-            return;
-        }
-        self.reconciling = true;
-        let (rest, symbols, clock) = (Arc::clone(&self.rest), self.symbols.clone(), self.clock.clone());
-        self.start(async move { Done::Account(account(&rest, &symbols, &clock).await.map(Box::new)) });
-    }
-
-    fn send(&self, request: OrderRequest) {
-        let (rest, symbols) = (Arc::clone(&self.rest), self.symbols.clone());
-        self.start(
-            async move { Done::Sent("order over REST", rest.order(&request, &symbols).await.map(drop)) },
-        );
-    }
-
     fn done(&mut self, done: Done) {
         match done {
             Done::Snapshot(symbol, Ok(body)) => {
@@ -501,51 +453,19 @@ impl Control {
                 tracing::warn!("snapshot: {error}");
                 self.fetch_snapshot(symbol, RETRY);
             }
-            Done::Clock(Ok(server)) => {
-                self.gate.clock_offset_ns = server.offset();
-                push(&mut self.ends.to_gateway, GatewayCommand::Clock(Box::new(server)));
+            Done::Clock(result) => self.clock_synced(result),
+            Done::Account(asked_ms, result) => self.account_read(asked_ms, result),
+            Done::ListenKey(result) => self.listen_key(result),
+            Done::Kept(result) => self.kept(result),
+            Done::Ordered(request, result) => self.ordered(&request, result),
+            Done::Settings(result) => self.settings_read(result),
+            Done::Instruments(result) => self.instruments_read(result),
+            Done::Sent(what, Err(error)) => {
+                tracing::error!("{what}: {error}");
+                self.private_error(&error);
+                self.alert(&format!("Failed {what}"));
             }
-            Done::Clock(Err(error)) => tracing::warn!("clock: {error}"),
-            Done::Account(result) => self.reconciled(result),
-            Done::ListenKey(Ok(key)) => self.use_listen_key(&key),
-            Done::ListenKey(Err(error)) => {
-                tracing::warn!("listen key: {error}");
-                let rest = Arc::clone(&self.rest);
-                self.start(async move {
-                    tokio::time::sleep(RETRY).await;
-                    let key = rest.create_listen_key().await;
-                    Done::ListenKey(key.map(|key| secrecy::ExposeSecret::expose_secret(&key).to_owned()))
-                });
-            }
-            // The venue has forgotten the key (−1125): a new one, then everything is compared.
-            Done::Kept(Err(error)) => {
-                tracing::warn!("keeping the listen key: {error}");
-                self.new_listen_key();
-            }
-            Done::Sent(what, Err(error)) => tracing::warn!("{what}: {error}"),
-            Done::Kept(Ok(())) | Done::Sent(_, Ok(())) => {}
-        }
-    }
-
-    fn reconciled(&mut self, result: Result<Box<AccountState>, RestError>) {
-        self.reconciling = false;
-        match result {
-            Ok(state) => {
-                self.router_commands.push_back(RouterCommand::Account(state));
-                if std::mem::take(&mut self.reconcile_again) {
-                    self.reconcile();
-                }
-            }
-            Err(error) => {
-                tracing::warn!("reconciliation: {error}");
-                self.reconciling = true;
-                let (rest, symbols, clock) =
-                    (Arc::clone(&self.rest), self.symbols.clone(), self.clock.clone());
-                self.start(async move {
-                    tokio::time::sleep(RETRY).await;
-                    Done::Account(account(&rest, &symbols, &clock).await.map(Box::new))
-                });
-            }
+            Done::Sent(_, Ok(())) => {}
         }
     }
 
@@ -574,17 +494,4 @@ fn push<T>(tx: &mut Tx<T>, command: T) {
     if tx.push(command).is_err() {
         tracing::error!("the ring {} is full: its stage does not answer", tx.stats().name());
     }
-}
-
-/// Open orders, positions and balance.
-pub async fn account(rest: &RestClient, symbols: &Symbols, clock: &Clock) -> Result<AccountState, RestError> {
-    let requested_at = Nanos(clock.now_ns());
-    let (orders, _unlisted) = rest.open_orders(symbols, None).await?;
-    let positions = rest.positions(symbols, None).await?;
-    let wallet = rest.account().await?.wallet;
-    let listed = positions.iter().filter_map(|p| {
-        let symbol = p.id.filter(|_| !p.qty.is_zero())?;
-        Some(VenuePosition { symbol, qty: p.qty, entry_px: p.entry_px })
-    });
-    Ok(AccountState { requested_at, orders, positions: listed.collect(), wallet })
 }

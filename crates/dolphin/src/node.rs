@@ -1,5 +1,6 @@
 //! A live node from start to end: make ready, run, stop in good order, tell.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use binance::gateway::{Gateway, GatewayConfig};
 use binance::hosts::{Endpoint, Hosts, Venue};
 use binance::key::ApiKey;
 use binance::net::{ConnConfig, WsConn, tls_config};
-use binance::rest::{RestClient, RestConfig, RestError};
+use binance::rest::{AnnouncedLimit, RestClient, RestConfig, RestError};
 use binance::sign::Signer;
 
 use binance::user::UserDecoder;
@@ -19,7 +20,7 @@ use market::{Amount, Instrument, InstrumentStatus, Nanos};
 use runtime::clock::Clock;
 
 use crate::config::Config;
-use crate::control::{self, Control, Orders, Seen};
+use crate::control::{self, Control, Orders, Seen, WatchConfig};
 use crate::error::CliError;
 use crate::memory_link::{self, Identity, MemoryLink, MemoryStatus};
 use crate::restart::{self, Begun};
@@ -57,8 +58,8 @@ pub struct Options {
 
 /// Streams of one connection at most (the venue allows 1024; a path should stay short).
 const STREAMS_PER_CONNECTION: usize = 200;
-/// Account leverage asked of the venue, above the engine's highest so that margin never limits it by accident.
-const QUOTE: &str = "USDT";
+/// The asset that positions, profit and fees are counted in.
+pub(crate) const QUOTE: &str = "USDT";
 
 /// Runs a node on this thread until its end.
 pub fn run(options: Options) -> Result<Summary, CliError> {
@@ -70,6 +71,12 @@ pub fn run(options: Options) -> Result<Summary, CliError> {
 }
 
 async fn live(options: Options) -> Result<Summary, CliError> {
+    if let Some(file) = options.orders.kill_file.as_ref().filter(|f| f.exists()) {
+        return Err(CliError::usage(format!(
+            "the kill switch is latched: {} exists; when trading may go on, remove it and start again",
+            file.display()
+        )));
+    }
     let clock = Clock::new();
     let rest = Arc::new(rest_client(&options, &clock)?);
     let (section, venue) = (&options.config.memory, options.venue.name().to_owned());
@@ -91,7 +98,13 @@ async fn live(options: Options) -> Result<Summary, CliError> {
     let orders = Orders { private_path, ..options.orders.clone() };
     let started = clock.now_ns();
     let (symbols, signalled) = (ready.symbols.clone(), Arc::clone(&options.signalled));
-    let mut control = Control::new(orders, Arc::clone(&rest), symbols, ends, clock.clone(), signalled);
+    let venue = &options.config.venue;
+    let watch = WatchConfig {
+        account_ms: venue.account_check_ms,
+        instruments_ms: venue.instruments_check_ms,
+        max_clock_offset_ms: options.config.router.risk.max_clock_offset_ms,
+    };
+    let mut control = Control::new(orders, Arc::clone(&rest), symbols, ends, clock.clone(), watch, signalled);
     control.use_listen_key(&ready.listen_key);
     control.run(&stop).await;
 
@@ -115,6 +128,9 @@ async fn live(options: Options) -> Result<Summary, CliError> {
     let seconds = (clock.now_ns() - started) as f64 / 1e9;
     let run = Run { layout, seconds, stages, gates_before, left, memory };
     let summary = summarise(&options, &ready, &mut control, run);
+    if let Some(file) = options.orders.kill_file.as_ref().filter(|f| f.exists()) {
+        kill_report(file, &summary);
+    }
     match (died, panics.is_empty()) {
         (false, true) => Ok(summary),
         _ => {
@@ -133,6 +149,7 @@ struct Ready {
     symbols: Symbols,
     server: ServerClock,
     listen_key: String,
+    limits: Vec<AnnouncedLimit>,
 }
 
 fn rest_client(options: &Options, clock: &Clock) -> Result<RestClient, CliError> {
@@ -180,7 +197,7 @@ async fn prepare(options: &Options, rest: &RestClient, held: Option<String>) -> 
     let key = rest.create_listen_key().await.map_err(|e| unavailable(&e))?;
     let listen_key = secrecy::ExposeSecret::expose_secret(&key).to_owned();
     let symbols = Symbols::new(info.instruments.clone());
-    Ok(Ready { instruments: info.instruments, symbols, server, listen_key })
+    Ok(Ready { instruments: info.instruments, symbols, server, listen_key, limits: info.limits })
 }
 
 fn parts(options: &Options, ready: &mut Ready, begun: Begun, clock: &Clock) -> Result<Parts, CliError> {
@@ -201,6 +218,9 @@ fn parts(options: &Options, ready: &mut Ready, begun: Begun, clock: &Clock) -> R
     };
     let mut gateway = Gateway::new(signer, ready.symbols.clone(), gateway_config).map_err(|e| bad(&e))?;
     gateway.clock_synced(&ready.server);
+    for l in &ready.limits {
+        gateway.limits().set(l.kind, l.length, l.limit);
+    }
     Ok(Parts {
         routes: routes(options, &ready.instruments)?,
         scanner,
@@ -275,6 +295,22 @@ async fn leave(rest: &RestClient, ready: &Ready, clock: &Clock) -> Result<Left, 
     })
 }
 
+/// What the kill switch did, beside the file that pulled it: for whoever waits for it.
+fn kill_report(file: &Path, summary: &Summary) {
+    let report = serde_json::json!({
+        "done": summary.router.kill_done,
+        "open_orders": summary.open_orders,
+        "open_positions": summary.open_positions,
+        "unknown_orders": summary.router.unknown,
+        "ended_by": summary.ended_by,
+    });
+    let mut path = file.as_os_str().to_owned();
+    path.push(".report");
+    if let Err(error) = std::fs::write(&path, format!("{report}\n")) {
+        tracing::error!("cannot write {}: {error}", Path::new(&path).display());
+    }
+}
+
 /// What only the node knows of a run.
 struct Run {
     layout: String,
@@ -330,6 +366,7 @@ fn summarise(options: &Options, ready: &Ready, control: &mut Control, run: Run) 
         trades,
         open_positions: left.positions,
         open_orders: left.orders,
+        ledger: seen.ledger.clone(),
         alerts,
         latency_ns,
         latency_lost,

@@ -85,6 +85,8 @@ pub struct Summary {
     pub open_positions: Vec<OpenPosition>,
     /// Orders the venue says are still working.
     pub open_orders: usize,
+    /// What changed the wallet besides orders, by the venue's reason: funding, transfers, commissions in other assets.
+    pub ledger: BTreeMap<String, f64>,
     /// Alerts by kind.
     pub alerts: BTreeMap<String, u64>,
     /// Latency per hop.
@@ -186,6 +188,10 @@ impl Summary {
             self.open_positions.iter().map(|p| format!("{} {}", p.qty, p.symbol)).collect();
         let position = if left.is_empty() { "flat".to_owned() } else { left.join(", ") };
         line(out, format_args!("position  {position}; {} orders working", self.open_orders));
+        if !self.ledger.is_empty() {
+            let ledger: Vec<String> = self.ledger.iter().map(|(k, x)| format!("{k} {x:+.4}")).collect();
+            line(out, format_args!("ledger    {}", ledger.join(", ")));
+        }
         if !self.alerts.is_empty() {
             let alerts: Vec<String> = self.alerts.iter().map(|(k, n)| format!("{k} {n}")).collect();
             line(out, format_args!("alerts    {}", alerts.join(", ")));

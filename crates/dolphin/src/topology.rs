@@ -21,6 +21,7 @@ use alpha::Engine;
 use alpha::eigen::Scanner;
 use binance::decode::Decoder;
 use binance::gateway::Gateway;
+use binance::limits::Holds;
 use binance::net::WsConn;
 use binance::user::UserDecoder;
 use book::FeatureEngine;
@@ -288,6 +289,7 @@ fn join(config: &Config, parts: Parts, clock: &Clock) -> (Stages, Ends, MemoryEn
             gateway_to_router,
             gateway_to_control,
             outbound: Outbound::new(REPORTS),
+            held: Holds::default(),
             written: VecDeque::with_capacity(64),
             clock: clock.clone(),
             probe: latency.probe("gateway_latency", SAMPLES),

@@ -26,6 +26,11 @@ impl TradeIds {
         Self { seen: Vec::with_capacity(Self::CAPACITY), next: 0 }
     }
 
+    /// Has this fill been seen?
+    pub fn contains(&self, symbol: SymbolId, trade_id: u64) -> bool {
+        self.seen.contains(&(symbol, trade_id))
+    }
+
     /// Remembers a fill; `false` if it was there already.
     pub fn insert(&mut self, symbol: SymbolId, trade_id: u64) -> bool {
         let key = (symbol, trade_id);

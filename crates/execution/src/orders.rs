@@ -213,6 +213,10 @@ impl WorkingOrder {
                 if self.acked { OrderStatus::Canceled } else { OrderStatus::Rejected }
             }
             ExecType::NotFound => OrderStatus::Unknown,
+            // A row of the venue's list of fills: it says nothing of the order's state now.
+            ExecType::Trade if r.status == OrderStatus::Unknown && self.status != OrderStatus::PendingNew => {
+                self.status
+            }
             ExecType::Status => match r.status {
                 s if s.is_done() => s,
                 // A look at the venue says what is so: it lives, so our cancel has not worked (yet).
@@ -276,6 +280,11 @@ impl WorkingOrders {
     /// Where an order is. Newest first: reports are mostly about those.
     pub(crate) fn find(&self, id: ClientOrderId) -> Option<usize> {
         self.slots.iter().rposition(|o| o.id == id)
+    }
+
+    /// Our id of the order that the venue knows by this id.
+    pub(crate) fn by_venue_id(&self, symbol: SymbolId, order_id: u64) -> Option<ClientOrderId> {
+        self.slots.iter().rev().find(|o| o.order_id == order_id && o.symbol == symbol).map(|o| o.id)
     }
 
     pub(crate) fn has_room(&self) -> bool {

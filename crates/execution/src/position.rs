@@ -85,6 +85,16 @@ impl Account {
         self.day_peak.0 = self.day_peak.0.max(self.equity.0);
     }
 
+    /// The wallet changed by `change`; a transfer (no profit) moves what the day is measured against too.
+    pub fn income(&mut self, change: Amount, is_profit: bool) {
+        self.wallet += change;
+        self.equity += change;
+        if !is_profit {
+            self.day_start += change;
+            self.day_peak += change;
+        }
+    }
+
     /// A new day.
     pub fn begin_day(&mut self) {
         self.day_start = self.equity;

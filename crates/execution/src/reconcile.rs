@@ -6,9 +6,9 @@
 
 use arrayvec::ArrayVec;
 use market::{
-    Amount, CancelOrder, ClientOrderId, ExecType, ExecutionReport, ExitReason, Nanos, OrderRequest,
+    Amount, CancelOrder, ClientOrderId, ExecType, ExecutionReport, ExitReason, Nanos, OrderOrigin,
 };
-use market::{OrderStatus, Px, Qty, SymbolId};
+use market::{OrderRequest, OrderStatus, Px, Qty, SymbolId};
 
 use crate::config::RouterConfig;
 use crate::outbox::{Alert, AlertKind, Outbox};
@@ -36,6 +36,9 @@ pub struct VenueState<'a> {
     pub orders: &'a [ExecutionReport],
     /// Positions that are not zero.
     pub positions: &'a [VenuePosition],
+    /// The venue's list of fills since the last good comparison, read after the positions: those that no report
+    /// told of are made good. Rows without a client order id are matched by the venue's order id.
+    pub fills: &'a [ExecutionReport],
     /// Wallet balance, without unrealised profit.
     pub wallet: Amount,
 }
@@ -88,6 +91,7 @@ impl Router {
     /// one is asked for after `reconcile_retry_ms`; while all is well, every `reconcile_interval_ms`.
     pub fn reconcile(&mut self, now: Nanos, venue: &VenueState<'_>, out: &mut Outbox) -> Reconciliation {
         let mut found = Reconciliation::default();
+        self.take_history(now, venue, &mut found, out);
         self.compare_listed(now, venue, &mut found, out);
         self.compare_missing(now, venue, &mut found);
         for k in 0..self.symbols.len() {
@@ -116,6 +120,32 @@ impl Router {
         }
         self.drive_kill(now, out);
         found
+    }
+
+    /// Takes in the fills that were missed: first of all, so that the position is compared with them.
+    fn take_history(
+        &mut self,
+        now: Nanos,
+        venue: &VenueState<'_>,
+        found: &mut Reconciliation,
+        out: &mut Outbox,
+    ) {
+        let symbols = self.symbols.len();
+        for r in venue.fills.iter().filter(|r| r.symbol.index() < symbols) {
+            if self.trade_ids.contains(r.symbol, r.trade_id) {
+                continue;
+            }
+            let listed = venue.orders.iter().find(|o| o.order_id == r.order_id && o.symbol == r.symbol);
+            let ours = self.orders.by_venue_id(r.symbol, r.order_id).map(OrderOrigin::Ours);
+            match ours.or(listed.map(|o| o.origin)) {
+                Some(origin) => self.on_report(now, &ExecutionReport { origin, ..*r }, out),
+                // It may be an order of ours whose acknowledgement is lost: its query will tell.
+                None if self.orders.live_in(r.symbol).any(|o| o.order_id == 0) => {
+                    found.push(Difference::Deferred(r.symbol));
+                }
+                None => self.on_report(now, r, out),
+            }
+        }
     }
 
     fn compare_listed(

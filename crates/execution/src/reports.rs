@@ -138,8 +138,9 @@ impl Router {
         let expired_gtx = o.status == OrderStatus::Expired && o.tif == TimeInForce::Gtx && o.cum.is_zero();
         let class = if expired_gtx { RejectClass::WouldTake } else { RejectClass::of(r.code) };
         if refused {
-            self.stats.rejects += 1;
             self.refused(now, o, r.code, class, out);
+        } else if o.purpose == Purpose::Entry {
+            self.risk.accepted();
         }
         let pause = RouterConfig::ns(self.cfg.min_repeg_interval_ms);
         let retry = RouterConfig::ns(self.cfg.exit_retry_ms);
@@ -193,11 +194,15 @@ impl Router {
     fn refused(&mut self, now: Nanos, o: &WorkingOrder, code: i32, class: RejectClass, out: &mut Outbox) {
         let alert =
             Alert { symbol: Some(o.symbol), id: Some(o.id), code, ..self.alert(now, AlertKind::Rejected) };
+        // A request that never left is no refusal by the venue.
+        self.stats.rejects += u64::from(code != 0);
         if class == RejectClass::WouldTake {
             return;
         }
         out.alert(alert);
-        if self.risk.rejected(now) {
+        // The venue's own throttles say nothing of our orders.
+        let ours = !matches!(class, RejectClass::Overload | RejectClass::RateLimit | RejectClass::Clock);
+        if ours && code != 0 && self.risk.rejected(now) {
             out.alert(Alert { kind: AlertKind::Tripped, ..alert });
         }
         match class {
@@ -213,7 +218,7 @@ impl Router {
             }
             // To the next edge of the venue's ten-second window.
             RejectClass::RateLimit => self.risk.back_off(now.plus(10 * Nanos::SECOND)),
-            RejectClass::Overload => self.risk.back_off(now.plus(Nanos::SECOND)),
+            RejectClass::Overload => self.risk.overloaded(now),
             RejectClass::Clock => self.control(Control::SyncClock, out),
             RejectClass::Auth | RejectClass::AccountReduceOnly => {
                 out.alert(Alert { kind: AlertKind::AuthRefused, ..alert });
@@ -282,7 +287,7 @@ impl Router {
         out.alert(Alert { kind, qty: Qty(r.side.sign() * r.last_qty.0), ..alert });
         let s = &mut self.symbols[r.symbol.index()];
         if kind == AlertKind::VenueClosed {
-            s.blocked = true;
+            s.halted = true;
         }
         let reduces = before.0.signum() == -r.side.sign();
         match &mut s.trade {

@@ -1,7 +1,7 @@
 //! Pre-trade risk: the last look before an order leaves (SPEC §8, FAULTS §3).
 //!
 //! An order that opens passes every check below. A reduce-only order passes only those without which the venue would
-//! refuse it (state HALTED, connection, its own filters): **no trip ever blocks an exit**, and cancels are not checked
+//! refuse it (state HALTED, connection, the instrument's status and filters): **no trip ever blocks an exit**, and cancels are not checked
 //! at all. A denial names the check, the number, the limit and the key that holds the limit; it allocates nothing.
 
 use std::fmt;
@@ -39,6 +39,8 @@ pub struct Gate {
     pub order_path: bool,
     /// Reports arrive (user stream alive).
     pub user_stream: bool,
+    /// Requests go over REST because the WebSocket API is down: cancels, queries and exits go on, nothing is opened.
+    pub fallback: bool,
     /// Our clock minus the venue's.
     pub clock_offset_ns: i64,
     /// Posture.
@@ -56,6 +58,7 @@ impl Default for Gate {
             state: TradingState::Active,
             order_path: false,
             user_stream: false,
+            fallback: false,
             clock_offset_ns: 0,
             posture: Posture::Apex,
             abs_max_leverage: 6.0,
@@ -101,7 +104,7 @@ checks! {
     /// A latched trip.
     Tripped = (3, "a limit has tripped and waits for a human", "reset_trips (with a reason)"),
     /// Connection.
-    Connected = (4, "order path or user stream is down", "gate.order_path, gate.user_stream"),
+    Connected = (4, "order path or user stream is down", "gate.order_path, gate.user_stream, gate.fallback"),
     /// Reconciled.
     Reconciled = (5, "not reconciled with the venue", "reconcile"),
     /// Instrument.
@@ -174,6 +177,8 @@ checks! {
     TableFull = (39, "working orders in all", "router capacity"),
     /// Orders or fills that are not ours.
     Foreign = (40, "orders of another program or a person on the account", "stop_on_foreign_orders"),
+    /// Position mode, margin type or leverage are not what the session began with.
+    AccountMode = (41, "position mode, margin type or leverage were changed from outside", "account at start"),
 }
 
 impl Check {
@@ -261,6 +266,7 @@ pub struct Risk {
     recent: ArrayVec<(Nanos, SymbolId, Side, Px, Qty), 8>,
     margin_short_at: Option<Nanos>,
     backoff_until: Nanos,
+    overloads: u32,
     tripped: Option<Check>,
 }
 
@@ -288,6 +294,7 @@ impl Risk {
             recent: ArrayVec::new(),
             margin_short_at: None,
             backoff_until: Nanos(0),
+            overloads: 0,
             tripped: None,
             limits,
         }
@@ -328,6 +335,17 @@ impl Risk {
 
     pub(crate) fn back_off(&mut self, until: Nanos) {
         self.backoff_until = self.backoff_until.max(until);
+    }
+
+    /// The venue is overloaded: entries wait 1 s, then 2, 4 … 32 s, until one is taken again.
+    pub(crate) fn overloaded(&mut self, now: Nanos) {
+        self.back_off(now.plus(Nanos::SECOND << self.overloads.min(5)));
+        self.overloads += 1;
+    }
+
+    /// The venue took an order that opens.
+    pub(crate) fn accepted(&mut self) {
+        self.overloads = 0;
     }
 
     /// An order goes out.
@@ -380,7 +398,7 @@ impl Risk {
         if let Some(check) = self.tripped {
             return Err((Check::Tripped, f64::from(check.id()), 0.0));
         }
-        must(Check::Connected, s.gate.order_path && s.gate.user_stream)?;
+        must(Check::Connected, s.gate.order_path && s.gate.user_stream && !s.gate.fallback)?;
         must(Check::Reconciled, s.reconciled)?;
         must(Check::Tradable, s.instrument.status == InstrumentStatus::Trading && !s.blocked)?;
         must(Check::Posture, s.gate.posture != Posture::Hibernate)?;
@@ -457,6 +475,7 @@ impl Risk {
     pub(crate) fn check_reduce(&self, s: &Scene<'_>, o: &NewOrder, by_kill_switch: bool) -> Verdict {
         must(Check::State, s.gate.state != TradingState::Halted || by_kill_switch)?;
         must(Check::Connected, s.gate.order_path)?;
+        must(Check::Tradable, s.instrument.status == InstrumentStatus::Trading || by_kill_switch)?;
         filters(s, o, &self.limits)
     }
 }

@@ -26,8 +26,11 @@ pub(crate) struct SymbolState {
     pub mark_at: Nanos,
     pub position: Position,
     pub trade: Option<Trade>,
-    /// No new entries: stale filters, halted by the venue, closed by the venue.
+    /// No new entries until the filters have been read again.
     pub blocked: bool,
+    /// The venue closed a position here (liquidation, ADL, settlement), or the session's units do not fit any more: no
+    /// entry until the next start.
+    pub halted: bool,
     pub last_fill_at: Nanos,
     pub dead_man_at: Nanos,
     pub active: bool,
@@ -230,6 +233,7 @@ impl Router {
         let (path_lost, path_back) =
             (self.gate.order_path && !gate.order_path, !self.gate.order_path && gate.order_path);
         let stream_lost = self.gate.user_stream && !gate.user_stream;
+        let path_changed = self.gate.fallback != gate.fallback;
         self.gate = gate;
         if path_lost {
             // What was on its way may or may not have arrived.
@@ -241,10 +245,10 @@ impl Router {
                 }
             }
         }
-        if path_lost || stream_lost {
+        if path_lost || stream_lost || path_changed {
             self.reconciled = false;
         }
-        if path_lost || stream_lost || path_back {
+        if path_lost || stream_lost || path_back || path_changed {
             self.reconcile_due = Some(now);
         }
         for k in (0..self.active.len()).rev() {
@@ -253,17 +257,33 @@ impl Router {
         }
     }
 
-    /// New filters or a new status of an instrument (slow path). Lifts the block that stale filters caused.
+    /// New filters or a new status of an instrument (slow path), in the session's units
+    /// ([`Instrument::in_units_of`]). Lifts the block that stale filters caused.
     pub fn set_instrument(&mut self, instrument: Instrument) -> bool {
         let Some(i) = self.instruments.get_mut(instrument.id.index()) else { return false };
-        // Ticks and lots are what orders and positions are counted in: they may only change when nothing is.
+        // Ticks and lots are what orders and positions are counted in.
         let s = &mut self.symbols[instrument.id.index()];
-        if s.active && (i.tick != instrument.tick || i.lot != instrument.lot) {
+        if i.tick != instrument.tick || i.lot != instrument.lot {
             return false;
         }
         *i = instrument;
         s.blocked = false;
         true
+    }
+
+    /// No entry in this instrument until the next start: its filters are not in the session's units any more. Its
+    /// position is closed as before.
+    pub fn halt(&mut self, now: Nanos, symbol: SymbolId, out: &mut Outbox) {
+        let Some(s) = self.symbols.get_mut(symbol.index()) else { return };
+        if !std::mem::replace(&mut s.halted, true) {
+            out.alert(Alert { symbol: Some(symbol), ..self.alert(now, AlertKind::SymbolBlocked) });
+        }
+    }
+
+    /// The wallet changed by something else than a fill: funding counts as profit of the day, a transfer does not.
+    pub fn on_income(&mut self, change: Amount, is_profit: bool) {
+        self.account.income(change, is_profit);
+        self.observe_equity();
     }
 
     /// A new day (event time decides when): profit and drawdown of the day begin anew.
@@ -434,6 +454,7 @@ impl Router {
         let touch = if side == Side::Buy { s.bid.px } else { s.ask.px };
         let i = &self.instruments[e.symbol.index()];
         let lots = i.lot.floor(e.notional / i.px_f64(touch)).unwrap_or(0).min(i.max_qty.0);
+        let lots = lots / i.qty_step * i.qty_step;
         if lots <= 0 {
             let least = i.min_qty.0 as f64;
             self.deny(now, e.symbol, (Check::MinQty, 0.0, least), out);

@@ -165,12 +165,14 @@ impl View<'_> {
 
     /// The touch of a side: where an order of that side rests.
     pub fn touch(&self, side: Side) -> Px {
-        if side == Side::Buy { self.bid.px } else { self.ask.px }
+        let px = if side == Side::Buy { self.bid.px } else { self.ask.px };
+        self.instrument.passive_px(px, side)
     }
 
-    /// The touch to take.
+    /// The touch to take with an order of this side.
     pub fn opposite(&self, side: Side) -> Px {
-        self.touch(side.opposite())
+        let px = if side == Side::Buy { self.ask.px } else { self.bid.px };
+        self.instrument.aggressive_px(px, side)
     }
 }
 
@@ -345,7 +347,8 @@ impl Trade {
         let level = avg * (1.0 + f64::from(self.direction) * self.tp_pct);
         let below = instrument.tick.floor(level)?;
         let exact = instrument.px_f64(Px(below)) >= level * (1.0 - 1e-12);
-        Some(Px(if self.direction > 0 && !exact { below + 1 } else { below }))
+        let px = Px(if self.direction > 0 && !exact { below + 1 } else { below });
+        Some(instrument.passive_px(px, Side::opening(-self.direction)))
     }
 
     fn want_take_profit(&self, v: &View<'_>) -> Want {
@@ -395,7 +398,8 @@ impl Trade {
             None => (OrderType::Market, touch, i.max_market_qty.0.min(i.max_qty.0)),
             Some(bps) => {
                 let room = (touch.0 as f64 * bps * 1e-4) as i64;
-                (OrderType::Limit, Px((touch.0 + side.sign() * room).max(1)), i.max_qty.0)
+                let px = i.passive_px(Px(touch.0 + side.sign() * room), side);
+                (OrderType::Limit, Px(px.0.max(i.px_step)), i.max_qty.0)
             }
         };
         Want::Order(Wanted {

@@ -32,7 +32,8 @@ impl Router {
             self.cancel_all_but(now, symbol, None, out);
             return false;
         };
-        if t.is_entering() && !matches!(t.phase, Phase::EntryEnding(_)) && !self.may_open() {
+        let stopped = self.symbols[symbol.index()].halted || !self.may_open();
+        if t.is_entering() && !matches!(t.phase, Phase::EntryEnding(_)) && stopped {
             t.go(Phase::EntryEnding(AbandonReason::Halted), None);
         }
         let view = self.view(now, symbol, &t);
@@ -56,6 +57,7 @@ impl Router {
         self.trading_state() == TradingState::Active
             && self.gate.order_path
             && self.gate.user_stream
+            && !self.gate.fallback
             && self.reconciled
             && self.gate.breaker_can_open
             && self.gate.posture != Posture::Hibernate
@@ -151,7 +153,7 @@ impl Router {
         let scene = Scene {
             now,
             instrument: &self.instruments[symbol.index()],
-            blocked: s.blocked,
+            blocked: s.blocked || s.halted,
             gate: &self.gate,
             reconciled: self.reconciled,
             killed: self.kill.is_latched(),
@@ -278,6 +280,10 @@ impl Router {
         let sum = if entering { t.entry } else { t.exit };
         if !sum.is_complete() && t.pending_exit.is_none() {
             let wait = now.plus(RouterConfig::ns(self.cfg.fill_detail_wait_ms));
+            if t.detail_until.is_none() {
+                // The fill's own report is lost or late: the venue's list of fills has it.
+                self.control(Control::Reconcile, out);
+            }
             let until = *t.detail_until.get_or_insert(wait);
             self.symbols[symbol.index()].trade = Some(t);
             if now < until {

@@ -144,12 +144,118 @@ fn a_snapshot_older_than_the_last_fill_proves_nothing() {
         requested_at,
         orders: &[],
         positions: &[at_venue(100)],
+        fills: &[],
         wallet: Amount(25_000 * Amount::ONE),
     };
     let found = d.router.reconcile(d.now(), &venue, &mut d.out);
     assert_eq!(found.differences[..], [Difference::Deferred(SYM)]);
     assert_eq!(d.router.position(SYM).qty, Qty::ZERO);
     assert!(d.router.is_reconciled(), "messages in flight are no reason to stop");
+}
+
+/// A row of the venue's list of fills: it names the venue's order id alone.
+fn listed_fill(d: &Desk, o: &NewOrder, trade_id: u64, lots: i64, px: i64) -> ExecutionReport {
+    ExecutionReport {
+        origin: OrderOrigin::External,
+        exec_type: ExecType::Trade,
+        status: OrderStatus::Unknown,
+        last_qty: Qty(lots),
+        last_px: Px(px),
+        trade_id,
+        commission: Amount(Amount::ONE / 10),
+        ..d.base(o)
+    }
+}
+
+fn compare(d: &mut Desk, positions: &[VenuePosition], fills: &[ExecutionReport]) -> Reconciliation {
+    let wallet = Amount(25_000 * Amount::ONE);
+    let venue = VenueState { requested_at: d.now(), orders: &[], positions, fills, wallet };
+    let found = d.router.reconcile(d.now(), &venue, &mut d.out);
+    d.drain();
+    found
+}
+
+#[test]
+fn fills_missed_while_away_come_from_the_venues_list_once_and_with_their_commission() {
+    let mut d = Desk::holding(1, 100);
+    let tp = d.tp.unwrap();
+    d.at(100);
+    let fill = listed_fill(&d, &tp, 900, 100, tp.px.0);
+    compare(&mut d, &[], &[fill, fill]);
+    assert_eq!(d.router.position(SYM).qty, Qty::ZERO);
+    let commission = d.router.position(SYM).commission;
+    let Outcome::Exited(exit) = d.outcome() else { panic!() };
+    assert_eq!((exit.reason, exit.commission), (ExitReason::Tp, Amount(Amount::ONE / 10)));
+    // The stream tells of it after all, and the list again.
+    let late = ExecutionReport {
+        origin: OrderOrigin::Ours(tp.client_order_id),
+        status: OrderStatus::Filled,
+        cum_qty: Qty(100),
+        ..fill
+    };
+    d.report(late);
+    d.at(100);
+    assert!(compare(&mut d, &[], &[fill]).is_clean());
+    assert_eq!((d.router.position(SYM).qty, d.router.position(SYM).commission), (Qty::ZERO, commission));
+    assert_eq!(d.router.tripped(), None);
+}
+
+#[test]
+fn a_listed_fill_of_an_order_without_acknowledgement_waits_for_its_query() {
+    let mut d = Desk::new();
+    d.bbo(10_000, 10_002);
+    d.enter(1, 10.0, 0.9);
+    let o = d.sent_new();
+    d.at(10);
+    let fill = listed_fill(&d, &o, 901, 4, o.px.0);
+    let found = compare(&mut d, &[at_venue(4)], &[fill]);
+    assert!(found.differences.contains(&Difference::Deferred(SYM)), "{found:?}");
+    assert_eq!((d.router.tripped(), d.router.stats().external_fills), (None, 0));
+    d.says(&o, ExecType::Status, OrderStatus::PartiallyFilled, 4, 0);
+    d.at(10);
+    compare(&mut d, &[at_venue(4)], &[fill]);
+    assert_eq!(d.router.position(SYM).qty, Qty(4));
+    assert_eq!(d.router.position(SYM).commission, Amount(Amount::ONE / 10));
+}
+
+#[test]
+fn a_listed_fill_of_nobody_we_know_is_external_and_counts() {
+    let mut d = Desk::new();
+    d.bbo(10_000, 10_002);
+    let o = {
+        d.enter(1, 10.0, 0.9);
+        d.sent_new()
+    };
+    d.says(&o, ExecType::Rejected, OrderStatus::Rejected, 0, -2010);
+    let fill = ExecutionReport { order_id: 77, ..listed_fill(&d, &o, 902, 5, 10_001) };
+    d.at(10);
+    compare(&mut d, &[at_venue(5)], &[fill]);
+    assert_eq!((d.router.position(SYM).qty, d.router.stats().external_fills), (Qty(5), 1));
+    assert!(d.router.tripped().is_some());
+}
+
+#[test]
+fn what_the_venue_closed_is_halted_until_a_restart_whatever_its_filters_say() {
+    let mut d = Desk::holding(1, 100);
+    let tp = d.tp.unwrap();
+    let adl = ExecutionReport {
+        origin: OrderOrigin::Adl,
+        order_id: 78,
+        side: Side::Sell,
+        status: OrderStatus::Filled,
+        cum_qty: Qty(100),
+        ..listed_fill(&d, &tp, 903, 100, 10_000)
+    };
+    d.report(adl);
+    assert_eq!(d.sent_cancel(), tp.client_order_id);
+    d.canceled(&tp, 0);
+    assert!(matches!(d.outcome(), Outcome::Exited(x) if x.reason == ExitReason::External));
+    assert!(d.router.set_instrument(instruments().remove(0)));
+    d.at(10);
+    d.reconcile(&[], &[]);
+    d.bbo(10_000, 10_002);
+    d.enter(1, 10.0, 0.9);
+    assert_eq!(d.denials.pop_front().unwrap().check, Check::Tradable);
 }
 
 #[test]

@@ -106,6 +106,7 @@ fn each_check_denies_what_it_is_for() {
                 requested_at: d.now(),
                 orders: &[],
                 positions: &[],
+                fills: &[],
                 wallet: Amount(100 * Amount::ONE),
             };
             d.router.reconcile(d.now(), &venue, &mut d.out);
@@ -256,6 +257,68 @@ fn a_config_that_cannot_be_meant_is_refused_by_key() {
     let mut wrong = instruments();
     wrong.swap(0, 1);
     assert!(Router::new(RouterConfig::default(), wrong, 1).is_err());
+}
+
+#[test]
+fn while_orders_go_over_rest_nothing_is_opened() {
+    let mut d = Desk::new();
+    d.bbo(10_000, 10_002);
+    d.router.set_gate(d.now(), Gate { fallback: true, ..Gate::open() }, &mut d.out);
+    d.reconcile(&[], &[]);
+    d.enter(1, 10.0, 0.9);
+    assert_eq!(d.denials.pop_front().unwrap().check, Check::Connected);
+    // A position is closed all the same.
+    let mut d = Desk::holding(1, 100);
+    d.router.set_gate(d.now(), Gate { fallback: true, ..Gate::open() }, &mut d.out);
+    d.drain();
+    d.requests.clear();
+    d.exit(ExitReason::Stop);
+    let sent: Vec<OrderRequest> = d.requests.drain(..).collect();
+    assert!(sent.iter().any(|r| matches!(r, OrderRequest::New(o) if o.reduce_only)), "{sent:?}");
+}
+
+#[test]
+fn an_overloaded_venue_is_asked_for_entries_later_and_later_and_trips_nothing() {
+    let mut d = Desk::with(limited(|c| c.risk.max_rejects_per_min = 1));
+    for wait in [1_000, 2_000, 4_000] {
+        d.bbo(10_000, 10_002);
+        d.enter(1, 10.0, 0.9);
+        let o = d.sent_new();
+        d.says(&o, ExecType::Rejected, OrderStatus::Rejected, 0, -1008);
+        d.wait_with_book(wait - 10);
+        d.outcomes.clear();
+        d.enter(1, 10.0, 0.9);
+        assert_eq!(d.denials.pop_front().unwrap().check, Check::Backoff, "{wait}");
+        d.outcomes.clear();
+        d.wait_with_book(20);
+    }
+    assert_eq!(d.router.tripped(), None);
+}
+
+#[test]
+fn funding_is_loss_of_the_day_and_a_transfer_is_not() {
+    let mut d = Desk::with(limited(|c| c.risk.max_day_loss_usd = 10.0));
+    d.bbo(10_000, 10_002);
+    d.router.on_income(Amount(-5_000 * Amount::ONE), false);
+    assert_eq!(d.router.account().day_pnl(), Amount::ZERO);
+    d.router.on_income(Amount(-11 * Amount::ONE), true);
+    d.enter(1, 10.0, 0.9);
+    assert_eq!(d.denials.pop_front().unwrap().check, Check::DayLoss);
+}
+
+#[test]
+fn a_coarser_tick_is_kept_by_every_price() {
+    let mut d = Desk::new();
+    let coarse = Instrument { px_step: 50, qty_step: 3, ..instruments().remove(0) };
+    assert!(d.router.set_instrument(coarse));
+    d.bbo(10_010, 10_060);
+    d.enter(1, 10.0, 0.9);
+    let o = d.sent_new();
+    assert_eq!((o.px, o.qty.0 % 3), (Px(10_000), 0), "at or below the bid, on the step");
+    d.ack(&o);
+    d.fill(&o, o.qty.0, o.qty.0, o.px.0, true);
+    let tp = d.sent_new();
+    assert_eq!((tp.px.0 % 50, tp.px >= Px(10_095)), (0, true), "{tp:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::decimal::{Amount, Increment, Px, Qty};
+use crate::order::Side;
 
 /// An instrument's place in the session's table, in column order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -57,6 +58,11 @@ pub struct Instrument {
     pub multiplier_down: f64,
     /// MAX_NUM_ORDERS `limit` (0 = not announced).
     pub max_orders: u32,
+    /// Ticks between two prices that an order may have: above 1 where the venue made its tick coarser during the
+    /// session ([`Self::tick`] is what the session counts in).
+    pub px_step: i64,
+    /// Lots between two quantities that an order may have: above 1 where the venue made its lot coarser.
+    pub qty_step: i64,
 }
 
 impl Instrument {
@@ -77,7 +83,48 @@ impl Instrument {
             multiplier_up: f64::INFINITY,
             multiplier_down: 0.0,
             max_orders: 0,
+            px_step: 1,
+            qty_step: 1,
         }
+    }
+
+    /// The venue's new filters, in the ticks and lots that the session counts in; `None` where they do not lie on
+    /// that grid (a finer tick or lot): the instrument then needs a new session.
+    pub fn in_units_of(&self, session: &Self) -> Option<Self> {
+        let multiple = |new: Increment, unit: Increment| {
+            let count = unit.parse_count(new.format(1).as_bytes()).ok()?;
+            (count > 0).then_some(count)
+        };
+        let (px_step, qty_step) = (multiple(self.tick, session.tick)?, multiple(self.lot, session.lot)?);
+        let px = |p: Px| Px(p.0.saturating_mul(px_step));
+        let qty = |q: Qty| Qty(q.0.saturating_mul(qty_step));
+        Some(Self {
+            id: session.id,
+            tick: session.tick,
+            lot: session.lot,
+            min_px: px(self.min_px),
+            max_px: px(self.max_px),
+            min_qty: qty(self.min_qty),
+            max_qty: qty(self.max_qty),
+            max_market_qty: qty(self.max_market_qty),
+            px_step,
+            qty_step,
+            ..self.clone()
+        })
+    }
+
+    /// The nearest price an order of this side may have that is not more aggressive than `px`.
+    #[inline]
+    pub fn passive_px(&self, px: Px, side: Side) -> Px {
+        let below = px.0.div_euclid(self.px_step) * self.px_step;
+        let up = side == Side::Sell && below != px.0;
+        Px(if up { below + self.px_step } else { below })
+    }
+
+    /// The nearest price an order of this side may have that is not less aggressive than `px`.
+    #[inline]
+    pub fn aggressive_px(&self, px: Px, side: Side) -> Px {
+        self.passive_px(px, side.opposite())
     }
 
     /// A price as a float, for features and signals.
@@ -109,6 +156,24 @@ impl Instrument {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn coarser_filters_are_told_in_the_sessions_units_and_finer_ones_are_not() {
+        let i = |tick, lot| {
+            let (tick, lot) = (Increment::parse(tick).unwrap(), Increment::parse(lot).unwrap());
+            Instrument { max_qty: Qty(10), ..Instrument::plain(SymbolId(3), "X", tick, lot) }
+        };
+        let session = i("0.10", "0.001");
+        let now = i("0.50", "0.01").in_units_of(&session).unwrap();
+        assert_eq!((now.px_step, now.qty_step, now.tick, now.max_qty), (5, 10, session.tick, Qty(100)));
+        assert_eq!(now.passive_px(Px(12), Side::Buy), Px(10));
+        assert_eq!(now.passive_px(Px(12), Side::Sell), Px(15));
+        assert_eq!(now.passive_px(Px(15), Side::Sell), Px(15));
+        assert_eq!(now.aggressive_px(Px(12), Side::Buy), Px(15));
+        assert_eq!(i("0.05", "0.001").in_units_of(&session), None);
+        assert_eq!(i("0.25", "0.001").in_units_of(&session), None);
+        assert_eq!(i("0.10", "0.001").in_units_of(&now).unwrap(), session);
+    }
 
     #[test]
     fn notional_is_exact() {

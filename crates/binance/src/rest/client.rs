@@ -139,6 +139,11 @@ impl RestClient {
         self.state().clock.clone()
     }
 
+    /// Forgets the venue's time: it said that our estimate is wrong.
+    pub fn reset_clock(&self) {
+        self.state().clock.reset();
+    }
+
     /// A look at the rate limits, or a change to them.
     pub fn with_limits<T>(&self, f: impl FnOnce(&mut RateLimits) -> T) -> T {
         f(&mut self.state().limits)
@@ -149,7 +154,7 @@ impl RestClient {
     async fn send(&self, call: Call, params: impl Fn(&mut Query)) -> Result<Vec<u8>, RestError> {
         match self.send_once(&call, &params).await {
             Err(e) if e.action() == Action::SyncClockAndRetryOnce => {
-                self.state().clock.reset();
+                self.reset_clock();
                 self.sync_clock(3).await?;
                 self.send_once(&call, &params).await
             }
@@ -448,9 +453,15 @@ impl RestClient {
     ) -> Result<Option<ExecutionReport>, RestError> {
         let endpoint = order_call(request);
         let name = endpoint.name;
-        let signer = self.signer.as_ref().ok_or(RestError::NoKey(name))?;
-        let query = rest_query(request, symbols, signer, self.config.recv_window_ms, self.timestamp_ms());
-        let body = self.exchange(&endpoint, &self.base, query.ok_or(RestError::NoInstrument)?).await?;
+        let body = match self.order_once(&endpoint, request, symbols).await {
+            // Not executed, and the reason is ours: once more, under the same client order id.
+            Err(e) if e.action() == Action::SyncClockAndRetryOnce => {
+                self.reset_clock();
+                self.sync_clock(3).await?;
+                self.order_once(&endpoint, request, symbols).await?
+            }
+            other => other?,
+        };
         if let OrderRequest::CancelAll(_) = request {
             return Ok(None);
         }
@@ -459,6 +470,17 @@ impl RestClient {
         let mut report = row.report(symbols, ExecType::Status).map_err(RestError::frame(name))?;
         report.exec_type = crate::gateway::exec_type(Some(request), report.status);
         Ok(Some(report))
+    }
+
+    async fn order_once(
+        &self,
+        endpoint: &Call,
+        request: &OrderRequest,
+        symbols: &Symbols,
+    ) -> Result<Vec<u8>, RestError> {
+        let signer = self.signer.as_ref().ok_or(RestError::NoKey(endpoint.name))?;
+        let query = rest_query(request, symbols, signer, self.config.recv_window_ms, self.timestamp_ms());
+        self.exchange(endpoint, &self.base, query.ok_or(RestError::NoInstrument)?).await
     }
 
     /// Cancels all orders of an instrument (acknowledged at once, done one by one).

@@ -188,5 +188,7 @@ fn instrument(id: SymbolId, symbol: &str, row: &Value) -> Result<Instrument, Ins
         multiplier_up: row.float("PERCENT_PRICE", "multiplierUp").unwrap_or(f64::INFINITY),
         multiplier_down: row.float("PERCENT_PRICE", "multiplierDown").unwrap_or(0.0),
         max_orders,
+        px_step: 1,
+        qty_step: 1,
     })
 }

@@ -6,8 +6,10 @@
 use std::collections::VecDeque;
 
 use binance::gateway::{Gateway, GatewayEvent, Outgoing};
+use binance::limits::Holds;
 use binance::net::{Change, WsConn};
-use binance::user::{UserDecoder, UserEvent};
+use binance::user::{Name, UserDecoder, UserEvent};
+use binance::user_stream::Echo;
 use market::{ExecType, ExecutionReport, Nanos, OrderRequest, OrderStatus, SymbolId};
 use runtime::clock::Clock;
 use runtime::latency::Probe;
@@ -25,6 +27,10 @@ pub enum GatewayCommand {
     UserPath(String),
     /// A report that came over REST.
     Report(Box<ExecutionReport>),
+    /// Filters have changed: the same instruments, another table.
+    Symbols(binance::Symbols),
+    /// What REST was told to wait for.
+    Hold(Holds),
 }
 
 /// What the gateway tells the control thread.
@@ -34,6 +40,14 @@ pub enum GatewayNews {
     OrderPath(bool),
     /// Do reports arrive?
     UserStream(bool),
+    /// A successor of the open user stream has taken over.
+    UserStreamReplaced,
+    /// The venue acknowledged an order, and the user stream is silent about it.
+    UserStreamMute,
+    /// An order was sent in this instrument: its fills belong to the next comparison.
+    Traded(SymbolId),
+    /// What the venue told us to wait for, whenever it grew.
+    Hold(Holds),
     /// Facts may have been missed: compare with the venue.
     Reconcile,
     /// The listen key has expired: a new one is needed.
@@ -47,12 +61,28 @@ pub enum GatewayNews {
         /// Venue's code.
         code: i32,
     },
-    /// The wallet balance in the quote asset.
-    Wallet(market::Amount),
+    /// A balance changed by something else than an order: funding, transfers.
+    Income {
+        /// Why, in the venue's words (`FUNDING_FEE`, `DEPOSIT`, …).
+        reason: Name,
+        /// Asset.
+        asset: Name,
+        /// By this much.
+        change: market::Amount,
+    },
+    /// A commission was paid in another asset than the quote asset.
+    OtherCommission {
+        /// Asset.
+        asset: Name,
+        /// Amount of it.
+        amount: f64,
+    },
+    /// Leverage or margin mode were changed from outside.
+    AccountChanged,
     /// Somebody trades a symbol we do not follow.
     Unlisted,
     /// The venue warns of liquidation.
-    MarginCall(SymbolId),
+    MarginCall,
 }
 
 /// The stage; the rings are named by their ends.
@@ -77,6 +107,8 @@ pub struct GatewayStage {
     pub gateway_to_control: Tx<GatewayNews>,
     /// Reports and news on their way out.
     pub outbound: Outbound,
+    /// What the control thread knows that there is to wait for.
+    pub held: Holds,
     /// When each of the last orders was written, for the time to the venue's first word.
     pub written: VecDeque<(market::ClientOrderId, u64)>,
     /// For latencies.
@@ -92,17 +124,25 @@ pub struct Outbound {
     pub reports: VecDeque<ExecutionReport>,
     /// News.
     pub news: VecDeque<GatewayNews>,
+    /// Orders that the user stream has yet to tell of.
+    pub echo: Echo,
 }
 
 impl Outbound {
     /// With room for `reports` before it must grow.
     pub fn new(reports: usize) -> Self {
-        Self { reports: VecDeque::with_capacity(reports), news: VecDeque::with_capacity(64) }
+        let (reports, news) = (VecDeque::with_capacity(reports), VecDeque::with_capacity(64));
+        Self { reports, news, echo: Echo::default() }
     }
 
-    fn gateway(&mut self, event: GatewayEvent) {
+    fn gateway(&mut self, event: GatewayEvent, now: Nanos) {
         match event {
-            GatewayEvent::Report(report) => self.reports.push_back(report),
+            GatewayEvent::Report(report) => {
+                if let (ExecType::New, Some(id)) = (report.exec_type, report.origin.ours()) {
+                    self.echo.acknowledged(id, now);
+                }
+                self.reports.push_back(report);
+            }
             GatewayEvent::Refused { code, rule, text } => {
                 tracing::debug!(code, meaning = rule.meaning, %text, "refused by the venue");
                 self.news.push_back(GatewayNews::Refused { code });
@@ -117,10 +157,21 @@ impl Outbound {
             // TRADE_LITE tells of a fill without its commission and without the order's state; the full report follows
             // within a millisecond, and money waits for it.
             UserEvent::Report(r) if r.exec_type == ExecType::Trade && r.status == OrderStatus::Unknown => {}
-            UserEvent::Report(report) => self.reports.push_back(*report),
-            UserEvent::Balance { asset, wallet, .. } if asset.as_str() == "USDT" => {
-                self.news.push_back(GatewayNews::Wallet(*wallet));
+            UserEvent::Report(report) => {
+                if let Some(id) = report.origin.ours() {
+                    self.echo.heard(id);
+                }
+                self.reports.push_back(*report);
             }
+            UserEvent::Balance { reason, asset, change, .. } if *change != market::Amount::ZERO => {
+                let (reason, asset, change) = (*reason, *asset, *change);
+                self.news.push_back(GatewayNews::Income { reason, asset, change });
+            }
+            UserEvent::OtherCommission { asset, amount, .. } => {
+                self.news.push_back(GatewayNews::OtherCommission { asset: *asset, amount: *amount });
+            }
+            UserEvent::ConfigUpdate { .. } => self.news.push_back(GatewayNews::AccountChanged),
+            UserEvent::MarginCall { .. } => self.news.push_back(GatewayNews::MarginCall),
             UserEvent::ListenKeyExpired => self.news.push_back(GatewayNews::ListenKeyExpired),
             UserEvent::Unlisted { .. } => self.news.push_back(GatewayNews::Unlisted),
             _ => {}
@@ -142,15 +193,21 @@ impl GatewayStage {
                 GatewayCommand::Clock(clock) => self.core.clock_synced(&clock),
                 GatewayCommand::UserPath(path) => self.set_user_path(path),
                 GatewayCommand::Report(report) => self.outbound.reports.push_back(*report),
+                GatewayCommand::Symbols(symbols) => {
+                    self.core.set_symbols(symbols.clone());
+                    self.decoder.set_symbols(symbols);
+                }
+                GatewayCommand::Hold(holds) => {
+                    self.core.limits().hold(holds);
+                    self.held = self.core.limits().holds();
+                }
             }
         }
         did
     }
 
+    /// A new connection even where the path is the same: it is wanted because the open one is dead.
     fn set_user_path(&mut self, path: String) {
-        if path == self.user_path {
-            return;
-        }
         self.user.set_path(&path);
         self.user_path = path;
         if self.user.is_open() {
@@ -162,7 +219,7 @@ impl GatewayStage {
     fn poll_api(&mut self, now: Nanos) -> bool {
         let Self { core, api, outbound, .. } = self;
         let activity = api.poll(now, &mut |frame, at| {
-            if core.on_frame(frame, at, &mut |event| outbound.gateway(event)).is_err() {
+            if core.on_frame(frame, at, &mut |event| outbound.gateway(event, at)).is_err() {
                 tracing::warn!("unreadable reply on the order connection");
             }
         });
@@ -174,19 +231,24 @@ impl GatewayStage {
             Some(Change::Replaced) => core.on_open(),
             Some(Change::Lost(ref reason)) => {
                 tracing::warn!(%reason, "order connection lost");
-                core.on_close(&mut |event| outbound.gateway(event));
+                core.on_close(&mut |event| outbound.gateway(event, now));
                 outbound.news.push_back(GatewayNews::OrderPath(false));
             }
             Some(Change::Failed(ref reason)) => tracing::warn!(%reason, "order connection refused"),
             None => {}
         }
-        core.poll(now, &mut |event| outbound.gateway(event));
+        core.poll(now, &mut |event| outbound.gateway(event, now));
         if api.is_open() {
-            while let Some(frame) = core.next_frame(now, &mut |event| outbound.gateway(event)) {
+            while let Some(frame) = core.next_frame(now, &mut |event| outbound.gateway(event, now)) {
                 if api.send(frame).is_err() {
                     break;
                 }
             }
+        }
+        let holds = core.limits().holds();
+        if self.held != holds {
+            self.held = holds;
+            outbound.news.push_back(GatewayNews::Hold(holds));
         }
         activity.frames > 0 || activity.change.is_some()
     }
@@ -205,25 +267,35 @@ impl GatewayStage {
             }
         });
         match activity.change {
-            Some(Change::Opened) => {
-                outbound.news.push_back(GatewayNews::UserStream(true));
-                // Nothing is replayed after a gap.
-                outbound.news.push_back(GatewayNews::Reconcile);
+            Some(Change::Opened) => outbound.news.push_back(GatewayNews::UserStream(true)),
+            Some(Change::Replaced) => {
+                // The successor tells nothing of what was before it.
+                outbound.echo.interrupted();
+                outbound.news.push_back(GatewayNews::UserStreamReplaced);
             }
-            Some(Change::Replaced) => outbound.news.push_back(GatewayNews::Reconcile),
             Some(Change::Lost(ref reason)) => {
                 tracing::warn!(%reason, "user stream lost");
+                outbound.echo.interrupted();
                 outbound.news.push_back(GatewayNews::UserStream(false));
             }
             Some(Change::Failed(ref reason)) => tracing::warn!(%reason, "user stream refused"),
             None => {}
+        }
+        if outbound.echo.is_overdue(now) {
+            outbound.news.push_back(GatewayNews::UserStreamMute);
         }
         activity.frames > 0 || activity.change.is_some()
     }
 
     fn send(&mut self, stamped: &StampedRequest, now: Nanos) {
         let request = &stamped.request;
-        let outgoing = match self.core.request(request, now) {
+        if let OrderRequest::New(order) = request {
+            self.outbound.news.push_back(GatewayNews::Traded(order.symbol));
+        }
+        let open = self.api.is_open();
+        let made =
+            if open { self.core.request(request, now) } else { self.core.request_over_rest(request, now) };
+        let outgoing = match made {
             Ok(outgoing) => outgoing,
             Err(refusal) => {
                 tracing::warn!(%refusal, "request not sent");

@@ -4,7 +4,9 @@
 //! the next is taken. If a ring behind it is full the outbox waits here and nothing new is taken in: back-pressure,
 //! never a lost order.
 
-use execution::{Alert, Control, Denial, Gate, KillTrigger, Outbox, Router, VenuePosition, VenueState};
+use execution::{
+    Alert, Check, Control, Denial, Gate, KillTrigger, Outbox, Router, VenuePosition, VenueState,
+};
 use market::{Amount, Bbo, ExecutionReport, Instrument, MarkPrice, Nanos, Outcome, Qty, SymbolId};
 use runtime::clock::Clock;
 use runtime::latency::Probe;
@@ -24,6 +26,17 @@ pub enum RouterCommand {
     Instrument(Box<Instrument>),
     /// A new day began.
     BeginDay,
+    /// The wallet changed by something else than a fill.
+    Income {
+        /// By this much.
+        change: Amount,
+        /// Funding is profit or loss of the day, a transfer is not.
+        is_profit: bool,
+    },
+    /// No entry in this instrument until the next start.
+    Halt(SymbolId),
+    /// The control thread found something that must stop entries until a human looks.
+    Trip(Check),
     /// Stop: no entries, cancel everything, close positions if `flatten`.
     Kill {
         /// Close positions too.
@@ -42,6 +55,8 @@ pub struct AccountState {
     pub orders: Vec<ExecutionReport>,
     /// Positions that are not zero.
     pub positions: Vec<VenuePosition>,
+    /// Fills since the last good comparison, in the instruments where there may be any.
+    pub fills: Vec<ExecutionReport>,
     /// Wallet balance in the quote asset.
     pub wallet: Amount,
 }
@@ -190,13 +205,17 @@ impl RouterStage {
         match command {
             RouterCommand::Gate(gate) => self.router.set_gate(now, gate, out),
             RouterCommand::Account(state) => {
-                let AccountState { requested_at, ref orders, ref positions, wallet } = *state;
-                self.router.reconcile(now, &VenueState { requested_at, orders, positions, wallet }, out);
+                let AccountState { requested_at, ref orders, ref positions, ref fills, wallet } = *state;
+                let venue = VenueState { requested_at, orders, positions, fills, wallet };
+                self.router.reconcile(now, &venue, out);
             }
             RouterCommand::Instrument(instrument) => {
                 self.router.set_instrument(*instrument);
             }
             RouterCommand::BeginDay => self.router.begin_day(),
+            RouterCommand::Income { change, is_profit } => self.router.on_income(change, is_profit),
+            RouterCommand::Halt(symbol) => self.router.halt(now, symbol, out),
+            RouterCommand::Trip(check) => self.router.trip(now, check, out),
             RouterCommand::Kill { flatten, trigger } => self.router.kill(now, trigger, flatten, out),
         }
     }

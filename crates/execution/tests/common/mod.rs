@@ -236,7 +236,7 @@ impl Desk {
 
     pub fn reconcile(&mut self, orders: &[ExecutionReport], positions: &[VenuePosition]) -> Reconciliation {
         let venue =
-            VenueState { requested_at: self.now(), orders, positions, wallet: Amount(25_000 * Amount::ONE) };
+            VenueState { requested_at: self.now(), orders, positions, fills: &[], wallet: Amount(25_000 * Amount::ONE) };
         let found = self.router.reconcile(self.now(), &venue, &mut self.out);
         self.drain();
         found

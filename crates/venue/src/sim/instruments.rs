@@ -102,6 +102,8 @@ pub(crate) fn listing(
         multiplier_up: if max_leverage >= 75 { 1.05 } else { 1.10 },
         multiplier_down: if max_leverage >= 75 { 0.95 } else { 0.90 },
         max_orders: 200,
+        px_step: 1,
+        qty_step: 1,
     };
     let mut listing = Listing::new(instrument, base, "USDT", max_leverage);
     listing.mark.mark = Amount::from_f64(opening).expect("a plain price");

@@ -1,0 +1,399 @@
+//! The private side of the control thread: the user stream's life, the comparison with the venue, orders over REST
+//! while the order connection is down, the clock, and what the venue told us to wait for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use binance::Symbols;
+use binance::errors::{self, Action};
+use binance::gateway::rest_report;
+use binance::limits::Holds;
+use binance::rest::{RestClient, RestError, TradesFrom};
+use binance::user_stream::{UserAction, UserStream, UserStreamConfig};
+use execution::{Check, VenuePosition};
+use market::{Amount, ExecutionReport, Nanos, OrderRequest, SymbolId};
+use runtime::clock::Clock;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Control, Done, push};
+use crate::stages::gateway::{GatewayCommand, GatewayNews};
+use crate::stages::router::{AccountState, RouterCommand};
+
+/// How often the clock is compared.
+const CLOCK_EVERY_NS: u64 = 30 * Nanos::SECOND;
+/// A failed look at the account is repeated after this, then after twice as long, up to 16 times.
+const READ_AGAIN_NS: u64 = 500 * Nanos::MS;
+/// A refused key does not become good by asking: the account is looked at this often then.
+const KEY_REFUSED_NS: u64 = 60 * Nanos::SECOND;
+/// Fills are listed from this long before the last good comparison on, venue ms.
+const FILLS_MARGIN_MS: u64 = 30_000;
+/// Rows of one listing of fills.
+const FILLS_PAGE: usize = 1_000;
+
+/// The state of the private side.
+pub(super) struct Private {
+    stream: UserStream,
+    /// Looks at the account begun so far; the stream waits for one that began after it opened.
+    reads: u64,
+    reading: bool,
+    read_again: bool,
+    read_due: Option<u64>,
+    read_failures: u32,
+    stream_waits_for: Option<u64>,
+    /// When an order was last sent or seen open in an instrument, venue ms.
+    traded: BTreeMap<SymbolId, u64>,
+    fills_since_ms: u64,
+    last_read_ms: u64,
+    holds: Holds,
+    clock_due: u64,
+    clock_running: bool,
+    fatal: BTreeSet<i32>,
+}
+
+impl Private {
+    /// Below `private_path`; fills count from `venue_ms` on.
+    pub(super) fn new(private_path: &str, now: u64, venue_ms: u64) -> Self {
+        Self {
+            stream: UserStream::new(private_path, UserStreamConfig::default()),
+            reads: 0,
+            reading: false,
+            read_again: false,
+            read_due: None,
+            read_failures: 0,
+            stream_waits_for: None,
+            traded: BTreeMap::new(),
+            fills_since_ms: venue_ms,
+            last_read_ms: venue_ms,
+            holds: Holds::default(),
+            clock_due: now,
+            clock_running: false,
+            fatal: BTreeSet::new(),
+        }
+    }
+}
+
+impl Control {
+    /// Takes the listen key that the node has created.
+    pub fn use_listen_key(&mut self, key: &str) {
+        let now = Nanos(self.clock.now_ns());
+        self.private.stream.on_key(Ok(key.into()), now);
+    }
+
+    fn venue_ms(&self) -> u64 {
+        self.rest.clock().server_time(Nanos(self.clock.now_ns())).millis()
+    }
+
+    /// What is due on the private side.
+    pub(super) fn tend_account(&mut self, now: u64) {
+        if now >= self.private.clock_due {
+            self.sync_clock(false);
+        }
+        if self.private.read_due.is_some_and(|due| now >= due) {
+            self.private.read_due = None;
+            self.read_account();
+        }
+        while let Some(action) = self.private.stream.poll(Nanos(now)) {
+            self.user_action(&action);
+        }
+        self.gate.user_stream = self.private.stream.is_healthy();
+        let holds = self.rest.with_limits(|limits| limits.holds());
+        if holds != self.private.holds {
+            self.hold(holds);
+            push(&mut self.ends.to_gateway, GatewayCommand::Hold(holds));
+        }
+    }
+
+    fn user_action(&mut self, action: &UserAction) {
+        let rest = Arc::clone(&self.rest);
+        match action {
+            UserAction::CreateKey => {
+                self.start(async move { Done::ListenKey(rest.create_listen_key().await) });
+            }
+            UserAction::KeepKey => self.start(async move { Done::Kept(rest.keep_listen_key().await) }),
+            UserAction::Connect { path } => {
+                let path = path.expose_secret().to_owned();
+                push(&mut self.ends.to_gateway, GatewayCommand::UserPath(path));
+            }
+            UserAction::Reconcile => {
+                // One under way began before the stream was open.
+                let next = self.private.reads + 1;
+                self.private.stream_waits_for = Some(next);
+                self.reconcile();
+            }
+        }
+    }
+
+    /// News of the order gateway and the user stream.
+    pub(super) fn gateway(&mut self, news: GatewayNews) {
+        let now = Nanos(self.clock.now_ns());
+        let stream = &mut self.private.stream;
+        match news {
+            // Once it was there, its loss is bridged over REST.
+            GatewayNews::OrderPath(open) => {
+                self.gate.order_path |= open;
+                self.gate.fallback = self.gate.order_path && !open;
+            }
+            GatewayNews::UserStream(true) => stream.on_open(),
+            GatewayNews::UserStream(false) => stream.on_lost(now),
+            GatewayNews::UserStreamReplaced => stream.on_replaced(),
+            GatewayNews::UserStreamMute => {
+                tracing::warn!("the user stream is silent about an acknowledged order: it begins anew");
+                stream.on_mute(now);
+                self.alert("UserStreamMute");
+            }
+            GatewayNews::ListenKeyExpired => {
+                stream.on_expired(now);
+                self.alert("ListenKeyExpired");
+            }
+            GatewayNews::Reconcile => self.reconcile(),
+            GatewayNews::SyncClock => self.sync_clock(true),
+            GatewayNews::Rest(request) => self.order_over_rest(request),
+            GatewayNews::Traded(symbol) => {
+                let at = self.venue_ms();
+                self.private.traded.insert(symbol, at);
+            }
+            GatewayNews::Hold(holds) => {
+                self.rest.with_limits(|limits| limits.hold(holds));
+                let holds = self.rest.with_limits(|limits| limits.holds());
+                self.hold(holds);
+            }
+            GatewayNews::Refused { code } => self.refused(code),
+            GatewayNews::Unlisted => self.alert("UnlistedSymbol"),
+            GatewayNews::MarginCall => self.alert("MarginCall"),
+            GatewayNews::Income { reason, asset, change } => self.income(&reason, &asset, change),
+            GatewayNews::OtherCommission { asset, amount } => {
+                *self.seen.ledger.entry(format!("COMMISSION {asset}")).or_default() -= amount;
+            }
+            GatewayNews::AccountChanged => self.check_settings_now(),
+        }
+    }
+
+    fn refused(&mut self, code: i32) {
+        self.alert(&format!("Refused {code}"));
+        let rule = errors::rule(code);
+        if rule.action == Action::HaltTrading {
+            self.fatal(code, &format!("the venue answered {code}: {}", rule.meaning));
+        }
+    }
+
+    /// A refusal that no retry mends: nothing is opened any more, and people are told which and why, once.
+    fn fatal(&mut self, code: i32, why: &str) {
+        if self.private.fatal.insert(code) {
+            tracing::error!("trading stops: {why}");
+            self.alert("TradingStopped");
+            self.router_commands.push_back(RouterCommand::Trip(Check::State));
+        }
+    }
+
+    fn income(&mut self, reason: &str, asset: &str, change: Amount) {
+        let quote = asset == crate::node::QUOTE;
+        let entry = if quote { reason.to_owned() } else { format!("{reason} {asset}") };
+        *self.seen.ledger.entry(entry).or_default() += change.to_f64();
+        if quote {
+            let is_profit = matches!(reason, "FUNDING_FEE" | "INSURANCE_CLEAR");
+            self.router_commands.push_back(RouterCommand::Income { change, is_profit });
+        }
+    }
+
+    fn hold(&mut self, holds: Holds) {
+        if holds.banned_until > self.private.holds.banned_until {
+            tracing::error!("the venue bans this address until {}: nothing is sent", holds.banned_until);
+            self.alert("Banned");
+        }
+        self.private.holds = holds;
+    }
+
+    // ---- clock --------------------------------------------------------------------------------------------------
+
+    /// Takes the venue's time; `anew` where it said that our estimate is wrong.
+    pub(super) fn sync_clock(&mut self, anew: bool) {
+        self.private.clock_due = self.clock.now_ns() + CLOCK_EVERY_NS;
+        if std::mem::replace(&mut self.private.clock_running, true) {
+            return;
+        }
+        if anew {
+            self.rest.reset_clock();
+        }
+        let rest = Arc::clone(&self.rest);
+        self.start(async move { Done::Clock(rest.sync_clock(3).await) });
+    }
+
+    pub(super) fn clock_synced(&mut self, result: Result<binance::clock::ServerClock, RestError>) {
+        self.private.clock_running = false;
+        match result {
+            Ok(server) => {
+                let off = |ns: i64| ns.unsigned_abs() > self.watch.max_clock_offset_ms * Nanos::MS;
+                if off(server.offset()) && !off(self.gate.clock_offset_ns) {
+                    let ms = server.offset() / Nanos::MS as i64;
+                    tracing::error!("our clock is {ms} ms behind the venue's: nothing is opened meanwhile");
+                    self.alert("ClockOffset");
+                }
+                self.gate.clock_offset_ns = server.offset();
+                push(&mut self.ends.to_gateway, GatewayCommand::Clock(Box::new(server)));
+            }
+            Err(error) => tracing::warn!("clock: {error}"),
+        }
+    }
+
+    // ---- orders over REST ---------------------------------------------------------------------------------------
+
+    fn order_over_rest(&self, request: OrderRequest) {
+        let (rest, symbols) = (Arc::clone(&self.rest), self.symbols.clone());
+        self.start(async move {
+            let result = rest.order(&request, &symbols).await;
+            Done::Ordered(request, result)
+        });
+    }
+
+    pub(super) fn ordered(
+        &mut self,
+        request: &OrderRequest,
+        result: Result<Option<ExecutionReport>, RestError>,
+    ) {
+        let report = match result {
+            // Acknowledged only: the user stream tells of each order.
+            Ok(report) => report,
+            Err(error) => {
+                tracing::warn!("order over REST: {error}");
+                self.private_error(&error);
+                let all = matches!(request, OrderRequest::CancelAll(_));
+                (!all).then(|| rest_report(request, &error))
+            }
+        };
+        if let Some(report) = report {
+            push(&mut self.ends.to_gateway, GatewayCommand::Report(Box::new(report)));
+        }
+    }
+
+    /// What an error of a signed request means beyond the request.
+    pub(super) fn private_error(&mut self, error: &RestError) {
+        if error.action() == Action::HaltTrading && error.code() != 0 {
+            self.fatal(error.code(), &error.to_string());
+        }
+    }
+
+    // ---- listen key ---------------------------------------------------------------------------------------------
+
+    pub(super) fn listen_key(&mut self, result: Result<SecretString, RestError>) {
+        let now = Nanos(self.clock.now_ns());
+        if let Err(error) = &result {
+            tracing::warn!("listen key: {error}");
+            self.private_error(error);
+        }
+        self.private.stream.on_key(result.map_err(|e| e.action()), now);
+    }
+
+    pub(super) fn kept(&mut self, result: Result<(), RestError>) {
+        let now = Nanos(self.clock.now_ns());
+        if let Err(error) = &result {
+            tracing::warn!("keeping the listen key: {error}");
+            self.private_error(error);
+        }
+        self.private.stream.on_kept(result.map_err(|e| e.action()), now);
+    }
+
+    // ---- comparison with the venue ------------------------------------------------------------------------------
+
+    /// Looks at the account; what is being looked at already may be older than what was just missed.
+    pub(super) fn reconcile(&mut self) {
+        if self.private.reading {
+            self.private.read_again = true;
+        } else {
+            self.private.reading = true;
+            self.read_account();
+        }
+    }
+
+    fn read_account(&mut self) {
+        self.private.reads += 1;
+        let asked_ms = self.venue_ms();
+        let since_ms = self.private.fills_since_ms;
+        let recent = self.private.traded.iter().filter(|(_, at)| **at >= since_ms);
+        let traded: BTreeSet<SymbolId> = recent.map(|(symbol, _)| *symbol).collect();
+        let (rest, symbols, clock) = (Arc::clone(&self.rest), self.symbols.clone(), self.clock.clone());
+        self.start(async move {
+            let state = read(&rest, &symbols, &clock, traded, since_ms).await;
+            Done::Account(asked_ms, state.map(Box::new))
+        });
+    }
+
+    pub(super) fn account_read(&mut self, asked_ms: u64, result: Result<Box<AccountState>, RestError>) {
+        let now = self.clock.now_ns();
+        let state = match result {
+            Ok(state) => state,
+            Err(error) => {
+                tracing::warn!("reconciliation: {error}");
+                self.private_error(&error);
+                let p = &mut self.private;
+                let wait = match error.action() {
+                    Action::HaltTrading => KEY_REFUSED_NS,
+                    _ => READ_AGAIN_NS << p.read_failures.min(4),
+                };
+                p.read_failures += 1;
+                p.read_due = Some(now + wait);
+                return;
+            }
+        };
+        let p = &mut self.private;
+        p.read_failures = 0;
+        // What the router shows now is what it made of the look before this one.
+        if self.seen.router.reconciled && self.seen.router.unknown == 0 {
+            p.fills_since_ms = p.fills_since_ms.max(p.last_read_ms.saturating_sub(FILLS_MARGIN_MS));
+        }
+        p.last_read_ms = asked_ms;
+        for symbol in state.orders.iter().map(|o| o.symbol).chain(state.positions.iter().map(|p| p.symbol)) {
+            p.traded.insert(symbol, asked_ms);
+        }
+        let answers_stream = p.stream_waits_for.is_some_and(|read| p.reads >= read);
+        if answers_stream {
+            p.stream_waits_for = None;
+            p.stream.on_reconciled(true);
+        }
+        p.reading = false;
+        self.router_commands.push_back(RouterCommand::Account(state));
+        if std::mem::take(&mut self.private.read_again) {
+            self.reconcile();
+        }
+    }
+}
+
+/// Open orders, positions and balance.
+pub async fn account(rest: &RestClient, symbols: &Symbols, clock: &Clock) -> Result<AccountState, RestError> {
+    let requested_at = Nanos(clock.now_ns());
+    let (orders, _unlisted) = rest.open_orders(symbols, None).await?;
+    let positions = rest.positions(symbols, None).await?;
+    let wallet = rest.account().await?.wallet;
+    let listed = positions.iter().filter_map(|p| {
+        let symbol = p.id.filter(|_| !p.qty.is_zero())?;
+        Some(VenuePosition { symbol, qty: p.qty, entry_px: p.entry_px })
+    });
+    Ok(AccountState { requested_at, orders, positions: listed.collect(), fills: Vec::new(), wallet })
+}
+
+/// The same, and then the fills since `since_ms` (venue time) wherever there may be any: after the positions, so that
+/// no fill that a position holds is missing from the list.
+async fn read(
+    rest: &RestClient,
+    symbols: &Symbols,
+    clock: &Clock,
+    mut traded: BTreeSet<SymbolId>,
+    since_ms: u64,
+) -> Result<AccountState, RestError> {
+    let mut state = account(rest, symbols, clock).await?;
+    traded.extend(state.orders.iter().map(|o| o.symbol));
+    traded.extend(state.positions.iter().map(|p| p.symbol));
+    for symbol in traded {
+        let Some(name) = symbols.get(symbol).map(|i| i.symbol.clone()) else { continue };
+        let mut from = TradesFrom::TimeMs(since_ms);
+        loop {
+            let rows = rest.user_trades(symbols, &name, from).await?;
+            let (full, last) = (rows.len() >= FILLS_PAGE, rows.last().map(|r| r.trade_id));
+            state.fills.extend(rows);
+            match last.filter(|_| full) {
+                Some(id) => from = TradesFrom::Id(id + 1),
+                None => break,
+            }
+        }
+    }
+    Ok(state)
+}

@@ -1,0 +1,266 @@
+//! What may change at the venue behind our back: filters and status of instruments, settings of the account.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use binance::Symbols;
+use binance::rest::{ExchangeInfo, RestClient, RestError};
+use execution::Check;
+use market::{Instrument, InstrumentStatus, Nanos, SymbolId};
+
+use super::{Control, Done, push};
+use crate::stages::gateway::GatewayCommand;
+use crate::stages::router::RouterCommand;
+
+/// The status of a halted instrument is read this often.
+const HALTED_EVERY_NS: u64 = 10 * Nanos::SECOND;
+/// An instrument that was refused although nothing has changed is tried again after this, then twice as long …
+const TRY_AGAIN_NS: u64 = 30 * Nanos::SECOND;
+/// … and so on, six times doubled at most.
+const DOUBLINGS: u32 = 6;
+
+/// How often things are looked at, and how wrong the clock may be; all ms.
+#[derive(Debug, Clone, Copy)]
+pub struct WatchConfig {
+    /// Settings of the account (position mode, margin type, leverage).
+    pub account_ms: u64,
+    /// Filters and status of all instruments.
+    pub instruments_ms: u64,
+    /// From this offset on an alert is raised (`risk.max_clock_offset_ms`).
+    pub max_clock_offset_ms: u64,
+}
+
+/// How the account is set: what the session began with must stay.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Settings {
+    can_trade: bool,
+    hedge: bool,
+    multi_assets: bool,
+    /// Leverage and isolated margin by symbol.
+    symbols: BTreeMap<String, (u32, bool)>,
+}
+
+impl Settings {
+    /// What differs from `before`, for people.
+    fn differs(&self, before: &Self) -> Option<String> {
+        let mut changes = Vec::new();
+        let mode = |hedge| if hedge { "hedge mode" } else { "one-way mode" };
+        if self.hedge != before.hedge {
+            changes.push(format!("the position mode is {} now", mode(self.hedge)));
+        }
+        if self.multi_assets != before.multi_assets {
+            changes.push(format!("multi-assets mode is {}", self.multi_assets));
+        }
+        if self.can_trade != before.can_trade {
+            changes.push(format!("may trade: {}", self.can_trade));
+        }
+        for (symbol, now) in &self.symbols {
+            if let Some(then) = before.symbols.get(symbol).filter(|then| *then != now) {
+                let margin = |isolated| if isolated { "isolated" } else { "cross" };
+                changes.push(format!(
+                    "{symbol} has leverage {} ({}), it had {} ({})",
+                    now.0,
+                    margin(now.1),
+                    then.0,
+                    margin(then.1)
+                ));
+            }
+        }
+        (!changes.is_empty()).then(|| changes.join("; "))
+    }
+}
+
+/// An instrument that takes no order now.
+#[derive(Debug, Clone, Copy)]
+struct Blocked {
+    /// Times it was refused without a change of its filters.
+    times: u32,
+    /// It is tried again then, whatever its filters say; never before they were read.
+    again_at: u64,
+}
+
+/// The state of the watch.
+pub(super) struct Watch {
+    config: WatchConfig,
+    /// As at the start: ticks and lots of the session.
+    session: Symbols,
+    reading: bool,
+    instruments_due: u64,
+    blocked: BTreeMap<SymbolId, Blocked>,
+    settings: Option<Settings>,
+    settings_due: u64,
+    settings_running: bool,
+}
+
+impl Watch {
+    pub(super) fn new(config: WatchConfig, session: Symbols, now: u64) -> Self {
+        Self {
+            config,
+            session,
+            reading: false,
+            instruments_due: now + config.instruments_ms * Nanos::MS,
+            blocked: BTreeMap::new(),
+            settings: None,
+            settings_due: now,
+            settings_running: false,
+        }
+    }
+}
+
+impl std::ops::Deref for Watch {
+    type Target = WatchConfig;
+
+    fn deref(&self) -> &WatchConfig {
+        &self.config
+    }
+}
+
+impl Control {
+    /// What is due.
+    pub(super) fn tend_watch(&mut self, now: u64) {
+        if now >= self.watch.settings_due {
+            self.check_settings_now();
+        }
+        if now >= self.watch.instruments_due {
+            self.read_instruments(now);
+        }
+    }
+
+    // ---- settings of the account --------------------------------------------------------------------------------
+
+    pub(super) fn check_settings_now(&mut self) {
+        self.watch.settings_due = self.clock.now_ns() + self.watch.account_ms * Nanos::MS;
+        if std::mem::replace(&mut self.watch.settings_running, true) {
+            return;
+        }
+        let (rest, symbols) = (Arc::clone(&self.rest), self.symbols.clone());
+        self.start(async move { Done::Settings(settings(&rest, &symbols).await) });
+    }
+
+    pub(super) fn settings_read(&mut self, result: Result<Settings, RestError>) {
+        self.watch.settings_running = false;
+        let now = match result {
+            Ok(now) => now,
+            Err(error) => {
+                tracing::warn!("settings of the account: {error}");
+                return self.private_error(&error);
+            }
+        };
+        let before = self.watch.settings.replace(now.clone()).unwrap_or_else(|| now.clone());
+        let change = now.differs(&before);
+        let barred = (!now.can_trade).then(|| "the account may not trade".to_owned());
+        if let Some(change) = change.or(barred) {
+            tracing::error!("the account was changed from outside: {change}; nothing is opened any more");
+            self.alert("AccountMode");
+            self.router_commands.push_back(RouterCommand::Trip(Check::AccountMode));
+        }
+    }
+
+    // ---- filters and status of instruments ----------------------------------------------------------------------
+
+    /// The venue refused an order by a rule that we did not know: the rules are read before the next order.
+    pub(super) fn refresh_filters(&mut self, symbol: SymbolId) {
+        let now = self.clock.now_ns();
+        let block = self.watch.blocked.entry(symbol).or_insert(Blocked { times: 0, again_at: 0 });
+        block.again_at = now + (TRY_AGAIN_NS << block.times.min(DOUBLINGS));
+        block.times += 1;
+        self.read_instruments(now);
+    }
+
+    fn read_instruments(&mut self, now: u64) {
+        self.watch.instruments_due = now + self.watch.instruments_ms * Nanos::MS;
+        if std::mem::replace(&mut self.watch.reading, true) {
+            return;
+        }
+        let rest = Arc::clone(&self.rest);
+        let names: Vec<String> = self.symbols.all().iter().map(|i| i.symbol.clone()).collect();
+        self.start(async move { Done::Instruments(instruments(&rest, names).await) });
+    }
+
+    pub(super) fn instruments_read(&mut self, result: Result<ExchangeInfo, RestError>) {
+        let now = self.clock.now_ns();
+        self.watch.reading = false;
+        let info = match result {
+            Ok(info) => info,
+            Err(error) => {
+                tracing::warn!("filters: {error}");
+                self.watch.instruments_due = now + HALTED_EVERY_NS;
+                return;
+            }
+        };
+        let mut table = self.symbols.all().to_vec();
+        let mut changed = false;
+        for known in &mut table {
+            let told = info.instruments.iter().find(|i| i.symbol == known.symbol);
+            let Some(fresh) = judge(self.watch.session.get(known.id).unwrap_or(known), known, told) else {
+                self.router_commands.push_back(RouterCommand::Halt(known.id));
+                continue;
+            };
+            let refused = self.watch.blocked.get(&known.id).copied();
+            let new = fresh != *known;
+            // Refused although nothing changed: tried again, later and later.
+            if new || refused.is_some_and(|b| now >= b.again_at) {
+                let command = RouterCommand::Instrument(Box::new(fresh.clone()));
+                self.router_commands.push_back(command);
+                if new {
+                    self.watch.blocked.remove(&known.id);
+                    self.alert("FiltersChanged");
+                }
+            }
+            changed |= new;
+            *known = fresh;
+        }
+        if changed {
+            self.symbols = Symbols::new(table);
+            push(&mut self.ends.to_gateway, GatewayCommand::Symbols(self.symbols.clone()));
+        }
+        let halted = self.symbols.all().iter().any(|i| i.status == InstrumentStatus::Halted);
+        let waiting = self.watch.blocked.values().any(|b| b.again_at > now);
+        if halted || waiting {
+            self.watch.instruments_due = self.watch.instruments_due.min(now + HALTED_EVERY_NS);
+        }
+    }
+
+}
+
+/// An instrument as it is now, in the session's units; halted where it is not listed any more. `None`: its ticks or
+/// lots do not fit the session's.
+fn judge(session: &Instrument, known: &Instrument, told: Option<&Instrument>) -> Option<Instrument> {
+    let name = &known.symbol;
+    let gone = Instrument { status: InstrumentStatus::Halted, ..known.clone() };
+    let fresh = told.map_or(Some(gone), |i| i.in_units_of(session));
+    match &fresh {
+        None => tracing::error!("{name} has finer ticks or lots now: nothing is opened until the next start"),
+        Some(fresh) if fresh == known => {}
+        Some(fresh) if fresh.status == InstrumentStatus::Halted => {
+            tracing::warn!("{name} does not trade now, or is not listed: halted");
+        }
+        Some(_) => tracing::warn!("{name}: filters or status have changed and are in force"),
+    }
+    fresh
+}
+
+/// The instruments of `names` that are still listed.
+async fn instruments(rest: &RestClient, mut names: Vec<String>) -> Result<ExchangeInfo, RestError> {
+    loop {
+        let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+        match rest.exchange_info(&wanted).await {
+            Err(RestError::Instruments(binance::rest::InstrumentError::NoSuchSymbol(gone))) => {
+                names.retain(|name| !gone.contains(name));
+            }
+            other => return other,
+        }
+    }
+}
+
+async fn settings(rest: &RestClient, symbols: &Symbols) -> Result<Settings, RestError> {
+    let account = rest.account_config().await?;
+    let rows = rest.symbol_configs(None).await?;
+    let ours = rows.into_iter().filter(|row| symbols.by_name(&row.symbol).is_some());
+    Ok(Settings {
+        can_trade: account.can_trade,
+        hedge: account.dual_side,
+        multi_assets: account.multi_assets,
+        symbols: ours.map(|row| (row.symbol, (row.leverage, row.isolated))).collect(),
+    })
+}
