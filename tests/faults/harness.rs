@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "the halves of the suite use different parts")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Once, PoisonError};
 use std::thread::JoinHandle;
@@ -30,9 +31,9 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Nodes that run at one time: more than cores would make each other late.
 const AT_ONCE: usize = 2;
 /// The account; it opens nothing but the venue of its test.
-const KEY: (&str, &str) = ("faults", "dummy-secret-of-a-test");
+pub const KEY: (&str, &str) = ("faults", "dummy-secret-of-a-test");
 /// The engine's settings of the demo: short bars and holds, so that trades come within seconds.
-const DEMO: &str = include_str!("../../configs/demo.yml");
+pub const DEMO: &str = include_str!("../../configs/demo.yml");
 
 /// What is started.
 pub struct Setup {
@@ -42,6 +43,8 @@ pub struct Setup {
     pub venue: VenueConfig,
     /// Close the position at the end (the default), or leave it.
     pub flatten: bool,
+    /// Pulls the kill switch when it appears.
+    pub kill_file: Option<PathBuf>,
 }
 
 impl Setup {
@@ -53,7 +56,7 @@ impl Setup {
         config.runtime.unpinned = true;
         let accounts = vec![AccountConfig::hmac(KEY.0, KEY.1, 100_000)];
         let venue = VenueConfig { seed, symbols: 8, accounts, ..VenueConfig::default() };
-        Self { config, venue, flatten: true }
+        Self { config, venue, flatten: true, kill_file: None }
     }
 
     /// With other settings of the node.
@@ -95,7 +98,7 @@ impl Setup {
         let orders = Orders {
             seconds: None,
             flatten: self.flatten,
-            kill_file: None,
+            kill_file: self.kill_file,
             private_path: String::new(),
             progress: false,
             watch: Some(show),
@@ -216,7 +219,7 @@ impl Node {
     }
 
     /// Waits for a node that ends by itself, with its result.
-    pub fn ended(mut self) -> Result<Summary, CliError> {
+    pub fn ended(&mut self) -> Result<Summary, CliError> {
         let start = Instant::now();
         while !self.thread.as_ref().unwrap().is_finished() {
             assert!(start.elapsed() < PATIENCE, "the node did not end\n{:#?}", self.seen());
@@ -301,13 +304,13 @@ fn logs() {
     });
 }
 
-/// The right to run a node.
-struct Turn;
+/// The right to run a node: held while it runs.
+pub struct Turn;
 
 static RUNNING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
 impl Turn {
-    fn take() -> Self {
+    pub fn take() -> Self {
         let running = RUNNING.0.lock().unwrap_or_else(PoisonError::into_inner);
         let free = |running: &mut usize| *running >= AT_ONCE;
         *RUNNING.1.wait_while(running, free).unwrap_or_else(PoisonError::into_inner) += 1;
