@@ -30,11 +30,7 @@ pub struct UserStreamConfig {
 
 impl Default for UserStreamConfig {
     fn default() -> Self {
-        Self {
-            keep_alive: 30 * 60 * Nanos::SECOND,
-            min_retry: Nanos::SECOND,
-            max_retry: 60 * Nanos::SECOND,
-        }
+        Self { keep_alive: 30 * 60 * Nanos::SECOND, min_retry: Nanos::SECOND, max_retry: 60 * Nanos::SECOND }
     }
 }
 

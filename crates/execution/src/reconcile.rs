@@ -5,9 +5,7 @@
 //! and we do not know is cancelled — and an instrument's position is only compared once no order of it is in doubt.
 
 use arrayvec::ArrayVec;
-use market::{
-    Amount, CancelOrder, ClientOrderId, ExecType, ExecutionReport, ExitReason, Nanos, OrderOrigin,
-};
+use market::{Amount, CancelOrder, ClientOrderId, ExecType, ExecutionReport, ExitReason, Nanos, OrderOrigin};
 use market::{OrderRequest, OrderStatus, Px, Qty, SymbolId};
 
 use crate::config::RouterConfig;

@@ -120,7 +120,13 @@ impl World {
                 Message::Report(r) if self.venue.connected => self.router.on_report(now, &r, &mut self.out),
                 Message::Snapshot { requested_at, orders, positions } if self.venue.connected => {
                     let wallet = Amount(25_000 * Amount::ONE);
-                    let state = VenueState { requested_at, orders: &orders, positions: &positions, fills: &[], wallet };
+                    let state = VenueState {
+                        requested_at,
+                        orders: &orders,
+                        positions: &positions,
+                        fills: &[],
+                        wallet,
+                    };
                     let found = self.router.reconcile(now, &state, &mut self.out);
                     self.note(|| format!("reconciled {:?}", found.differences));
                 }

@@ -29,7 +29,14 @@ fn row_18_a_fill_of_somebody_else_counts_at_once_and_stops_entries() {
     let symbol = symbols(&node).pop().unwrap();
     let quantity = worth(&node, &symbol, 300.0);
     let (side, price, client_id) = ("BUY".to_owned(), None, None);
-    node.inject(Fault::ExternalOrder { account: 0, symbol: symbol.clone(), side, quantity, price, client_id });
+    node.inject(Fault::ExternalOrder {
+        account: 0,
+        symbol: symbol.clone(),
+        side,
+        quantity,
+        price,
+        client_id,
+    });
     node.until("it was noticed", |now| now.alerts("ExternalFill") >= 1 && now.alerts("Tripped") >= 1);
     node.until("in order", in_order);
     node.opens_nothing(Duration::from_secs(3));
@@ -73,8 +80,7 @@ fn row_36_a_coarser_tick_costs_one_refusal_and_trading_goes_on() {
     node.until("in order", in_order);
     node.trades_again();
     let summary = node.finish();
-    let refused: u64 =
-        ["Refused -1111", "Refused -4014"].iter().filter_map(|k| summary.alerts.get(*k)).sum();
+    let refused: u64 = ["Refused -1111", "Refused -4014"].iter().filter_map(|k| summary.alerts.get(*k)).sum();
     assert!(refused <= 2, "{refused} refusals\n{}", summary.text());
 }
 
@@ -114,7 +120,8 @@ fn row_35_a_halted_symbol_is_left_alone_and_comes_back() {
     node.until("it trades again", |now| openings(now.venue) > before);
     node.trades_again();
     let summary = node.finish();
-    let refused: u64 = summary.alerts.iter().filter(|(k, _)| k.starts_with("Refused -4")).map(|(_, n)| n).sum();
+    let refused: u64 =
+        summary.alerts.iter().filter(|(k, _)| k.starts_with("Refused -4")).map(|(_, n)| n).sum();
     assert!(refused <= 12, "{refused} refusals\n{}", summary.text());
 }
 
@@ -124,7 +131,9 @@ fn row_37_leverage_changed_from_outside_stops_entries() {
     let symbol = symbols(&node).pop().unwrap();
     node.inject(Fault::SetLeverage { account: 0, symbol, leverage: 3 });
     node.until("it was noticed", |now| now.alerts("AccountMode") == 1 && now.alerts("Tripped") >= 1);
-    node.until("the working entry has ended", |now| now.seen.router.working == 0 || !now.seen.positions.is_empty());
+    node.until("the working entry has ended", |now| {
+        now.seen.router.working == 0 || !now.seen.positions.is_empty()
+    });
     node.opens_nothing(Duration::from_secs(3));
     node.finish();
 }
@@ -234,7 +243,9 @@ fn row_39_insufficient_margin_is_denied_here_next_time() {
 fn row_41_a_runaway_strategy_stops_itself() {
     let node = setup(61).config(|c| c.router.risk.max_repeated_entries = 2).start();
     node.until("it tripped", |now| now.alerts("Tripped") >= 1);
-    node.until("the last entry has ended", |now| now.seen.positions.is_empty() && now.seen.router.working == 0);
+    node.until("the last entry has ended", |now| {
+        now.seen.positions.is_empty() && now.seen.router.working == 0
+    });
     node.opens_nothing(Duration::from_secs(3));
     let summary = node.finish();
     assert!(summary.router.entries + summary.router.abandoned >= 2, "{}", summary.text());

@@ -52,11 +52,23 @@ fn row_15_unknown_outcomes_of_the_backend_executed_or_not() {
     let node = setup(17).start();
     for executed in [true, false] {
         node.survives(error(PLACE, -1006, 400, "An unexpected response was received.", executed));
-        node.survives(error(PLACE, -1007, 408, "Timeout waiting for response from backend server.", executed));
+        node.survives(error(
+            PLACE,
+            -1007,
+            408,
+            "Timeout waiting for response from backend server.",
+            executed,
+        ));
         let text = "Unknown error, please check your request or try again later.";
         node.survives(error(PLACE, 0, 503, text, executed));
         node.survives(error(PLACE, 0, 408, "", executed));
-        node.survives(error(CANCEL, -1007, 408, "Timeout waiting for response from backend server.", executed));
+        node.survives(error(
+            CANCEL,
+            -1007,
+            408,
+            "Timeout waiting for response from backend server.",
+            executed,
+        ));
     }
     node.trades_again();
     let summary = node.finish();

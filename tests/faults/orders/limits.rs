@@ -63,7 +63,13 @@ fn row_30_too_many_requests_pause_what_can_wait() {
 fn row_30_too_many_orders_pause_orders_and_trip_nothing() {
     let node = setup(42).start();
     let msg = "Too many new orders; current limit is 300 orders per TEN_SECONDS.".to_owned();
-    node.survives(Fault::ReplyError { on: "order.place".into(), code: -1015, msg, status: 429, executed: false });
+    node.survives(Fault::ReplyError {
+        on: "order.place".into(),
+        code: -1015,
+        msg,
+        status: 429,
+        executed: false,
+    });
     node.trades_again();
     let summary = node.finish();
     assert!(!summary.alerts.contains_key("Tripped"), "{}", summary.text());

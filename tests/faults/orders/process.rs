@@ -33,7 +33,8 @@ impl Process {
         let switch = "router:\n  dead_man_countdown_ms: 3000\n  dead_man_refresh_ms: 1000\n  reconcile_interval_ms: 2000";
         let text = DEMO.replace("max_symbols: 48", "max_symbols: 8").replace("router:", switch);
         fs::write(path("node.yml"), format!("{text}\nruntime:\n  idle: park\n  unpinned: true\n")).unwrap();
-        fs::write(path("keys.toml"), format!("[local]\nkey = \"{}\"\nsecret = \"{}\"\n", KEY.0, KEY.1)).unwrap();
+        fs::write(path("keys.toml"), format!("[local]\nkey = \"{}\"\nsecret = \"{}\"\n", KEY.0, KEY.1))
+            .unwrap();
         fs::set_permissions(path("keys.toml"), fs::Permissions::from_mode(0o600)).unwrap();
         let preroll = venue.preroll(alpha::eigen::WINDOWS[3] + 150, Duration::from_millis(500));
         let mut day = Day::new(Date::ZERO, preroll.symbols);

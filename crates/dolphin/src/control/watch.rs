@@ -220,7 +220,6 @@ impl Control {
             self.watch.instruments_due = self.watch.instruments_due.min(now + HALTED_EVERY_NS);
         }
     }
-
 }
 
 /// An instrument as it is now, in the session's units; halted where it is not listed any more. `None`: its ticks or

@@ -235,8 +235,13 @@ impl Desk {
     }
 
     pub fn reconcile(&mut self, orders: &[ExecutionReport], positions: &[VenuePosition]) -> Reconciliation {
-        let venue =
-            VenueState { requested_at: self.now(), orders, positions, fills: &[], wallet: Amount(25_000 * Amount::ONE) };
+        let venue = VenueState {
+            requested_at: self.now(),
+            orders,
+            positions,
+            fills: &[],
+            wallet: Amount(25_000 * Amount::ONE),
+        };
         let found = self.router.reconcile(self.now(), &venue, &mut self.out);
         self.drain();
         found
