@@ -71,12 +71,7 @@ pub fn run(options: Options) -> Result<Summary, CliError> {
 }
 
 async fn live(options: Options) -> Result<Summary, CliError> {
-    if let Some(file) = options.orders.kill_file.as_ref().filter(|f| f.exists()) {
-        return Err(CliError::usage(format!(
-            "the kill switch is latched: {} exists; when trading may go on, remove it and start again",
-            file.display()
-        )));
-    }
+    refuse_while_killed(&options.orders)?;
     let clock = Clock::new();
     let rest = Arc::new(rest_client(&options, &clock)?);
     let (section, venue) = (&options.config.memory, options.venue.name().to_owned());
@@ -98,12 +93,7 @@ async fn live(options: Options) -> Result<Summary, CliError> {
     let orders = Orders { private_path, ..options.orders.clone() };
     let started = clock.now_ns();
     let (symbols, signalled) = (ready.symbols.clone(), Arc::clone(&options.signalled));
-    let venue = &options.config.venue;
-    let watch = WatchConfig {
-        account_ms: venue.account_check_ms,
-        instruments_ms: venue.instruments_check_ms,
-        max_clock_offset_ms: options.config.router.risk.max_clock_offset_ms,
-    };
+    let watch = watch_config(&options.config);
     let mut control = Control::new(orders, Arc::clone(&rest), symbols, ends, clock.clone(), watch, signalled);
     control.use_listen_key(&ready.listen_key);
     control.run(&stop).await;
@@ -293,6 +283,23 @@ async fn leave(rest: &RestClient, ready: &Ready, clock: &Clock) -> Result<Left, 
         positions: account.positions.iter().filter_map(position).collect(),
         orders: account.orders.len(),
     })
+}
+
+/// The kill file outlives the run that it ended: only who removes it lets trading begin again.
+fn refuse_while_killed(orders: &Orders) -> Result<(), CliError> {
+    let Some(file) = orders.kill_file.as_ref().filter(|f| f.exists()) else { return Ok(()) };
+    Err(CliError::usage(format!(
+        "the kill switch is latched: {} exists; when trading may go on, remove it and start again",
+        file.display()
+    )))
+}
+
+fn watch_config(config: &Config) -> WatchConfig {
+    WatchConfig {
+        account_ms: config.venue.account_check_ms,
+        instruments_ms: config.venue.instruments_check_ms,
+        max_clock_offset_ms: config.router.risk.max_clock_offset_ms,
+    }
 }
 
 /// What the kill switch did, beside the file that pulled it: for whoever waits for it.
