@@ -117,6 +117,13 @@ pub struct Stress {
 }
 
 impl Stress {
+    /// Moves a fiftieth of the way to `now`: at 10 Hz half of a lasting stress counts after three and a half seconds, and
+    /// a single tick counts for nothing.
+    pub fn follow(&mut self, now: Self) {
+        self.cascading += (now.cascading - self.cascading) / 50.0;
+        self.spread_ratio += (now.spread_ratio - self.spread_ratio) / 50.0;
+    }
+
     /// Of the features of a tick; calm where there are none. `scratch` saves an allocation.
     pub fn of(features: &[Option<ObFeatures>], cross: &CrossAsset, scratch: &mut Vec<f64>) -> Self {
         scratch.clear();
@@ -247,5 +254,8 @@ mod tests {
         let cross = CrossAsset { cascade_count: 2, ..CrossAsset::default() };
         let stress = Stress::of(&[f(2.0), None, f(20.0), f(8.0), f(2.0)], &cross, &mut scratch);
         assert_eq!(stress, Stress { cascading: 0.5, spread_ratio: 4.0 });
+        let mut followed = CALM;
+        followed.follow(stress);
+        assert_eq!(followed, Stress { cascading: 0.01, spread_ratio: 1.06 });
     }
 }

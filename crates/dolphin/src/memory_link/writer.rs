@@ -220,7 +220,7 @@ impl Writer {
             return;
         }
         self.tick_at = self.clock.now_ns();
-        self.stress = Stress::of(&step.tick.features, &step.tick.cross, &mut self.scratch);
+        self.stress.follow(Stress::of(&step.tick.features, &step.tick.cross, &mut self.scratch));
         if let Some((key, block)) = step.number.and_then(|n| self.history.push(n, &step.tick.mids)) {
             self.put(self.deployment.state_map(), &key, block);
         }

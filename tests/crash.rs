@@ -1,0 +1,374 @@
+//! kill -9 at random moments, and what the next start makes of it: capital, trades and position as before, agreeing
+//! with the venue (SPEC §12, invariants 6 and 9). And the same node where memory does not answer, or holds nonsense.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use alpha::TradeRecord;
+use archive::day::{Bar, Day};
+use market::{Amount, Qty, Side};
+use memory::{EmbeddedConfig, MemoryConfig, SystemMemory};
+use serde_json::Value;
+use venue::core::Fill;
+use venue::{AccountConfig, Venue, VenueConfig, VenueHandle};
+
+const DEMO: &str = include_str!("../configs/demo.yml");
+const KEY: (&str, &str) = ("crash", "dummy-secret-of-a-test");
+/// Few, because each start fetches their books, and the starts on a venue must fit into its weight limit of a minute.
+const SYMBOLS: usize = 3;
+const CAPITAL: f64 = 25_000.0;
+/// How long a condition may take to come true. Only a failure takes so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Lives, each on a venue of its own, and kills in each.
+const LIVES: [u64; 3] = [42, 46, 47];
+const KILLS: u64 = 3;
+
+/// A small generator: the test's instants are random, and the same for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+}
+
+/// A venue in this process, and a directory with what a node on it needs.
+struct Stage {
+    venue: VenueHandle,
+    dir: tempfile::TempDir,
+}
+
+impl Stage {
+    /// `memory`: the configuration's section, `DIR` in it stands for the directory.
+    fn new(seed: u64, memory: &str) -> Self {
+        let accounts = vec![AccountConfig::hmac(KEY.0, KEY.1, 100_000)];
+        let config = VenueConfig { seed, symbols: SYMBOLS, accounts, ..VenueConfig::default() };
+        let venue = Venue::start(config).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let config = format!(
+            "{}\nruntime: {{idle: park, unpinned: true}}\nmemory:\n{}\n",
+            DEMO.replace("max_symbols: 48", &format!("max_symbols: {SYMBOLS}")),
+            memory.replace("DIR", &dir.path().display().to_string()),
+        );
+        fs::write(dir.path().join("node.yml"), config).unwrap();
+        let preroll = venue.preroll(alpha::eigen::WINDOWS[3] + 150, Duration::from_millis(500));
+        let mut day = Day::new(market::Date::constant(2026, 1, 1), preroll.symbols);
+        preroll.rows.iter().for_each(|row| day.push(Bar::EMPTY, row));
+        archive::day::write(&dir.path().join("2026-01-01.parquet"), &day).unwrap();
+        Self { venue, dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn live(&self, more: &[&str]) -> Node {
+        let child = Command::new(env!("CARGO_BIN_EXE_dolphin"))
+            .args(["live", "--config", &self.path("node.yml").display().to_string()])
+            .args(["--venue", &self.venue.addr().to_string()])
+            .args(["--warm-start", &self.path("2026-01-01.parquet").display().to_string()])
+            .args(more)
+            .env("DOLPHIN_API_KEY", KEY.0)
+            .env("DOLPHIN_API_SECRET", KEY.1)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap())
+            .spawn()
+            .unwrap();
+        Node { child, log: self.path("log") }
+    }
+
+    /// Runs a node for so long and ends it in good order; its summary.
+    fn whole(&self, seconds: &str) -> Value {
+        let mut node = self.live(&["--seconds", seconds, "--json"]);
+        let mut out = String::new();
+        node.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        let status = node.child.wait().unwrap();
+        assert!(status.success(), "{status}\n{}", node.log());
+        serde_json::from_str(&out).unwrap()
+    }
+
+    /// The account's fills, oldest first.
+    fn fills(&self) -> Vec<Fill> {
+        self.venue.inspect(|x| x.account(self.venue.account(0)).fills.iter().cloned().collect())
+    }
+
+    fn symbol(&self, fill: &Fill) -> String {
+        self.venue.inspect(|x| x.listing(fill.symbol).instrument.symbol.clone())
+    }
+
+    /// Positions that are not zero: symbol, lots, units.
+    fn positions(&self) -> Vec<(String, Qty, f64)> {
+        self.venue.inspect(|x| {
+            let account = x.account(self.venue.account(0));
+            let open = account.positions.iter().filter(|(_, p)| !p.qty.is_zero());
+            open.map(|((symbol, _), p)| {
+                let i = &x.listing(*symbol).instrument;
+                (i.symbol.clone(), p.qty, i.qty_f64(p.qty))
+            })
+            .collect()
+        })
+    }
+
+    fn open_orders(&self) -> usize {
+        self.venue.inspect(|x| x.account(self.venue.account(0)).open.len())
+    }
+}
+
+/// A node as a process. It is killed when this is dropped.
+struct Node {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Node {
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    fn until(&mut self, what: &str, mut holds: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !holds() {
+            assert!(self.child.try_wait().unwrap().is_none(), "it ended before: {what}\n{}", self.log());
+            assert!(start.elapsed() < PATIENCE, "this did not come about: {what}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// kill -9.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What stands in memory.
+struct Memory {
+    state: Value,
+    trades: Vec<TradeRecord>,
+    maps: Vec<(String, String, String)>,
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+async fn open(path: &Path) -> SystemMemory {
+    let memory = SystemMemory::open(MemoryConfig::Embedded(EmbeddedConfig::at(path))).unwrap();
+    memory.wait_ready(Duration::from_secs(20)).await.unwrap();
+    memory
+}
+
+fn remembered(path: &Path) -> Memory {
+    runtime().block_on(async {
+        let memory = open(path).await;
+        let state = memory.get("DOLPHIN_STATE_BLUE", "latest_nautilus").await.unwrap().expect("a state");
+        let entries = memory.entries("DOLPHIN_TRADES_BLUE").await.unwrap();
+        let mut maps = Vec::new();
+        for map in ["DOLPHIN_PNL_BLUE", "DOLPHIN_HEARTBEAT", "DOLPHIN_SAFETY", "DOLPHIN_STATE_BLUE"] {
+            let found = memory.entries(map).await.unwrap();
+            maps.extend(found.into_iter().map(|(key, value)| (map.to_owned(), key, value)));
+        }
+        let mut trades = Vec::new();
+        for (n, (key, text)) in entries.iter().enumerate() {
+            let mut value: Value = serde_json::from_str(text).unwrap();
+            let number = value.as_object_mut().unwrap().remove("number").unwrap();
+            assert_eq!(number, n + 1, "trades are numbered without a gap: {key}");
+            trades.push(serde_json::from_value(value).unwrap());
+        }
+        Memory { state: serde_json::from_str(&state).unwrap(), trades, maps }
+    })
+}
+
+/// From flat to flat at the venue.
+#[derive(Debug)]
+struct Trip {
+    symbol: String,
+    direction: i64,
+    lots: i64,
+    value: f64,
+    exit_lots: i64,
+    exit_value: f64,
+    pnl: Amount,
+}
+
+/// The account's life by the venue's own books. Nothing overlaps: an entry was never doubled.
+fn trips(stage: &Stage) -> Vec<Trip> {
+    let mut trips: Vec<Trip> = Vec::new();
+    for f in stage.fills() {
+        let (symbol, sign) = (stage.symbol(&f), if f.side == Side::Buy { 1 } else { -1 });
+        if trips.last().is_none_or(|t| t.lots == t.exit_lots) {
+            let (lots, exit_lots, pnl) = (0, 0, Amount::ZERO);
+            let (value, exit_value) = (0.0, 0.0);
+            trips.push(Trip {
+                symbol: symbol.clone(),
+                direction: sign,
+                lots,
+                value,
+                exit_lots,
+                exit_value,
+                pnl,
+            });
+        }
+        let t = trips.last_mut().unwrap();
+        assert_eq!(t.symbol, symbol, "one position at a time: {t:?} {f:?}");
+        t.pnl += f.realised - f.commission;
+        if sign == t.direction {
+            assert_eq!(t.exit_lots, 0, "nothing is added once it is being closed: {t:?} {f:?}");
+            (t.lots, t.value) = (t.lots + f.qty.0, t.value + f.quote.to_f64());
+        } else {
+            (t.exit_lots, t.exit_value) = (t.exit_lots + f.qty.0, t.exit_value + f.quote.to_f64());
+        }
+        assert!(t.exit_lots <= t.lots, "never beyond flat: {t:?} {f:?}");
+    }
+    trips
+}
+
+/// Memory after an orderly end, held against the venue.
+fn agrees(stage: &Stage, path: &Path) -> (usize, bool) {
+    let memory = remembered(path);
+    let trips = trips(stage);
+    let (closed, open): (Vec<&Trip>, Vec<&Trip>) = trips.iter().partition(|t| t.lots == t.exit_lots);
+    let log = || fs::read_to_string(stage.path("log")).unwrap_or_default();
+    assert_eq!(memory.trades.len(), closed.len(), "trades\n{:#?}\n{}", memory.trades, log());
+    for (t, v) in memory.trades.iter().zip(&closed) {
+        let close = |a: f64, b: f64| (a - b).abs() <= 1e-6 * b.abs().max(1.0);
+        let same = t.symbol == v.symbol
+            && i64::from(t.direction) == v.direction
+            && close(t.notional, v.value)
+            && close(t.exit_price / t.entry_price, v.exit_value / v.value)
+            && close(t.pnl, v.pnl.to_f64());
+        assert!(same, "{t:#?}\n{v:#?}\n{}", log());
+    }
+    let expected = CAPITAL + closed.iter().map(|t| t.pnl.to_f64()).sum::<f64>();
+    let capital = memory.state["capital"].as_f64().unwrap();
+    assert!((capital - expected).abs() < 1e-4, "capital {capital}, by the venue {expected}\n{}", log());
+    let held = &memory.state["position"];
+    let at_venue = stage.positions();
+    match (open.as_slice(), at_venue.as_slice()) {
+        ([], []) => assert!(held.is_null(), "{held}\n{}", log()),
+        ([t], [(symbol, lots, units)]) => {
+            assert_eq!(held["symbol"], symbol.as_str(), "{}", log());
+            assert_eq!(held["direction"], t.direction, "{}", log());
+            assert_eq!(lots.0, t.direction * (t.lots - t.exit_lots));
+            let entry = held["entry_price"].as_f64().unwrap();
+            let whole = units.abs() * t.lots as f64 / (t.lots - t.exit_lots) as f64;
+            assert!((entry * whole / t.value - 1.0).abs() < 1e-6, "{held} {t:?}\n{}", log());
+        }
+        other => panic!("{other:?} {held}\n{}", log()),
+    }
+    assert_eq!(stage.open_orders(), 0, "{}", log());
+    (closed.len(), !open.is_empty())
+}
+
+#[test]
+fn killed_at_random_moments_it_goes_on_as_it_was() {
+    let (mut with_position, mut trades) = (0, 0);
+    for seed in LIVES {
+        let (positions, closed) = life(seed);
+        (with_position, trades) = (with_position + positions, trades + closed);
+    }
+    assert!(with_position > 0 && trades > 0, "the kills met {with_position} positions and {trades} trades");
+}
+
+/// Kills that met an open position, and trades, of one life.
+fn life(seed: u64) -> (u32, usize) {
+    let stage = Stage::new(seed, "  path: DIR/memory\n  state_every_ms: 200\n  history_every_ms: 500");
+    let path = stage.path("memory");
+    let mut dice = Dice(0xd01f ^ seed);
+    let (mut with_position, mut trades) = (0, 0);
+    for kill in 0..KILLS {
+        let mut node = stage.live(&[]);
+        let (before, wanted) = (stage.fills().len(), dice.below(4) as usize);
+        node.until("orders, fills", || {
+            let fills = stage.fills().len() - before;
+            fills >= wanted.max(1) || wanted == 0 && stage.open_orders() > 0
+        });
+        // Anywhere between an order and its fill, a fill and its report, a report and the write of the state.
+        std::thread::sleep(Duration::from_micros(dice.below(150_000)));
+        node.kill();
+        with_position += u32::from(!stage.positions().is_empty());
+        let summary = stage.whole("0.5");
+        let (closed, _) = agrees(&stage, &path);
+        assert!(closed >= trades, "life {seed}, kill {kill}: no trade is forgotten");
+        trades = closed;
+        assert_eq!(summary["memory"]["lost"], 0);
+        assert!(summary["memory"]["restored"].as_str().unwrap().starts_with("latest_nautilus"), "{summary}");
+    }
+    let memory = remembered(&path);
+    let has = |map: &str, key: &str| memory.maps.iter().any(|(m, k, _)| m == map && k == key);
+    let today = memory.state["date"].as_str().unwrap();
+    assert!(has("DOLPHIN_PNL_BLUE", today) && has("DOLPHIN_SAFETY", "live_blue"));
+    assert!(has("DOLPHIN_STATE_BLUE", "latest") && !has("DOLPHIN_SAFETY", "latest"));
+    let (_, _, beat) = memory.maps.iter().find(|(m, ..)| m == "DOLPHIN_HEARTBEAT").unwrap();
+    assert!(beat.contains("flow_end"), "{beat}");
+    (with_position, trades)
+}
+
+/// Waits for the first round trip and ends in good order.
+fn trades_on(stage: &Stage) -> Value {
+    let mut node = stage.live(&["--seconds", "60", "--json"]);
+    node.until("a round trip", || trips(stage).iter().any(|t| t.lots == t.exit_lots));
+    let pid = i32::try_from(node.child.id()).unwrap();
+    Command::new("kill").args(["-TERM", &pid.to_string()]).status().unwrap();
+    let mut out = String::new();
+    node.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    assert!(node.child.wait().unwrap().success(), "{}", node.log());
+    serde_json::from_str(&out).unwrap()
+}
+
+#[test]
+fn a_memory_that_nobody_answers_for_stops_nothing() {
+    let members = "  backend: hazelcast\n  start_timeout_ms: 300\n  hazelcast: {members: ['127.0.0.1:1']}";
+    let summary = trades_on(&Stage::new(43, members));
+    let memory = &summary["memory"];
+    assert_eq!((&memory["connected"], &memory["restored"]), (&false.into(), &"none".into()), "{memory}");
+    assert!(memory["pending"].as_u64().unwrap() > 0 && memory["lost"] == 0, "kept to be delivered: {memory}");
+    assert!(summary["round_trips"].as_u64().unwrap() > 0);
+    // A path that cannot be had is an outage too.
+    let stage = Stage::new(44, "  path: DIR/log/memory\n  start_timeout_ms: 300");
+    let summary = trades_on(&stage);
+    assert_eq!(summary["memory"]["connected"], false, "{}", summary["memory"]);
+}
+
+#[test]
+fn nonsense_under_every_key_stops_nothing() {
+    let stage = Stage::new(45, "  path: DIR/memory");
+    let path = stage.path("memory");
+    let big = "x".repeat(1 << 20);
+    runtime().block_on(async {
+        let memory = open(&path).await;
+        for (map, key) in [
+            ("DOLPHIN_SAFETY", "latest"),
+            ("DOLPHIN_FEATURES", "acb_boost"),
+            ("DOLPHIN_FEATURES", "latest_eigen_scan"),
+            ("DOLPHIN_STATE_BLUE", "latest"),
+            ("DOLPHIN_STATE_BLUE", "latest_nautilus"),
+            ("DOLPHIN_STATE_BLUE", "history.000"),
+            ("DOLPHIN_STATE_BLUE", "history.001"),
+            ("DOLPHIN_HEARTBEAT", "nautilus_flow_heartbeat"),
+            ("DOLPHIN_FEATURES_SHARD_07", "BTCUSDT"),
+        ] {
+            let value = if key == "history.001" { &big } else { "{\"capital\": [NaN, \u{1F42C}" };
+            memory.put(map, key, value).await.unwrap();
+        }
+    });
+    let summary = trades_on(&stage);
+    let memory = &summary["memory"];
+    assert_eq!((&memory["connected"], &memory["restored"]), (&true.into(), &"none".into()), "{memory}");
+    assert_eq!((&memory["acb_rejected"], &memory["safety_rejected"]), (&1.into(), &1.into()), "{memory}");
+    agrees(&stage, &path);
+}
