@@ -75,7 +75,16 @@ async def session(host):
         check(NAME, "user trades", len(await ex.fetch_my_trades(SYMBOL)) > 0)
         over_ws = await soon(ex.create_order_ws(SYMBOL, "limit", "buy", 0.01, price))
         check(NAME, "place over WebSocket", over_ws["status"] == "open")
-        await soon(ex.cancel_order_ws(over_ws["id"], SYMBOL))
+        queried = await soon(ex.fetch_order_ws(over_ws["id"], SYMBOL))
+        check(NAME, "query over WebSocket", queried["status"] == "open")
+        canceled_ws = await soon(ex.cancel_order_ws(over_ws["id"], SYMBOL))
+        check(NAME, "cancel over WebSocket", canceled_ws["status"] == "canceled")
+        pair = await ex.create_orders([
+            {"symbol": SYMBOL, "type": "limit", "side": side, "amount": 0.01, "price": price * factor}
+            for side, factor in (("buy", 1), ("sell", 1.05))])
+        check(NAME, "two at once", [o["status"] for o in pair] == ["open", "open"])
+        gone = await ex.cancel_orders([o["id"] for o in pair], SYMBOL)
+        check(NAME, "cancel two at once", [o["status"] for o in gone] == ["canceled", "canceled"])
         closed = await ex.create_order(SYMBOL, "market", "buy", 0.01, None, {"reduceOnly": True})
         check(NAME, "reduce-only close", closed["status"] == "closed")
         await asyncio.sleep(1)
@@ -92,9 +101,15 @@ async def session(host):
         ]:
             held = await refused(kind, code, call)
             check(NAME, f"error: {name}", held is True, "" if held is True else held)
-        ex.secret = "wrong"
-        held = await refused(ccxt.AuthenticationError, -1022, ex.fetch_balance())
-        check(NAME, "error: bad signature", held is True, "" if held is True else held)
+        for name, kind, code, change in [
+            ("old timestamp", ccxt.InvalidNonce, -1021, {"nonce": lambda: ex.milliseconds() - 60_000}),
+            ("bad signature", ccxt.AuthenticationError, -1022, {"nonce": ex.milliseconds, "secret": "wrong"}),
+            ("bad key", ccxt.AuthenticationError, -2015, {"apiKey": "nobody"}),
+        ]:
+            for field, value in change.items():
+                setattr(ex, field, value)
+            held = await refused(kind, code, ex.fetch_balance())
+            check(NAME, f"error: {name}", held is True, "" if held is True else held)
     finally:
         await ex.close()
 

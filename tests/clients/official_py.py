@@ -76,7 +76,10 @@ async def session(host):
     over_ws = (await soon(api.new_order(
         symbol=SYMBOL, side="BUY", type="LIMIT", time_in_force="GTC", quantity=0.01, price=price))).data().result
     check(NAME, "place over WebSocket", over_ws.status == "NEW")
-    await soon(api.cancel_order(symbol=SYMBOL, order_id=over_ws.order_id))
+    queried = (await soon(api.query_order(symbol=SYMBOL, order_id=over_ws.order_id))).data().result
+    check(NAME, "query over WebSocket", queried.status == "NEW")
+    canceled_ws = (await soon(api.cancel_order(symbol=SYMBOL, order_id=over_ws.order_id))).data().result
+    check(NAME, "cancel over WebSocket", canceled_ws.status == "CANCELED")
     await api.close_connection(close_session=True)
     closed = await call(
         rest.new_order, SYMBOL, "BUY", "MARKET", quantity=0.01, reduce_only="true", new_order_resp_type="RESULT")
@@ -89,6 +92,10 @@ async def session(host):
         ("no such order", "Unknown order", (rest.cancel_order, SYMBOL), {"order_id": 1}),
         ("no margin", "Margin is insufficient", (rest.new_order, SYMBOL, "BUY", "LIMIT"),
          {"time_in_force": "GTC", "quantity": 600, "price": price}),
+        ("post-only would take", "Post Only", (rest.new_order, SYMBOL, "BUY", "LIMIT"),
+         {"time_in_force": "GTX", "quantity": 0.01, "price": round(price * 1.04)}),
+        ("off the tick", "tick size", (rest.new_order, SYMBOL, "BUY", "LIMIT"),
+         {"time_in_force": "GTC", "quantity": 0.01, "price": price + 0.05}),
         ("nothing to reduce", "ReduceOnly", (rest.new_order, SYMBOL, "BUY", "MARKET"),
          {"quantity": 0.01, "reduce_only": "true"}),
     ]:

@@ -69,7 +69,10 @@ async def session(host):
             over_ws = await soon(client.ws_futures_create_order(
                 symbol=SYMBOL, side="BUY", type="LIMIT", timeInForce="GTC", quantity=0.01, price=price))
             check(NAME, "place over WebSocket", over_ws["status"] == "NEW")
-            await soon(client.ws_futures_cancel_order(symbol=SYMBOL, orderId=over_ws["orderId"]))
+            named = {"symbol": SYMBOL, "orderId": over_ws["orderId"]}
+            check(NAME, "query over WebSocket", (await soon(client.ws_futures_get_order(**named)))["status"] == "NEW")
+            canceled_ws = await soon(client.ws_futures_cancel_order(**named))
+            check(NAME, "cancel over WebSocket", canceled_ws["status"] == "CANCELED")
             closed = await client.futures_create_order(
                 symbol=SYMBOL, side="BUY", type="MARKET", quantity=0.01, reduceOnly="true", newOrderRespType="RESULT")
             check(NAME, "reduce-only close", closed["status"] == "FILLED")
@@ -83,11 +86,21 @@ async def session(host):
             ("no such order", -2011, client.futures_cancel_order(symbol=SYMBOL, orderId=1)),
             ("no margin", -2019, client.futures_create_order(
                 symbol=SYMBOL, side="BUY", type="LIMIT", timeInForce="GTC", quantity=600, price=price)),
+            ("below the least notional", -4164, client.futures_create_order(
+                symbol=SYMBOL, side="BUY", type="LIMIT", timeInForce="GTC", quantity=0.001, price=round(price / 2))),
+            ("off the tick", -4014, client.futures_create_order(
+                symbol=SYMBOL, side="BUY", type="LIMIT", timeInForce="GTC", quantity=0.01, price=price + 0.05)),
+            ("post-only would take", -5022, client.futures_create_order(
+                symbol=SYMBOL, side="BUY", type="LIMIT", timeInForce="GTX", quantity=0.01, price=round(price * 1.04))),
             ("nothing to reduce", -2022, client.futures_create_order(
                 symbol=SYMBOL, side="BUY", type="MARKET", quantity=0.01, reduceOnly="true")),
         ]:
             held = await refused(code, call)
             check(NAME, f"error: {name}", held is True, "" if held is True else held)
+        client.timestamp_offset = -60_000
+        held = await refused(-1021, client.futures_account_balance())
+        check(NAME, "error: old timestamp", held is True, "" if held is True else held)
+        client.timestamp_offset = 0
         client.API_SECRET = "wrong"
         held = await refused(-1022, client.futures_account_balance())
         check(NAME, "error: bad signature", held is True, "" if held is True else held)

@@ -5,14 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use venue::{AccountConfig, Venue, VenueConfig};
+use venue::faults::CATALOGUE;
+use venue::{AccountConfig, Rules, Venue, VenueConfig};
 
 use crate::error::CliError;
 
 /// The local Binance-compatible exchange alone
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: dolphin venue --seed 7 --listen 127.0.0.1:9080\n\n\
-It prints its address as the first line on stdout and serves until Ctrl-C.")]
+It prints its address as the first line on stdout and serves until Ctrl-C. To break it while it runs \
+(dolphin venue --list-faults shows every kind):\n\n  \
+curl -d '{\"fault\":\"drop\",\"stream\":\"btcusdt@depth@100ms\",\"times\":1}' http://127.0.0.1:9080/dolphin/faults\n  \
+curl -X DELETE http://127.0.0.1:9080/dolphin/faults")]
 pub struct Args {
     /// Where to listen; port 0 takes any free one
     #[arg(long, default_value = "127.0.0.1:9080", value_name = "HOST:PORT")]
@@ -41,10 +45,32 @@ pub struct Args {
     /// Open the account in hedge mode
     #[arg(long)]
     hedge_mode: bool,
+    /// Whose limits apply
+    #[arg(long, value_enum, default_value_t = Environment::Mainnet)]
+    rules: Environment,
+    /// Print an example of every fault as POST /dolphin/faults takes it, and end
+    #[arg(long)]
+    list_faults: bool,
+}
+
+/// Environments of the venue; their limits differ.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Environment {
+    /// As fapi.binance.com
+    Mainnet,
+    /// As demo-fapi.binance.com, the testnet
+    Demo,
 }
 
 /// Runs it until a signal.
 pub fn run(args: Args) -> Result<(), CliError> {
+    if args.list_faults {
+        for (example, what) in CATALOGUE {
+            println!("{example}\n    {what}");
+        }
+        println!("also: \"times\" strikes (0: until cleared), \"skip\" occasions first, \"for_ms\" how long");
+        return Ok(());
+    }
     let secret = args.secret_file.as_deref().map_or(Ok("S".to_owned()), secret)?;
     let config = VenueConfig {
         listen: args.listen,
@@ -54,6 +80,10 @@ pub fn run(args: Args) -> Result<(), CliError> {
         speed: args.speed,
         accounts: vec![AccountConfig::hmac(&args.key, &secret, args.balance)],
         hedge_mode: args.hedge_mode,
+        rules: match args.rules {
+            Environment::Mainnet => Rules::default(),
+            Environment::Demo => Rules::demo(),
+        },
         ..VenueConfig::default()
     };
     let signalled = super::on_signal()?;

@@ -16,7 +16,7 @@ pub(crate) use trading::is_client_id;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use market::{Amount, ExecType, Level, Nanos, OrderStatus, PositionSide, Px, Qty, Side, SymbolId};
 
@@ -25,10 +25,13 @@ pub use ladder::Ladder;
 pub use listing::{Bracket, Listing, MarkState, SymbolStatus};
 pub use margin::Margins;
 pub use order::{
-    ExpiryReason, Fill, Income, Order, OrderRef, OrderReport, Output, PlaceOrder, PositionRow, SelfTrade,
+    Amendment, ExpiryReason, Fill, Income, Order, OrderRef, OrderReport, Output, PlaceOrder, PositionRow,
+    SelfTrade,
 };
 pub use reject::Reject;
 
+/// Edits kept.
+const AMENDMENTS_KEPT: usize = 10_000;
 /// Finished orders kept per account.
 const DONE_KEPT: usize = 20_000;
 
@@ -59,6 +62,8 @@ pub struct Exchange {
     fees: Fees,
     next_order: u64,
     next_trade: Vec<u64>,
+    amendments: VecDeque<Amendment>,
+    next_amendment: u64,
     out: Vec<Output>,
 }
 
@@ -75,6 +80,8 @@ impl Exchange {
             orders: BTreeMap::new(),
             fees,
             next_order: 8_000_000_000,
+            amendments: VecDeque::new(),
+            next_amendment: 1,
             out: Vec::new(),
         }
     }
@@ -137,6 +144,20 @@ impl Exchange {
     /// An order, open or finished.
     pub fn order(&self, id: u64) -> Option<&Order> {
         self.orders.get(&id)
+    }
+
+    /// The edits of an order that are remembered, newest first.
+    pub fn amendments(&self, order: u64) -> impl Iterator<Item = &Amendment> {
+        self.amendments.iter().rev().filter(move |a| a.order == order)
+    }
+
+    fn note_amendment(&mut self, order: u64, px: (Px, Px), qty: (Qty, Qty), at: Nanos) {
+        if self.amendments.len() == AMENDMENTS_KEPT {
+            self.amendments.pop_front();
+        }
+        let id = self.next_amendment;
+        self.next_amendment += 1;
+        self.amendments.push_back(Amendment { id, order, px, qty, at });
     }
 
     /// What happened since the last call.

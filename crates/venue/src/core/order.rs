@@ -142,6 +142,21 @@ impl Order {
     }
 }
 
+/// An edit of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Amendment {
+    /// Its id.
+    pub id: u64,
+    /// The order.
+    pub order: u64,
+    /// Price before and after.
+    pub px: (Px, Px),
+    /// Quantity before and after.
+    pub qty: (Qty, Qty),
+    /// When.
+    pub at: Nanos,
+}
+
 /// Which order a request names; the venue id wins where both are given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrderRef {

@@ -265,6 +265,7 @@ impl Exchange {
         order.qty = qty;
         order.edits += 1;
         order.updated = now;
+        self.note_amendment(id, (old.px, px), (old.qty, qty), now);
         self.report(id, ExecType::Amendment, None, now);
         self.work(id, now);
         Ok(self.orders[&id].clone())

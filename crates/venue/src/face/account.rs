@@ -376,6 +376,29 @@ pub(crate) fn income(w: &mut World, c: &Call) -> Answer {
     Ok(Value::Array(rows.into_iter().skip(skip).collect()))
 }
 
+/// `adlQuantile`: nobody stands before anybody in the queue.
+pub(crate) fn adl_quantile(w: &mut World, c: &Call) -> Answer {
+    let wanted = c.params.get("symbol").map(|s| w.symbol(s)).transpose()?;
+    let a = w.exchange.account(c.account);
+    let held = |s: SymbolId| a.positions.iter().any(|((of, _), p)| *of == s && p.qty.0 != 0);
+    let rows = w.exchange.listings().iter().filter(|l| {
+        let id = l.instrument.id;
+        held(id) && wanted.is_none_or(|s| s == id)
+    });
+    let quantile = if a.hedge { json!({"LONG": 0, "SHORT": 0, "HEDGE": 0}) } else { json!({"BOTH": 0}) };
+    Ok(Value::Array(rows.map(|l| json!({"symbol": l.instrument.symbol, "adlQuantile": quantile})).collect()))
+}
+
+/// `feeBurn`: commissions are paid in the margin asset.
+pub(crate) fn fee_burn(_: &mut World, _: &Call) -> Answer {
+    Ok(json!({"feeBurn": false}))
+}
+
+/// `apiTradingStatus`: no indicator ever triggers.
+pub(crate) fn trading_status(_: &mut World, c: &Call) -> Answer {
+    Ok(json!({"indicators": {}, "updateTime": c.at.millis()}))
+}
+
 /// `rateLimit/order`.
 pub(crate) fn order_limits(w: &mut World, _: &Call) -> Answer {
     let (_, ten, minute) = w.limits.limits();

@@ -137,11 +137,38 @@ pub(crate) fn agg_trades(w: &mut World, c: &Call) -> Answer {
 
 /// `klines`.
 pub(crate) fn klines(w: &mut World, c: &Call) -> Answer {
-    let symbol = w.symbol(c.params.need("symbol")?)?;
+    candles_of(w, c, c.params.need("symbol")?)
+}
+
+fn candles_of(w: &World, c: &Call, symbol: &str) -> Answer {
+    let symbol = w.symbol(symbol)?;
     let interval = interval_ms(c.params.need("interval")?).ok_or(Reject::new(-1120, "Invalid interval."))?;
     let limit = c.params.limit(500, 1500)?;
     let (start, end) = (c.params.number("startTime")?, c.params.number("endTime")?);
     Ok(w.feed.symbols[symbol.index()].candles.rows(interval, start, end, limit))
+}
+
+/// `continuousKlines`: there are perpetuals only, so a pair's continuous contract is its perpetual.
+pub(crate) fn continuous_klines(w: &mut World, c: &Call) -> Answer {
+    if c.params.need("contractType")? != "PERPETUAL" {
+        return Ok(json!([]));
+    }
+    candles_of(w, c, c.params.need("pair")?)
+}
+
+/// `markPriceKlines`, `indexPriceKlines`: the last price stands in, without volumes.
+pub(crate) fn price_klines(w: &mut World, c: &Call) -> Answer {
+    let name = match c.params.get("pair") {
+        Some(pair) => pair,
+        None => c.params.need("symbol")?,
+    };
+    let mut rows = candles_of(w, c, name)?;
+    for row in rows.as_array_mut().into_iter().flatten() {
+        for volume in [5, 7, 9, 10] {
+            row[volume] = json!("0");
+        }
+    }
+    Ok(rows)
 }
 
 /// One row for a named symbol, an array for all.
@@ -192,7 +219,7 @@ pub(crate) fn premium_index(w: &mut World, c: &Call) -> Answer {
     })
 }
 
-/// `fundingInfo`, `fundingRate`: nothing out of the ordinary, no history.
+/// A list with nothing in it.
 pub(crate) fn empty_list(_: &mut World, _: &Call) -> Answer {
     Ok(json!([]))
 }

@@ -130,6 +130,14 @@ fn endpoint(method: &str, path: &str, p: &Params) -> Option<(Handler, u32, Proof
         ("GET", "/fapi/v1/premiumIndex") => (public::premium_index, all(1, 10), Open),
         ("GET", "/fapi/v1/openInterest") => (public::open_interest, 1, Open),
         ("GET", "/fapi/v1/fundingInfo" | "/fapi/v1/fundingRate") => (public::empty_list, 0, Open),
+        ("GET", "/fapi/v1/rpiDepth") => (public::depth, 20, Open),
+        ("GET", "/fapi/v1/continuousKlines") => (public::continuous_klines, 5, Open),
+        ("GET", "/fapi/v1/markPriceKlines" | "/fapi/v1/indexPriceKlines") => (public::price_klines, 5, Open),
+        // Statistics of other people's positions: there are none.
+        ("GET", "/fapi/v1/indexInfo" | "/fapi/v1/assetIndex" | "/fapi/v1/symbolAdlRisk") => {
+            (public::empty_list, 1, Open)
+        }
+        ("GET", stat) if stat.starts_with("/futures/data/") => (public::empty_list, 0, Open),
         ("POST", "/fapi/v1/listenKey") => (account::start_stream, 1, Key),
         ("PUT", "/fapi/v1/listenKey") => (account::keep_stream, 1, Key),
         ("DELETE", "/fapi/v1/listenKey") => (account::stop_stream, 1, Key),
@@ -153,9 +161,16 @@ fn signed_endpoint(method: &str, path: &str, p: &Params) -> Option<(Handler, u32
         ("GET", "/fapi/v1/allOrders") => (trade::all_orders, 5),
         ("DELETE", "/fapi/v1/allOpenOrders") => (trade::cancel_all, 1),
         ("POST", "/fapi/v1/countdownCancelAll") => (trade::countdown, 10),
-        ("GET", "/fapi/v1/openAlgoOrders" | "/fapi/v1/orderAmendment" | "/fapi/v1/forceOrders") => {
-            (public::empty_list, 1)
-        }
+        ("GET", "/fapi/v1/openAlgoOrders" | "/fapi/v1/allAlgoOrders") => (public::empty_list, 1),
+        ("POST", "/fapi/v1/algoOrder") => (trade::no_algo, 0),
+        ("GET" | "DELETE", "/fapi/v1/algoOrder") => (trade::no_such_algo, 1),
+        ("DELETE", "/fapi/v1/algoOpenOrders") => (trade::no_algo_open, 1),
+        ("GET", "/fapi/v1/orderAmendment") => (trade::amendments, 1),
+        ("GET", "/fapi/v1/forceOrders") => (trade::force_orders, 20),
+        ("GET", "/fapi/v1/adlQuantile") => (account::adl_quantile, 5),
+        ("GET", "/fapi/v1/positionMargin/history") => (public::empty_list, 1),
+        ("GET", "/fapi/v1/feeBurn") => (account::fee_burn, 1),
+        ("GET", "/fapi/v1/apiTradingStatus") => (account::trading_status, 1),
         ("GET", "/fapi/v1/userTrades") => (account::user_trades, 5),
         ("GET", "/fapi/v1/income") => (account::income, 30),
         ("GET", "/fapi/v2/account") => (account::account_v2, 5),

@@ -367,19 +367,81 @@ fn batch(w: &mut World, c: &Call, each: fn(&mut World, AccountId, &Params, Nanos
     Ok(Value::Array(answers.collect()))
 }
 
+/// The items of `[1,2]`, `["a","b"]` or `[a,b]`.
+fn items(list: &str) -> impl Iterator<Item = &str> {
+    let inner = list.trim().trim_start_matches('[').trim_end_matches(']');
+    inner.split(',').map(|s| s.trim().trim_matches('"')).filter(|s| !s.is_empty())
+}
+
+/// `algoOrder`: the venue keeps no conditional orders.
+pub(crate) fn no_algo(_: &mut World, _: &Call) -> Answer {
+    Err(Reject::new(-4120, "Conditional orders are not supported by this venue."))
+}
+
+/// A conditional order by id: there is none.
+pub(crate) fn no_such_algo(_: &mut World, _: &Call) -> Answer {
+    Err(reject::NO_SUCH_ORDER)
+}
+
+/// Cancels all conditional orders, of which there are none.
+pub(crate) fn no_algo_open(w: &mut World, c: &Call) -> Answer {
+    w.symbol(c.params.need("symbol")?)?;
+    Ok(json!({"code": 200, "msg": "The operation of cancel all open order is done."}))
+}
+
+/// `orderAmendment`: the edits of an order, newest first.
+pub(crate) fn amendments(w: &mut World, c: &Call) -> Answer {
+    let symbol = w.symbol(c.params.need("symbol")?)?;
+    let limit = c.params.limit(50, 100)?;
+    let order = w.exchange.find(c.account, symbol, &named(&c.params)?).ok_or(reject::NO_SUCH_ORDER)?;
+    let i = &w.exchange.listing(symbol).instrument;
+    let px = |p: Px| i.tick.format(p.0).to_string();
+    let qty = |q: Qty| i.lot.format(q.0).to_string();
+    let rows = w.exchange.amendments(order.id).enumerate().take(limit).map(|(n, a)| {
+        json!({
+            "amendmentId": a.id, "symbol": i.symbol, "pair": i.symbol, "orderId": order.id,
+            "clientOrderId": order.client_id, "time": a.at.millis(), "amendment": {
+                "price": {"before": px(a.px.0), "after": px(a.px.1)},
+                "origQty": {"before": qty(a.qty.0), "after": qty(a.qty.1)},
+                "count": order.edits as usize - n,
+            },
+        })
+    });
+    Ok(Value::Array(rows.collect()))
+}
+
+/// `forceOrders`: what the venue closed by itself.
+pub(crate) fn force_orders(w: &mut World, c: &Call) -> Answer {
+    let symbol = c.params.get("symbol").map(|s| w.symbol(s)).transpose()?;
+    let limit = c.params.limit(50, 100)?;
+    let prefix = match c.params.get("autoCloseType") {
+        Some("LIQUIDATION") => "autoclose-",
+        Some("ADL") => "adl_autoclose",
+        _ => "",
+    };
+    let forced = |o: &&Order| {
+        let id = &o.client_id;
+        (id.starts_with("autoclose-") || id.starts_with("adl_autoclose")) && id.starts_with(prefix)
+    };
+    let rows: Vec<Value> = (w.exchange.orders_of(c.account).filter(forced))
+        .filter(|o| symbol.is_none_or(|s| o.symbol == s))
+        .map(|o| reply(w, o, true))
+        .collect();
+    let skip = rows.len().saturating_sub(limit);
+    Ok(Value::Array(rows.into_iter().skip(skip).rev().collect()))
+}
+
 /// Up to ten cancels at once.
 pub(crate) fn cancel_batch(w: &mut World, c: &Call) -> Answer {
     let symbol = w.symbol(c.params.need("symbol")?)?;
-    let ids: Vec<OrderRef> = match (c.params.get("orderIdList"), c.params.get("origClientOrderIdList")) {
+    // Some clients write the names in lower case.
+    let either = |a: &str| c.params.get(a).or_else(|| c.params.get(&a.to_lowercase()));
+    let ids: Vec<OrderRef> = match (either("orderIdList"), either("origClientOrderIdList")) {
         (Some(list), _) => {
-            let ids: Vec<u64> = serde_json::from_str(list).map_err(|_| Reject::mandatory("orderIdList"))?;
-            ids.into_iter().map(OrderRef::Id).collect()
+            let id = |s: &str| s.parse().map(OrderRef::Id).map_err(|_| Reject::mandatory("orderIdList"));
+            items(list).map(id).collect::<Result<_, _>>()?
         }
-        (None, Some(list)) => {
-            let ids: Vec<String> =
-                serde_json::from_str(list).map_err(|_| Reject::mandatory("origClientOrderIdList"))?;
-            ids.into_iter().map(OrderRef::Client).collect()
-        }
+        (None, Some(list)) => items(list).map(|s| OrderRef::Client(s.to_owned())).collect(),
         (None, None) => return Err(Reject::mandatory("orderIdList")),
     };
     if ids.len() > 10 {

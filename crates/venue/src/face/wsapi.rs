@@ -10,7 +10,7 @@ use super::params::{Params, json_text};
 use super::trade::{Answer, Call};
 use super::world::World;
 use super::{account, public, trade};
-use crate::core::{AccountId, Reject, reject};
+use crate::core::{AccountId, Reject};
 
 /// A connection's log-on.
 #[derive(Debug, Clone)]
@@ -50,6 +50,8 @@ fn method(name: &str, p: &Params) -> Option<(Handler, u32, Proof)> {
         "time" => (public::time, 1, Open),
         "depth" => (public::depth, public::depth_weight(p.get("limit")), Open),
         "ticker.price" => (public::price, 1, Open),
+        "algoOrder.place" => (trade::no_algo, 0, Signed),
+        "algoOrder.cancel" => (trade::no_such_algo, 1, Signed),
         "ticker.book" => (public::book_ticker, 2, Open),
         "order.place" => (trade::place, 0, Signed),
         "order.modify" => (trade::modify, 0, Signed),
@@ -140,9 +142,6 @@ fn answer(
 ) -> Outcome {
     if f.method.starts_with("session.") {
         return (with_status(self::session(w, session, f, &params, at)), (0, None));
-    }
-    if f.method.starts_with("algoOrder.") {
-        return (Err((reject::USE_ALGO, 400)), (0, None));
     }
     let Some((handler, weight, proof)) = method(&f.method, &params) else {
         let e = Reject::text(-1020, format!("Unknown method '{}'.", f.method));
