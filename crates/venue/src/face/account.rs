@@ -385,7 +385,11 @@ pub(crate) fn adl_quantile(w: &mut World, c: &Call) -> Answer {
         let id = l.instrument.id;
         held(id) && wanted.is_none_or(|s| s == id)
     });
-    let quantile = if a.hedge { json!({"LONG": 0, "SHORT": 0, "HEDGE": 0}) } else { json!({"BOTH": 0}) };
+    let quantile = if a.hedge {
+        json!({"LONG": 0, "SHORT": 0, "HEDGE": 0})
+    } else {
+        json!({"LONG": 0, "SHORT": 0, "BOTH": 0})
+    };
     Ok(Value::Array(rows.map(|l| json!({"symbol": l.instrument.symbol, "adlQuantile": quantile})).collect()))
 }
 

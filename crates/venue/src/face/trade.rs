@@ -404,7 +404,7 @@ pub(crate) fn amendments(w: &mut World, c: &Call) -> Answer {
                 "price": {"before": px(a.px.0), "after": px(a.px.1)},
                 "origQty": {"before": qty(a.qty.0), "after": qty(a.qty.1)},
                 "count": order.edits as usize - n,
-            },
+            }, "priceMatch": "NONE",
         })
     });
     Ok(Value::Array(rows.collect()))
