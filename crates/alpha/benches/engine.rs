@@ -1,8 +1,5 @@
-//! Nanoseconds a tick and bars a second, 48 assets: `cargo bench -p alpha --bench engine`.
-//!
-//! The market is a random walk. `bars` replays a day of champion bars at S = 1 with live-like signals; the others look at
-//! one tick at S = 50: without a new scan, with a scan that stops at the signal, and with a full selection on every
-//! tick (the caller's volatility gate is open, the alignment limit is beyond reach, so nothing is ever entered).
+//! Bars a second, 48 assets on a random walk with live-like signals: `cargo bench -p alpha --bench engine`. What a tick at
+//! 10 Hz costs is measured by `dolphin bench tick`.
 
 use alpha::rng::RandomState;
 use alpha::{Engine, Params, TickInput};
@@ -56,42 +53,4 @@ fn bars(bencher: Bencher) {
         }
         engine.drain_trades().count()
     });
-}
-
-/// One tick at S = 50 on a warm engine.
-fn tick(bencher: Bencher, params: Params, vel_div: f64, vol_regime_ok: Option<bool>) {
-    let rows = walk(8192);
-    let mut engine = engine(params, 50);
-    let mut at = 0;
-    let mut step = move || {
-        let mut input = input(at.max(5000), vel_div, &rows[at & 8191]);
-        input.vol_regime_ok = vol_regime_ok;
-        at += 1;
-        engine.step_bar(&input)
-    };
-    for _ in 0..12_000 {
-        step();
-    }
-    bencher.bench_local(step);
-}
-
-#[divan::bench(sample_count = 2000, sample_size = 200)]
-fn tick_between_scans(bencher: Bencher) {
-    tick(bencher, Params::default(), f64::NAN, None);
-}
-
-#[divan::bench(sample_count = 2000, sample_size = 200)]
-fn tick_without_signal(bencher: Bencher) {
-    tick(bencher, Params::default(), 0.0, None);
-}
-
-#[divan::bench(sample_count = 2000, sample_size = 200)]
-fn tick_with_full_selection(bencher: Bencher) {
-    let params = Params {
-        profile: "bench".to_owned(),
-        min_irp_alignment: 1.0,
-        dc_min_magnitude_bps: -1e6,
-        ..Params::default()
-    };
-    tick(bencher, params, -0.06, Some(true));
 }

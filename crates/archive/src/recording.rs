@@ -108,6 +108,9 @@ impl RecordingReader {
     pub fn open(path: &Path) -> Result<Self, RecordingError> {
         let fail = |source| RecordingError::File { path: path.to_owned(), source };
         let file = File::open(path).map_err(fail)?;
+        if file.metadata().map_err(fail)?.is_dir() {
+            return Err(fail(io::ErrorKind::IsADirectory.into()));
+        }
         let input: Box<dyn BufRead + Send> = match path.extension().and_then(|e| e.to_str()) {
             Some("gz") => Box::new(BufReader::with_capacity(
                 1 << 16,

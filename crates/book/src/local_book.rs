@@ -18,7 +18,9 @@
 //! * A live book drops an update whose `u` is not above its own (a replayed or late frame) and counts it.
 //! * With the snapshot taken but no update behind it yet, nothing proves that none was missed: the book is not live
 //!   until an update passes rule 4. One whose `pu` is the `lastUpdateId` itself passes, too: it starts right behind.
-//! * Best bid ≥ best ask after an update: the book is wrong, whatever the ids say; it is lost at once.
+//! * Best bid ≥ best ask after an update: the book is masked at once and a snapshot is asked for. It goes on following
+//!   the stream, though, and an update that uncrosses it unmasks it (SPEC §5 masks crossed books tick by tick, and a
+//!   recording has no other snapshot); what comes meanwhile is buffered too, for the snapshot to start from.
 
 use std::collections::VecDeque;
 
@@ -53,7 +55,7 @@ pub enum BookOutcome {
     Old,
     /// A `pu` gap: the book is stale from here on and needs a snapshot.
     Gap,
-    /// Best bid ≥ best ask: the book is stale from here on and needs a snapshot.
+    /// The book moved, and best bid ≥ best ask: it is masked until that ends, and needs a snapshot.
     Crossed,
     /// A snapshot older than the buffered updates: ask for another one.
     SnapshotTooOld,
@@ -135,6 +137,10 @@ pub struct LocalBook {
     times: (Nanos, Nanos),
     /// The book stands at a snapshot, and no update has passed rule 4 yet.
     awaits_bridge: bool,
+    /// Best bid ≥ best ask after the last update.
+    crossed: bool,
+    /// It was crossed since its snapshot: another one is wanted, and `buffer` keeps what it will need.
+    doubted: bool,
     buffer: Buffer,
     counters: BookCounters,
 }
@@ -154,6 +160,8 @@ impl LocalBook {
             last_update_id: 0,
             times: (Nanos(0), Nanos(0)),
             awaits_bridge: false,
+            crossed: false,
+            doubted: false,
             buffer: Buffer::default(),
             counters: BookCounters::default(),
         }
@@ -172,7 +180,7 @@ impl LocalBook {
 
     /// Should a depth snapshot be fetched? (The caller limits how often.)
     pub fn needs_snapshot(&self) -> bool {
-        !self.is_live() && !self.awaits_bridge
+        self.doubted || (!self.is_live() && !self.awaits_bridge)
     }
 
     /// The book. Only to be trusted while [`Self::is_live`].
@@ -203,8 +211,12 @@ impl LocalBook {
     }
 
     fn lose(&mut self) {
-        self.awaits_bridge = false;
+        (self.awaits_bridge, self.crossed, self.doubted) = (false, false, false);
         self.buffer.clear();
+        self.mask();
+    }
+
+    fn mask(&mut self) {
         if self.state == BookState::Live {
             self.state = BookState::Stale;
         }
@@ -217,7 +229,7 @@ impl LocalBook {
             self.counters.out_of_range += 1;
             return BookOutcome::OutOfRange;
         }
-        if !self.is_live() && !self.awaits_bridge {
+        if !self.is_live() && !self.awaits_bridge && !self.crossed {
             return self.hold(u);
         }
         if self.is_old(u.last_update_id) {
@@ -229,7 +241,11 @@ impl LocalBook {
         }
         self.times = (u.ts_event, u.ts_send);
         self.book.apply(u.bids, u.asks);
-        self.advance(u.last_update_id)
+        let outcome = self.advance(u.last_update_id);
+        if self.doubted {
+            self.hold(u);
+        }
+        outcome
     }
 
     /// Rule 3: an update with `u = lastUpdateId` may still be the bridging one.
@@ -270,13 +286,16 @@ impl LocalBook {
         self.last_update_id = last;
         self.awaits_bridge = false;
         self.counters.applied += 1;
-        self.state = BookState::Live;
-        if self.book.is_crossed() {
-            self.counters.crossed += 1;
-            self.lose();
-            return BookOutcome::Crossed;
+        let crossed = self.book.is_crossed();
+        if crossed {
+            self.counters.crossed += u64::from(!self.crossed);
+            self.doubted = true;
+            self.mask();
+        } else {
+            self.state = BookState::Live;
         }
-        BookOutcome::Applied
+        self.crossed = crossed;
+        if crossed { BookOutcome::Crossed } else { BookOutcome::Applied }
     }
 
     #[cold]
@@ -305,13 +324,14 @@ impl LocalBook {
         BookOutcome::Buffered
     }
 
-    /// Takes a depth snapshot. A live book ignores one that is not newer than itself.
+    /// Takes a depth snapshot. A live book ignores it unless it was crossed since its last one.
     pub fn on_snapshot(&mut self, s: &DepthSnapshot<'_>) -> BookOutcome {
         if !(Level::all_valid(s.bids) & Level::all_valid(s.asks)) {
             self.counters.out_of_range += 1;
             return BookOutcome::OutOfRange;
         }
-        if self.is_live() || (self.awaits_bridge && s.last_update_id <= self.last_update_id) {
+        let trusted = self.is_live() && !self.doubted;
+        if trusted || (self.awaits_bridge && s.last_update_id <= self.last_update_id) {
             // Asked for twice, or a check of a live book: what is here is at least as good.
             return BookOutcome::Old;
         }
@@ -326,7 +346,9 @@ impl LocalBook {
         self.counters.snapshots += 1;
         self.book.replace(s.bids, s.asks);
         self.last_update_id = s.last_update_id;
-        self.awaits_bridge = true;
+        (self.awaits_bridge, self.crossed, self.doubted) = (true, false, false);
+        // Nothing proves yet that no update was missed behind it.
+        self.mask();
         self.replay()
     }
 
@@ -345,9 +367,6 @@ impl LocalBook {
             }
             self.book.apply(bids, asks);
             outcome = self.advance(u.last);
-            if outcome != BookOutcome::Applied {
-                break;
-            }
         }
         buffer.clear();
         self.buffer = buffer;

@@ -136,7 +136,7 @@ fn assert_close(found: &Option<ObFeatures>, expected: &Option<ObFeatures>) {
 
 #[derive(Debug, Clone)]
 enum What {
-    /// Side, ticks from the middle, lots.
+    /// Side, ticks from the middle (what is beyond it may cross the book), lots.
     Depth(Vec<(bool, i64, i64)>),
     Trade(TradeKind, Side, i64),
     /// An update that does not continue: the book is stale until a snapshot comes.
@@ -145,8 +145,11 @@ enum What {
 }
 
 fn what() -> impl Strategy<Value = What> {
-    let level =
-        (any::<bool>(), prop_oneof![4 => 1i64..30, 1 => 1i64..400], prop_oneof![Just(0i64), 1i64..100_000]);
+    let level = (
+        any::<bool>(),
+        prop_oneof![8 => 1i64..30, 2 => 1i64..400, 1 => -2i64..1],
+        prop_oneof![Just(0i64), 1i64..100_000],
+    );
     let kind = prop_oneof![12 => Just(TradeKind::Raw), 1 => Just(TradeKind::Aggregate)];
     let side = prop_oneof![Just(Side::Buy), Just(Side::Sell)];
     prop_oneof![

@@ -123,15 +123,42 @@ fn replayed_and_late_updates_change_nothing() {
 }
 
 #[test]
-fn a_crossed_book_is_stale_at_once() {
+fn a_crossed_book_is_masked_at_once_and_until_it_uncrosses() {
     let mut book = live();
     let through = [level(102, 1)];
     assert_eq!(book.on_update(&update((21, 30, 20), &through, &[])), BookOutcome::Crossed);
-    assert_eq!((book.state(), book.counters().crossed), (BookState::Stale, 1));
+    assert_eq!((book.state(), book.needs_snapshot()), (BookState::Stale, true));
+    assert_eq!(send(&mut book, (31, 40, 30)), BookOutcome::Crossed);
+    assert_eq!(book.on_update(&update((41, 50, 40), &[level(102, 0)], &[])), BookOutcome::Applied);
+    assert_eq!((book.state(), book.counters().crossed), (BookState::Live, 1));
+    assert_eq!(book.book().best_bid(), Some(level(100, 40)));
+    // It is still doubted: the snapshot asked for replaces it, with what came behind it.
+    assert!(book.needs_snapshot());
+    assert_eq!(send(&mut book, (51, 60, 50)), BookOutcome::Applied);
+    assert_eq!(book.on_snapshot(&snapshot(15)), BookOutcome::SnapshotTooOld);
+    assert!(book.is_live());
+    assert_eq!(book.on_snapshot(&snapshot(55)), BookOutcome::Applied);
+    assert_eq!((book.is_live(), book.needs_snapshot(), book.last_update_id()), (true, false, 60));
+    assert_eq!(book.book().bid_qty(Px(100)), Qty(60));
+    assert_eq!(book.on_snapshot(&snapshot(55)), BookOutcome::Old);
+    // A gap while it is crossed loses it like any other.
+    book.on_update(&update((61, 70, 60), &through, &[]));
+    assert_eq!(send(&mut book, (81, 90, 80)), BookOutcome::Gap);
+    assert_eq!(send(&mut book, (91, 100, 90)), BookOutcome::Buffered);
     // A touch that moves through its old counterpart within one update is not crossed.
     let mut book = live();
     let (bids, asks) = ([level(103, 1)], [level(102, 0), level(104, 1)]);
     assert_eq!(book.on_update(&update((21, 30, 20), &bids, &asks)), BookOutcome::Applied);
+}
+
+#[test]
+fn a_snapshot_newer_than_a_doubted_book_is_live_from_the_next_update_on() {
+    let mut book = live();
+    book.on_update(&update((21, 30, 20), &[level(102, 1)], &[]));
+    assert_eq!(book.on_snapshot(&snapshot(35)), BookOutcome::Applied);
+    assert_eq!((book.state(), book.needs_snapshot()), (BookState::Stale, false));
+    assert_eq!(send(&mut book, (31, 40, 30)), BookOutcome::Applied);
+    assert!(book.is_live());
 }
 
 #[test]

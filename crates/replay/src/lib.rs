@@ -13,6 +13,7 @@ pub mod generate;
 pub mod output;
 pub mod parity;
 pub mod report;
+pub mod signal_bench;
 pub mod sweep;
 
 pub use error::ReplayError;

@@ -164,15 +164,20 @@ impl Tridiagonal {
     /// that pivot are the eigenvalues of T without its first row, and as the run starts near the answer they are far
     /// from it; from below Newton then climbs without overshooting, and a bracket guards it anyway.
     fn leading(&mut self) -> Found {
-        let (mut low, mut high) = (self.value, self.bound);
+        let (mut low, mut high) = (self.value.max(self.corner()), self.bound);
         let mut x = low;
         for _ in 0..200 {
             let newton = match self.eliminate(x) {
                 Some((pivot, slope)) => {
                     *(if pivot >= 0.0 { &mut low } else { &mut high }) = x;
-                    let next = x - pivot / slope;
+                    let step = pivot / slope;
+                    let next = x - step;
                     // Beside a pole steps are small, too, but the pivot is not.
-                    if (next - x).abs() <= SETTLED * x && pivot.abs() <= SETTLED_PIVOT * x {
+                    if step.abs() <= SETTLED * x && pivot.abs() <= SETTLED_PIVOT * x {
+                        if step.abs() <= 4.0 * f64::EPSILON * x {
+                            // The pivots are already those of the answer.
+                            return self.found(x);
+                        }
                         x = next;
                         break;
                     }
@@ -189,6 +194,21 @@ impl Tridiagonal {
             x = if newton > low && newton < high { newton } else { 0.5 * (low + high) };
         }
         self.eliminate(x);
+        self.found(x)
+    }
+
+    /// The largest eigenvalue of the first two rows: by interlacing not above that of all.
+    fn corner(&self) -> f64 {
+        if self.len < 2 {
+            return self.alpha[0];
+        }
+        let (half, mean) = (0.5 * (self.alpha[0] - self.alpha[1]), 0.5 * (self.alpha[0] + self.alpha[1]));
+        // Rounding must not lift it above the answer.
+        (mean + half.mul_add(half, self.beta[0] * self.beta[0]).sqrt()) * (1.0 - 4.0 * f64::EPSILON)
+    }
+
+    /// The pair at the eigenvalue `x`, whose pivots are there.
+    fn found(&mut self, x: f64) -> Found {
         self.value = x;
         self.bound = x * (1.0 + 4.0 * f64::EPSILON);
         self.fill_vector();

@@ -121,25 +121,39 @@ pub(super) fn dots(vectors: &[Quad], x: &[Quad], products: &mut [f64]) {
     }
 }
 
-/// `y += Σ factor·vector` over vectors stored one after the other, four at a time.
+/// `y += Σ factor·vector` over vectors stored one after the other, eight and four at a time: so `y` is read and
+/// written an eighth as often.
 #[inline]
 pub(super) fn add_weighted(y: &mut [Quad], factors: &[f64], vectors: &[Quad]) {
     let width = y.len();
-    let (fours, rest) = factors.as_chunks::<4>();
-    for (factors, group) in fours.iter().zip(vectors.chunks_exact(4 * width)) {
-        let factors = factors.map(|f| [f; 4]);
-        let [a, b, c, d] = [0, 1, 2, 3].map(|k| &group[k * width..][..width]);
-        for (j, y) in y.iter_mut().enumerate() {
-            *y = fma(
-                factors[3],
-                d[j],
-                fma(factors[2], c[j], fma(factors[1], b[j], fma(factors[0], a[j], *y))),
-            );
-        }
+    let (eights, rest) = factors.as_chunks::<8>();
+    let (fours, ones) = rest.as_chunks::<4>();
+    let mut vectors = vectors;
+    for factors in eights {
+        vectors = add_group(y, factors, vectors);
     }
-    for (factor, vector) in rest.iter().zip(vectors[fours.len() * 4 * width..].chunks_exact(width)) {
+    for factors in fours {
+        vectors = add_group(y, factors, vectors);
+    }
+    for (factor, vector) in ones.iter().zip(vectors.chunks_exact(width)) {
         axpy(y, *factor, vector);
     }
+}
+
+/// The first `G` of the vectors; gives those behind them.
+#[inline(always)]
+fn add_group<'v, const G: usize>(y: &mut [Quad], factors: &[f64; G], vectors: &'v [Quad]) -> &'v [Quad] {
+    let width = y.len();
+    let factors = factors.map(|f| [f; 4]);
+    let group: [&[Quad]; G] = std::array::from_fn(|k| &vectors[k * width..][..width]);
+    for (j, y) in y.iter_mut().enumerate() {
+        let mut sum = *y;
+        for k in 0..G {
+            sum = fma(factors[k], group[k][j], sum);
+        }
+        *y = sum;
+    }
+    &vectors[G * width..]
 }
 
 /// The sum of each. Never inlined: seeing through to these sums, the compiler would transpose the loops before them

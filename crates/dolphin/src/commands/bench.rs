@@ -3,9 +3,10 @@
 
 use std::time::Instant;
 
-use replay::bench::{Rate, ReplayBench, bench as replay_bench};
+use replay::bench::{QUANTILES, Rate, ReplayBench, bench as replay_bench, few_samples};
 use replay::decode_bench::{Baseline, FrameSet, Runner};
-use replay::eigen::bench::{Measured, Options, run as eigen_bench};
+use replay::eigen::bench::{Measured, Options, Times, run as eigen_bench};
+use replay::signal_bench;
 use runtime::latency::{HopSummary, summarise};
 use serde::Serialize;
 
@@ -15,7 +16,7 @@ use crate::summary::time;
 /// Throughput and latency, against a named peer in the same run
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  dolphin bench decode\n  dolphin bench eigen --json\n  dolphin bench replay"
+    after_help = "Examples:\n  dolphin bench decode\n  dolphin bench eigen --json\n  dolphin bench features\n  dolphin bench tick\n  dolphin bench replay"
 )]
 pub struct Args {
     /// What to measure
@@ -32,6 +33,10 @@ enum What {
     Decode,
     /// Four eigen windows, beside a full decomposition (faer) of the same matrices
     Eigen,
+    /// Order-book features of 48 and 400 symbols, per 100 ms tick
+    Features,
+    /// The alpha engine, per tick at 10 Hz: without a signal, with a full selection
+    Tick,
     /// Bars per second: engine alone, reading alone, both
     Replay,
 }
@@ -42,6 +47,8 @@ pub fn run(args: Args) -> Result<(), CliError> {
     match args.what {
         What::Decode => print(&args, &machine, &decode(), decode_text),
         What::Eigen => print(&args, &machine, &eigen()?, eigen_text),
+        What::Features => print(&args, &machine, &features(), lines_text),
+        What::Tick => print(&args, &machine, &tick()?, lines_text),
         What::Replay => {
             let measured = replay_bench(20, 7).map_err(|e| CliError::input(e.to_string()))?;
             print(&args, &machine, &measured, replay_text)
@@ -81,14 +88,23 @@ fn print<T: Serialize>(args: &Args, machine: &Machine, result: &T, text: fn(&T))
 /// Rounds over the frames; ours and the peer's take turns, so that a noisy neighbour disturbs both.
 const ROUNDS: usize = 40;
 
+/// A distribution and which of its percentiles rest on too few samples.
+#[derive(Debug, Serialize)]
+struct Marked {
+    #[serde(flatten)]
+    ns: HopSummary,
+    /// Percentiles with fewer than 10/(1 − q) samples: to be taken with care.
+    few_samples: Vec<&'static str>,
+}
+
 #[derive(Debug, Serialize)]
 struct DecodeRow {
     levels_a_side: usize,
     frames: usize,
     /// Scanner and ladder, per frame.
-    ours: HopSummary,
+    ours: Marked,
     /// serde_json (borrowed) and BTreeMap, per frame.
-    peer: HopSummary,
+    peer: Marked,
     /// Median of the peer ÷ median of ours.
     ratio: f64,
 }
@@ -120,7 +136,7 @@ fn decode_row(levels: usize) -> DecodeRow {
     DecodeRow {
         levels_a_side: levels,
         frames: set.frames.len(),
-        ratio: peer.p50 as f64 / ours.p50 as f64,
+        ratio: peer.ns.p50 as f64 / ours.ns.p50 as f64,
         ours,
         peer,
     }
@@ -135,10 +151,11 @@ fn each(set: &FrameSet, mut run: impl FnMut(&[u8])) -> Vec<u64> {
     set.frames.iter().map(measure).collect()
 }
 
-fn percentiles(ns: &[u64]) -> HopSummary {
+fn percentiles(ns: &[u64]) -> Marked {
     let mut h = runtime::latency::histogram();
     ns.iter().for_each(|&v| h.saturating_record(v.max(1)));
-    summarise(&h).expect("at least one frame was measured")
+    let ns = summarise(&h).expect("at least one sample was taken");
+    Marked { ns, few_samples: few_samples(ns.n) }
 }
 
 fn decode_text(rows: &Vec<DecodeRow>) {
@@ -149,6 +166,7 @@ fn decode_text(rows: &Vec<DecodeRow>) {
         row(&format!("{} a side: serde_json + BTreeMap", r.levels_a_side), &r.peer);
         println!("    ratio of medians {:.1}", r.ratio);
     }
+    foot();
 }
 
 fn head() {
@@ -158,9 +176,24 @@ fn head() {
     );
 }
 
-fn row(name: &str, s: &HopSummary) {
-    let cells = [s.min, s.p50, s.p90, s.p99, s.p999, s.max].map(|ns| format!("{:>11}", time(ns))).concat();
-    println!("{name:<36}{:>9}{cells}", s.n);
+fn row(name: &str, s: &Marked) {
+    let HopSummary { n, min, p50, p90, p99, p999, max } = s.ns;
+    print_row(name, n, [min, p50, p90, p99, p999, max]);
+}
+
+/// A line of the table; a percentile of too few samples bears a star.
+fn print_row(name: &str, n: u64, [min, p50, p90, p99, p999, max]: [u64; 6]) {
+    let few = few_samples(n);
+    let quantiles = QUANTILES.iter().zip([p50, p90, p99, p999]).map(|((q, _), ns)| {
+        let star = if few.contains(q) { "*" } else { "" };
+        format!("{:>11}", time(ns) + star)
+    });
+    println!("{name:<36}{n:>9}{:>11}{}{:>11}", time(min), quantiles.collect::<String>(), time(max));
+}
+
+/// Under a table.
+fn foot() {
+    println!("* fewer than 10/(1 - q) samples");
 }
 
 // ---- eigen ------------------------------------------------------------------------------------------------------
@@ -181,10 +214,9 @@ fn eigen_text(all: &Vec<Measured>) {
     head();
     for m in all {
         println!("N = {}, stride {} ({:.1} MB)", m.assets, m.stride, m.memory_bytes as f64 / 1e6);
-        let line = |name: &str, t: &replay::eigen::bench::Times| {
-            let cells = [t.min, t.p50, t.p90, t.p99, t.p99_9, t.max];
-            let cells = cells.map(|us| format!("{:>11}", time((us * 1e3) as u64))).concat();
-            println!("{name:<36}{:>9}{cells}", t.n);
+        let line = |name: &str, t: &Times| {
+            let ns = [t.min, t.p50, t.p90, t.p99, t.p99_9, t.max].map(|us| (us * 1e3) as u64);
+            print_row(name, t.n as u64, ns);
         };
         line("  scanner", &m.scanner);
         if m.stride == 1 {
@@ -196,6 +228,48 @@ fn eigen_text(all: &Vec<Measured>) {
             );
         }
     }
+    foot();
+}
+
+// ---- features, tick ---------------------------------------------------------------------------------------------
+
+/// A named distribution.
+#[derive(Debug, Serialize)]
+struct Line {
+    what: String,
+    #[serde(flatten)]
+    times: Marked,
+}
+
+fn line(what: String, ns: &[u64]) -> Line {
+    Line { what, times: percentiles(ns) }
+}
+
+fn features() -> Vec<Line> {
+    let of = |(symbols, ticks)| {
+        eprintln!("measuring {symbols} symbols …");
+        let times = signal_bench::features(symbols, ticks);
+        [
+            line(format!("{symbols} symbols: sample"), &times.sample),
+            line(format!("{symbols} symbols: 20 changes each, sample"), &times.tick),
+        ]
+    };
+    [(48, 10_000), (400, 4_000)].into_iter().flat_map(of).collect()
+}
+
+fn tick() -> Result<Vec<Line>, CliError> {
+    let times = signal_bench::engine(48, 100_000).map_err(|e| CliError::usage(e.to_string()))?;
+    Ok(vec![
+        line("48 assets, S = 50: no signal".to_owned(), &times.no_signal),
+        line("48 assets, S = 50: full selection".to_owned(), &times.full_selection),
+    ])
+}
+
+fn lines_text(lines: &Vec<Line>) {
+    println!("one tick of 100 ms on one core (each figure holds a clock read, about 30 ns)");
+    head();
+    lines.iter().for_each(|line| row(&line.what, &line.times));
+    foot();
 }
 
 // ---- replay -----------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ pub struct Options {
 }
 
 /// A distribution of times, µs.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Times {
     /// Samples.
     pub n: usize,
@@ -38,6 +38,8 @@ pub struct Times {
     pub p99_9: f64,
     /// Slowest.
     pub max: f64,
+    /// Percentiles with fewer than 10/(1 − q) samples.
+    pub few_samples: Vec<&'static str>,
 }
 
 /// What was measured.
@@ -100,11 +102,11 @@ pub fn run(options: Options) -> Result<Measured, ScannerError> {
         assets: options.assets,
         stride: options.stride,
         memory_bytes: Scanner::memory_bytes(options.assets, options.stride),
+        ratio_eigenvalues: eigenvalues.p50 / scanner.p50,
+        ratio_from_scratch: from_scratch.p50 / scanner.p50,
         scanner,
         eigenvalues,
         from_scratch,
-        ratio_eigenvalues: eigenvalues.p50 / scanner.p50,
-        ratio_from_scratch: from_scratch.p50 / scanner.p50,
         largest_error,
         mean_lambda,
     })
@@ -152,7 +154,16 @@ impl Times {
         let at = |q: f64| {
             samples.get(((n as f64 * q) as usize).min(n.saturating_sub(1))).copied().unwrap_or(f64::NAN)
         };
-        Self { n, min: at(0.0), p50: at(0.5), p90: at(0.9), p99: at(0.99), p99_9: at(0.999), max: at(1.0) }
+        Self {
+            n,
+            min: at(0.0),
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p99_9: at(0.999),
+            max: at(1.0),
+            few_samples: crate::bench::few_samples(n as u64),
+        }
     }
 }
 
