@@ -18,9 +18,9 @@
 //!
 //! | structure | 20 a side, generated | 100 a side, generated | recorded BTC stream |
 //! |---|---|---|---|
-//! | ladder and far list | 6.9 | 5.2 | 6.1 |
-//! | sorted vector, best last | 40 | 81 | 190 |
-//! | ordered map | 64 | 93 | 113 |
+//! | ladder and far list | 3.3 | 5.5 | 9.0 |
+//! | sorted vector, best last | 43 | 51 | 114 |
+//! | ordered map | 57 | 83 | 86 |
 
 use market::Qty;
 

@@ -268,7 +268,9 @@ fn tick() -> Result<Vec<Line>, CliError> {
 fn lines_text(lines: &Vec<Line>) {
     println!("one tick of 100 ms on one core (each figure holds a clock read, about 30 ns)");
     head();
-    lines.iter().for_each(|line| row(&line.what, &line.times));
+    for line in lines {
+        row(&line.what, &line.times);
+    }
     foot();
 }
 
