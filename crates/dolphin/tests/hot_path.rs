@@ -159,7 +159,7 @@ impl Node {
         let wallet = Amount(25_000 * Amount::ONE);
         router.reconcile(
             now,
-            &VenueState { requested_at: now, orders: &[], positions: &[], wallet },
+            &VenueState { requested_at: now, orders: &[], positions: &[], fills: &[], wallet },
             &mut out,
         );
         let signer = Signer::new(&ApiKey::hmac(&"K".repeat(64), &"S".repeat(64)).unwrap()).unwrap();
