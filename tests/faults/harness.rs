@@ -7,19 +7,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Once, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use binance::hosts::Venue as VenueName;
+use binance::hosts::{Hosts, Venue as VenueName};
 use binance::key::ApiKey;
 use dolphin::config::Config;
 use dolphin::control::{Orders, Seen};
 use dolphin::error::CliError;
 use dolphin::node::{self, History, Options};
 use dolphin::summary::Summary;
+use dolphin::topology::Guest;
 use market::{ClientOrderId, Nanos, Qty};
+use runtime::stage::{Stage, Work};
 use runtime::worker::Idle;
 use tokio::sync::watch;
 use venue::core::Order;
@@ -45,6 +47,10 @@ pub struct Setup {
     pub flatten: bool,
     /// Pulls the kill switch when it appears.
     pub kill_file: Option<PathBuf>,
+    /// Changes the hosts that the node is told.
+    pub hosts: fn(&mut Hosts),
+    /// Stages polled beside the node's own.
+    pub guests: Vec<Guest>,
 }
 
 impl Setup {
@@ -56,7 +62,7 @@ impl Setup {
         config.runtime.unpinned = true;
         let accounts = vec![AccountConfig::hmac(KEY.0, KEY.1, 100_000)];
         let venue = VenueConfig { seed, symbols: 8, accounts, ..VenueConfig::default() };
-        Self { config, venue, flatten: true, kill_file: None }
+        Self { config, venue, flatten: true, kill_file: None, hosts: |_| {}, guests: Vec::new() }
     }
 
     /// With other settings of the node.
@@ -104,14 +110,17 @@ impl Setup {
             watch: Some(show),
         };
         let signalled = Arc::new(AtomicBool::new(false));
+        let mut hosts = name.hosts();
+        (self.hosts)(&mut hosts);
         let options = Options {
-            hosts: name.hosts(),
+            hosts,
             venue: name,
             key: ApiKey::hmac(KEY.0, KEY.1).unwrap(),
             config: self.config,
             history,
             orders,
             signalled: Arc::clone(&signalled),
+            guests: self.guests,
         };
         let thread =
             std::thread::Builder::new().name("node".into()).spawn(move || node::run(options)).unwrap();
@@ -322,6 +331,30 @@ impl Drop for Turn {
     fn drop(&mut self) {
         *RUNNING.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
         RUNNING.1.notify_one();
+    }
+}
+
+/// A stage that does nothing, until it is told to stand still: then its whole worker does.
+pub struct Stall(Arc<AtomicU64>);
+
+impl Stall {
+    /// On this worker; the handle takes the milliseconds of the next stall.
+    pub fn on(worker: &'static str) -> (Guest, Arc<AtomicU64>) {
+        let handle = Arc::new(AtomicU64::new(0));
+        (Guest { worker, stage: Box::new(Self(Arc::clone(&handle))) }, handle)
+    }
+}
+
+impl Stage for Stall {
+    fn name(&self) -> &'static str {
+        "stall"
+    }
+
+    fn poll(&mut self, _now_ns: u64) -> Work {
+        // Set back after the stall: a test sees its end by it.
+        std::thread::sleep(Duration::from_millis(self.0.load(Ordering::Acquire)));
+        self.0.store(0, Ordering::Release);
+        Work::Idle
     }
 }
 

@@ -6,8 +6,11 @@
 //!
 //! 1. Streams are asked for in batches, few messages a second (the venue closes above ten, pings included).
 //! 2. Each stream must deliver within its `first_data`, and never be silent for its `stale_after`. One that fails is
-//!    subscribed once more; if that does not help it is [`FeedEvent::Dead`], with the URL.
-//! 3. Aggregate trade ids are contiguous: a hole is told with its ids, to be filled from REST.
+//!    unsubscribed and subscribed once more; if that does not help it is [`FeedEvent::Dead`], with the URL.
+//! 3. A connection on which all streams fall silent together is [`FeedEvent::Stalled`], and wants a successor, whatever
+//!    its pings say. So does one that the venue is about to close ([`FeedEvent::Shutdown`]).
+//! 4. Aggregate trade ids are contiguous: a hole is counted and told with its ids. It is not filled from REST: the trades
+//!    serve a flow of ten seconds' memory, and late volume would be counted to the wrong seconds.
 //!
 //! A pure core: control frames in and out, data noted by [`Feed::on_event`], time as an argument.
 
@@ -97,6 +100,8 @@ pub struct FeedConfig {
     pub batch: usize,
     /// Between two messages of ours, ns.
     pub message_interval: u64,
+    /// After the first data: all streams silent for so long is a stalled connection, ns.
+    pub data_age: u64,
 }
 
 impl Default for FeedConfig {
@@ -110,6 +115,7 @@ impl Default for FeedConfig {
             streams_per_connection: 200,
             batch: 50,
             message_interval: Nanos::SECOND / 4,
+            data_age: 3 * Nanos::SECOND,
         }
     }
 }
@@ -143,6 +149,13 @@ pub enum FeedEvent {
         /// Where it was asked for.
         url: String,
     },
+    /// Nothing at all has come since then, of streams that did deliver: the connection should be replaced.
+    Stalled {
+        /// Since when.
+        since: Nanos,
+    },
+    /// The venue announces that it will close the connection: it should be replaced before.
+    Shutdown,
     /// Aggregate trades are missing: ids `from` to `to`, both included.
     TradeGap {
         /// Instrument.
@@ -163,6 +176,8 @@ pub enum FeedEvent {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
+    /// To be unsubscribed before it is asked for again: the venue takes no second subscription of a stream.
+    Leaving,
     /// To be asked for. Again: it was silent before.
     Queued {
         again: bool,
@@ -183,6 +198,8 @@ struct Stream {
     name: String,
     standing: Standing,
     seen: Nanos,
+    /// Told as silent, and not heard since.
+    silent: bool,
 }
 
 /// The subscription of one connection; see the module's text.
@@ -200,6 +217,9 @@ pub struct Feed {
     next_id: u64,
     frame: Vec<u8>,
     trades_missed: u64,
+    repeated_trades: u64,
+    /// Newest data of any stream on this connection.
+    newest: Option<Nanos>,
     open: bool,
 }
 
@@ -230,7 +250,7 @@ impl Feed {
                 for &kind in kinds.iter().filter(|k| k.route() == route) {
                     let name = format!("{}{}", instrument.symbol.to_lowercase(), kind.suffix());
                     let (symbol, standing) = (instrument.id, Standing::Queued { again: false });
-                    streams.push(Stream { symbol, kind, name, standing, seen: Nanos(0) });
+                    streams.push(Stream { symbol, kind, name, standing, seen: Nanos(0), silent: false });
                 }
             }
             while !streams.is_empty() {
@@ -264,6 +284,8 @@ impl Feed {
             next_id: 1,
             frame: Vec::with_capacity(4096),
             trades_missed: 0,
+            repeated_trades: 0,
+            newest: None,
             open: false,
         }
     }
@@ -280,12 +302,9 @@ impl Feed {
 
     /// The connection is open: everything is asked for.
     pub fn on_open(&mut self, now: Nanos) {
+        self.on_close();
         self.open = true;
-        self.missing = self.streams.len();
         self.next_message = now;
-        for stream in &mut self.streams {
-            stream.standing = Standing::Queued { again: false };
-        }
     }
 
     /// A successor took over: everything is asked for again, while the old connection still delivers.
@@ -296,6 +315,7 @@ impl Feed {
     /// The connection is lost.
     pub fn on_close(&mut self) {
         self.open = false;
+        self.newest = None;
         self.missing = self.streams.len();
         for stream in &mut self.streams {
             stream.standing = Standing::Queued { again: false };
@@ -307,15 +327,25 @@ impl Feed {
         if !self.open || now < self.next_message {
             return None;
         }
-        let queued = |s: &&mut Stream| matches!(s.standing, Standing::Queued { .. });
-        let mut batch = self.streams.iter_mut().filter(queued).take(self.config.batch).peekable();
+        let leaving = self.streams.iter().any(|s| s.standing == Standing::Leaving);
+        let wanted = |s: &&mut Stream| match s.standing {
+            Standing::Leaving => leaving,
+            Standing::Queued { .. } => !leaving,
+            _ => false,
+        };
+        let mut batch = self.streams.iter_mut().filter(wanted).take(self.config.batch).peekable();
         batch.peek()?;
+        let method = if leaving { "UNSUBSCRIBE" } else { "SUBSCRIBE" };
         self.frame.clear();
-        self.frame.extend_from_slice(b"{\"method\":\"SUBSCRIBE\",\"params\":[");
+        self.frame.extend_from_slice(b"{\"method\":\"");
+        self.frame.extend_from_slice(method.as_bytes());
+        self.frame.extend_from_slice(b"\",\"params\":[");
         for stream in batch {
             let by = now.plus(self.config.patience[stream.kind as usize].first_data);
-            let again = stream.standing == Standing::Queued { again: true };
-            stream.standing = Standing::Asked { by, again };
+            stream.standing = match stream.standing {
+                Standing::Queued { again } => Standing::Asked { by, again },
+                _ => Standing::Queued { again: true },
+            };
             self.frame.push(b'"');
             self.frame.extend_from_slice(stream.name.as_bytes());
             self.frame.extend_from_slice(b"\",");
@@ -343,14 +373,11 @@ impl Feed {
         let Some(&place) = self.places.get(symbol.index()).map(|p| &p[kind as usize]) else { return true };
         if let Some(stream) = self.streams.get_mut(place as usize) {
             stream.seen = now;
+            self.newest = Some(now);
             if stream.standing != Standing::Live {
-                let fresh = matches!(
-                    stream.standing,
-                    Standing::Queued { again: false } | Standing::Asked { again: false, .. }
-                );
                 stream.standing = Standing::Live;
                 self.missing -= 1;
-                if !fresh {
+                if std::mem::take(&mut stream.silent) {
                     events(FeedEvent::Resumed { symbol, kind });
                 }
                 if self.missing == 0 {
@@ -367,6 +394,7 @@ impl Feed {
     fn trade(&mut self, symbol: SymbolId, id: u64, events: &mut impl FnMut(FeedEvent)) -> bool {
         let last = &mut self.last_trade[symbol.index()];
         if id <= *last {
+            self.repeated_trades += 1;
             return false;
         }
         if *last != 0 && id != *last + 1 {
@@ -379,16 +407,28 @@ impl Feed {
 
     /// A frame that is not market data: the answer to a subscription. Frames that are neither are ignored.
     pub fn on_control(&mut self, frame: &[u8], events: &mut impl FnMut(FeedEvent)) {
-        let mut error = ErrorBody::default();
+        let (mut error, mut shutdown) = (ErrorBody::default(), false);
         let Ok(reader) = Reader::new(frame) else { return };
         let read = reader.document(&mut |r, key| match key {
             "error" if r.at_object()? => {
                 error = ErrorBody::read(r)?;
                 Ok(())
             }
+            "e" => {
+                shutdown = r.scalar()?.text() == Some("serverShutdown");
+                Ok(())
+            }
+            "data" if r.at_object()? => r.object(&mut |r, key| {
+                let value = r.scalar()?;
+                shutdown |= key == "e" && value.text() == Some("serverShutdown");
+                Ok(())
+            }),
             // Some errors come without the wrapper: {"code":2,"msg":"Invalid request: …"}.
             _ => error.field(r, key),
         });
+        if read.is_ok() && shutdown {
+            events(FeedEvent::Shutdown);
+        }
         // An error has a code; a stray `msg` is none.
         if let (Ok(()), Some(text), true) = (read, error.msg.text(), error.code() != 0) {
             events(FeedEvent::Refused { code: error.code(), text: text.chars().take(200).collect() });
@@ -400,19 +440,28 @@ impl Feed {
         if !self.open {
             return;
         }
+        if let Some(since) = self.newest.filter(|t| now.since(*t).0 >= self.config.data_age) {
+            // Told once; new data arms it again.
+            self.newest = None;
+            events(FeedEvent::Stalled { since });
+        }
         for stream in &mut self.streams {
             let patience = self.config.patience[stream.kind as usize];
             let (symbol, kind) = (stream.symbol, stream.kind);
             match stream.standing {
                 Standing::Live if now.since(stream.seen).0 >= patience.stale_after => {
                     self.missing += 1;
-                    events(FeedEvent::Silent { symbol, kind, since: stream.seen });
-                    stream.standing = Standing::Queued { again: true };
+                    stream.standing = Standing::Leaving;
+                    if !std::mem::replace(&mut stream.silent, true) {
+                        events(FeedEvent::Silent { symbol, kind, since: stream.seen });
+                    }
                 }
                 Standing::Asked { by, again: false } if now >= by => {
-                    let since = Nanos(by.0 - patience.first_data);
-                    events(FeedEvent::Silent { symbol, kind, since });
-                    stream.standing = Standing::Queued { again: true };
+                    stream.standing = Standing::Leaving;
+                    if !std::mem::replace(&mut stream.silent, true) {
+                        let since = Nanos(by.0 - patience.first_data);
+                        events(FeedEvent::Silent { symbol, kind, since });
+                    }
                 }
                 Standing::Asked { by, again: true } if now >= by => {
                     stream.standing = Standing::Dead;
@@ -430,6 +479,11 @@ impl Feed {
         (stream.seen != Nanos(0)).then(|| now.since(stream.seen))
     }
 
+    /// The instruments whose books it carries.
+    pub fn books(&self) -> impl Iterator<Item = SymbolId> + '_ {
+        self.streams.iter().filter(|s| s.kind == StreamKind::Depth).map(|s| s.symbol)
+    }
+
     /// Has every stream delivered, and none gone silent since?
     pub const fn is_complete(&self) -> bool {
         self.missing == 0
@@ -438,5 +492,10 @@ impl Feed {
     /// Aggregate trades missed so far.
     pub const fn trades_missed(&self) -> u64 {
         self.trades_missed
+    }
+
+    /// Aggregate trades that were told before, and dropped.
+    pub const fn repeated_trades(&self) -> u64 {
+        self.repeated_trades
     }
 }

@@ -71,10 +71,14 @@ fn messages(feed: &mut Feed, from: u64, until: u64) -> Vec<(u64, Vec<String>)> {
     for ms in (from..until).step_by(50) {
         while let Some(frame) = feed.next_frame(at(ms)) {
             let frame: Value = serde_json::from_slice(frame).unwrap();
-            assert_eq!(frame["method"], "SUBSCRIBE");
             assert!(frame["id"].is_u64());
             let names = frame["params"].as_array().unwrap().iter().map(|n| n.as_str().unwrap().to_owned());
-            out.push((ms, names.collect()));
+            let sign = match frame["method"].as_str() {
+                Some("SUBSCRIBE") => "",
+                Some("UNSUBSCRIBE") => "-",
+                other => panic!("{other:?}"),
+            };
+            out.push((ms, names.map(|n| format!("{sign}{n}")).collect()));
         }
     }
     out
@@ -128,14 +132,22 @@ fn an_ack_proves_nothing_a_stream_must_deliver() {
     feed.on_control(br#"{"result":null,"id":1}"#, &mut |e| told.push(e));
     assert!(told.is_empty());
     assert_eq!(give(&mut feed, &depth(0), 200).1, []);
+    assert_eq!(give(&mut feed, &depth(0), 3_000).1, []);
     assert_eq!(polled(&mut feed, 4_999), []);
     // Symbol 1 never came: once more, and then it is dead, by name and URL.
     let silent = |since| FeedEvent::Silent { symbol: SymbolId(1), kind: StreamKind::Depth, since: at(since) };
     assert_eq!(polled(&mut feed, 5_000), [silent(0)]);
-    assert_eq!(messages(&mut feed, 5_000, 5_400), [(5_000, vec!["s1usdt@depth@100ms".to_owned()])]);
-    give(&mut feed, &depth(0), 9_000);
+    assert_eq!(
+        messages(&mut feed, 5_000, 5_400),
+        [(5_000, vec!["-s1usdt@depth@100ms".to_owned()]), (5_250, vec!["s1usdt@depth@100ms".to_owned()])],
+        "a second subscription of a stream is none: it is left first"
+    );
+    for ms in (5_500..10_250).step_by(250) {
+        give(&mut feed, &depth(0), ms);
+        assert_eq!(polled(&mut feed, ms), []);
+    }
     let dead = FeedEvent::Dead { stream: "s1usdt@depth@100ms".into(), url: "wss://x/public/stream".into() };
-    assert_eq!(polled(&mut feed, 10_000), [dead]);
+    assert_eq!(polled(&mut feed, 10_250), [dead]);
     assert_eq!(polled(&mut feed, 11_000), [], "told once");
     assert!(!feed.is_complete());
     let resumed = FeedEvent::Resumed { symbol: SymbolId(1), kind: StreamKind::Depth };
@@ -159,7 +171,7 @@ fn one_mute_stream_is_found_while_others_run() {
     assert_eq!(feed.age(SymbolId(1), StreamKind::Depth, at(10_000)), Some(Nanos(9_900 * Nanos::MS)));
     let silent = FeedEvent::Silent { symbol: SymbolId(1), kind: StreamKind::Depth, since: at(100) };
     assert_eq!(polled(&mut feed, 10_100), [silent]);
-    assert_eq!(messages(&mut feed, 10_100, 10_200).len(), 1);
+    assert_eq!(messages(&mut feed, 10_100, 10_200), [(10_100, vec!["-s1usdt@depth@100ms".to_owned()])]);
     assert_eq!(
         give(&mut feed, &depth(1), 10_300).1,
         [FeedEvent::Resumed { symbol: SymbolId(1), kind: StreamKind::Depth }, FeedEvent::Complete]
@@ -214,4 +226,59 @@ fn after_a_reconnect_everything_is_asked_for_again() {
     assert_eq!(polled(&mut feed, 60_000), [], "a closed connection is not a silent stream");
     feed.on_open(at(60_000));
     assert_eq!(messages(&mut feed, 60_000, 60_100)[0].1.len(), 3);
+}
+
+#[test]
+fn a_connection_that_falls_silent_as_a_whole_is_told_once_and_only_after_it_has_delivered() {
+    let mut feed = plan(2, &[StreamKind::Depth]).remove(0);
+    feed.on_open(at(0));
+    messages(&mut feed, 0, 100);
+    assert_eq!(polled(&mut feed, 4_000), [], "what has not begun is the business of the first data");
+    give(&mut feed, &depth(0), 4_000);
+    give(&mut feed, &depth(1), 4_500);
+    assert_eq!(polled(&mut feed, 7_499), []);
+    assert_eq!(polled(&mut feed, 7_500), [FeedEvent::Stalled { since: at(4_500) }]);
+    assert_eq!(polled(&mut feed, 9_000), []);
+    // Its successor asks for everything; a stream that was never told as silent does not resume.
+    feed.on_replaced(at(9_000));
+    assert_eq!(messages(&mut feed, 9_000, 9_100)[0].1.len(), 2);
+    assert_eq!(give(&mut feed, &depth(0), 9_200).1, []);
+    assert_eq!(give(&mut feed, &depth(1), 9_200).1, [FeedEvent::Complete]);
+    assert_eq!(polled(&mut feed, 12_200), [FeedEvent::Stalled { since: at(9_200) }]);
+}
+
+#[test]
+fn a_stream_that_was_silent_resumes_also_on_another_connection() {
+    let mut feed = plan(1, &[StreamKind::MarkPrice]).remove(0);
+    feed.on_open(at(0));
+    messages(&mut feed, 0, 100);
+    assert_eq!(polled(&mut feed, 5_000).len(), 1, "silent");
+    feed.on_close();
+    feed.on_open(at(6_000));
+    messages(&mut feed, 6_000, 6_100);
+    assert_eq!(polled(&mut feed, 11_000), [], "told before, and not heard since");
+    let mark = MarketEvent::Mark(market::MarkPrice {
+        symbol: SymbolId(0),
+        ts_send: at(0),
+        mark: 1.0,
+        index: 1.0,
+        funding_rate: 0.0,
+        next_funding: at(0),
+    });
+    let resumed = FeedEvent::Resumed { symbol: SymbolId(0), kind: StreamKind::MarkPrice };
+    assert_eq!(give(&mut feed, &mark, 11_100).1, [resumed, FeedEvent::Complete]);
+}
+
+#[test]
+fn a_notice_of_shutdown_is_understood_in_both_forms() {
+    let mut feed = plan(1, &[StreamKind::Depth]).remove(0);
+    for frame in [
+        r#"{"e":"serverShutdown","E":1790526538985}"#,
+        r#"{"stream":"","data":{"E":1790526538985,"e":"serverShutdown"}}"#,
+    ] {
+        let mut told = Vec::new();
+        feed.on_control(frame.as_bytes(), &mut |e| told.push(e));
+        assert_eq!(told, [FeedEvent::Shutdown], "{frame}");
+    }
+    feed.on_control(br#"{"stream":"x","data":{"e":"kline"}}"#, &mut |e| panic!("{e:?}"));
 }

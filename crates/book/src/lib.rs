@@ -6,6 +6,7 @@
 //! * [`FeatureEngine`]: the books of all symbols and their SPEC §5 features, sampled together on one event-time clock.
 //! * [`naive`]: the plain twin that the tests hold the book to.
 
+mod audit;
 mod engine;
 mod features;
 mod ladder;
@@ -13,6 +14,7 @@ mod local_book;
 pub mod naive;
 mod order_book;
 
+pub use audit::{Audit, Verdict};
 pub use engine::{EngineCounters, FeatureEngine, Sample};
 pub use ladder::MAX_FAR_LEVELS;
 pub use local_book::{

@@ -107,6 +107,20 @@ pub struct MarketConfig {
     pub ob_stale_after_ms: u64,
     /// A scan older than this gives no signal.
     pub scan_stale_after_ms: u64,
+    /// A stream of books or marks must begin within this after its subscription; else it is subscribed once more.
+    pub first_data_ms: u64,
+    /// A stream of books or marks that has been silent for this long masks its symbol and is subscribed once more.
+    pub stream_silent_ms: u64,
+    /// A connection on which all streams have been silent for this long is replaced.
+    pub max_data_age_ms: u64,
+    /// More refused frames within a minute than this replace the connection.
+    pub max_bad_frames_per_min: u32,
+    /// A connection older than this is replaced, successor first (the venue closes it after 24 h).
+    pub max_connection_age_s: u64,
+    /// A mid farther from the mark price than this masks its symbol, %.
+    pub max_mark_gap_pct: f64,
+    /// A book is compared with a fresh snapshot this often, the symbols in turn (20 of request weight each); 0 = never.
+    pub audit_interval_ms: u64,
 }
 
 impl Default for MarketConfig {
@@ -118,6 +132,13 @@ impl Default for MarketConfig {
             bar_ms: 5_000,
             ob_stale_after_ms: 1_000,
             scan_stale_after_ms: 1_000,
+            first_data_ms: 5_000,
+            stream_silent_ms: 10_000,
+            max_data_age_ms: 3_000,
+            max_bad_frames_per_min: 30,
+            max_connection_age_s: 23 * 3_600,
+            max_mark_gap_pct: 10.0,
+            audit_interval_ms: 30_000,
         }
     }
 }
@@ -277,32 +298,8 @@ impl Config {
     fn validate(&self) -> Result<(), String> {
         self.alpha.validate().map_err(|e| format!("alpha: {e}"))?;
         self.router.validate().map_err(|e| e.to_string())?;
-        let m = &self.market;
-        let in_range = |key: &str, value: u64, low: u64, high: u64| {
-            let unit = if key.ends_with("_ms") { " ms" } else { "" };
-            if (low..=high).contains(&value) {
-                return Ok(());
-            }
-            Err(format!("market: {key} is {value}{unit}, it lies in {low} … {high}{unit}"))
-        };
-        in_range("max_symbols", m.max_symbols as u64, 1, 400)?;
-        in_range("symbols (their number)", m.symbols.len() as u64, 0, 400)?;
-        in_range("tick_ms", m.tick_ms, 10, 60_000)?;
-        in_range("bar_ms", m.bar_ms, m.tick_ms, 3_600_000)?;
-        in_range("ob_stale_after_ms", m.ob_stale_after_ms, m.tick_ms, 60_000)?;
-        in_range("scan_stale_after_ms", m.scan_stale_after_ms, m.tick_ms, 600_000)?;
-        let in_memory = |key: &str, value: u64, low: u64, high: u64| {
-            if (low..=high).contains(&value) {
-                return Ok(());
-            }
-            Err(format!("memory: {key} is {value} ms, it lies in {low} … {high} ms"))
-        };
-        let y = &self.memory;
-        in_memory("start_timeout_ms", y.start_timeout_ms, 0, 600_000)?;
-        in_memory("state_every_ms", y.state_every_ms, 10, 60_000)?;
-        in_memory("history_every_ms", y.history_every_ms, 100, 600_000)?;
-        in_memory("features_every_ms", y.features_every_ms, 0, 600_000)?;
-        in_memory("scan_every_ms", y.scan_every_ms, 0, 600_000)?;
+        self.market.validate()?;
+        self.memory.validate()?;
         for (key, ms) in [
             ("account_check_ms", self.venue.account_check_ms),
             ("instruments_check_ms", self.venue.instruments_check_ms),
@@ -311,14 +308,68 @@ impl Config {
                 return Err(format!("venue: {key} is {ms} ms, it lies in 1000 … 3600000 ms"));
             }
         }
-        if !m.bar_ms.is_multiple_of(m.tick_ms) {
-            return Err(format!("market: bar_ms ({}) is no multiple of tick_ms ({})", m.bar_ms, m.tick_ms));
-        }
         match self.runtime.layout {
             None | Some(1 | 2 | 4 | 6) => Ok(()),
             Some(n) => Err(format!("runtime: layout {n} is none of 1, 2, 4, 6")),
         }
     }
+}
+
+impl MarketConfig {
+    fn validate(&self) -> Result<(), String> {
+        let checked = |key, value, low, high| in_range("market", key, value, low, high);
+        checked("max_symbols", self.max_symbols as u64, 1, 400)?;
+        checked("symbols (their number)", self.symbols.len() as u64, 0, 400)?;
+        checked("tick_ms", self.tick_ms, 10, 60_000)?;
+        checked("bar_ms", self.bar_ms, self.tick_ms, 3_600_000)?;
+        checked("ob_stale_after_ms", self.ob_stale_after_ms, self.tick_ms, 60_000)?;
+        checked("scan_stale_after_ms", self.scan_stale_after_ms, self.tick_ms, 600_000)?;
+        checked("first_data_ms", self.first_data_ms, 100, 60_000)?;
+        checked("stream_silent_ms", self.stream_silent_ms, 1_000, 600_000)?;
+        checked("max_data_age_ms", self.max_data_age_ms, 500, 60_000)?;
+        checked("max_bad_frames_per_min", self.max_bad_frames_per_min.into(), 0, 60_000)?;
+        checked("max_connection_age_s", self.max_connection_age_s, 2, 24 * 3_600)?;
+        if self.audit_interval_ms != 0 {
+            checked("audit_interval_ms", self.audit_interval_ms, 500, 86_400_000)?;
+        }
+        if !(self.max_mark_gap_pct > 0.0 && self.max_mark_gap_pct <= 100.0) {
+            return Err(format!(
+                "market: max_mark_gap_pct is {}, it lies in (0, 100]",
+                self.max_mark_gap_pct
+            ));
+        }
+        if !self.bar_ms.is_multiple_of(self.tick_ms) {
+            return Err(format!(
+                "market: bar_ms ({}) is no multiple of tick_ms ({})",
+                self.bar_ms, self.tick_ms
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl MemorySection {
+    fn validate(&self) -> Result<(), String> {
+        let checked = |key, value, low, high| in_range("memory", key, value, low, high);
+        checked("start_timeout_ms", self.start_timeout_ms, 0, 600_000)?;
+        checked("state_every_ms", self.state_every_ms, 10, 60_000)?;
+        checked("history_every_ms", self.history_every_ms, 100, 600_000)?;
+        checked("features_every_ms", self.features_every_ms, 0, 600_000)?;
+        checked("scan_every_ms", self.scan_every_ms, 0, 600_000)
+    }
+}
+
+/// Is a value of a section within its range? The unit stands in the key.
+fn in_range(section: &str, key: &str, value: u64, low: u64, high: u64) -> Result<(), String> {
+    let unit = match key {
+        k if k.ends_with("_ms") => " ms",
+        k if k.ends_with("_s") => " s",
+        _ => "",
+    };
+    if (low..=high).contains(&value) {
+        return Ok(());
+    }
+    Err(format!("{section}: {key} is {value}{unit}, it lies in {low} … {high}{unit}"))
 }
 
 /// The library's error as `:line:column: what is wrong`, with the nearest known key.

@@ -6,6 +6,7 @@
 //! the hot path waits for it.
 
 mod account;
+pub mod desk;
 mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -32,19 +33,17 @@ use tokio::sync::watch as show;
 
 use crate::sensors::HealthWatch;
 use crate::stages::alpha::{AlphaCommand, AlphaNews};
-use crate::stages::book::{BookCounters, BookNews, SnapshotReply};
-use crate::stages::feed::FeedNews;
+use crate::stages::book::{BookCounters, Mask, SnapshotReply};
+use crate::stages::feed::FeedCounters;
 use crate::stages::router::{AccountState, RouterCommand, RouterNews, RouterState};
 use crate::topology::Ends;
 pub use account::account;
 pub use watch::WatchConfig;
 
+use self::desk::{LineSummary, MarketDesk};
+
 /// How often the control thread looks.
 const TURN: Duration = Duration::from_millis(20);
-/// Snapshots fetched at one time: 20 of weight each, far inside the venue's limit.
-const SNAPSHOTS_AT_ONCE: usize = 4;
-/// A refused snapshot is asked for again after this.
-const RETRY: Duration = Duration::from_millis(500);
 /// How long the end of a run waits: for a flat position, and then for the kill ladder.
 const FLAT_WITHIN_NS: u64 = 8 * Nanos::SECOND;
 const KILLED_WITHIN_NS: u64 = 15 * Nanos::SECOND;
@@ -54,7 +53,7 @@ pub const KILL_FLATTEN: &str = "flatten";
 /// The result of an errand.
 #[expect(clippy::large_enum_variant, reason = "a few at a time, off the hot path")]
 enum Done {
-    Snapshot(SymbolId, Result<Vec<u8>, RestError>),
+    Snapshot(SymbolId, bool, Result<Vec<u8>, RestError>),
     Clock(Result<ServerClock, RestError>),
     /// Asked for at this venue time, ms.
     Account(u64, Result<Box<AccountState>, RestError>),
@@ -103,8 +102,12 @@ pub struct Orders {
 /// What the control thread has seen.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
-    /// Market frames.
-    pub frames: u64,
+    /// Sockets of market data.
+    pub feed: FeedCounters,
+    /// Market connections by name.
+    pub connections: BTreeMap<String, LineSummary>,
+    /// Symbols that are masked now, and why.
+    pub masked: BTreeMap<String, Mask>,
     /// Books.
     pub book: BookCounters,
     /// Steps by gate.
@@ -123,6 +126,15 @@ pub struct Seen {
     pub alerts: BTreeMap<String, u64>,
     /// Why the run ended.
     pub ended_by: String,
+    /// What made the run impossible, if something did.
+    pub failed: Option<String>,
+}
+
+impl Seen {
+    /// Counts an alert.
+    pub fn alert(&mut self, kind: &str) {
+        *self.alerts.entry(kind.to_owned()).or_default() += 1;
+    }
 }
 
 /// The thread's state.
@@ -136,8 +148,7 @@ pub struct Control {
     gate: Gate,
     gate_told: Option<Gate>,
     jobs: FuturesUnordered<Job>,
-    snapshots_wanted: VecDeque<SymbolId>,
-    snapshots_running: usize,
+    market: MarketDesk,
     private: account::Private,
     watch: watch::Watch,
     progress_due: u64,
@@ -165,6 +176,9 @@ impl Control {
         let venue_ms = rest.clock().server_time(Nanos(now)).millis();
         let private = account::Private::new(&orders.private_path, now, venue_ms);
         let watch = watch::Watch::new(watch, symbols.clone(), now);
+        let mut seen = Seen::default();
+        let names = symbols.all().iter().map(|i| i.symbol.clone()).collect();
+        let market = MarketDesk::new(ends.lines.clone(), names, now, &mut seen);
         Self {
             orders,
             rest,
@@ -174,8 +188,7 @@ impl Control {
             gate: Gate::default(),
             gate_told: None,
             jobs: FuturesUnordered::new(),
-            snapshots_wanted: VecDeque::new(),
-            snapshots_running: 0,
+            market,
             private,
             watch,
             progress_due: now + 5 * Nanos::SECOND,
@@ -185,7 +198,7 @@ impl Control {
             ending: Ending::No,
             signalled,
             clock,
-            seen: Seen::default(),
+            seen,
         }
     }
 
@@ -217,19 +230,10 @@ impl Control {
         let now = self.clock.now_ns();
         self.ends.latency.drain();
         while let Some(news) = self.ends.feed.pop() {
-            match news {
-                FeedNews::Frames(n) => self.seen.frames = n,
-                FeedNews::Silent(stream) => {
-                    tracing::warn!("no data on the {stream} streams");
-                    self.alert("SilentStream");
-                }
-            }
+            self.market.on_feed(news, &mut self.seen);
         }
         while let Some(news) = self.ends.book.pop() {
-            match news {
-                BookNews::NeedsSnapshot(symbol) => self.snapshots_wanted.push_back(symbol),
-                BookNews::Counters(counters) => self.seen.book = counters,
-            }
+            self.market.on_book(news, now, &mut self.seen);
         }
         while let Some(news) = self.ends.alpha.pop() {
             self.alpha(news);
@@ -329,9 +333,8 @@ impl Control {
     }
 
     fn timers(&mut self, now: u64) {
-        while self.snapshots_running < SNAPSHOTS_AT_ONCE {
-            let Some(symbol) = self.snapshots_wanted.pop_front() else { break };
-            self.fetch_snapshot(symbol, Duration::ZERO);
+        while let Some((symbol, audit)) = self.market.snapshots.next(now) {
+            self.fetch_snapshot(symbol, audit);
         }
         self.tend_account(now);
         self.tend_watch(now);
@@ -363,7 +366,7 @@ impl Control {
         eprintln!(
             "{:>5.0} s  {} frames, {} books in sync, {} orders, {} fills, {} round trips, PnL {pnl:+.2}",
             (now - self.started) as f64 / 1e9,
-            self.seen.frames,
+            self.seen.feed.frames,
             b.live_books,
             r.orders,
             r.fills,
@@ -418,7 +421,11 @@ impl Control {
         Some(std::fs::read_to_string(file).is_ok_and(|text| text.contains(KILL_FLATTEN)))
     }
 
-    fn should_end(&self, now: u64) -> Option<&'static str> {
+    fn should_end(&mut self, now: u64) -> Option<&'static str> {
+        if let Some(why) = self.market.failed(now, &self.seen) {
+            self.seen.failed = Some(why.to_owned());
+            return Some("market data that never came");
+        }
         if self.signalled.load(Ordering::Acquire) {
             return Some("a signal");
         }
@@ -432,26 +439,20 @@ impl Control {
         self.jobs.push(Box::pin(job));
     }
 
-    fn fetch_snapshot(&mut self, symbol: SymbolId, after: Duration) {
+    fn fetch_snapshot(&mut self, symbol: SymbolId, audit: bool) {
         let Some(name) = self.symbols.get(symbol).map(|i| i.symbol.clone()) else { return };
         let rest = Arc::clone(&self.rest);
-        self.snapshots_running += 1;
-        self.start(async move {
-            tokio::time::sleep(after).await;
-            Done::Snapshot(symbol, rest.depth(&name, 1000).await)
-        });
+        self.start(async move { Done::Snapshot(symbol, audit, rest.depth(&name, 1000).await) });
     }
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Snapshot(symbol, Ok(body)) => {
-                self.snapshots_running -= 1;
-                push(&mut self.ends.to_book, Box::new(SnapshotReply { symbol, body }));
-            }
-            Done::Snapshot(symbol, Err(error)) => {
-                self.snapshots_running -= 1;
-                tracing::warn!("snapshot: {error}");
-                self.fetch_snapshot(symbol, RETRY);
+            Done::Snapshot(symbol, audit, result) => {
+                self.market.snapshots.done(symbol, audit, result.is_err(), self.clock.now_ns());
+                match result {
+                    Ok(body) => push(&mut self.ends.to_book, Box::new(SnapshotReply { symbol, audit, body })),
+                    Err(error) => tracing::warn!("snapshot: {error}"),
+                }
             }
             Done::Clock(result) => self.clock_synced(result),
             Done::Account(asked_ms, result) => self.account_read(asked_ms, result),
@@ -484,7 +485,7 @@ impl Control {
     }
 
     fn alert(&mut self, kind: &str) {
-        *self.seen.alerts.entry(kind.to_owned()).or_default() += 1;
+        self.seen.alert(kind);
     }
 }
 

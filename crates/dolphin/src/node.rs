@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use binance::Symbols;
 use binance::clock::ServerClock;
+use binance::feed::{Feed, FeedConfig, Patience, Route as StreamRoute, StreamKind};
 use binance::gateway::{Gateway, GatewayConfig};
 use binance::hosts::{Endpoint, Hosts, Venue};
 use binance::key::ApiKey;
@@ -27,7 +28,7 @@ use crate::restart::{self, Begun};
 use crate::stages::Hop;
 use crate::stages::feed::Route;
 use crate::summary::{OpenPosition, RingSummary, StageSummary, Summary};
-use crate::topology::{self, Parts, Pipeline};
+use crate::topology::{self, Guest, Parts, Pipeline};
 
 /// Prices from before the start, oldest first, one row a bar.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -54,10 +55,10 @@ pub struct Options {
     pub orders: Orders,
     /// Set by a signal.
     pub signalled: Arc<AtomicBool>,
+    /// Stages of the caller's own.
+    pub guests: Vec<Guest>,
 }
 
-/// Streams of one connection at most (the venue allows 1024; a path should stay short).
-const STREAMS_PER_CONNECTION: usize = 200;
 /// The asset that positions, profit and fees are counted in.
 pub(crate) const QUOTE: &str = "USDT";
 
@@ -70,8 +71,9 @@ pub fn run(options: Options) -> Result<Summary, CliError> {
     runtime.block_on(live(options))
 }
 
-async fn live(options: Options) -> Result<Summary, CliError> {
+async fn live(mut options: Options) -> Result<Summary, CliError> {
     refuse_while_killed(&options.orders)?;
+    let guests = std::mem::take(&mut options.guests);
     let clock = Clock::new();
     let rest = Arc::new(rest_client(&options, &clock)?);
     let (section, venue) = (&options.config.memory, options.venue.name().to_owned());
@@ -81,7 +83,7 @@ async fn live(options: Options) -> Result<Summary, CliError> {
     let mut loaded = memory_link::load(link.memory(), section.deployment, &venue, limit).await;
     let mut ready = prepare(&options, &rest, loaded.held()).await?;
     let begun = restart::begin(&options, &rest, &ready.symbols, &ready.server, &mut loaded, &clock).await?;
-    let parts = parts(&options, &mut ready, begun, &clock)?;
+    let parts = Parts { guests, ..parts(&options, &mut ready, begun, &clock)? };
     let gates_before = *parts.engine.gate_counts();
     let pipeline = topology::start(&options.config, parts, &clock)
         .map_err(|e| CliError::unavailable(format!("cannot start the workers: {e}")))?;
@@ -120,6 +122,9 @@ async fn live(options: Options) -> Result<Summary, CliError> {
     let summary = summarise(&options, &ready, &mut control, run);
     if let Some(file) = options.orders.kill_file.as_ref().filter(|f| f.exists()) {
         kill_report(file, &summary);
+    }
+    if let Some(why) = control.seen.failed.take() {
+        return Err(CliError::unavailable(why));
     }
     match (died, panics.is_empty()) {
         (false, true) => Ok(summary),
@@ -211,17 +216,20 @@ fn parts(options: &Options, ready: &mut Ready, begun: Begun, clock: &Clock) -> R
     for l in &ready.limits {
         gateway.limits().set(l.kind, l.length, l.limit);
     }
+    let (routes, feeds) = routes(options, &ready.symbols)?;
     Ok(Parts {
-        routes: routes(options, &ready.instruments)?,
+        routes,
+        feeds,
         scanner,
         engine,
         booked: recovered.booked,
         router,
         gateway,
-        api: connection(&options.hosts.ws_api, "", 11)?,
-        user: connection(&options.hosts.private, "", 12)?,
+        api: connection(config, &options.hosts.ws_api, 11)?,
+        user: connection(config, &options.hosts.private, 12)?,
         user_decoder: UserDecoder::new(ready.symbols.clone()),
         instruments: std::mem::take(&mut ready.instruments),
+        guests: Vec::new(),
     })
 }
 
@@ -229,33 +237,47 @@ fn endpoint(url: &str) -> Result<Endpoint, CliError> {
     Endpoint::parse(url).map_err(|e| CliError::usage(e.to_string()))
 }
 
-fn connection(base: &str, path: &str, seed: u64) -> Result<WsConn, CliError> {
-    let mut endpoint = endpoint(base)?;
-    let joined = format!("{}{path}", endpoint.path.trim_end_matches('/'));
-    endpoint.path = if joined.is_empty() { "/".to_owned() } else { joined };
+fn connection(config: &Config, url: &str, seed: u64) -> Result<WsConn, CliError> {
+    let mut endpoint = endpoint(url)?;
+    if endpoint.path.is_empty() {
+        "/".clone_into(&mut endpoint.path);
+    }
     let seed = seed ^ runtime::clock::wall_ns();
-    Ok(WsConn::new(endpoint, tls_config(), ConnConfig::default(), seed))
+    let max_age = config.market.max_connection_age_s * Nanos::SECOND;
+    Ok(WsConn::new(endpoint, tls_config(), ConnConfig { max_age, ..ConnConfig::default() }, seed))
 }
 
 /// Books on `/public`, trades and mark prices on `/market`, each over as many connections as it takes.
-fn routes(options: &Options, instruments: &[Instrument]) -> Result<Vec<Route>, CliError> {
+fn routes(options: &Options, symbols: &Symbols) -> Result<(Vec<Route>, Vec<Feed>), CliError> {
+    let (config, hosts) = (&options.config, &options.hosts);
+    let kinds = [StreamKind::Depth, StreamKind::AggTrade, StreamKind::MarkPrice];
+    let feeds = Feed::plan(symbols, &kinds, feed_config(config), (&hosts.public, &hosts.market))
+        .map_err(|e| CliError::usage(e.to_string()))?;
+    let mut counts = [0usize; 2];
     let mut routes = Vec::new();
-    let plans: [(&'static str, &String, bool, &[&str]); 2] = [
-        ("public", &options.hosts.public, true, &["@depth@100ms"]),
-        ("market", &options.hosts.market, false, &["@aggTrade", "@markPrice@1s"]),
-    ];
-    for (name, base, carries_books, kinds) in plans {
-        let streams: Vec<String> = instruments
-            .iter()
-            .flat_map(|i| kinds.iter().map(|kind| format!("{}{kind}", i.symbol.to_lowercase())))
-            .collect();
-        for chunk in streams.chunks(STREAMS_PER_CONNECTION) {
-            let path = format!("/stream?streams={}", chunk.join("/"));
-            let conn = connection(base, &path, routes.len() as u64)?;
-            routes.push(Route { name, carries_books, conn });
-        }
+    for (i, feed) in feeds.iter().enumerate() {
+        let (name, place) = match feed.route() {
+            StreamRoute::Public => ("public", 0),
+            StreamRoute::Market => ("market", 1),
+        };
+        counts[place] += 1;
+        let name = if counts[place] == 1 { name.to_owned() } else { format!("{name}-{}", counts[place]) };
+        let conn = connection(config, feed.url(), i as u64)?;
+        routes.push(Route { name, url: feed.url().to_owned(), conn });
     }
-    Ok(routes)
+    Ok((routes, feeds))
+}
+
+fn feed_config(config: &Config) -> FeedConfig {
+    let m = &config.market;
+    let mut feed = FeedConfig { data_age: Nanos::from_millis(m.max_data_age_ms).0, ..FeedConfig::default() };
+    for kind in [StreamKind::Depth, StreamKind::MarkPrice] {
+        feed.patience[kind as usize] = Patience {
+            first_data: Nanos::from_millis(m.first_data_ms).0,
+            stale_after: Nanos::from_millis(m.stream_silent_ms).0,
+        };
+    }
+    feed
 }
 
 /// What the venue says is left, after a last cancel of everything that works.
@@ -362,7 +384,8 @@ fn summarise(options: &Options, ready: &Ready, control: &mut Control, run: Run) 
         layout: run.layout,
         symbols: names.len(),
         seconds: run.seconds,
-        frames: seen.frames,
+        feed: seen.feed,
+        connections: seen.connections.clone(),
         book: seen.book,
         gates: gates.map(|((gate, n), before)| (gate.name(), n - before)).collect(),
         router: seen.router,

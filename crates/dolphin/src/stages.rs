@@ -8,6 +8,7 @@ pub mod gateway;
 pub mod memory;
 pub mod router;
 pub mod scanner;
+pub mod streams;
 
 use ::alpha::eigen::Scan;
 use market::{CrossAsset, Nanos, ObFeatures};

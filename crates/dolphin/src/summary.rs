@@ -7,8 +7,10 @@ use alpha::TradeRecord;
 use runtime::latency::HopSummary;
 use serde::Serialize;
 
+use crate::control::desk::LineSummary;
 use crate::memory_link::MemoryStatus;
 use crate::stages::book::BookCounters;
+use crate::stages::feed::FeedCounters;
 use crate::stages::router::RouterState;
 
 /// A position left open.
@@ -63,8 +65,10 @@ pub struct Summary {
     pub symbols: usize,
     /// Length of the run, s.
     pub seconds: f64,
-    /// Frames received, by connection.
-    pub frames: u64,
+    /// Frames received.
+    pub feed: FeedCounters,
+    /// Market connections: opened, replaced, lost and why.
+    pub connections: BTreeMap<String, LineSummary>,
     /// Books and features.
     pub book: BookCounters,
     /// Steps of the engine by the gate they came to.
@@ -135,12 +139,53 @@ impl Summary {
             out,
             format_args!(
                 "market    {} frames, {} events, {} samples, {} of {} books in sync, {} gaps, {} rejected",
-                self.frames, b.events, b.samples, b.live_books, self.symbols, b.gaps, b.rejected
+                self.feed.frames, b.events, b.samples, b.live_books, self.symbols, b.gaps, b.rejected
             ),
         );
+        self.faults(out);
         let gates: Vec<String> =
             self.gates.iter().filter(|(_, n)| **n > 0).map(|(name, n)| format!("{name} {n}")).collect();
         line(out, format_args!("gates     {}", gates.join(", ")));
+    }
+
+    /// What went wrong with the market data, if anything did.
+    fn faults(&self, out: &mut String) {
+        let (b, s) = (&self.book, &self.book.streams);
+        let counts = [
+            ("resyncs", b.resyncs),
+            ("crossed books", b.crossed),
+            ("late or repeated updates", b.old_updates),
+            ("old snapshots", b.old_snapshots),
+            ("frames dropped", self.feed.dropped_frames),
+            ("silent streams", s.silent),
+            ("dead streams", s.dead),
+            ("stalled connections", s.stalled),
+            ("trades missed", s.trades_missed),
+            ("books unlike the venue's", b.audit_failures),
+        ];
+        let counts: Vec<String> =
+            counts.iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!("{n} {what}")).collect();
+        if !counts.is_empty() {
+            line(
+                out,
+                format_args!("          {}; longest resync {} ms", counts.join(", "), b.longest_resync_ms),
+            );
+        }
+        for (name, c) in &self.connections {
+            let lost: Vec<String> = c.lost.iter().map(|(why, n)| format!("{why} {n}")).collect();
+            if c.opened > 1 || c.replaced + c.failed > 0 || !lost.is_empty() {
+                line(
+                    out,
+                    format_args!(
+                        "          {name}: opened {}, replaced {}, lost {}, attempts failed {}",
+                        c.opened,
+                        c.replaced,
+                        if lost.is_empty() { "0".to_owned() } else { lost.join(", ") },
+                        c.failed
+                    ),
+                );
+            }
+        }
     }
 
     fn orders(&self, out: &mut String) {

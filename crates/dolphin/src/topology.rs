@@ -20,6 +20,7 @@ use std::sync::atomic::AtomicBool;
 use alpha::Engine;
 use alpha::eigen::Scanner;
 use binance::decode::Decoder;
+use binance::feed::Feed;
 use binance::gateway::Gateway;
 use binance::limits::Holds;
 use binance::net::WsConn;
@@ -36,20 +37,24 @@ use runtime::stage::Stage;
 use runtime::worker::{Idle, Worker, WorkerConfig, available_cores};
 
 use crate::config::Config;
+use crate::control::desk::Line;
 use crate::memory_link::MemoryEnds;
 use crate::sensors::Health;
 use crate::stages::alpha::{AlphaCommand, AlphaNews, AlphaStage, Memo};
-use crate::stages::book::{BookCounters, BookNews, BookStage, SnapshotReply};
-use crate::stages::feed::{FeedNews, FeedStage, Frame, Route};
+use crate::stages::book::{Auditing, BookCounters, BookLimits, BookNews, BookStage, SnapshotReply, Standing};
+use crate::stages::feed::{FeedCommand, FeedNews, FeedStage, Frame, Route};
 use crate::stages::gateway::{GatewayCommand, GatewayNews, GatewayStage, Outbound};
 use crate::stages::memory::Step;
 use crate::stages::router::{RouterCommand, RouterNews, RouterStage, RouterState};
 use crate::stages::scanner::ScannerStage;
+use crate::stages::streams::Streams;
 use crate::stages::{Hop, Tick};
 
 /// Frames under way between feed and book. None left: the frame is dropped and counted, and the book's `pu` check
 /// finds the gap and syncs anew.
 const FRAMES: usize = 1024;
+/// Commands of the book stage to the connections. None left: they wait, and are made anew at the next look.
+const FEED_COMMANDS: usize = 16;
 /// Ticks under way between two stages: 3.2 s at 10 Hz. None left: the tick is lost and counted.
 const TICKS: usize = 32;
 /// Intents. Full: the engine waits, and ticks conflate before it.
@@ -69,12 +74,22 @@ const STEPS: usize = 32;
 /// Latency samples between two looks of the control thread (20 ms). Full: given up and counted.
 const SAMPLES: usize = 16_384;
 
+/// A stage of the caller's own, polled beside ours on one of the workers: a probe, a recorder.
+pub struct Guest {
+    /// Name of the worker; the first one where the layout has none of that name.
+    pub worker: &'static str,
+    /// The stage.
+    pub stage: Box<dyn Stage>,
+}
+
 /// The parts that the node has made ready: connected to nothing yet.
 pub struct Parts {
     /// In column order.
     pub instruments: Vec<Instrument>,
-    /// Market streams.
+    /// Market connections.
     pub routes: Vec<Route>,
+    /// What each of them carries, in the same order.
+    pub feeds: Vec<Feed>,
     /// Warmed.
     pub scanner: Scanner,
     /// Warmed, booking by outcomes.
@@ -91,10 +106,14 @@ pub struct Parts {
     pub user: WsConn,
     /// User stream decoder.
     pub user_decoder: UserDecoder,
+    /// Stages of the caller's own.
+    pub guests: Vec<Guest>,
 }
 
 /// The control thread's ends.
 pub struct Ends {
+    /// Market connections, for people.
+    pub lines: Vec<Line>,
     /// From the feed.
     pub feed: Rx<FeedNews>,
     /// From the books.
@@ -146,13 +165,19 @@ struct Stages {
 }
 
 /// Joins the parts by rings and starts them on workers.
-pub fn start(config: &Config, parts: Parts, clock: &Clock) -> std::io::Result<Pipeline> {
+pub fn start(config: &Config, mut parts: Parts, clock: &Clock) -> std::io::Result<Pipeline> {
+    let guests = std::mem::take(&mut parts.guests);
     let (stages, ends, memory) = join(config, parts, clock);
     let stop = Arc::new(AtomicBool::new(false));
     let plan = Plan::new(config, available_cores());
     let layout = plan.to_string();
+    let mut places = plan.place(stages);
+    for guest in guests {
+        let place = places.iter().position(|(name, _)| *name == guest.worker).unwrap_or(0);
+        places[place].1.push(guest.stage);
+    }
     let mut workers = Vec::new();
-    for (place, (name, stages)) in plan.place(stages).into_iter().enumerate() {
+    for (place, (name, stages)) in places.into_iter().enumerate() {
         let core = (!config.runtime.unpinned).then_some(config.runtime.first_core + place);
         let worker = WorkerConfig { name: name.to_owned(), core, idle: plan.idle };
         workers.push(Worker::start(worker, stages, clock.clone(), Arc::clone(&stop))?);
@@ -169,6 +194,7 @@ fn join(config: &Config, parts: Parts, clock: &Clock) -> (Stages, Ends, MemoryEn
     let mut latency = Collector::new(Hop::ALL.len());
 
     let (feed_to_book, book_frames) = conveyor("feed_to_book", FRAMES, Frame::default);
+    let (book_to_feed, feed_commands) = conveyor("book_to_feed", FEED_COMMANDS, FeedCommand::default);
     let (book_to_scanner, scanner_ticks) = conveyor("book_to_scanner", TICKS, || Tick::new(n));
     let (scanner_to_alpha, alpha_ticks) = conveyor("scanner_to_alpha", TICKS, || Tick::new(n));
     let (alpha_to_router, router_intents) = ring("alpha_to_router", INTENTS);
@@ -213,21 +239,26 @@ fn join(config: &Config, parts: Parts, clock: &Clock) -> (Stages, Ends, MemoryEn
     let mut features = FeatureEngine::new(&parts.instruments, interval);
     parts.instruments.iter().for_each(|i| features.expect_aggregates(i.id));
 
+    let lines = parts.routes.iter().map(|r| Line { name: r.name.clone(), url: r.url.clone() }).collect();
     let stages = Stages {
-        feed: FeedStage::new(parts.routes, feed_to_book, feed_to_control),
+        feed: FeedStage::new(parts.routes, feed_to_book, feed_commands, feed_to_control),
         book: BookStage {
             decoder: Decoder::new(&parts.instruments),
             features,
+            streams: Streams::new(parts.feeds, n, config.market.max_bad_frames_per_min, book_to_feed),
             feed_to_book: book_frames,
             control_to_book,
             book_to_scanner,
             book_to_router,
             book_to_control,
-            stale_after: Nanos::from_millis(config.market.ob_stale_after_ms),
-            updated: vec![Nanos(0); n],
+            limits: BookLimits {
+                stale_after: Nanos::from_millis(config.market.ob_stale_after_ms),
+                max_mark_gap: config.market.max_mark_gap_pct / 100.0,
+                audit_interval: Nanos::from_millis(config.market.audit_interval_ms).0,
+            },
             counters: BookCounters::default(),
-            asked: vec![false; n],
-            told: vec![None; n],
+            standing: vec![Standing::new(); n],
+            auditing: Auditing::default(),
             clock: clock.clone(),
             probe: latency.probe("book_latency", SAMPLES),
         },
@@ -296,6 +327,7 @@ fn join(config: &Config, parts: Parts, clock: &Clock) -> (Stages, Ends, MemoryEn
         },
     };
     let ends = Ends {
+        lines,
         feed: from_feed,
         book: from_book,
         alpha: from_alpha,

@@ -184,6 +184,14 @@ impl Router {
         }
     }
 
+    /// The book is not to be trusted any more (a gap, silence): nothing is opened on it until the next best bid and
+    /// offer. What rests and what closes goes on.
+    pub fn on_book_lost(&mut self, symbol: SymbolId) {
+        if let Some(s) = self.symbols.get_mut(symbol.index()) {
+            s.book_at = Nanos(0);
+        }
+    }
+
     /// Mark price.
     pub fn on_mark(&mut self, now: Nanos, mark: &MarkPrice) {
         let Some(s) = self.symbols.get_mut(mark.symbol.index()) else { return };

@@ -83,9 +83,9 @@ fn row_31_while_banned_nothing_is_sent_and_the_streams_stay() {
     node.inject(Fault::ExpireListenKeys { event: true });
     node.until("the ban is known", |now| now.alerts("Banned") >= 1);
     std::thread::sleep(Duration::from_millis(100)); // what was on its way at that moment
-    let (sent, frames) = (requests(&node), node.seen().frames);
+    let (sent, frames) = (requests(&node), node.seen().feed.frames);
     node.holds_for(Duration::from_secs(4), "no request at all", |_| requests(&node) == sent);
-    assert!(node.seen().frames > frames, "market data goes on");
+    assert!(node.seen().feed.frames > frames, "market data goes on");
     node.until("in order after the ban", in_order);
     node.trades_again();
     node.finish();
@@ -97,9 +97,9 @@ fn row_31_the_firewall_silences_rest_and_nothing_else() {
     node.inject_once(Fault::Page { on: "GET /fapi/v3/positionRisk".into(), status: 403 });
     node.until("it was told", |now| now.alerts("Banned") >= 1);
     std::thread::sleep(Duration::from_millis(100)); // what was on its way at that moment
-    let (sent, frames) = (requests(&node), node.seen().frames);
+    let (sent, frames) = (requests(&node), node.seen().feed.frames);
     node.holds_for(Duration::from_secs(3), "no request at all", |_| requests(&node) == sent);
-    assert!(node.seen().frames > frames, "market data goes on");
+    assert!(node.seen().feed.frames > frames, "market data goes on");
     assert!(!node.seen().alerts.contains_key("TradingStopped"), "it is no matter of the key");
     // It stays silent for two minutes: too long for a test. The node ends as it is.
     drop(node);
@@ -125,9 +125,9 @@ fn row_34_a_revoked_key_stops_trading_says_so_and_is_not_asked_again() {
     node.inject(Fault::RevokeKey { api_key: crate::harness::KEY.0.into() });
     node.until("it stopped", |now| now.alerts("TradingStopped") == 1);
     std::thread::sleep(Duration::from_millis(500)); // what was on its way at that moment
-    let (sent, frames) = (requests(&node), node.seen().frames);
+    let (sent, frames) = (requests(&node), node.seen().feed.frames);
     node.holds_for(Duration::from_secs(5), "no loop of requests", |_| requests(&node) < sent + 12);
-    assert!(node.seen().frames > frames, "market data goes on");
+    assert!(node.seen().feed.frames > frames, "market data goes on");
     assert_eq!(node.seen().alerts["TradingStopped"], 1);
     // Nothing can be cancelled with a dead key: this run ends with what the venue's countdown leaves.
     drop(node);

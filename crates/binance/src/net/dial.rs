@@ -70,6 +70,23 @@ pub enum CloseReason {
     Ours(&'static str),
 }
 
+impl CloseReason {
+    /// In one word, for counting.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Host(_) => "host",
+            Self::Connect { .. } => "connect",
+            Self::Handshake { .. } => "handshake",
+            Self::TimedOut { .. } => "timed_out",
+            Self::Closed { .. } => "closed",
+            Self::Io(_) => "io",
+            Self::Protocol(_) => "protocol",
+            Self::Silent { .. } => "silent",
+            Self::Ours(_) => "ours",
+        }
+    }
+}
+
 /// The steps of an attempt.
 pub(super) enum Step {
     Resolving(Receiver<Result<Vec<SocketAddr>, HostError>>),

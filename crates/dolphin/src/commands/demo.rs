@@ -81,8 +81,16 @@ pub fn run(args: Args) -> Result<(), CliError> {
         progress,
         watch: None,
     };
-    let summary =
-        node::run(Options { hosts: name.hosts(), venue: name, config, key, history, orders, signalled })?;
+    let summary = node::run(Options {
+        hosts: name.hosts(),
+        venue: name,
+        config,
+        key,
+        history,
+        orders,
+        signalled,
+        guests: Vec::new(),
+    })?;
     venue.stop();
     if args.json {
         super::print_json(&summary)?;

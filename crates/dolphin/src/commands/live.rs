@@ -71,7 +71,8 @@ pub fn run(args: Args) -> Result<(), CliError> {
         progress: !args.json,
         watch: None,
     };
-    let summary = node::run(Options { config, key, venue, hosts, history, orders, signalled })?;
+    let summary =
+        node::run(Options { config, key, venue, hosts, history, orders, signalled, guests: Vec::new() })?;
     if args.json {
         return super::print_json(&summary);
     }

@@ -1,11 +1,14 @@
 //! Sockets to frames: the market connections, polled.
 //!
 //! A frame is copied once, into a box of the conveyor, and stamped. Decoding belongs to the book stage: a layout with
-//! more cores reads the sockets on one and decodes on another.
+//! more cores reads the sockets on one and decodes on another. What a connection carries is known there too
+//! ([`super::streams`]); from there come the subscriptions to send and the word that a connection wants a successor.
+
+use std::collections::VecDeque;
 
 use binance::net::{Change, WsConn};
 use market::Nanos;
-use runtime::conveyor::Loader;
+use runtime::conveyor::{Loader, Unloader};
 use runtime::ring::Tx;
 use runtime::stage::{Stage, Work};
 
@@ -15,8 +18,12 @@ pub enum FrameKind {
     /// A market frame.
     #[default]
     Market,
-    /// No bytes: a connection that carries books was lost, so updates were missed.
-    PublicLost,
+    /// No bytes: the connection is open, nothing is subscribed on it.
+    Opened,
+    /// No bytes: a successor has taken over, nothing is subscribed on it; the old one is still read for a while.
+    Replaced,
+    /// No bytes: the connection was lost, so updates were missed.
+    Lost,
 }
 
 /// A frame as received.
@@ -28,61 +35,147 @@ pub struct Frame {
     pub recv_ns: u64,
     /// What it is.
     pub kind: FrameKind,
+    /// On which connection, by its place in the plan.
+    pub route: u8,
 }
 
 /// A market connection.
 pub struct Route {
-    /// For people: `public`, `market`.
-    pub name: &'static str,
-    /// Does it carry books?
-    pub carries_books: bool,
-    /// The connection, its streams in its path.
+    /// For people: `public`, `market`, `market-2`.
+    pub name: String,
+    /// Where it connects, for people.
+    pub url: String,
+    /// The connection; its streams are subscribed once it is open.
     pub conn: WsConn,
 }
 
-/// What the feed tells the control thread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FeedNews {
-    /// Frames so far.
-    Frames(u64),
-    /// This connection is open and has been without data for [`SILENT`].
-    Silent(&'static str),
+/// What is wanted of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FeedAction {
+    /// Send this text.
+    #[default]
+    Send,
+    /// Open a successor, then let go.
+    Replace,
 }
 
-/// An open connection without data for this long is worth a word.
-const SILENT: u64 = 5 * Nanos::SECOND;
+/// A command to a connection.
+#[derive(Debug, Default)]
+pub struct FeedCommand {
+    /// Which one.
+    pub route: u8,
+    /// What.
+    pub action: FeedAction,
+    /// The text to send.
+    pub bytes: Vec<u8>,
+}
+
+/// What the feed tells the control thread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FeedNews {
+    /// Counters, twice a second.
+    Counters(FeedCounters),
+    /// A connection changed.
+    Changed {
+        /// Which one.
+        route: u8,
+        /// How.
+        change: Change,
+    },
+}
+
+/// What passed through.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct FeedCounters {
+    /// Frames taken from the sockets.
+    pub frames: u64,
+    /// Frames given up because the book stage was behind: its `pu` check finds the gap.
+    pub dropped_frames: u64,
+}
 
 /// The stage.
 pub struct FeedStage {
-    routes: Vec<Watched>,
+    routes: Vec<Route>,
     feed_to_book: Loader<Frame>,
+    book_to_feed: Unloader<FeedCommand>,
     feed_to_control: Tx<FeedNews>,
-    frames: u64,
+    counters: FeedCounters,
     told_at: u64,
-    /// A loss that found no empty box, to be told as soon as there is one.
-    lost_pending: bool,
-}
-
-struct Watched {
-    route: Route,
-    last_data: u64,
-    silent: bool,
+    /// Changes that found no empty box; they are told before anything else.
+    untold: VecDeque<(u8, FrameKind)>,
 }
 
 impl FeedStage {
     /// Over these connections.
-    pub fn new(routes: Vec<Route>, feed_to_book: Loader<Frame>, feed_to_control: Tx<FeedNews>) -> Self {
-        let routes = routes.into_iter().map(|route| Watched { route, last_data: 0, silent: false }).collect();
-        Self { routes, feed_to_book, feed_to_control, frames: 0, told_at: 0, lost_pending: false }
+    pub fn new(
+        routes: Vec<Route>,
+        feed_to_book: Loader<Frame>,
+        book_to_feed: Unloader<FeedCommand>,
+        feed_to_control: Tx<FeedNews>,
+    ) -> Self {
+        let untold = VecDeque::with_capacity(4 * routes.len());
+        Self {
+            routes,
+            feed_to_book,
+            book_to_feed,
+            feed_to_control,
+            counters: FeedCounters::default(),
+            told_at: 0,
+            untold,
+        }
     }
 
-    fn tell_lost(&mut self, now_ns: u64) {
-        if let Some(mut lost) = self.feed_to_book.acquire() {
-            lost.bytes.clear();
-            lost.recv_ns = now_ns;
-            lost.kind = FrameKind::PublicLost;
-            self.feed_to_book.send(lost);
-            self.lost_pending = false;
+    fn obey(&mut self) -> bool {
+        let mut did = false;
+        while let Some(command) = self.book_to_feed.recv() {
+            if let Some(route) = self.routes.get_mut(usize::from(command.route)) {
+                match command.action {
+                    // One that cannot be sent is missed as data, and asked for again.
+                    FeedAction::Send => drop(route.conn.send(&command.bytes)),
+                    FeedAction::Replace => route.conn.replace(),
+                }
+            }
+            self.book_to_feed.give_back(command);
+            did = true;
+        }
+        did
+    }
+
+    fn read(&mut self, route: u8, now_ns: u64) -> bool {
+        let Self { routes, feed_to_book, counters, .. } = self;
+        let activity = routes[usize::from(route)].conn.poll(Nanos(now_ns), &mut |bytes, at| {
+            counters.frames += 1;
+            // No empty box: the book is behind. The frame is given up; its `pu` check will find the gap.
+            let Some(mut frame) = feed_to_book.acquire() else {
+                counters.dropped_frames += 1;
+                return;
+            };
+            frame.bytes.clear();
+            frame.bytes.extend_from_slice(bytes);
+            (frame.recv_ns, frame.kind, frame.route) = (at.0, FrameKind::Market, route);
+            feed_to_book.send(frame);
+        });
+        let did = activity.frames > 0 || activity.change.is_some();
+        if let Some(change) = activity.change {
+            let kind = match &change {
+                Change::Opened => Some(FrameKind::Opened),
+                Change::Replaced => Some(FrameKind::Replaced),
+                Change::Lost(_) => Some(FrameKind::Lost),
+                Change::Failed(_) => None,
+            };
+            self.untold.extend(kind.map(|kind| (route, kind)));
+            let _ = self.feed_to_control.push(FeedNews::Changed { route, change });
+        }
+        did
+    }
+
+    fn tell_changes(&mut self, now_ns: u64) {
+        while let Some(&(route, kind)) = self.untold.front() {
+            let Some(mut frame) = self.feed_to_book.acquire() else { break };
+            frame.bytes.clear();
+            (frame.recv_ns, frame.kind, frame.route) = (now_ns, kind, route);
+            self.feed_to_book.send(frame);
+            self.untold.pop_front();
         }
     }
 }
@@ -93,45 +186,14 @@ impl Stage for FeedStage {
     }
 
     fn poll(&mut self, now_ns: u64) -> Work {
-        let mut did = false;
-        for w in &mut self.routes {
-            let Self { feed_to_book, frames, .. } = self;
-            let activity = w.route.conn.poll(Nanos(now_ns), &mut |bytes, at| {
-                *frames += 1;
-                // No empty box: the book is behind. The frame is given up; its `pu` check will find the gap.
-                if let Some(mut frame) = feed_to_book.acquire() {
-                    frame.bytes.clear();
-                    frame.bytes.extend_from_slice(bytes);
-                    frame.recv_ns = at.0;
-                    frame.kind = FrameKind::Market;
-                    feed_to_book.send(frame);
-                }
-            });
-            match activity.change {
-                Some(Change::Lost(reason)) => {
-                    tracing::warn!(%reason, "{} streams lost", w.route.name);
-                    self.lost_pending |= w.route.carries_books;
-                }
-                Some(Change::Failed(reason)) => tracing::warn!(%reason, "{} streams refused", w.route.name),
-                Some(Change::Opened | Change::Replaced) => w.last_data = now_ns,
-                None => {}
-            }
-            if activity.frames > 0 {
-                w.last_data = now_ns;
-                w.silent = false;
-                did = true;
-            } else if !w.silent && w.route.conn.is_open() && now_ns.saturating_sub(w.last_data) > SILENT {
-                w.silent = true;
-                w.route.conn.replace();
-                let _ = self.feed_to_control.push(FeedNews::Silent(w.route.name));
-            }
-        }
-        if self.lost_pending {
-            self.tell_lost(now_ns);
+        let mut did = self.obey();
+        for route in 0..self.routes.len() {
+            did |= self.read(route as u8, now_ns);
+            self.tell_changes(now_ns);
         }
         if now_ns.saturating_sub(self.told_at) > 500 * Nanos::MS {
             self.told_at = now_ns;
-            let _ = self.feed_to_control.push(FeedNews::Frames(self.frames));
+            let _ = self.feed_to_control.push(FeedNews::Counters(self.counters));
         }
         Work::from(did)
     }

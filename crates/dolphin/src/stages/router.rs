@@ -68,6 +68,8 @@ pub enum Quote {
     Bbo(Bbo),
     /// Mark price.
     Mark(MarkPrice),
+    /// The book of this symbol is not to be trusted until its next best bid and offer.
+    Lost(SymbolId),
 }
 
 /// What the router tells the control thread.
@@ -228,6 +230,7 @@ impl RouterStage {
             match quote {
                 Quote::Bbo(b) => self.router.on_bbo(now, b.symbol, b.bid, b.ask, &mut self.outbox),
                 Quote::Mark(m) => self.router.on_mark(now, &m),
+                Quote::Lost(symbol) => self.router.on_book_lost(symbol),
             }
             if !self.flush(now_ns) {
                 break;

@@ -1,0 +1,268 @@
+//! The market streams as the book stage sees them: which are subscribed, which deliver, which symbols are blind.
+//!
+//! The rules are [`binance::feed`]'s; here they meet the decoded data, and their words become commands to the feed
+//! (subscribe, replace the connection) and news for the control thread.
+
+use binance::decode::DecodeError;
+use binance::feed::{Feed, FeedEvent, StreamKind};
+use market::{MarketEvent, Nanos, SymbolId};
+use runtime::conveyor::Loader;
+use runtime::ring::Tx;
+
+use super::book::BookNews;
+use super::feed::{FeedAction, FeedCommand, FrameKind};
+
+/// How often silence is looked for and subscriptions are sent.
+const LOOK_EVERY: u64 = 50 * Nanos::MS;
+/// Bytes of a rejected frame that are shown.
+const HEAD: usize = 96;
+
+/// What the streams tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamNews {
+    /// The connection has brought its first data since the start.
+    Delivers {
+        /// Connection.
+        route: u8,
+    },
+    /// From the rules of [`binance::feed`].
+    Event {
+        /// Connection.
+        route: u8,
+        /// What.
+        event: FeedEvent,
+    },
+    /// A frame was refused whole.
+    BadFrame {
+        /// Connection.
+        route: u8,
+        /// Why.
+        error: DecodeError,
+        /// How it begins.
+        head: arrayvec::ArrayVec<u8, HEAD>,
+    },
+    /// More refused frames within a minute than a connection may have: it is replaced.
+    TooManyBadFrames {
+        /// Connection.
+        route: u8,
+    },
+}
+
+/// Counters of the streams.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct StreamCounters {
+    /// Streams found silent.
+    pub silent: u64,
+    /// Streams silent after a second subscription.
+    pub dead: u64,
+    /// Connections on which everything fell silent together.
+    pub stalled: u64,
+    /// Holes in the ids of aggregate trades.
+    pub trade_gaps: u64,
+    /// Trades missing in them.
+    pub trades_missed: u64,
+    /// Aggregate trades told before, dropped.
+    pub repeated_trades: u64,
+    /// Connections replaced because of these findings.
+    pub replaced: u64,
+}
+
+struct Line {
+    feed: Feed,
+    /// It has delivered since the start.
+    delivered: bool,
+    /// Its connection wants a successor, and the feed has not been told.
+    replace: bool,
+    /// Refused frames since `minute` began.
+    bad: u32,
+    minute: u64,
+}
+
+/// See the module's text.
+pub struct Streams {
+    lines: Vec<Line>,
+    /// By symbol: its streams of books and marks that are silent.
+    silent: Vec<u8>,
+    max_bad_per_minute: u32,
+    counters: StreamCounters,
+    looked: u64,
+    to_feed: Loader<FeedCommand>,
+    /// A box taken and not needed.
+    spare: Option<Box<FeedCommand>>,
+}
+
+impl Streams {
+    /// Over these feeds, one a connection, in the order of the connections.
+    pub fn new(
+        feeds: Vec<Feed>,
+        symbols: usize,
+        max_bad_per_minute: u32,
+        to_feed: Loader<FeedCommand>,
+    ) -> Self {
+        let line = |feed| Line { feed, delivered: false, replace: false, bad: 0, minute: 0 };
+        Self {
+            lines: feeds.into_iter().map(line).collect(),
+            silent: vec![0; symbols],
+            max_bad_per_minute,
+            counters: StreamCounters::default(),
+            looked: 0,
+            to_feed,
+            spare: None,
+        }
+    }
+
+    /// Is a stream of this symbol silent that should not be?
+    #[inline]
+    pub fn is_silent(&self, symbol: SymbolId) -> bool {
+        self.silent[symbol.index()] > 0
+    }
+
+    /// Counters.
+    pub fn counters(&self) -> StreamCounters {
+        let sum = |f: fn(&Feed) -> u64| self.lines.iter().map(|l| f(&l.feed)).sum();
+        StreamCounters {
+            trades_missed: sum(Feed::trades_missed),
+            repeated_trades: sum(Feed::repeated_trades),
+            ..self.counters
+        }
+    }
+
+    /// A connection changed.
+    pub fn on_change(&mut self, route: u8, kind: FrameKind, now: Nanos) {
+        let line = &mut self.lines[usize::from(route)];
+        match kind {
+            FrameKind::Opened => line.feed.on_open(now),
+            FrameKind::Replaced => line.feed.on_replaced(now),
+            FrameKind::Lost => line.feed.on_close(),
+            FrameKind::Market => return,
+        }
+        (line.replace, line.bad) = (false, 0);
+        // Subscriptions need not wait for the next look.
+        self.looked = 0;
+    }
+
+    /// The instruments whose books a connection carries.
+    pub fn books(&self, route: u8) -> impl Iterator<Item = SymbolId> + '_ {
+        self.lines[usize::from(route)].feed.books()
+    }
+
+    /// Notes decoded data; `false`: a repetition, to be dropped.
+    #[inline]
+    pub fn note(&mut self, route: u8, event: &MarketEvent<'_>, now: Nanos, news: &mut Tx<BookNews>) -> bool {
+        let Self { lines, silent, counters, .. } = self;
+        let line = &mut lines[usize::from(route)];
+        if !line.delivered {
+            line.delivered = true;
+            let _ = news.push(BookNews::Streams(StreamNews::Delivers { route }));
+        }
+        let mut replace = false;
+        let fresh = line.feed.on_event(event, now, &mut |event| {
+            replace |= told(route, event, silent, counters, news);
+        });
+        line.replace |= replace;
+        fresh
+    }
+
+    /// A frame without data: the reply to a subscription, a notice.
+    pub fn on_other(&mut self, route: u8, frame: &[u8], news: &mut Tx<BookNews>) {
+        let Self { lines, silent, counters, .. } = self;
+        let line = &mut lines[usize::from(route)];
+        line.feed.on_control(frame, &mut |event| {
+            line.replace |= told(route, event, silent, counters, news);
+        });
+    }
+
+    /// A frame was refused.
+    #[cold]
+    pub fn on_bad_frame(
+        &mut self,
+        route: u8,
+        frame: &[u8],
+        error: DecodeError,
+        now: Nanos,
+        news: &mut Tx<BookNews>,
+    ) {
+        let head = frame.iter().copied().take(HEAD).collect();
+        let _ = news.push(BookNews::Streams(StreamNews::BadFrame { route, error, head }));
+        let line = &mut self.lines[usize::from(route)];
+        if now.0 - line.minute >= 60 * Nanos::SECOND {
+            (line.minute, line.bad) = (now.0, 0);
+        }
+        line.bad += 1;
+        if line.bad > self.max_bad_per_minute {
+            (line.minute, line.bad) = (now.0, 0);
+            line.replace = true;
+            let _ = news.push(BookNews::Streams(StreamNews::TooManyBadFrames { route }));
+        }
+    }
+
+    /// Looks for silence, sends what is due.
+    pub fn tend(&mut self, now: Nanos, news: &mut Tx<BookNews>) {
+        if now.0.saturating_sub(self.looked) < LOOK_EVERY {
+            return;
+        }
+        self.looked = now.0;
+        let Self { lines, silent, counters, to_feed, spare, .. } = self;
+        for (route, line) in lines.iter_mut().enumerate() {
+            let route = route as u8;
+            let mut replace = false;
+            line.feed.poll(now, &mut |event| replace |= told(route, event, silent, counters, news));
+            line.replace |= replace;
+            while let Some(mut command) = spare.take().or_else(|| to_feed.acquire()) {
+                command.bytes.clear();
+                command.route = route;
+                if std::mem::take(&mut line.replace) {
+                    command.action = FeedAction::Replace;
+                    counters.replaced += 1;
+                } else if let Some(frame) = line.feed.next_frame(now) {
+                    command.action = FeedAction::Send;
+                    command.bytes.extend_from_slice(frame);
+                } else {
+                    *spare = Some(command);
+                    break;
+                }
+                to_feed.send(command);
+            }
+        }
+    }
+}
+
+/// Counts and tells an event; should the connection be replaced?
+#[cold]
+fn told(
+    route: u8,
+    event: FeedEvent,
+    silent: &mut [u8],
+    counters: &mut StreamCounters,
+    news: &mut Tx<BookNews>,
+) -> bool {
+    // Trades of a quiet symbol may be far apart: their silence blinds nobody.
+    let blinds = |kind: StreamKind| u8::from(kind != StreamKind::AggTrade);
+    let replace = match &event {
+        FeedEvent::Silent { symbol, kind, .. } => {
+            counters.silent += 1;
+            silent[symbol.index()] += blinds(*kind);
+            false
+        }
+        FeedEvent::Resumed { symbol, kind } => {
+            silent[symbol.index()] -= blinds(*kind);
+            false
+        }
+        FeedEvent::Dead { .. } => {
+            counters.dead += 1;
+            true
+        }
+        FeedEvent::Stalled { .. } => {
+            counters.stalled += 1;
+            true
+        }
+        FeedEvent::Shutdown => true,
+        FeedEvent::TradeGap { .. } => {
+            counters.trade_gaps += 1;
+            false
+        }
+        FeedEvent::Complete | FeedEvent::Refused { .. } => false,
+    };
+    let _ = news.push(BookNews::Streams(StreamNews::Event { route, event }));
+    replace
+}

@@ -1,0 +1,45 @@
+//! Faults of market data.
+
+mod books;
+mod connections;
+mod frames;
+mod sanity;
+mod stalls;
+
+use market::Nanos;
+use venue::core::Order;
+
+use crate::harness::{Node, Now, Setup, orders};
+
+/// The symbol that things happen to.
+const ETH: &str = "ETHUSDT";
+
+/// Its depth stream.
+fn depth() -> String {
+    "ethusdt@depth@100ms".to_owned()
+}
+
+/// All books in sync and none masked.
+fn all_well(now: &Now<'_>) -> bool {
+    now.seen.masked.is_empty() && now.seen.book.live_books == 8
+}
+
+/// Orders that open, of this symbol, that came to the venue after `since`.
+fn entries(node: &Node, symbol: &str, since: Nanos) -> Vec<Order> {
+    let id = node.venue.inspect(|e| e.listings().iter().position(|l| l.instrument.symbol == symbol)).unwrap();
+    let ours = |o: &Order| !o.reduce_only && o.symbol.index() == id && o.created > since;
+    orders(&node.venue).into_iter().filter(ours).collect()
+}
+
+#[test]
+fn row_00_without_faults_it_trades_and_ends_flat() {
+    let node = Setup::new(1).start();
+    node.until("two round trips", |now| now.seen.trades.len() >= 2);
+    let summary = node.finish();
+    let (b, text) = (&summary.book, summary.text());
+    assert!(summary.open_positions.is_empty(), "{text}");
+    assert_eq!((b.gaps, b.crossed, b.rejected, b.resyncs, b.old_snapshots), (0, 0, 0, 0, 0), "{text}");
+    assert_eq!((b.streams.silent, b.streams.replaced, b.streams.trades_missed), (0, 0, 0), "{text}");
+    assert_eq!(summary.feed.dropped_frames, 0, "{text}");
+    assert!(summary.connections.values().all(|c| c.opened == 1 && c.lost.is_empty()), "{text}");
+}
