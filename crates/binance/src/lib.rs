@@ -16,6 +16,8 @@ mod json;
 pub mod key;
 pub mod limits;
 pub mod net;
+#[cfg(test)]
+mod payloads;
 mod reply;
 mod report;
 pub mod rest;

@@ -3,7 +3,7 @@
 //! The client is async and runs on a runtime of the caller's; no hot thread ever waits for it. It counts weights
 //! before it sends, keeps the venue's clock, and never puts a secret, a signature or a listen key into an error.
 
-mod account;
+pub(crate) mod account;
 mod client;
 mod error;
 mod instruments;
@@ -13,4 +13,6 @@ pub use account::{
 };
 pub use client::{Clock, RestClient, RestConfig, TradesFrom};
 pub use error::{RestError, TransportKind};
+#[cfg(test)]
+pub(crate) use instruments::parse_perpetuals;
 pub use instruments::{AnnouncedLimit, ExchangeInfo, InstrumentError, parse_exchange_info};
