@@ -118,9 +118,14 @@ pub const TABLE: &[ErrorRule] = &[
         -1021,
         C::Failed,
         A::SyncClockAndRetryOnce,
-        "our clock is wrong: timestamp outside the receive window",
+        "our clock is wrong: timestamp outside the receive window; set it (timedatectl set-ntp true)",
     ),
-    one(-1022, C::Fatal, A::HaltTrading, "the signature is not valid: the secret does not belong to the key"),
+    one(
+        -1022,
+        C::Fatal,
+        A::HaltTrading,
+        "the signature is not valid: the secret does not belong to the key; check the key file",
+    ),
     one(-1023, C::Failed, A::Report, "start time after end time"),
     one(-1099, C::Fatal, A::HaltTrading, "not found, or not authorised: wrong host, or a route that is gone"),
     row(-1100, -1106, C::Bug, A::RefreshInstruments, "a malformed, missing or superfluous parameter"),
@@ -151,7 +156,13 @@ pub const TABLE: &[ErrorRule] = &[
     ),
     one(-2016, C::Failed, A::HaltSymbol, "no trading window for the symbol"),
     one(-2017, C::Fatal, A::HaltTrading, "the API keys of this account are locked"),
-    row(-2018, -2019, C::Failed, A::RefreshAccount, "not enough balance or margin"),
+    row(
+        -2018,
+        -2019,
+        C::Failed,
+        A::RefreshAccount,
+        "not enough balance or margin: transfer more to the futures wallet, or lower alpha.fraction",
+    ),
     one(-2020, C::Failed, A::Report, "the order could not be filled"),
     one(-2021, C::Failed, A::Report, "a conditional order would trigger at once"),
     one(-2022, C::Failed, A::Reconcile, "reduce-only refused: the position has changed"),
@@ -252,7 +263,15 @@ pub fn classify(status: u16, code: i32, text: &str) -> &'static ErrorRule {
     );
     const UNAVAILABLE: ErrorRule =
         row(0, 0, C::Retry, A::BackOff, "the venue is not available; the request was not executed");
+    const NO_VENUE: ErrorRule = row(
+        0,
+        0,
+        C::Fatal,
+        A::HaltTrading,
+        "there is no such endpoint: this host is no Binance futures venue; check --venue and venue.rest_url",
+    );
     match (status, code) {
+        (404, 0) => &NO_VENUE,
         (418, _) => &BANNED,
         (_, -1003) if ban_ends(text).is_some() => &BANNED,
         (429, 0) => rule(-1003),

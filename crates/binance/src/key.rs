@@ -57,7 +57,9 @@ pub enum KeyError {
         venue: String,
     },
     /// No key for the venue.
-    #[error("the key file {path} has no section [{venue}]")]
+    #[error(
+        "the key file {path} has no section [{venue}]: keys of one venue are never sent to another; see keys.example.toml"
+    )]
     NoSection {
         /// File.
         path: PathBuf,
@@ -84,6 +86,27 @@ pub(crate) enum Secret {
     Hmac(SecretString),
     /// Ed25519 with this PKCS#8 PEM.
     Ed25519(SecretString),
+}
+
+/// Where a key came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// A private file.
+    File(PathBuf),
+    /// systemd's credentials directory.
+    Credentials(PathBuf),
+    /// The environment, which every child process inherits.
+    Environment,
+}
+
+impl fmt::Display for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Credentials(path) => write!(f, "systemd credential {}", path.display()),
+            Self::Environment => f.write_str("environment"),
+        }
+    }
 }
 
 /// An API key and its secret. It has no way to print either; it shows as its fingerprint.
@@ -126,14 +149,14 @@ impl ApiKey {
 
     /// The key of `venue` (`testnet`, `mainnet`, …): from `file` if one is given, else from systemd's credentials
     /// directory, else from the environment (which child processes inherit: the last resort).
-    pub fn load(file: Option<&Path>, venue: &str) -> Result<Self, KeyError> {
+    pub fn load(file: Option<&Path>, venue: &str) -> Result<(Self, KeySource), KeyError> {
         if let Some(path) = file {
-            return Self::from_file(path, venue);
+            return Ok((Self::from_file(path, venue)?, KeySource::File(path.to_owned())));
         }
         if let Some(dir) = std::env::var_os("CREDENTIALS_DIRECTORY") {
             let path = Path::new(&dir).join(CREDENTIAL_NAME);
             if path.exists() {
-                return Self::from_file(&path, venue);
+                return Ok((Self::from_file(&path, venue)?, KeySource::Credentials(path)));
             }
         }
         let (key, secret) = ENV_NAMES;
@@ -141,7 +164,9 @@ impl ApiKey {
             return Err(KeyError::NotThere);
         };
         let (key, secret) = (Zeroizing::new(key), Zeroizing::new(secret));
-        if secret.contains("PRIVATE KEY") { Self::ed25519(&key, &secret) } else { Self::hmac(&key, &secret) }
+        let pem = secret.contains("PRIVATE KEY");
+        let found = if pem { Self::ed25519(&key, &secret)? } else { Self::hmac(&key, &secret)? };
+        Ok((found, KeySource::Environment))
     }
 
     /// The key in section `[venue]` of a TOML file that only its owner can read.
@@ -242,6 +267,33 @@ mod tests {
         file(dir.path(), text, 0o640);
         let said = ApiKey::from_file(&path, "testnet").unwrap_err().to_string();
         assert!(said.contains("chmod 600"), "{said}");
+    }
+
+    /// A type that holds a secret has neither `Clone` nor `Serialize` nor a `Debug` of its making; this does not compile
+    /// otherwise (two candidates for `A`).
+    #[test]
+    fn secret_types_cannot_be_copied_or_written() {
+        trait Not<A> {
+            fn holds() {}
+        }
+        struct Cloned;
+        struct Written;
+        struct Shown;
+        impl<T: ?Sized> Not<()> for T {}
+        impl<T: Clone> Not<Cloned> for T {}
+        impl<T: serde::Serialize> Not<Written> for T {}
+        impl<T: fmt::Debug> Not<Shown> for T {}
+        let _ = <Secret as Not<_>>::holds;
+        let _ = <Section as Not<_>>::holds;
+        trait Kept<A> {
+            fn holds() {}
+        }
+        impl<T: ?Sized> Kept<()> for T {}
+        impl<T: Clone> Kept<Cloned> for T {}
+        impl<T: serde::Serialize> Kept<Written> for T {}
+        // These two show their fingerprint and nothing else.
+        let _ = <ApiKey as Kept<_>>::holds;
+        let _ = <crate::sign::Signer as Kept<_>>::holds;
     }
 
     #[test]

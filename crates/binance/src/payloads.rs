@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::Symbols;
-use crate::decode::{Decoder, Frame, SymbolTable};
+use crate::decode::{Decoder, Frame};
 use crate::json::Reader;
 use crate::reply::Reply;
 use crate::report::OrderRow;
@@ -267,7 +267,7 @@ fn user(v: &Value, text: &str, symbols: &Symbols) -> Result<usize, String> {
 
 fn market(v: &Value, text: &str, symbols: &Symbols) -> Result<usize, String> {
     let data = if v["data"].is_object() { &v["data"] } else { v };
-    let mut decoder = Decoder::new(SymbolTable::new(symbols.all()));
+    let mut decoder = Decoder::new(symbols.all());
     let of = |id: SymbolId| symbols.get(id).unwrap();
     let partial = v["stream"]
         .as_str()
@@ -385,7 +385,7 @@ fn rest(kind: &str, v: &Value, text: &str, symbols: &Symbols) -> Result<usize, S
         }
         "/fapi/v1/depth" => {
             let i = symbols.get(SymbolId(0)).unwrap();
-            let mut decoder = Decoder::new(SymbolTable::new(symbols.all()));
+            let mut decoder = Decoder::new(symbols.all());
             let d = decoder.decode_snapshot(i.id, body).map_err(|e| said(&e))?;
             Ok(compare_levels(i, &v["bids"], d.bids)? + compare_levels(i, &v["asks"], d.asks)?)
         }
@@ -719,7 +719,7 @@ fn undamaged(p: &Payload, symbols: &Symbols) -> String {
 /// Runs every decoder over a damaged text; an error leaves no event behind.
 fn damaged(p: &Payload, symbols: &Symbols) {
     let body = p.text.as_bytes();
-    let mut decoder = Decoder::new(SymbolTable::new(symbols.all()));
+    let mut decoder = Decoder::new(symbols.all());
     let _ = decoder.decode(body).map(|_| ());
     let _ = decoder.decode_snapshot(SymbolId(0), body).map(|_| ());
     let _ = UserDecoder::new(symbols.clone()).decode(body).map(|_| ());

@@ -322,7 +322,7 @@ fn every_failure_says_what_to_do() {
             r#"{"code":-2019,"msg":"Margin is insufficient."}"#,
             "not enough balance or margin",
         ),
-        ("404 Not Found", "<html>nothing here</html>", "read the venue's text"),
+        ("404 Not Found", "<html>nothing here</html>", "no Binance futures venue"),
         ("403 Forbidden", "<html>WAF</html>", "firewall"),
     ];
     for (status, body, want) in cases {

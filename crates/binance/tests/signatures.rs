@@ -77,3 +77,31 @@ fn secrets_do_not_show() {
     let signer = Signer::new(&key).unwrap();
     assert!(!format!("{key:?} {signer:?}").contains("CANARY"));
 }
+
+/// The venue's documented payload under an RFC 8032 key pair (§7.1, test 1).
+#[test]
+fn ed25519_signs_the_documented_payload_and_verifies() {
+    use base64::Engine;
+    use ed25519_dalek::pkcs8::EncodePrivateKey;
+    use ed25519_dalek::{SigningKey, Verifier};
+    let seed: [u8; 32] = hex::decode("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+        .unwrap()
+        .try_into()
+        .unwrap();
+    let signing = SigningKey::from_bytes(&seed);
+    assert_eq!(
+        hex::encode(signing.verifying_key().as_bytes()),
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+    );
+    let pem = signing.to_pkcs8_pem(Default::default()).unwrap();
+    let signer = Signer::new(&ApiKey::ed25519("K", &pem).unwrap()).unwrap();
+    let decode = |text: &str| base64::engine::general_purpose::STANDARD.decode(text).unwrap();
+    assert_eq!(
+        hex::encode(decode(&signer.sign(b""))),
+        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b"
+    );
+    let payload = "symbol=BTCUSDT&side=BUY&type=LIMIT&quantity=1&price=9000&timeInForce=GTC&recvWindow=5000&timestamp=1591702613943";
+    let signature = ed25519_dalek::Signature::from_slice(&decode(&signer.sign(payload.as_bytes()))).unwrap();
+    signing.verifying_key().verify(payload.as_bytes(), &signature).unwrap();
+    assert!(signing.verifying_key().verify(payload.replace("BUY", "SELL").as_bytes(), &signature).is_err());
+}

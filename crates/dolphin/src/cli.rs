@@ -28,6 +28,10 @@ enum Command {
     Demo(commands::demo::Args),
     /// The trading node
     Live(commands::live::Args),
+    /// Preflight: everything short of orders, a line each
+    Check(commands::check::Args),
+    /// Pull the kill switch of a running node
+    Kill(commands::kill::Args),
     /// Day files through the engine: trades, days, summary, report
     Replay(commands::replay::Args),
     /// Compare a replay with expected trades or a summary
@@ -49,6 +53,8 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Demo(args) => commands::demo::run(args),
         Command::Live(args) => commands::live::run(args),
+        Command::Check(args) => commands::check::run(args),
+        Command::Kill(args) => commands::kill::run(args),
         Command::Replay(args) => commands::replay::run(args),
         Command::Parity(args) => commands::parity::run(args),
         Command::Venue(args) => commands::venue::run(args),
@@ -69,5 +75,11 @@ pub fn main() -> ExitCode {
 fn logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("DOLPHIN_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,dolphin=info"));
+    // Libraries that see requests and headers would tell keys and listen keys: they are never let below `info`.
+    let capped = ["h2", "hyper", "hyper_util", "reqwest", "rustls", "tungstenite"];
+    let filter = capped.iter().fold(filter, |filter, name| match format!("{name}=info").parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    });
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }

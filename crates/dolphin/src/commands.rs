@@ -1,9 +1,11 @@
 //! The commands: thin wrappers that parse, call the room that does the work, and print.
 
 pub mod bench;
+pub mod check;
 pub mod demo;
 pub mod eigen;
 pub mod features;
+pub mod kill;
 pub mod live;
 pub mod parity;
 pub mod replay;

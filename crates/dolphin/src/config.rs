@@ -276,6 +276,8 @@ pub struct RuntimeConfig {
     pub first_core: usize,
     /// Leave threads where the kernel puts them.
     pub unpinned: bool,
+    /// `dolphin kill` writes it, the node watches it; absent: this file's name and `.kill`.
+    pub kill_file: Option<PathBuf>,
 }
 
 impl Config {
@@ -286,6 +288,15 @@ impl Config {
         let mut config = Self::parse(&text).map_err(|e| CliError::usage(format!("{}{e}", path.display())))?;
         config.path = path.to_owned();
         Ok(config)
+    }
+
+    /// The file that pulls the kill switch.
+    pub fn kill_file(&self) -> PathBuf {
+        self.runtime.kill_file.clone().unwrap_or_else(|| {
+            let mut path = self.path.clone().into_os_string();
+            path.push(".kill");
+            path.into()
+        })
     }
 
     /// Parses and checks a text; the error begins with `:line:column:` where one is known.

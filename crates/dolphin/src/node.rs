@@ -17,7 +17,7 @@ use binance::sign::Signer;
 
 use binance::user::UserDecoder;
 use execution::Router;
-use market::{Amount, Instrument, InstrumentStatus, Nanos};
+use market::{Amount, Instrument, Nanos};
 use runtime::clock::Clock;
 
 use crate::config::Config;
@@ -25,6 +25,8 @@ use crate::control::{self, Control, Orders, Seen, WatchConfig};
 use crate::error::CliError;
 use crate::memory_link::{self, Identity, MemoryLink, MemoryStatus};
 use crate::restart::{self, Begun};
+use crate::preflight;
+pub(crate) use crate::preflight::{QUOTE, rest_error as unavailable};
 use crate::stages::Hop;
 use crate::stages::feed::Route;
 use crate::summary::{OpenPosition, RingSummary, StageSummary, Summary};
@@ -59,8 +61,6 @@ pub struct Options {
     pub guests: Vec<Guest>,
 }
 
-/// The asset that positions, profit and fees are counted in.
-pub(crate) const QUOTE: &str = "USDT";
 
 /// Runs a node on this thread until its end.
 pub fn run(options: Options) -> Result<Summary, CliError> {
@@ -160,35 +160,14 @@ fn rest_client(options: &Options, clock: &Clock) -> Result<RestClient, CliError>
 /// because the state holds a position in it.
 async fn prepare(options: &Options, rest: &RestClient, held: Option<String>) -> Result<Ready, CliError> {
     let server = rest.sync_clock(5).await.map_err(|e| unavailable(&e))?;
-    let market = &options.config.market;
-    let mut wanted = market.symbols.clone();
-    if wanted.is_empty() {
-        wanted = rest.perpetuals(QUOTE).await.map_err(|e| unavailable(&e))?;
-        let reference = &options.config.alpha.reference_symbol;
-        // The reference first: the engine cannot do without it.
-        wanted.sort_by_key(|s| s != reference);
-        wanted.truncate(market.max_symbols);
+    preflight::clock(&server, options.config.router.risk.max_clock_offset_ms).into_result()?;
+    let info = preflight::instruments(&options.config, rest, &options.hosts.rest, held).await?;
+    for symbol in preflight::halted(&info.instruments) {
+        tracing::warn!("{symbol} does not trade at the venue now; it is followed but not traded");
     }
-    if wanted.is_empty() {
-        return Err(CliError::unavailable(format!(
-            "{} lists no trading {QUOTE} perpetual",
-            options.hosts.rest
-        )));
-    }
-    if let Some(held) = held.filter(|h| !wanted.contains(h)) {
-        tracing::warn!("{held} is not among the symbols, but a position in it is held: it is followed too");
-        wanted.push(held);
-    }
-    let names: Vec<&str> = wanted.iter().map(String::as_str).collect();
-    let info = rest.exchange_info(&names).await.map_err(|e| unavailable(&e))?;
-    for i in info.instruments.iter().filter(|i| i.status != InstrumentStatus::Trading) {
-        tracing::warn!("{} does not trade at the venue now; it is followed but not traded", i.symbol);
-    }
-    if rest.dual_side().await.map_err(|e| unavailable(&e))? {
-        return Err(CliError::usage(
-            "the account is in hedge mode; switch it to one-way mode (no open orders or positions), then start again",
-        ));
-    }
+    preflight::position_mode(rest.dual_side().await.map_err(|e| unavailable(&e))?).into_result()?;
+    let account = rest.account().await.map_err(|e| unavailable(&e))?;
+    preflight::margin(&account, &options.config, &info.instruments).into_result()?;
     let key = rest.create_listen_key().await.map_err(|e| unavailable(&e))?;
     let listen_key = secrecy::ExposeSecret::expose_secret(&key).to_owned();
     let symbols = Symbols::new(info.instruments.clone());
@@ -245,6 +224,12 @@ fn connection(config: &Config, url: &str, seed: u64) -> Result<WsConn, CliError>
     let seed = seed ^ runtime::clock::wall_ns();
     let max_age = config.market.max_connection_age_s * Nanos::SECOND;
     Ok(WsConn::new(endpoint, tls_config(), ConnConfig { max_age, ..ConnConfig::default() }, seed))
+}
+
+/// A connection to a whole URL, not opened yet.
+pub(crate) fn dial(url: &str, seed: u64) -> Result<WsConn, CliError> {
+    let seed = seed ^ runtime::clock::wall_ns();
+    Ok(WsConn::new(endpoint(url)?, tls_config(), ConnConfig::default(), seed))
 }
 
 /// Books on `/public`, trades and mark prices on `/market`, each over as many connections as it takes.
@@ -404,14 +389,5 @@ fn summarise(options: &Options, ready: &Ready, control: &mut Control, run: Run) 
         stages: run.stages,
         memory: run.memory,
         ended_by: seen.ended_by.clone(),
-    }
-}
-
-/// Exit 4 for what the venue did not do; exit 2 where the configuration or the key is at fault.
-pub(crate) fn unavailable(error: &RestError) -> CliError {
-    let text = error.to_string();
-    match error {
-        RestError::NoKey(_) | RestError::Host(_) | RestError::Instruments(_) => CliError::usage(text),
-        _ => CliError::unavailable(text),
     }
 }

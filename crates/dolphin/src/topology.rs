@@ -402,6 +402,14 @@ impl Plan {
     }
 }
 
+/// The layout that a configuration gets on this machine, and whether the cores suffice for it.
+pub fn describe(config: &Config) -> (String, bool) {
+    let cores = available_cores();
+    let plan = Plan::new(config, cores);
+    let enough = plan.idle != Idle::Spin || usize::from(plan.workers) < cores.max(2);
+    (format!("{plan} on {cores} cores"), enough)
+}
+
 impl std::fmt::Display for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let s = if self.workers == 1 { "" } else { "s" };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use market::Amount;
 
-use crate::core::Fees;
+use crate::core::{Fees, Listing};
 use crate::sim::{self, Preroll};
 
 /// How an account proves itself.
@@ -121,6 +121,9 @@ pub struct VenueConfig {
     pub seed: u64,
     /// Simulated symbols (1–400); recorded symbols that are among them are played instead.
     pub symbols: usize,
+    /// Listings whose market comes in by [`crate::VenueHandle::mirror`]; nothing is simulated or played then. Their ids
+    /// are their places.
+    pub mirrored: Vec<Listing>,
     /// Recordings (SPEC §2.4) to play.
     pub recordings: Vec<PathBuf>,
     /// Playing speed of the recordings (1 = real time), in (0, 1000].
@@ -146,6 +149,7 @@ impl Default for VenueConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             seed: 42,
             symbols: 48,
+            mirrored: Vec::new(),
             recordings: Vec::new(),
             speed: 1.0,
             looping: true,

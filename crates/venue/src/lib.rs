@@ -16,4 +16,4 @@ mod recorded;
 pub mod sim;
 
 pub use config::{AccountConfig, Credential, Rules, VenueConfig, VenueError};
-pub use face::{Counters, Venue, VenueHandle};
+pub use face::{Counters, Mirrored, Venue, VenueHandle};

@@ -248,7 +248,7 @@ impl RestClient {
         };
         let rule = classify(status, code, text);
         self.state().limits.refused(rule, text, retry_after, server);
-        RestError::Venue { endpoint, status, code, text: text.chars().take(200).collect(), rule }
+        RestError::Venue { endpoint, status, code, text: one_line(text), rule }
     }
 
     /// The innermost cause, never the URL: it holds the signature.
@@ -619,6 +619,12 @@ const fn order_call(request: &OrderRequest) -> Call {
             call(Method::DELETE, "DELETE /fapi/v1/allOpenOrders", Auth::Signed, 1).urgent(Urgency::Cancel)
         }
     }
+}
+
+/// A text from outside as part of a message: one line, at most 200 characters, nothing a terminal would obey.
+fn one_line(text: &str) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty());
+    words.collect::<Vec<_>>().join(" ").chars().take(200).collect()
 }
 
 /// Takes the venue's own counts from headers such as `X-MBX-USED-WEIGHT-1M` and `X-MBX-ORDER-COUNT-10S`.

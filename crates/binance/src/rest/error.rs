@@ -62,7 +62,9 @@ pub enum RestError {
         status: u16,
     },
     /// The answer is not what the endpoint promises: wrong host, or a proxy in between.
-    #[error("{endpoint}: the answer is not understood: {why}")]
+    #[error(
+        "{endpoint}: the answer is not understood: {why}; is this host a Binance futures venue (--venue, venue.rest_url)?"
+    )]
     Answer {
         /// Method and path.
         endpoint: &'static str,

@@ -3,33 +3,31 @@
 use std::path::PathBuf;
 
 use binance::hosts::{Hosts, Venue};
-use binance::key::ApiKey;
+use binance::key::{ApiKey, KeySource};
 
 use crate::config::{Config, MAINNET_LINE};
 use crate::control::Orders;
 use crate::error::CliError;
 use crate::node::{self, History, Options};
+use crate::paper::Paper;
 
 /// The trading node
 #[derive(clap::Args)]
 #[command(
     after_help = "Example: dolphin live --config configs/blue.yml --keys keys.toml --venue testnet\n\n\
 Keys come from --keys, else from the systemd credential dolphin-keys.toml, else from the environment; see keys.example.toml.\n\
-SIGTERM and Ctrl-C stop entries, cancel all working orders and exit 0."
+With --paper the market is the venue's and the fills are simulated here: no key, no order leaves this machine.\n\
+SIGTERM and Ctrl-C stop entries, cancel all working orders and exit 0; dolphin kill does so from elsewhere."
 )]
 pub struct Args {
-    /// Configuration
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[command(flatten)]
+    at: Where,
     /// Key file, readable by you alone
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// testnet, mainnet, or host:port of a local venue [default: the configuration's, else testnet]
-    #[arg(long, value_name = "VENUE")]
-    venue: Option<String>,
-    /// Trade real money; the configuration must say so too
-    #[arg(long)]
-    mainnet: bool,
+    /// Real market data, simulated fills: needs no keys, sends no order to the venue
+    #[arg(long, conflicts_with = "keys")]
+    paper: bool,
     /// Day files (a directory) or one file to warm the histories with
     #[arg(long, value_name = "PATH")]
     warm_start: Option<PathBuf>,
@@ -39,7 +37,7 @@ pub struct Args {
     /// Close the position at the end (default: it stays, its orders are cancelled)
     #[arg(long)]
     flatten: bool,
-    /// Pull the kill switch when this file appears
+    /// Pull the kill switch when this file appears [default: runtime.kill_file, else the configuration's name and .kill]
     #[arg(long, value_name = "FILE")]
     kill_file: Option<PathBuf>,
     /// Print one JSON object at the end
@@ -47,37 +45,69 @@ pub struct Args {
     json: bool,
 }
 
+/// Which configuration at which venue.
+#[derive(clap::Args)]
+pub struct Where {
+    /// Configuration
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: PathBuf,
+    /// testnet, mainnet, or host:port of a local venue [default: the configuration's, else testnet]
+    #[arg(long, value_name = "VENUE")]
+    pub(super) venue: Option<String>,
+    /// Trade real money; the configuration must say so too
+    #[arg(long)]
+    pub(super) mainnet: bool,
+}
+
 /// Runs it.
 pub fn run(args: Args) -> Result<(), CliError> {
-    let config = Config::load(&args.config)?;
+    let config = Config::load(&args.at.config)?;
     check_champion(&config)?;
-    let venue = venue(&config, &args)?;
+    let venue = venue(&config, &args.at, args.paper)?;
     let hosts = hosts(&config, &venue)?;
-    let key = ApiKey::load(args.keys.as_deref(), venue.name()).map_err(|e| CliError::usage(e.to_string()))?;
+    crate::secrets::harden();
+    let key = if args.paper { Paper::key()? } else { key(&args, &venue)? };
     let history = args.warm_start.as_deref().map_or(Ok(History::default()), super::read_history)?;
     let signalled = super::on_signal()?;
-    eprintln!(
-        "venue {} ({}), key {}, profile {}",
-        venue.name(),
-        hosts.rest,
-        key.fingerprint(),
-        config.alpha.profile
-    );
+    let named = format!("{} ({})", venue.name(), hosts.rest);
+    let who = if args.paper { "PAPER, no key".to_owned() } else { format!("key {}", key.fingerprint()) };
+    eprintln!("venue {named}, {who}, profile {}", config.alpha.profile);
+    let paper = if args.paper { Some(Paper::start(&config, &hosts)?) } else { None };
+    let (venue, hosts) = match &paper {
+        Some(paper) => (paper.name(), paper.name().hosts()),
+        None => (venue, hosts),
+    };
+    let kill_file = args.kill_file.unwrap_or_else(|| config.kill_file());
     let orders = Orders {
         seconds: args.seconds,
         flatten: args.flatten,
-        kill_file: args.kill_file,
+        kill_file: Some(kill_file),
         private_path: String::new(),
         progress: !args.json,
         watch: None,
     };
-    let summary =
+    let mut summary =
         node::run(Options { config, key, venue, hosts, history, orders, signalled, guests: Vec::new() })?;
+    if let Some(paper) = paper {
+        drop(paper);
+        summary.venue = format!("paper: fills simulated here on the market of {named}");
+    }
     if args.json {
         return super::print_json(&summary);
     }
     print!("{}", summary.text());
     Ok(())
+}
+
+fn key(args: &Args, venue: &Venue) -> Result<ApiKey, CliError> {
+    let found = ApiKey::load(args.keys.as_deref(), venue.name());
+    let (key, source) = found.map_err(|e| CliError::usage(e.to_string()))?;
+    if source == KeySource::Environment {
+        tracing::warn!(
+            "the key comes from the environment, which every child process inherits: better --keys FILE (0600)"
+        );
+    }
+    Ok(key)
 }
 
 /// The champion hash, checked at every start (SPEC §3.1).
@@ -88,9 +118,11 @@ fn check_champion(config: &Config) -> Result<(), CliError> {
     }
 }
 
-fn venue(config: &Config, args: &Args) -> Result<Venue, CliError> {
-    let name = args.venue.as_deref().or(config.venue.name.as_deref()).unwrap_or("testnet");
-    match (name, args.mainnet) {
+/// Which venue is meant. Paper trading reads the mainnet's market without asking twice.
+pub(super) fn venue(config: &Config, at: &Where, paper: bool) -> Result<Venue, CliError> {
+    let name = at.venue.as_deref().or(config.venue.name.as_deref()).unwrap_or("testnet");
+    match (name, at.mainnet) {
+        ("mainnet", _) if paper => Ok(Venue::Mainnet),
         ("testnet", false) => Ok(Venue::Testnet),
         ("mainnet", true) if config.venue.mainnet.as_deref() == Some(MAINNET_LINE) => Ok(Venue::Mainnet),
         ("mainnet", true) => Err(CliError::usage(format!(
@@ -111,7 +143,8 @@ fn venue(config: &Config, args: &Args) -> Result<Venue, CliError> {
     }
 }
 
-fn hosts(config: &Config, venue: &Venue) -> Result<Hosts, CliError> {
+/// Its hosts, overrides applied.
+pub(super) fn hosts(config: &Config, venue: &Venue) -> Result<Hosts, CliError> {
     let mut hosts = venue.hosts();
     let v = &config.venue;
     for (given, host) in [

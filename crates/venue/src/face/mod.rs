@@ -9,6 +9,7 @@ mod feed;
 mod hub;
 mod limits;
 mod listen;
+mod mirror;
 mod params;
 mod public;
 mod rest;
@@ -20,5 +21,6 @@ mod user;
 mod world;
 mod wsapi;
 
+pub use mirror::Mirrored;
 pub use server::{Venue, VenueHandle};
 pub use world::Counters;

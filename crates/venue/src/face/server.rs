@@ -145,6 +145,11 @@ impl VenueHandle {
         self.config.preroll(bars, interval)
     }
 
+    /// Feeds a venue that was started with [`VenueConfig::mirrored`]; the time is now.
+    pub fn mirror(&self, symbol: market::SymbolId, what: super::mirror::Mirrored<'_>) {
+        lock(&self.shared).mirror(symbol, what, wall());
+    }
+
     /// Stops it and waits for its thread.
     pub fn stop(mut self) {
         self.shut();

@@ -84,6 +84,7 @@ pub(crate) struct World {
     bent: bool,
     sim: SimMarket,
     recorded: Vec<bool>,
+    mirrored: bool,
     player: Option<Player>,
     started: Nanos,
     steps: u64,
@@ -96,11 +97,13 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(config: &VenueConfig, now: Nanos) -> Result<Self, VenueError> {
-        let symbols = config.symbols;
-        if !(1..=400).contains(&symbols) {
-            return Err(VenueError::Config(format!("{symbols} symbols; choose 1 to 400")));
+        let mirrored = !config.mirrored.is_empty();
+        let symbols = if mirrored { 0 } else { config.symbols };
+        let listed = if mirrored { config.mirrored.len() } else { symbols };
+        if !(1..=400).contains(&listed) {
+            return Err(VenueError::Config(format!("{listed} symbols; choose 1 to 400")));
         }
-        let mut listings = sim::listings(symbols);
+        let mut listings = if mirrored { config.mirrored.clone() } else { sim::listings(symbols) };
         let player = Player::open(config, &mut listings)?;
         let keys = Keys::new(&config.accounts)?;
         let accounts =
@@ -146,6 +149,7 @@ impl World {
             bent: false,
             sim,
             recorded,
+            mirrored,
             player,
             started: now,
             steps: 0,
@@ -340,6 +344,9 @@ impl World {
 
     /// Marks: the simulated fair price, or the mid of a played book; funding when it is due.
     fn mark(&mut self, at: Nanos) {
+        if self.mirrored {
+            return;
+        }
         for i in 0..self.recorded.len() {
             let symbol = SymbolId(u16::try_from(i).expect("at most a few hundred"));
             let index = if self.recorded[i] {

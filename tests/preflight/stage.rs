@@ -1,0 +1,165 @@
+//! The set: a venue, a folder with configuration and keys, the program.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use venue::{AccountConfig, Venue, VenueConfig, VenueHandle};
+
+/// Longest wait for what must come; only a failure takes so long.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+/// Symbols of a test's market.
+pub const SYMBOLS: usize = 12;
+
+const DEMO: &str = include_str!("../../configs/demo.yml");
+
+pub struct Set {
+    pub dir: tempfile::TempDir,
+    pub venue: VenueHandle,
+}
+
+pub fn venue(config: VenueConfig) -> VenueHandle {
+    Venue::start(VenueConfig { symbols: SYMBOLS, ..config }).unwrap()
+}
+
+impl Set {
+    pub fn new(config: VenueConfig) -> Self {
+        let set = Self { dir: tempfile::tempdir().unwrap(), venue: venue(config) };
+        set.write("node.yml", &format!("{DEMO}runtime: {{idle: park, unpinned: true}}\n"), 0o644);
+        set.keys("K", "S");
+        set
+    }
+
+    /// A healthy venue with one account.
+    pub fn plain() -> Self {
+        Self::new(VenueConfig::default())
+    }
+
+    /// With this balance on the account.
+    pub fn with_balance(usdt: i64) -> Self {
+        Self::new(VenueConfig {
+            accounts: vec![AccountConfig::hmac("K", "S", usdt)],
+            ..VenueConfig::default()
+        })
+    }
+
+    pub fn write(&self, name: &str, text: &str, mode: u32) -> PathBuf {
+        let path = self.dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    }
+
+    pub fn keys(&self, key: &str, secret: &str) {
+        self.write("keys.toml", &keys_text(key, secret), 0o600);
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    pub fn at(&self) -> String {
+        self.venue.addr().to_string()
+    }
+
+    /// `dolphin live` on this set's venue, further arguments behind.
+    pub fn live(&self, more: &[&str]) -> Command {
+        let (config, keys, at) = (self.path("node.yml"), self.path("keys.toml"), self.at());
+        let mut command = dolphin(&["live", "--config", &config, "--keys", &keys, "--venue", &at]);
+        command.args(more).current_dir(self.dir.path());
+        command
+    }
+}
+
+pub fn keys_text(key: &str, secret: &str) -> String {
+    ["local", "testnet", "mainnet"]
+        .map(|v| format!("[{v}]\nkey = \"{key}\"\nsecret = \"{secret}\"\n"))
+        .concat()
+}
+
+/// The program, without anything of our own environment that it would listen to.
+pub fn dolphin(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dolphin"));
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for name in ["CREDENTIALS_DIRECTORY", "DOLPHIN_API_KEY", "DOLPHIN_API_SECRET", "DOLPHIN_LOG"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+pub fn json(output: &Output) -> Value {
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(&text)
+        .unwrap_or_else(|e| panic!("one JSON object ({e}): {text}\n{}", stderr(output)))
+}
+
+/// It ends with this exit code and exactly one message, which holds all of `words`.
+pub fn fails(mut command: Command, exit: i32, words: &[&str]) -> String {
+    let output = finish(command.spawn().unwrap());
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(exit), "{command:?}: {said}");
+    assert!(!said.contains("panicked"), "{said}");
+    let messages: Vec<&str> = said.lines().filter(|l| l.starts_with("dolphin: ")).collect();
+    assert_eq!(messages.len(), 1, "{said}");
+    for word in words {
+        assert!(messages[0].contains(word), "`{word}` is not in: {said}");
+    }
+    messages[0].to_owned()
+}
+
+/// Waits for the end; a program that does not end is killed and fails the test.
+pub fn finish(child: Child) -> Output {
+    let id = child.id();
+    let (done, waited) = std::sync::mpsc::channel::<()>();
+    let guard = std::thread::spawn(move || {
+        if waited.recv_timeout(PATIENCE).is_err() {
+            let _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
+        }
+    });
+    let output = child.wait_with_output().unwrap();
+    drop(done.send(()));
+    guard.join().unwrap();
+    output
+}
+
+/// Waits for a condition.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A child that is killed if its test fails before its end.
+pub struct Running(pub Option<Child>);
+
+impl Running {
+    pub fn start(mut command: Command) -> Self {
+        Self(Some(command.spawn().unwrap()))
+    }
+
+    pub fn id(&self) -> u32 {
+        self.0.as_ref().unwrap().id()
+    }
+
+    pub fn finish(mut self) -> Output {
+        finish(self.0.take().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
