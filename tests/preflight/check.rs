@@ -67,7 +67,7 @@ fn a_healthy_set_passes_every_check() {
 fn what_fails_is_told_and_exit_is_1() {
     let set = Set::new(VenueConfig { hedge_mode: true, ..VenueConfig::default() });
     let keys = set.path("keys.toml");
-    set.venue.inject(Fault::ClockOffset { ms: -7_200_000 }).unwrap();
+    set.venue.inject(Fault::ClockOffset { ms: 7_230_000 }).unwrap();
     set.write("node.yml.kill", "stop\n", 0o600);
     let output = finish(check(&set, &["--keys", &keys, "--json"]).spawn().unwrap());
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));

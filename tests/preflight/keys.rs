@@ -53,7 +53,7 @@ fn key_files_that_are_not_private_or_not_readable() {
     set.write("empty.toml", "", 0o600);
     said.push(fails(with("empty.toml"), 2, &["empty.toml", "no section [local]", "keys.example.toml"]));
     set.write("typo.toml", "[local]\nkey = \"K\"\nsecrt = \"canary-secret\"\n", 0o600);
-    said.push(fails(with("typo.toml"), 2, &["typo.toml", "line 1", "`secret`"]));
+    said.push(fails(with("typo.toml"), 2, &["typo.toml", "line 3", "`secret`"]));
     set.write("blank.toml", "[local]\nkey = \"K\"\nsecret = \"canary secret\"\n", 0o600);
     said.push(fails(with("blank.toml"), 2, &["the secret", "blanks"]));
     set.write("other.toml", "[mainnet]\nkey = \"K\"\nsecret = \"canary-secret\"\n", 0o600);

@@ -39,5 +39,5 @@ fn nobody_answers() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "stop\n");
     let nowhere = set.path("no-such-folder/stop-it");
     fails(dolphin(&["kill", "--file", &nowhere]), 2, &["cannot write the kill file", "no-such-folder"]);
-    fails(dolphin(&["kill", "--file", &file, "--timeout", "-1"]), 2, &["-1"]);
+    fails(dolphin(&["kill", "--file", &file, "--timeout=-1"]), 2, &["-1"]);
 }

@@ -40,7 +40,7 @@ fn files(dir: &Path, out: &mut Vec<PathBuf>) {
 /// The event type of a frame, raw or wrapped.
 fn event_kind(text: &str) -> Option<String> {
     let v: Value = serde_json::from_str(text).ok()?;
-    let e = v["data"]["e"].as_str().or_else(|| v["e"].as_str())?;
+    let e = [&v["data"]["e"], &v["data"][0]["e"], &v["e"]].into_iter().find_map(|e| e.as_str())?;
     Some(format!("event {e}"))
 }
 
@@ -266,7 +266,11 @@ fn user(v: &Value, text: &str, symbols: &Symbols) -> Result<usize, String> {
 }
 
 fn market(v: &Value, text: &str, symbols: &Symbols) -> Result<usize, String> {
-    let data = if v["data"].is_object() { &v["data"] } else { v };
+    let data = match &v["data"] {
+        data if data.is_object() => data,
+        Value::Array(rows) => &rows[0],
+        _ => v,
+    };
     let mut decoder = Decoder::new(symbols.all());
     let of = |id: SymbolId| symbols.get(id).unwrap();
     let partial = v["stream"]
