@@ -37,7 +37,7 @@ fn hedge_mode_is_told() {
 #[test]
 fn an_empty_wallet_is_told() {
     let set = Set::with_balance(0);
-    fails(set.live(&[]), 2, &["insufficient margin", "0.00 USDT available", "transfer"]);
+    fails(set.live(&[]), 2, &["insufficient margin", "0.00 USDT in the wallet", "transfer"]);
     assert_eq!(set.venue.counters().orders, 0);
 }
 

@@ -32,6 +32,7 @@ fn a_healthy_set_passes_every_check() {
     let found = verdicts(&report);
     for wanted in [
         "config",
+        "memory",
         "hash",
         "kill",
         "cores",

@@ -8,19 +8,10 @@ use super::stage::{Set, dolphin, fails, finish, json, stderr};
 fn paper_trades_on_the_mirrored_market_and_the_venue_sees_no_order() {
     let set = Set::new(VenueConfig::default());
     let (config, at) = (set.path("node.yml"), set.at());
-    let mut live = dolphin(&[
-        "live",
-        "--paper",
-        "--config",
-        &config,
-        "--venue",
-        &at,
-        "--seconds",
-        "30",
-        "--flatten",
-        "--json",
-    ]);
-    live.current_dir(set.dir.path());
+    let history = set.path("2026-01-01.parquet");
+    let mut live =
+        dolphin(&["live", "--paper", "--config", &config, "--venue", &at, "--warm-start", &history]);
+    live.args(["--seconds", "30", "--flatten", "--json"]).current_dir(set.dir.path());
     let output = finish(live.spawn().unwrap());
     let said = stderr(&output);
     assert!(output.status.success(), "{said}");

@@ -6,13 +6,15 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use archive::day::{self, Bar, Day};
+use market::Date;
 use serde_json::Value;
 use venue::{AccountConfig, Venue, VenueConfig, VenueHandle};
 
 /// Longest wait for what must come; only a failure takes so long.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 /// Symbols of a test's market.
-pub const SYMBOLS: usize = 12;
+pub const SYMBOLS: usize = 24;
 
 const DEMO: &str = include_str!("../../configs/demo.yml");
 
@@ -30,6 +32,7 @@ impl Set {
         let set = Self { dir: tempfile::tempdir().unwrap(), venue: venue(config) };
         set.write("node.yml", &format!("{DEMO}runtime: {{idle: park, unpinned: true}}\n"), 0o644);
         set.keys("K", "S");
+        set.history();
         set
     }
 
@@ -53,6 +56,16 @@ impl Set {
         path
     }
 
+    /// The prices that led to the venue's opening: without them the scanner's windows fill for minutes.
+    fn history(&self) {
+        let preroll = self.venue.preroll(900, Duration::from_millis(500));
+        let mut day = Day::new(Date::constant(2026, 1, 1), preroll.symbols);
+        for row in &preroll.rows {
+            day.push(Bar::EMPTY, row);
+        }
+        day::write(&self.dir.path().join("2026-01-01.parquet"), &day).unwrap();
+    }
+
     pub fn keys(&self, key: &str, secret: &str) {
         self.write("keys.toml", &keys_text(key, secret), 0o600);
     }
@@ -69,6 +82,7 @@ impl Set {
     pub fn live(&self, more: &[&str]) -> Command {
         let (config, keys, at) = (self.path("node.yml"), self.path("keys.toml"), self.at());
         let mut command = dolphin(&["live", "--config", &config, "--keys", &keys, "--venue", &at]);
+        command.args(["--warm-start", &self.path("2026-01-01.parquet")]);
         command.args(more).current_dir(self.dir.path());
         command
     }

@@ -136,7 +136,9 @@ pub fn margin(account: &AccountSummary, config: &Config, instruments: &[Instrume
         // Not a failure: a restart with an open position must be able to close it.
         return Finding::warn(
             "margin",
-            format!("all margin is in use: {available:.2} {QUOTE} available of {wallet:.2}; entries will be refused"),
+            format!(
+                "all margin is in use: {available:.2} {QUOTE} available of {wallet:.2}; entries will be refused"
+            ),
         );
     }
     if wallet < p.initial_capital {

@@ -21,6 +21,7 @@ use serde::Serialize;
 use super::live::{self, Where};
 use crate::config::Config;
 use crate::error::CliError;
+use crate::memory_link::MemoryLink;
 use crate::node;
 use crate::preflight::{self, Finding, Verdict};
 use crate::topology;
@@ -107,6 +108,7 @@ impl Check<'_> {
             "venue",
             format!("{}: {}, {}, {}", venue.name(), hosts.rest, hosts.public, hosts.ws_api),
         ));
+        self.memory(&venue).await;
         let signer = self.keys(args, &venue);
         let has_key = signer.is_some();
         let clock = Clock::new();
@@ -166,6 +168,24 @@ impl Check<'_> {
         let todo =
             "more spinning workers than cores: lower runtime.layout, or set runtime.idle to yield or park";
         self.add(Finding::warn("cores", format!("{plan}: {todo}")));
+    }
+
+    /// Memory that does not answer is never fatal (SPEC §9): a warning.
+    async fn memory(&mut self, venue: &Venue) {
+        let section = &self.config.memory;
+        let opened = MemoryLink::open(section, venue.name(), matches!(venue, Venue::Local(_)));
+        let Some(mut link) = self.need("memory", opened) else { return };
+        let ready = link.memory().wait_ready(Duration::from_millis(section.start_timeout_ms)).await;
+        let detail = link.memory().status().detail;
+        let text = format!("{:?}: {detail}", section.backend).to_lowercase();
+        match ready {
+            Ok(()) => self.add(Finding::ok("memory", text)),
+            Err(error) => {
+                let todo = "a node starts all the same, without what memory knows, and writes later";
+                self.add(Finding::warn("memory", format!("{text}: {error}; {todo}")));
+            }
+        }
+        link.finish();
     }
 
     fn keys(&mut self, args: &Args, venue: &Venue) -> Option<Signer> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use binance::hosts::{Hosts, Venue};
 use binance::key::{ApiKey, KeySource};
 
-use crate::config::{Config, MAINNET_LINE};
+use crate::config::{Backend, Config, MAINNET_LINE};
 use crate::control::Orders;
 use crate::error::CliError;
 use crate::node::{self, History, Options};
@@ -61,7 +61,7 @@ pub struct Where {
 
 /// Runs it.
 pub fn run(args: Args) -> Result<(), CliError> {
-    let config = Config::load(&args.at.config)?;
+    let mut config = Config::load(&args.at.config)?;
     check_champion(&config)?;
     let venue = venue(&config, &args.at, args.paper)?;
     let hosts = hosts(&config, &venue)?;
@@ -74,7 +74,12 @@ pub fn run(args: Args) -> Result<(), CliError> {
     eprintln!("venue {named}, {who}, profile {}", config.alpha.profile);
     let paper = if args.paper { Some(Paper::start(&config, &hosts)?) } else { None };
     let (venue, hosts) = match &paper {
-        Some(paper) => (paper.name(), paper.name().hosts()),
+        Some(paper) => {
+            // Paper profits are no state of the real account: what is remembered ends with the run.
+            config.memory.backend = Backend::Embedded;
+            config.memory.path = None;
+            (paper.name(), paper.name().hosts())
+        }
         None => (venue, hosts),
     };
     let kill_file = args.kill_file.unwrap_or_else(|| config.kill_file());
