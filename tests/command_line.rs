@@ -197,7 +197,9 @@ fn replay_says_what_is_wrong_with_its_data() {
 
 #[test]
 fn help_shows_an_example_for_each_command() {
-    for command in ["demo", "live", "replay", "parity", "venue", "features", "eigen", "bench"] {
+    for command in
+        ["demo", "live", "check", "kill", "replay", "parity", "venue", "features", "eigen", "bench"]
+    {
         let output = run(&[command, "--help"]);
         assert!(output.status.success());
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

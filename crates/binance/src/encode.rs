@@ -379,3 +379,37 @@ pub(crate) fn rest_query(
     query.sign(signer);
     Some(query.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::ApiKey;
+    use market::{CancelOrder, Instrument, SymbolId};
+
+    /// A symbol in another script (BINANCE.md §1, 2025-10-09): REST signs the percent-encoded text that is sent, the
+    /// WebSocket API the raw parameters sorted by name.
+    #[test]
+    fn symbols_of_any_script_are_signed_as_they_are_sent() {
+        let increment = Increment::decimals(3);
+        let symbols = Symbols::new(vec![Instrument::plain(SymbolId(0), "币安USDT", increment, increment)]);
+        let signer = || Signer::new(&ApiKey::hmac("K", "S").expect("a key")).expect("a signer");
+        let id = ClientOrderId { run: 0x1f, intent: 7, attempt: 2 };
+        let request = OrderRequest::Cancel(CancelOrder { symbol: SymbolId(0), client_order_id: id });
+
+        let query = rest_query(&request, &symbols, &signer(), 5_000, 1_591_702_613_943).expect("a query");
+        let (payload, signature) = query.rsplit_once("&signature=").expect("signed, last");
+        assert_eq!(
+            payload,
+            "origClientOrderId=dlp-1f-7-2&recvWindow=5000&symbol=%E5%B8%81%E5%AE%89USDT&timestamp=1591702613943"
+        );
+        assert_eq!(signature, signer().sign(payload.as_bytes()).as_str());
+
+        let mut encoder = Encoder::new(signer(), symbols, 5_000).expect("an encoder");
+        let frame = encoder.order(1, &request, 1_591_702_613_943, false).expect("a frame");
+        let frame: serde_json::Value = serde_json::from_slice(frame).expect("JSON");
+        let raw =
+            "apiKey=K&origClientOrderId=dlp-1f-7-2&recvWindow=5000&symbol=币安USDT&timestamp=1591702613943";
+        assert_eq!(frame["params"]["symbol"], "币安USDT");
+        assert_eq!(frame["params"]["signature"], signer().sign(raw.as_bytes()).as_str());
+    }
+}
