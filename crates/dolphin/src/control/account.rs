@@ -48,6 +48,7 @@ pub(super) struct Private {
     clock_due: u64,
     clock_running: bool,
     fatal: BTreeSet<i32>,
+    told: BTreeSet<i32>,
 }
 
 impl Private {
@@ -68,6 +69,7 @@ impl Private {
             clock_due: now,
             clock_running: false,
             fatal: BTreeSet::new(),
+            told: BTreeSet::new(),
         }
     }
 }
@@ -173,6 +175,11 @@ impl Control {
         let rule = errors::rule(code);
         if rule.action == Action::HaltTrading {
             self.fatal(code, &format!("the venue answered {code}: {}", rule.meaning));
+        } else if rule.action != Action::Report && self.private.told.insert(code) {
+            tracing::warn!(
+                "the venue refused an order, {code}: {} (told once; the summary counts)",
+                rule.meaning
+            );
         }
     }
 
