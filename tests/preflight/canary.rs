@@ -55,7 +55,7 @@ fn no_secret_is_told_anywhere() {
     let set = Set::new(VenueConfig { accounts, ..VenueConfig::default() });
     set.keys(KEY, SECRET);
     let mut live = set.live(&["--json", "--seconds", "20"]);
-    live.env("DOLPHIN_LOG", "trace");
+    live.env("DOLPHIN_LOG", "trace").env("TMPDIR", set.dir.path());
     let running = Running::start(live);
     until("orders were sent", || set.venue.counters().orders > 1);
     let listen = listen_key(&set);

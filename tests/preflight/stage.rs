@@ -138,7 +138,7 @@ pub fn finish(child: Child) -> Output {
         }
     });
     let output = child.wait_with_output().unwrap();
-    drop(done.send(()));
+    done.send(()).ok();
     guard.join().unwrap();
     output
 }
