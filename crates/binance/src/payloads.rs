@@ -467,7 +467,9 @@ fn names(v: &Value, out: &mut BTreeSet<String>) {
         Value::Object(map) => {
             for (key, value) in map {
                 match value.as_str() {
-                    Some(name) if key == "s" || key == "symbol" => drop(out.insert(name.to_owned())),
+                    Some(name) if key == "s" || key == "symbol" => {
+                        out.insert(name.to_owned());
+                    }
                     _ => names(value, out),
                 }
             }
