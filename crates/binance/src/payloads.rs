@@ -379,6 +379,15 @@ fn rest(kind: &str, v: &Value, text: &str, symbols: &Symbols) -> Result<usize, S
             };
             rows.iter().zip(found).map(pair).sum()
         }
+        _ => rest_public(kind, v, body, symbols),
+    }
+}
+
+/// Market data, filters and settings.
+fn rest_public(kind: &str, v: &Value, body: &[u8], symbols: &Symbols) -> Result<usize, String> {
+    let said = |e: &dyn std::fmt::Display| e.to_string();
+    let rows = v.as_array().map(Vec::as_slice).unwrap_or_default();
+    match kind.split_once(' ').map_or("", |(_, p)| p) {
         "/fapi/v1/aggTrades" => {
             let i = symbols.get(SymbolId(0)).unwrap();
             let found = account::agg_trades(body, i).map_err(|e| said(&e))?;
