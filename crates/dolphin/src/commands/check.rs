@@ -144,7 +144,7 @@ impl Check<'_> {
         self.add(Finding::ok("config", text.to_lowercase()));
         match c.alpha.verify() {
             Ok(hash) => {
-                self.add(Finding::ok("hash", format!("profile {}, parameters {hash}", c.alpha.profile)))
+                self.add(Finding::ok("hash", format!("profile {}, parameters {hash}", c.alpha.profile)));
             }
             Err(drift) => self.add(Finding::fail("hash", format!("{}: {drift}", c.path.display()))),
         }
@@ -267,7 +267,7 @@ impl Check<'_> {
             let Some(conn) = self.need(check, node::dial(&url, 1)) else { continue };
             match wait(conn, clock, true).await {
                 Ok(ms) => {
-                    self.add(Finding::ok(check, format!("{lower}{stream} delivers, first after {ms} ms")))
+                    self.add(Finding::ok(check, format!("{lower}{stream} delivers, first after {ms} ms")));
                 }
                 Err(why) => self.add(Finding::fail(
                     check,
@@ -281,7 +281,7 @@ impl Check<'_> {
         match wait(conn, clock, false).await {
             Ok(ms) => self.add(Finding::ok("orders", format!("{} open after {ms} ms", hosts.ws_api))),
             Err(why) => {
-                self.add(Finding::fail("orders", format!("{}: {why}; see venue.ws_api_url", hosts.ws_api)))
+                self.add(Finding::fail("orders", format!("{}: {why}; see venue.ws_api_url", hosts.ws_api)));
             }
         }
     }
