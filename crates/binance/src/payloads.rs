@@ -58,7 +58,7 @@ fn split_file(name: &str, text: &str) -> Vec<Payload> {
             match line.as_bytes().first() {
                 Some(b'>' | b'<') => parts.push(String::new()),
                 Some(b'=') => {
-                    parts.push(line.trim_start_matches(|c: char| c == '=' || c.is_ascii_digit()).to_owned())
+                    parts.push(line.trim_start_matches(|c: char| c == '=' || c.is_ascii_digit()).to_owned());
                 }
                 _ => match parts.last_mut() {
                     Some(last) => {
@@ -562,7 +562,7 @@ fn all_decode(payloads: &[Payload]) -> (usize, usize) {
             match grid.parse_count(digits.as_bytes()) {
                 Ok(count) => {
                     if let Err(e) = same(grid, count, digits) {
-                        bad.push(format!("{}: {e}", p.name))
+                        bad.push(format!("{}: {e}", p.name));
                     }
                 }
                 Err(e) => bad.push(format!("{}: `{text}`: {e}", p.name)),
