@@ -61,7 +61,6 @@ pub struct Options {
     pub guests: Vec<Guest>,
 }
 
-
 /// Runs a node on this thread until its end.
 pub fn run(options: Options) -> Result<Summary, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
