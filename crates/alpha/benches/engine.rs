@@ -1,11 +1,13 @@
 //! Bars a second, 48 assets on a random walk with live-like signals: `cargo bench -p alpha --bench engine`. What a tick at
-//! 10 Hz costs is measured by `dolphin bench tick`.
+//! 10 Hz costs is measured by `dolphin bench tick`;
+//! here, beside each other in one run, what the pending slots add to it.
 
 use alpha::rng::RandomState;
-use alpha::{Engine, Params, TickInput};
+use alpha::{AcbPush, Engine, Params, Safety, TickInput};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use market::{Date, Nanos, Posture};
+use runtime::pending::{Taker, pending};
 
 const ASSETS: usize = 48;
 const BARS: usize = 1440;
@@ -53,4 +55,57 @@ fn bars(bencher: Bencher) {
         }
         engine.drain_trades().count()
     });
+}
+
+/// A tick between scans at S = 50 on a warm engine, after what the alpha stage does at the top of it.
+fn tick(bencher: Bencher, mut first: impl FnMut(&mut Engine)) {
+    let rows = walk(8192);
+    let mut engine = engine(Params::default(), 50);
+    let mut at = 0;
+    let mut step = move || {
+        first(&mut engine);
+        let input = input(at.max(5000), f64::NAN, &rows[at & 8191]);
+        at += 1;
+        engine.step_bar(&input)
+    };
+    for _ in 0..12_000 {
+        step();
+    }
+    bencher.bench_local(step);
+}
+
+#[divan::bench(sample_count = 2000, sample_size = 200)]
+fn tick_between_scans(bencher: Bencher) {
+    tick(bencher, |_| {});
+}
+
+/// With both pending slots looked at, and nothing in them: what the slots cost nearly every tick.
+#[divan::bench(sample_count = 2000, sample_size = 200)]
+fn tick_between_scans_taking_empty_slots(bencher: Bencher) {
+    let (_keep_acb, mut acb) = pending::<AcbPush>();
+    let (_keep_safety, mut safety) = pending::<Safety>();
+    tick(bencher, move |engine| {
+        apply(engine, divan::black_box(&mut acb), divan::black_box(&mut safety));
+    });
+}
+
+/// With news in both on every tick; their publishing is counted too.
+#[divan::bench(sample_count = 2000, sample_size = 200)]
+fn tick_between_scans_taking_full_slots(bencher: Bencher) {
+    let (mut push_acb, mut acb) = pending();
+    let (mut push_safety, mut safety) = pending();
+    tick(bencher, move |engine| {
+        push_acb.publish(divan::black_box(AcbPush { boost: 1.1, beta: 0.2 }));
+        push_safety.publish(divan::black_box(Safety { posture: Posture::Apex, rm: 1.0 }));
+        apply(engine, &mut acb, &mut safety);
+    });
+}
+
+fn apply(engine: &mut Engine, acb: &mut Taker<AcbPush>, safety: &mut Taker<Safety>) {
+    if let Some(push) = acb.take() {
+        engine.update_acb_boost(push.boost, push.beta).expect("it is in range");
+    }
+    if let Some(told) = safety.take() {
+        engine.push_safety(told);
+    }
 }

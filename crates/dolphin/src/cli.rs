@@ -42,6 +42,8 @@ enum Command {
     Features(commands::features::Args),
     /// Eigen scans of the prices of day files, offline
     Eigen(commands::eigen::Args),
+    /// Look at system memory, or write to it
+    Memory(commands::memory::Args),
     /// Throughput and latency, against a named peer in the same run
     Bench(commands::bench::Args),
 }
@@ -60,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Venue(args) => commands::venue::run(args),
         Command::Features(args) => commands::features::run(args),
         Command::Eigen(args) => commands::eigen::run(args),
+        Command::Memory(args) => commands::memory::run(args),
         Command::Bench(args) => commands::bench::run(args),
     };
     match result {

@@ -7,6 +7,7 @@ pub mod eigen;
 pub mod features;
 pub mod kill;
 pub mod live;
+pub mod memory;
 pub mod parity;
 pub mod replay;
 pub mod venue;

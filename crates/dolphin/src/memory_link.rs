@@ -286,6 +286,20 @@ fn backend(
     Ok((MemoryConfig::Embedded(EmbeddedConfig::at(path.join(format!("{venue}.memory")))), None))
 }
 
+/// The memory of a configuration that outlives its runs, for whoever looks at it from outside. `venue` as given to
+/// `live --venue`.
+pub fn lasting_backend(config: &Config, venue: Option<&str>) -> Result<MemoryConfig, CliError> {
+    let venue = venue.or(config.venue.name.as_deref()).unwrap_or("testnet");
+    let section = &config.memory;
+    let named = section.backend == Backend::Hazelcast || section.path.is_some();
+    if !named && !matches!(venue, "testnet" | "mainnet") {
+        return Err(CliError::usage(format!(
+            "the memory of a run at the local venue `{venue}` ends with it: name a file by `memory: path:` or --embedded"
+        )));
+    }
+    backend(section, venue, false).map(|(config, _)| config)
+}
+
 fn state_directory(var: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
     var("STATE_DIRECTORY")
         .or_else(|| var("XDG_STATE_HOME").map(|p| p.join("dolphin")))

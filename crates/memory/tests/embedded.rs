@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use memory::{
     Change, EmbeddedConfig, MAX_VALUE_BYTES, MemoryConfig, MemoryError, SystemMemory, Watch, Write,
 };
+use tokio::sync::mpsc;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -98,15 +100,18 @@ async fn a_watch_sees_the_present_and_then_every_change() {
     assert_eq!(next(&mut key).await, Change { key: "b".into(), value: None });
 }
 
-/// The other process. It runs as this test binary with `MEMORY_TEST_STORE` set; without it there is nothing to do.
+/// The other process. It runs as this test binary with `MEMORY_TEST_STORE` set; without it there is nothing to do. It
+/// counts up, one number a write, each under the same key of two maps at once, and says what was answered.
 #[tokio::test]
 async fn other_process() {
     let Some(store) = std::env::var_os("MEMORY_TEST_STORE") else { return };
+    let first: u64 = std::env::var("MEMORY_TEST_FIRST").unwrap().parse().unwrap();
     let memory = open(Path::new(&store));
     memory.wait_ready(PATIENCE).await.unwrap();
     println!("ready: {}", memory.status().detail);
-    for at in 0..u64::MAX {
-        memory.put("crash", &format!("{}", at % 50), &at.to_string()).await.unwrap();
+    for at in first.. {
+        let write = |map: &str| Write { map: map.into(), key: (at % 50).to_string(), value: at.to_string() };
+        memory.put_all(&[write("crash"), write("twin")]).await.unwrap();
         println!("answered {at}");
         std::io::stdout().flush().unwrap();
     }
@@ -114,7 +119,7 @@ async fn other_process() {
 
 struct Process {
     child: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    lines: mpsc::UnboundedReceiver<String>,
 }
 
 impl Drop for Process {
@@ -125,21 +130,38 @@ impl Drop for Process {
 }
 
 impl Process {
-    fn start(store: &Path) -> Self {
+    fn start(store: &Path, first: u64) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "other_process", "--nocapture"])
             .env("MEMORY_TEST_STORE", store)
+            .env("MEMORY_TEST_FIRST", first.to_string())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        // Read on a thread: this test's runtime has to go on serving.
+        let (line, lines) = mpsc::unbounded_channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|text| line.send(text)));
         Self { child, lines }
     }
 
-    /// The next line of ours; the test harness has lines of its own.
-    fn line(&mut self, word: &str) -> Option<String> {
-        let mut lines = self.lines.by_ref().map_while(Result::ok);
-        lines.find_map(|line| line.split_once(word).map(|(_, rest)| rest.trim().to_owned()))
+    /// The next line of ours; the test harness has lines of its own. `None`: the process has ended.
+    async fn line(&mut self, word: &str) -> Option<String> {
+        loop {
+            let line = tokio::time::timeout(PATIENCE, self.lines.recv()).await.expect("a line or the end")?;
+            if let Some((_, rest)) = line.split_once(word) {
+                return Some(rest.trim().to_owned());
+            }
+        }
+    }
+
+    async fn answered(&mut self) -> u64 {
+        self.line("answered").await.unwrap().parse().unwrap()
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 }
 
@@ -147,37 +169,61 @@ impl Process {
 async fn a_killed_owner_loses_nothing_it_answered() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("memory.redb");
-    for round in 0..3 {
-        let mut process = Process::start(&path);
-        let owner = process.line("ready:").unwrap();
+    let mut first = 0;
+    for round in 0..8u64 {
+        let mut process = Process::start(&path, first);
+        let owner = process.line("ready:").await.unwrap();
         assert!(owner.ends_with("owned here"), "{owner}");
-        let mut last = 0;
-        for _ in 0..30 + round * 17 {
-            last = process.line("answered").unwrap().parse::<u64>().unwrap();
+        let mut last = first;
+        while last < first + 55 {
+            last = process.answered().await;
         }
-        process.child.kill().unwrap();
-        process.child.wait().unwrap();
-        while let Some(more) = process.line("answered") {
+        // Anywhere within a write: they take a few milliseconds each.
+        tokio::time::sleep(Duration::from_micros(round * 1_373 % 5_000)).await;
+        process.kill();
+        while let Some(more) = process.line("answered").await {
             last = last.max(more.parse().unwrap_or(0)); // a line may be cut off
         }
-        let memory = open(&path);
-        let newest =
-            memory.entries("crash").await.unwrap().iter().map(|(_, v)| v.parse::<u64>().unwrap()).max();
-        // The one after it may have been under way.
-        assert!((last..=last + 1).contains(&newest.unwrap()), "{last} answered, {newest:?} found");
-        memory.remove("crash", &(newest.unwrap() % 50).to_string()).await.unwrap();
-        for (key, _) in memory.entries("crash").await.unwrap() {
-            memory.remove("crash", &key).await.unwrap();
+        // A process of its own reads: it has let go of the file when it has ended.
+        let found = read_all(&path);
+        assert_eq!(found["crash"], found["twin"], "what was written together is there together");
+        for at in last - 49..=last {
+            let newest = found["crash"][(at % 50) as usize];
+            // The one after the last may have been under way.
+            assert!(newest == at || newest == last + 1, "{at} was answered, {newest} is there");
         }
+        first = last + 2;
     }
+}
+
+/// Both maps of [`other_process`] by key, read on a runtime that is gone afterwards, and with it the store.
+fn read_all(path: &Path) -> HashMap<&'static str, Vec<u64>> {
+    let path = path.to_owned();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let memory = open(&path);
+            let mut found = HashMap::new();
+            for map in ["crash", "twin"] {
+                let mut values = vec![0; 50];
+                for (key, value) in memory.entries(map).await.unwrap() {
+                    values[key.parse::<usize>().unwrap()] = value.parse().unwrap();
+                }
+                found.insert(map, values);
+            }
+            found
+        })
+    })
+    .join()
+    .unwrap()
 }
 
 #[tokio::test]
 async fn processes_share_the_store_and_the_ownership_passes_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("memory.redb");
-    let mut process = Process::start(&path);
-    process.line("answered").unwrap();
+    let mut process = Process::start(&path, 0);
+    process.answered().await;
 
     // The other one owns it; we read, write and watch through its socket.
     let memory = open(&path);
@@ -195,8 +241,7 @@ async fn processes_share_the_store_and_the_ownership_passes_on() {
     let mut ours = memory.watch("m", Some("ours")).unwrap();
     assert_eq!(next(&mut ours).await, change("ours", "2"));
 
-    process.child.kill().unwrap();
-    process.child.wait().unwrap();
+    process.kill();
     eventually("we own it", async || memory.status().detail.ends_with("owned here")).await;
     assert_eq!(memory.get("m", "ours").await.unwrap().as_deref(), Some("2"));
     memory.put("m", "ours", "3").await.unwrap();
@@ -204,12 +249,12 @@ async fn processes_share_the_store_and_the_ownership_passes_on() {
     assert_eq!(next(&mut ours).await, change("ours", "3"));
 
     // Now the other way round: a second process comes, and we own.
-    let mut second = Process::start(&path);
-    assert!(second.line("ready:").unwrap().ends_with("owned by another process"));
-    let answered = second.line("answered").unwrap();
-    let mut crash = memory.watch("crash", Some(&answered)).unwrap();
+    let mut second = Process::start(&path, 1_000_000);
+    assert!(second.line("ready:").await.unwrap().ends_with("owned by another process"));
+    let answered = second.answered().await;
+    let mut crash = memory.watch("crash", Some(&(answered % 50).to_string())).unwrap();
     let value: u64 = next(&mut crash).await.value.unwrap().parse().unwrap();
-    assert_eq!((value % 50).to_string(), answered, "written by the second process under this key");
+    assert!(value >= answered && value % 50 == answered % 50, "{value}, {answered} was answered");
 }
 
 #[tokio::test]

@@ -1,4 +1,6 @@
-//! What tests share: the place of the test data, and a plain word when it is not there.
+//! What tests share: the place of the test data, real Hazelcast members, and a plain word when they are not there.
+
+pub mod hazelcast;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,8 +20,13 @@ pub fn shared_data(relative: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    let line = format!("skipped: {test}: {} is not there\n", path.display());
-    std::io::stderr().write_all(line.as_bytes()).ok();
+    skipped(&format!("{} is not there", path.display()));
     None
+}
+
+/// Says on the real stderr, past the test harness, why the present test proves nothing.
+pub fn skipped(reason: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let line = format!("skipped: {test}: {reason}\n");
+    std::io::stderr().write_all(line.as_bytes()).ok();
 }

@@ -19,7 +19,7 @@ use crate::request::Write;
 use crate::watch::Sink;
 
 /// Sets under way at a time.
-const PIPELINE: usize = 64;
+const PIPELINE: usize = 256;
 /// Pause before a retry, times the number of retries so far.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 

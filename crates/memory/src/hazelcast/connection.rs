@@ -18,6 +18,8 @@ use super::frame::{Assembler, Message, Uuid};
 /// Requests waiting to be written; beyond it callers wait.
 const OUTGOING: usize = 256;
 const READ_BYTES: usize = 64 << 10;
+/// No further request joins a write of this size.
+const WRITE_BYTES: usize = 64 << 10;
 
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
@@ -260,7 +262,13 @@ impl Connection {
             }
         };
         let write = async {
-            while let Some(bytes) = queue.recv().await {
+            while let Some(mut bytes) = queue.recv().await {
+                // What waits by now goes with it: one system call for a burst of small requests.
+                while bytes.len() < WRITE_BYTES
+                    && let Ok(more) = queue.try_recv()
+                {
+                    bytes.extend_from_slice(&more);
+                }
                 to.write_all(&bytes).await.map_err(|e| e.to_string())?;
                 to.flush().await.map_err(|e| e.to_string())?;
                 self.writes.fetch_add(1, Ordering::Relaxed);

@@ -58,6 +58,13 @@ pub(crate) fn parse<T: serde::de::DeserializeOwned>(
     text: &str,
 ) -> Result<T, SchemaError> {
     let text = text.trim_start_matches('\u{feff}');
+    if text.trim_start().starts_with('[') {
+        // serde would fill the fields of a structure from an array, in order.
+        return Err(SchemaError::new(
+            kind,
+            "not the expected JSON: a JSON object is expected, found an array",
+        ));
+    }
     serde_json::from_str(text)
         .or_else(|_| serde_json::from_str(&without_python_numbers(text)))
         .map_err(|e| SchemaError::new(kind, format!("not the expected JSON: {e}")))

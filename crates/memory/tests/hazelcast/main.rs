@@ -1,56 +1,28 @@
 //! Against real Hazelcast members, with Hazelcast's own Python client on the other side. Each test starts its own
-//! members; without DOLPHIN_TEST_HAZELCAST=1, Java, Maven and Python it says `skipped:`.
+//! members, one cluster at a time; where members or the client are not to be had it says `skipped:`.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
-#![allow(
-    clippy::await_holding_lock,
-    reason = "one test at a time: each has a thread and a runtime of its own"
-)]
 
-mod harness;
+mod faults;
+mod support;
+mod tls;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use harness::{Cluster, PATIENCE, Python, eventually, turn};
 use market::{CrossAsset, Nanos, ObFeatures};
 use memory::schema::{self, AcbBoost, FromMemory, ObRecord, Safety, Scan};
-use memory::{
-    Change, HazelcastConfig, Lease, LeaseConfig, LeaseState, MemoryConfig, MemoryError, SystemMemory, Watch,
-    Watcher, WriteBehind, discover,
-};
+use memory::{Lease, LeaseConfig, LeaseState, MemoryError, SystemMemory, Watcher, WriteBehind, discover};
 use serde_json::json;
-
-/// Current open-source member, without CP.
-const CURRENT: &str = "5.7.0";
-/// The last open-source member with CP.
-const WITH_CP: &str = "5.4.0";
-
-async fn next(watch: &mut Watch) -> Change {
-    tokio::time::timeout(PATIENCE, watch.next()).await.expect("a change comes")
-}
-
-/// Waits for a value under a key, past older changes.
-async fn until(watch: &mut Watch, key: &str, value: Option<&str>) {
-    loop {
-        let change = next(watch).await;
-        if change.key == key && change.value.as_deref() == value {
-            return;
-        }
-    }
-}
-
-fn symbols(count: usize) -> Vec<String> {
-    (0..count).map(|at| format!("SYM{at:03}é🐬USDT")).collect()
-}
+use support::{connect, eventually, next, symbols, until};
+use testkit::hazelcast::{CURRENT, Cluster, PATIENCE, Python, WITH_CP};
 
 #[tokio::test]
 async fn python_and_we_read_each_other() {
-    let _turn = turn();
     let Some(cluster) = Cluster::start(CURRENT, 1) else { return };
     let Some(mut python) = Python::start(&cluster) else { return };
-    let memory = cluster.memory().await;
+    let memory = connect(&cluster).await;
 
     we_read(&memory, &mut python).await;
     python_reads(&memory, &mut python).await;
@@ -140,11 +112,17 @@ async fn pushes_arrive(memory: &SystemMemory, python: &mut Python) {
     for round in 0..50 {
         python.put("watched", &format!("k{}", round % 3), &round.to_string());
     }
-    for (key, last) in [("k0", "48"), ("k1", "49"), ("k2", "47")] {
+    let last = BTreeMap::from([("k0", "48"), ("k1", "49"), ("k2", "47")]);
+    for (key, value) in &last {
         let mut fresh = memory.watch("watched", Some(key)).unwrap();
-        until(&mut fresh, key, Some(last)).await;
+        until(&mut fresh, key, Some(value)).await;
     }
-    until(&mut watch, "k1", Some("49")).await;
+    // Changes of one key come in their order, those of different keys in any.
+    let mut seen = BTreeMap::new();
+    while last.iter().any(|(key, value)| seen.get(*key).map(String::as_str) != Some(value)) {
+        let change = next(&mut watch).await;
+        seen.insert(change.key, change.value.unwrap());
+    }
     python.run(json!({"op": "clear", "map": "watched"}));
     let mut gone = BTreeSet::new();
     while gone.len() < 3 {
@@ -239,97 +217,10 @@ async fn swaps_and_lease(memory: &SystemMemory) {
 }
 
 #[tokio::test]
-async fn a_member_is_killed_restarted_and_frozen() {
-    let _turn = turn();
-    let Some(mut cluster) = Cluster::start(CURRENT, 1) else { return };
-    let config =
-        HazelcastConfig { invocation_timeout_ms: 3_000, heartbeat_timeout_ms: 6_000, ..cluster.config() };
-    let memory = SystemMemory::open(MemoryConfig::Hazelcast(config)).unwrap();
-    memory.wait_ready(PATIENCE).await.unwrap();
-    let writes = WriteBehind::start(memory.clone());
-    let mut watch = memory.watch("m", None).unwrap();
-    memory.put("m", "before", "1").await.unwrap();
-    until(&mut watch, "before", Some("1")).await;
-
-    cluster.members[0].kill();
-    for round in 0..100 {
-        writes.put("m", "tick", round.to_string()).unwrap();
-        writes.put("m", "other", round.to_string()).unwrap();
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    eventually("the outage is noticed", async || writes.counts().outages == 1).await;
-    assert!(memory.get("m", "tick").await.unwrap_err().is_outage());
-    assert!(!memory.status().connected);
-    assert_eq!(writes.counts().pending, 2);
-
-    cluster.members[0].restart();
-    assert!(writes.flush(PATIENCE).await);
-    assert_eq!(memory.get("m", "tick").await.unwrap().as_deref(), Some("99"));
-    // The restarted member is empty: the watch says so, and goes on.
-    until(&mut watch, "before", None).await;
-    memory.put("m", "after", "2").await.unwrap();
-    until(&mut watch, "after", Some("2")).await;
-    let counts = writes.counts();
-    assert_eq!((counts.outages, counts.pending, counts.rejected), (1, 0, 0));
-    assert_eq!(counts.accepted, counts.delivered + counts.superseded);
-
-    cluster.members[0].signal("-STOP");
-    writes.put("m", "frozen", "kept".to_owned()).unwrap();
-    assert!(memory.get("m", "after").await.unwrap_err().is_outage());
-    eventually("the connection is given up", async || !memory.status().connected).await;
-    writes.put("m", "frozen", "newer".to_owned()).unwrap();
-    cluster.members[0].signal("-CONT");
-    assert!(writes.flush(PATIENCE).await);
-    assert_eq!(memory.get("m", "frozen").await.unwrap().as_deref(), Some("newer"));
-    until(&mut watch, "frozen", Some("newer")).await;
-    assert_eq!(memory.get("m", "after").await.unwrap().as_deref(), Some("2"));
-}
-
-#[tokio::test]
-async fn three_members_lose_one() {
-    let _turn = turn();
-    let Some(mut cluster) = Cluster::start(CURRENT, 3) else { return };
-    let only_one = HazelcastConfig { members: vec![cluster.members[0].address()], ..cluster.config() };
-    let memory = SystemMemory::open(MemoryConfig::Hazelcast(only_one)).unwrap();
-    eventually("the others are learned", async || memory.status().detail.contains("3 of 3")).await;
-    let mut watch = memory.watch("m", None).unwrap();
-    let symbols = symbols(200);
-    let writes = WriteBehind::start(memory.clone());
-    for symbol in &symbols {
-        writes.put("m", symbol, "before".to_owned()).unwrap();
-    }
-    assert!(writes.flush(PATIENCE).await);
-    let mut seen = BTreeSet::new();
-    while seen.len() < symbols.len() {
-        seen.insert(next(&mut watch).await.key);
-    }
-
-    // The one with the listeners.
-    cluster.members[0].kill();
-    for symbol in &symbols {
-        writes.put("m", symbol, "after".to_owned()).unwrap();
-    }
-    assert!(writes.flush(PATIENCE).await);
-    assert_eq!(writes.counts().rejected, 0);
-    let mut expected: Vec<_> = symbols.iter().map(|symbol| (symbol.clone(), "after".to_owned())).collect();
-    expected.sort_unstable();
-    assert_eq!(memory.entries("m").await.unwrap(), expected);
-    let mut seen = BTreeSet::new();
-    while seen.len() < symbols.len() {
-        let change = next(&mut watch).await;
-        if change.value.as_deref() == Some("after") {
-            seen.insert(change.key);
-        }
-    }
-    eventually("two are left", async || memory.status().detail.contains("2 of 2")).await;
-}
-
-#[tokio::test]
 async fn cp_references_are_preferred_to_the_map() {
-    let _turn = turn();
     let Some(cluster) = Cluster::start(WITH_CP, 1) else { return };
     let Some(mut python) = Python::start(&cluster) else { return };
-    let memory = cluster.memory().await;
+    let memory = connect(&cluster).await;
     let get =
         async || memory.get_reference("DOLPHIN_SAFETY", schema::SAFETY, schema::SAFETY_LATEST).await.unwrap();
 
@@ -341,15 +232,4 @@ async fn cp_references_are_preferred_to_the_map() {
     memory.set_reference("DOLPHIN_SAFETY", schema::SAFETY, schema::SAFETY_LATEST, "both").await.unwrap();
     assert_eq!(python.run(json!({"op": "reference_get", "name": "DOLPHIN_SAFETY"})), json!(["str", "both"]));
     assert_eq!(python.get(schema::SAFETY, schema::SAFETY_LATEST), json!(["str", "both"]));
-}
-
-#[tokio::test]
-async fn another_cluster_name_is_a_clear_error() {
-    let _turn = turn();
-    let Some(cluster) = Cluster::start(CURRENT, 1) else { return };
-    let config = HazelcastConfig { cluster_name: "dolfin".into(), ..cluster.config() };
-    let memory = SystemMemory::open(MemoryConfig::Hazelcast(config)).unwrap();
-    eventually("the refusal", async || memory.status().detail.contains("the cluster is not `dolfin`")).await;
-    let error = memory.get("m", "k").await.unwrap_err();
-    assert!(error.is_outage() && error.to_string().contains(&cluster.members[0].address()), "{error}");
 }
