@@ -4,6 +4,7 @@
 //! (or with `DOLPHIN_TEST_HAZELCAST=0`) starting says `skipped: …` and is `None`.
 
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -218,8 +219,9 @@ impl RawClient {
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         stream.write_all(b"CP2")?;
         let mut client = Self { stream };
-        // No uuid of ours (1 and 16 bytes), serialization version 1.
-        let fixed = [&[1][..], &[0; 16], &[1]].concat();
+        // A uuid (not null, two numbers), serialization version 1.
+        let half = || RandomState::new().hash_one(address).to_le_bytes();
+        let fixed = [&[0][..], &half(), &half(), &[1]].concat();
         let name = CLUSTER_NAME.as_bytes();
         let null = (0x0400, &b""[..]);
         let (begin, end) = ((0x1000, &b""[..]), (0x0800, &b""[..]));
