@@ -24,6 +24,12 @@ It works beside a running node. Exit codes: 1 the key is not there, 3 the value 
 pub struct Args {
     #[command(flatten)]
     place: Place,
+    /// The venue of the configuration's node, where `live --venue` said another
+    #[arg(long, value_name = "VENUE", requires = "config")]
+    venue: Option<String>,
+    /// Name of the Hazelcast cluster
+    #[arg(long, default_value = "dolphin", value_name = "NAME")]
+    cluster: String,
     /// Longest wait for memory, ms
     #[arg(long, default_value_t = 5_000, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=600_000))]
     timeout_ms: u64,
@@ -46,19 +52,6 @@ struct Place {
     /// Members of a Hazelcast cluster, with commas between
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     hazelcast: Vec<String>,
-    #[command(flatten)]
-    more: More,
-}
-
-#[derive(Debug, clap::Args)]
-#[group(skip)]
-struct More {
-    /// The venue of that configuration's node, where `live --venue` said another
-    #[arg(long, value_name = "VENUE", requires = "config")]
-    venue: Option<String>,
-    /// Name of the cluster
-    #[arg(long, default_value = "dolphin", value_name = "NAME")]
-    cluster: String,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -83,7 +76,7 @@ struct Entry<'a> {
 
 /// Runs it.
 pub fn run(args: Args) -> Result<(), CliError> {
-    let config = args.place.config(args.timeout_ms)?;
+    let config = args.memory()?;
     if let MemoryConfig::Embedded(store) = &config
         && !matches!(args.action, Action::Put { .. })
         && !store.path.exists()
@@ -109,22 +102,20 @@ pub fn run(args: Args) -> Result<(), CliError> {
     })
 }
 
-impl Place {
-    fn config(&self, timeout_ms: u64) -> Result<MemoryConfig, CliError> {
-        let mut config = match (&self.config, &self.embedded) {
-            (Some(file), _) => {
-                memory_link::lasting_backend(&Config::load(file)?, self.more.venue.as_deref())?
-            }
+impl Args {
+    fn memory(&self) -> Result<MemoryConfig, CliError> {
+        let mut config = match (&self.place.config, &self.place.embedded) {
+            (Some(file), _) => memory_link::lasting_backend(&Config::load(file)?, self.venue.as_deref())?,
             (None, Some(path)) => MemoryConfig::Embedded(EmbeddedConfig::at(path)),
             (None, None) => MemoryConfig::Hazelcast(HazelcastConfig {
-                members: self.hazelcast.clone(),
-                cluster_name: self.more.cluster.clone(),
+                members: self.place.hazelcast.clone(),
+                cluster_name: self.cluster.clone(),
                 ..HazelcastConfig::default()
             }),
         };
         match &mut config {
-            MemoryConfig::Embedded(store) => store.timeout_ms = timeout_ms,
-            MemoryConfig::Hazelcast(cluster) => cluster.invocation_timeout_ms = timeout_ms,
+            MemoryConfig::Embedded(store) => store.timeout_ms = self.timeout_ms,
+            MemoryConfig::Hazelcast(cluster) => cluster.invocation_timeout_ms = self.timeout_ms,
         }
         Ok(config)
     }
