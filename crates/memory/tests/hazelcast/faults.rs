@@ -62,7 +62,7 @@ async fn a_member_is_killed_restarted_and_frozen() {
 
 /// An outage is one line of each part, and so is its end.
 fn told_once(lines: &[String]) {
-    for words in ["does not answer", ", connected to", "takes no writes", "takes writes again"] {
+    for words in ["trying on in the background", ", connected to", "takes no writes", "takes writes again"] {
         assert_eq!(count(lines, words), 1, "`{words}` in {lines:#?}");
     }
     assert!(lines.len() <= 6, "{lines:#?}");
