@@ -103,7 +103,7 @@ fn pushes(cluster: &Cluster) {
             tokio::time::sleep(TICK / 2).await;
             let begun = Instant::now();
             writer.set("bare", &value).unwrap();
-            listener.next().unwrap();
+            listener.receive().unwrap();
             bare.push(begun.elapsed());
             tokio::time::sleep(TICK / 2).await;
             let begun = Instant::now();

@@ -9,6 +9,10 @@
 //! fills its own cell and swaps it into the middle with the flag set; to take, the reader swaps its own cell into
 //! the middle, flag clear, if the flag was set. A boxed `AtomicPtr` was rejected: the reader would have to free on
 //! the hot path.
+//!
+//! What it costs the alpha tick (`cargo bench -p alpha --bench engine -- tick_between`; fastest of 2000 samples, since
+//! the machine was shared): 192.7 ns a tick without slots, 197.4 ns with two empty ones, 205.5 ns with news in both on
+//! every tick, their publishing included.
 
 #[cfg(loom)]
 use loom::{

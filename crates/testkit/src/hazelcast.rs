@@ -253,7 +253,7 @@ impl RawClient {
     }
 
     /// The next message, whatever it is.
-    pub fn next(&mut self) -> io::Result<Vec<u8>> {
+    pub fn receive(&mut self) -> io::Result<Vec<u8>> {
         let mut message = Vec::new();
         loop {
             let mut header = [0; 6];
@@ -288,7 +288,7 @@ impl RawClient {
         }
         self.stream.write_all(&bytes)?;
         loop {
-            let answer = self.next()?;
+            let answer = self.receive()?;
             if answer[5] & 0x02 == 0 {
                 return Ok(answer); // no event
             }
