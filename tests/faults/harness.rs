@@ -18,6 +18,7 @@ use dolphin::config::Config;
 use dolphin::control::{Orders, Seen};
 use dolphin::error::CliError;
 use dolphin::node::{self, History, Options};
+use dolphin::roles::Role;
 use dolphin::summary::Summary;
 use dolphin::topology::Guest;
 use market::{ClientOrderId, Nanos, Qty};
@@ -113,6 +114,7 @@ impl Setup {
         let mut hosts = name.hosts();
         (self.hosts)(&mut hosts);
         let options = Options {
+            role: Role::All,
             hosts,
             venue: name,
             key: ApiKey::hmac(KEY.0, KEY.1).unwrap(),

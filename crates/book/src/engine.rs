@@ -260,7 +260,7 @@ impl FeatureEngine {
 }
 
 /// What the symbols with features say together.
-fn cross_asset(features: &[Option<ObFeatures>]) -> CrossAsset {
+pub fn cross_asset(features: &[Option<ObFeatures>]) -> CrossAsset {
     let (mut n, mut up, mut down, mut cascade_count) = (0u32, 0u32, 0u32, 0u32);
     for f in features.iter().flatten() {
         n += 1;

@@ -15,7 +15,7 @@ pub mod naive;
 mod order_book;
 
 pub use audit::{Audit, Verdict};
-pub use engine::{EngineCounters, FeatureEngine, Sample};
+pub use engine::{EngineCounters, FeatureEngine, Sample, cross_asset};
 pub use ladder::MAX_FAR_LEVELS;
 pub use local_book::{
     BookCounters, BookOutcome, BookState, LocalBook, MAX_BUFFERED_LEVELS, MAX_BUFFERED_UPDATES,

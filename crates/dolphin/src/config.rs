@@ -38,6 +38,8 @@ pub struct Config {
     pub breaker: BreakerLimits,
     /// System memory: where state outlives the program.
     pub memory: MemorySection,
+    /// Nodes of several roles.
+    pub roles: RolesConfig,
     /// Threads and cores.
     pub runtime: RuntimeConfig,
     /// Where this file was read from.
@@ -264,6 +266,26 @@ impl Default for VenueConfig {
     }
 }
 
+/// Nodes of several roles (`live --role`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RolesConfig {
+    /// Name of this machine among them. Absent: its host name.
+    pub node: Option<String>,
+    /// The standby takes over when nothing was heard of the active alpha node for so long.
+    pub lease_ttl_ms: u64,
+    /// A tick waits so long, from its first symbol on, for the symbols that are still missing.
+    pub grace_ms: u64,
+    /// An alpha node without a list of symbols waits so long for the shards to name them.
+    pub discover_ms: u64,
+}
+
+impl Default for RolesConfig {
+    fn default() -> Self {
+        Self { node: None, lease_ttl_ms: 3_000, grace_ms: 100, discover_ms: 30_000 }
+    }
+}
+
 /// Threads and cores.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -318,6 +340,14 @@ impl Config {
             if !(1_000..=3_600_000).contains(&ms) {
                 return Err(format!("venue: {key} is {ms} ms, it lies in 1000 … 3600000 ms"));
             }
+        }
+        let r = &self.roles;
+        for (key, value, low, high) in [
+            ("lease_ttl_ms", r.lease_ttl_ms, 500, 60_000),
+            ("grace_ms", r.grace_ms, 1, 10_000),
+            ("discover_ms", r.discover_ms, 0, 600_000),
+        ] {
+            in_range("roles", key, value, low, high)?;
         }
         match self.runtime.layout {
             None | Some(1 | 2 | 4 | 6) => Ok(()),

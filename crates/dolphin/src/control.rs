@@ -31,7 +31,9 @@ use runtime::ring::Tx;
 use secrecy::SecretString;
 use tokio::sync::watch as show;
 
+use crate::roles::standby::Board;
 use crate::sensors::HealthWatch;
+use crate::shards::assembly::ShardCounters;
 use crate::stages::alpha::{AlphaCommand, AlphaNews};
 use crate::stages::book::{BookCounters, Mask, SnapshotReply};
 use crate::stages::feed::FeedCounters;
@@ -118,6 +120,10 @@ pub struct Seen {
     pub positions: BTreeMap<String, Qty>,
     /// What the router was last told of its surroundings.
     pub gate: Gate,
+    /// How ticks are gathered from the shards (role alpha).
+    pub shards: ShardCounters,
+    /// The lease was lost: another node may act for the account, so this one does not touch it any more.
+    pub fenced: bool,
     /// Closed trades.
     pub trades: Vec<Trade>,
     /// What changed the wallet besides orders, by the venue's reason: funding, transfers, commissions in other assets.
@@ -157,6 +163,8 @@ pub struct Control {
     health: HealthWatch,
     ending: Ending,
     signalled: Arc<AtomicBool>,
+    /// Where the role alpha shows how it does.
+    pub board: Option<Board>,
     /// What it has seen.
     pub seen: Seen,
 }
@@ -198,6 +206,7 @@ impl Control {
             ending: Ending::No,
             signalled,
             clock,
+            board: None,
             seen,
         }
     }
@@ -234,6 +243,14 @@ impl Control {
         }
         while let Some(news) = self.ends.book.pop() {
             self.market.on_book(news, now, &mut self.seen);
+        }
+        while let Some(counters) = self.ends.shards.pop() {
+            self.seen.shards = counters;
+            // For whoever looks at the market's health: a fresh symbol is a book in sync.
+            self.seen.book.live_books = counters.fresh;
+            if let Some(board) = &self.board {
+                board.show(counters);
+            }
         }
         while let Some(news) = self.ends.alpha.pop() {
             self.alpha(news);
@@ -321,6 +338,7 @@ impl Control {
         match errand {
             Errand::Reconcile => self.reconcile(),
             Errand::SyncClock => self.sync_clock(true),
+            Errand::DeadMan { .. } if !self.may_send() => {}
             Errand::DeadMan { symbol, countdown_ms } => {
                 let Some(name) = self.symbols.get(symbol).map(|i| i.symbol.clone()) else { return };
                 let rest = Arc::clone(&self.rest);
@@ -382,6 +400,12 @@ impl Control {
             self.seen.ended_by = "a stage that died".to_owned();
             self.ending = Ending::Over;
         }
+        if self.ending != Ending::Over && !self.ends.fence.is_open(now) {
+            tracing::warn!("the lease is lost: nothing more is sent to the venue");
+            self.seen.fenced = true;
+            "a lost lease".clone_into(&mut self.seen.ended_by);
+            self.ending = Ending::Over;
+        }
         match self.ending {
             Ending::No => {
                 if let Some(flatten) = self.kill_wish() {
@@ -434,6 +458,11 @@ impl Control {
     }
 
     // ---- errands ------------------------------------------------------------------------------------------------
+
+    /// May this node still act for the account?
+    fn may_send(&self) -> bool {
+        self.ends.fence.is_open(self.clock.now_ns())
+    }
 
     fn start(&self, job: impl Future<Output = Done> + 'static) {
         self.jobs.push(Box::pin(job));

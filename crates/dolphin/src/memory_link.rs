@@ -34,6 +34,7 @@ pub use state::{Loaded, Numbered, Saved, load};
 
 use crate::config::{Backend, Config, Deployment, MemorySection};
 use crate::error::CliError;
+use crate::roles::lease::Fence;
 use crate::sensors::Health;
 use crate::stages::memory::{MemoryNews, MemoryScan, Step};
 
@@ -69,6 +70,8 @@ pub struct Identity {
     pub venue: String,
     /// Its symbols, in column order.
     pub assets: Vec<String>,
+    /// Nothing is written behind it: the state is another node's by then.
+    pub fence: Fence,
 }
 
 /// How memory is doing, for people and reports.

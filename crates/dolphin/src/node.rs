@@ -23,14 +23,17 @@ use runtime::clock::Clock;
 use crate::config::Config;
 use crate::control::{self, Control, Orders, Seen, WatchConfig};
 use crate::error::CliError;
-use crate::memory_link::{self, Identity, MemoryLink, MemoryStatus};
+use crate::memory_link::{self, Identity, Loaded, MemoryLink, MemoryStatus};
 use crate::preflight;
 pub(crate) use crate::preflight::{QUOTE, rest_error as unavailable};
 use crate::restart::{self, Begun};
+use crate::roles::Role;
+use crate::roles::lease::Fence;
+use crate::roles::standby::{self, StoodBy, Warm};
 use crate::stages::Hop;
 use crate::stages::feed::Route;
 use crate::summary::{OpenPosition, RingSummary, StageSummary, Summary};
-use crate::topology::{self, Guest, Parts, Pipeline};
+use crate::topology::{self, Guest, Parts, Pipeline, Source};
 
 /// Prices from before the start, oldest first, one row a bar.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -43,6 +46,8 @@ pub struct History {
 
 /// What a node is to run.
 pub struct Options {
+    /// Which part of the system: all of it, or alpha.
+    pub role: Role,
     /// Configuration, checked.
     pub config: Config,
     /// Key of the account.
@@ -76,19 +81,32 @@ async fn live(mut options: Options) -> Result<Summary, CliError> {
     let clock = Clock::new();
     let rest = Arc::new(rest_client(&options, &clock)?);
     let (section, venue) = (&options.config.memory, options.venue.name().to_owned());
-    let mut link = MemoryLink::open(section, &venue, matches!(options.venue, Venue::Local(_)))?;
+    let alone = options.role == Role::All;
+    let mut link = MemoryLink::open(section, &venue, alone && matches!(options.venue, Venue::Local(_)))?;
     link.begin(&venue, &clock);
+    let active = if alone {
+        None
+    } else {
+        match standby::stand_by(&options, &rest, &link, &clock).await? {
+            StoodBy::Active(active) => Some(*active),
+            StoodBy::Ended(mut summary) => {
+                summary.memory = link.finish();
+                return Ok(*summary);
+            }
+        }
+    };
     let limit = Duration::from_millis(section.start_timeout_ms);
     let mut loaded = memory_link::load(link.memory(), section.deployment, &venue, limit).await;
-    let mut ready = prepare(&options, &rest, loaded.held()).await?;
-    let begun = restart::begin(&options, &rest, &ready.symbols, &ready.server, &mut loaded, &clock).await?;
-    let parts = Parts { guests, ..parts(&options, &mut ready, begun, &clock)? };
+    let (alpha, warm) = active.map_or((None, None), |a| (Some(a.alpha), Some((a.symbols, a.warm))));
+    let (mut ready, begun, source) = begin(&options, &rest, warm, &mut loaded, &clock).await?;
+    let fence = alpha.as_ref().map_or_else(Fence::open, |a| a.fence.clone());
+    let parts = Parts { guests, ..parts(&options, &mut ready, begun, (source, fence.clone()), &clock)? };
     let gates_before = *parts.engine.gate_counts();
     let pipeline = topology::start(&options.config, parts, &clock)
         .map_err(|e| CliError::unavailable(format!("cannot start the workers: {e}")))?;
     let Pipeline { ends, memory, workers, stop, layout } = pipeline;
     let assets = ready.symbols.all().iter().map(|i| i.symbol.clone()).collect();
-    let identity = Identity { deployment: section.deployment, venue, assets };
+    let identity = Identity { deployment: section.deployment, venue, assets, fence };
     link.run(&options.config, identity, memory, loaded, &clock);
     let private_path = endpoint(&options.hosts.private)?.path;
     let orders = Orders { private_path, ..options.orders.clone() };
@@ -96,29 +114,24 @@ async fn live(mut options: Options) -> Result<Summary, CliError> {
     let (symbols, signalled) = (ready.symbols.clone(), Arc::clone(&options.signalled));
     let watch = watch_config(&options.config);
     let mut control = Control::new(orders, Arc::clone(&rest), symbols, ends, clock.clone(), watch, signalled);
+    control.board = alpha.as_ref().map(|a| a.board.clone());
     control.use_listen_key(&ready.listen_key);
     control.run(&stop).await;
 
     let died = stop.swap(true, Ordering::AcqRel);
-    let stages = workers.iter().flat_map(|w| {
-        let stage = |s: &Arc<runtime::worker::StageStats>| StageSummary {
-            name: s.name(),
-            worker: w.name().to_owned(),
-            worked: s.worked(),
-            longest_ns: s.longest_ns(),
-        };
-        w.stats().iter().map(stage).collect::<Vec<_>>()
-    });
-    let stages = stages.collect();
-    let mut panics = Vec::new();
-    for worker in workers {
-        panics.extend(worker.join().err());
-    }
+    let (stages, panics) = join(workers);
+    // An account that another node may act for by now is not touched. The lease outlives the last words to venue and
+    // memory, and then runs out.
+    let fenced = control.seen.fenced;
+    let left = if fenced { Ok(Left::default()) } else { leave(&rest, &ready, &clock).await };
     let memory = link.finish();
-    let left = leave(&rest, &ready, &clock).await;
     let seconds = (clock.now_ns() - started) as f64 / 1e9;
     let run = Run { layout, seconds, stages, gates_before, left, memory };
-    let summary = summarise(&options, &ready, &mut control, run);
+    let mut summary = summarise(&options, &ready, &mut control, run);
+    summary.alpha = alpha.map(|a| a.shown());
+    if fenced {
+        return Err(lease_lost(&summary));
+    }
     if let Some(file) = options.orders.kill_file.as_ref().filter(|f| f.exists()) {
         kill_report(file, &summary);
     }
@@ -135,6 +148,55 @@ async fn live(mut options: Options) -> Result<Summary, CliError> {
             )))
         }
     }
+}
+
+fn lease_lost(summary: &Summary) -> CliError {
+    eprint!("{}", summary.text());
+    CliError::unavailable(
+        "the lease was lost: another node may be active, so nothing more was sent; start again to stand by",
+    )
+}
+
+/// The venue's word, scanner and engine in agreement with it, and where the market comes from. `warm`: what a standby
+/// kept.
+async fn begin(
+    options: &Options,
+    rest: &RestClient,
+    warm: Option<(Vec<String>, Warm)>,
+    loaded: &mut Loaded,
+    clock: &Clock,
+) -> Result<(Ready, Begun, Source), CliError> {
+    let (named, kept, shards) = match warm {
+        Some((symbols, Warm { scanner, engine, source })) => {
+            (Some(symbols), Some((scanner, engine)), Some(source))
+        }
+        None => (None, None, None),
+    };
+    let ready = prepare(options, rest, named.as_deref(), loaded.held()).await?;
+    let source = match shards {
+        Some(shards) => Source::Shards(Box::new(shards)),
+        None => {
+            let (routes, feeds) = routes(&options.config, &options.hosts, &ready.symbols)?;
+            Source::Streams(routes, feeds)
+        }
+    };
+    let begun = restart::begin(options, kept, rest, &ready.symbols, &ready.server, loaded, clock).await?;
+    Ok((ready, begun, source))
+}
+
+/// Waits for the workers: what their stages did, and what they died of.
+fn join(workers: Vec<runtime::worker::Worker>) -> (Vec<StageSummary>, Vec<String>) {
+    let stages = workers.iter().flat_map(|w| {
+        let stage = |s: &Arc<runtime::worker::StageStats>| StageSummary {
+            name: s.name(),
+            worker: w.name().to_owned(),
+            worked: s.worked(),
+            longest_ns: s.longest_ns(),
+        };
+        w.stats().iter().map(stage).collect::<Vec<_>>()
+    });
+    let stages = stages.collect();
+    (stages, workers.into_iter().filter_map(|w| w.join().err()).collect())
 }
 
 /// What the venue said before the start.
@@ -155,12 +217,20 @@ fn rest_client(options: &Options, clock: &Clock) -> Result<RestClient, CliError>
         .map_err(|e| unavailable(&e))
 }
 
-/// Clock, instruments, account mode, listen key: each failure says what to do. `held`: a symbol that must be followed,
-/// because the state holds a position in it.
-async fn prepare(options: &Options, rest: &RestClient, held: Option<String>) -> Result<Ready, CliError> {
+/// Clock, instruments, account mode, listen key: each failure says what to do. `named`: the symbols, where they are
+/// settled; else the configuration's or the venue's, and `held`, because the state holds a position in it.
+async fn prepare(
+    options: &Options,
+    rest: &RestClient,
+    named: Option<&[String]>,
+    held: Option<String>,
+) -> Result<Ready, CliError> {
     let server = rest.sync_clock(5).await.map_err(|e| unavailable(&e))?;
     preflight::clock(&server, options.config.router.risk.max_clock_offset_ms).into_result()?;
-    let info = preflight::instruments(&options.config, rest, &options.hosts.rest, held).await?;
+    let info = match named {
+        Some(symbols) => preflight::named(rest, symbols).await?,
+        None => preflight::instruments(&options.config, rest, &options.hosts.rest, held).await?,
+    };
     for symbol in preflight::halted(&info.instruments) {
         tracing::warn!("{symbol} does not trade at the venue now; it is followed but not traded");
     }
@@ -173,7 +243,13 @@ async fn prepare(options: &Options, rest: &RestClient, held: Option<String>) -> 
     Ok(Ready { instruments: info.instruments, symbols, server, listen_key, limits: info.limits })
 }
 
-fn parts(options: &Options, ready: &mut Ready, begun: Begun, clock: &Clock) -> Result<Parts, CliError> {
+fn parts(
+    options: &Options,
+    ready: &mut Ready,
+    begun: Begun,
+    (source, fence): (Source, Fence),
+    clock: &Clock,
+) -> Result<Parts, CliError> {
     let config = &options.config;
     let bad = |e: &dyn std::fmt::Display| CliError::usage(e.to_string());
     let Begun { scanner, engine, recovered } = begun;
@@ -194,10 +270,9 @@ fn parts(options: &Options, ready: &mut Ready, begun: Begun, clock: &Clock) -> R
     for l in &ready.limits {
         gateway.limits().set(l.kind, l.length, l.limit);
     }
-    let (routes, feeds) = routes(options, &ready.symbols)?;
     Ok(Parts {
-        routes,
-        feeds,
+        source,
+        fence,
         scanner,
         engine,
         booked: recovered.booked,
@@ -232,8 +307,11 @@ pub(crate) fn dial(url: &str, seed: u64) -> Result<WsConn, CliError> {
 }
 
 /// Books on `/public`, trades and mark prices on `/market`, each over as many connections as it takes.
-fn routes(options: &Options, symbols: &Symbols) -> Result<(Vec<Route>, Vec<Feed>), CliError> {
-    let (config, hosts) = (&options.config, &options.hosts);
+pub(crate) fn routes(
+    config: &Config,
+    hosts: &Hosts,
+    symbols: &Symbols,
+) -> Result<(Vec<Route>, Vec<Feed>), CliError> {
     let kinds = [StreamKind::Depth, StreamKind::AggTrade, StreamKind::MarkPrice];
     let feeds = Feed::plan(symbols, &kinds, feed_config(config), (&hosts.public, &hosts.market))
         .map_err(|e| CliError::usage(e.to_string()))?;
@@ -265,6 +343,7 @@ fn feed_config(config: &Config) -> FeedConfig {
 }
 
 /// What the venue says is left, after a last cancel of everything that works.
+#[derive(Default)]
 struct Left {
     positions: Vec<OpenPosition>,
     orders: usize,
@@ -362,6 +441,7 @@ fn summarise(options: &Options, ready: &Ready, control: &mut Control, run: Run) 
     let names: Vec<String> = ready.symbols.all().iter().map(|i| i.symbol.clone()).collect();
     let trades: Vec<_> = seen.trades.iter().map(|t| t.record(&names)).collect();
     Summary {
+        alpha: None,
         venue: format!("{} ({})", options.venue.name(), options.hosts.rest),
         param_hash: options.config.alpha.hash(),
         profile: options.config.alpha.profile.clone(),

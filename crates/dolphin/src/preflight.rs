@@ -154,14 +154,8 @@ pub fn margin(account: &AccountSummary, config: &Config, instruments: &[Instrume
     Finding::ok("margin", format!("{available:.2} {QUOTE} available of {wallet:.2}"))
 }
 
-/// The instruments to follow: the configured ones, else the venue's first `max_symbols` perpetuals, reference first;
-/// and `held`, in which a position is held.
-pub async fn instruments(
-    config: &Config,
-    rest: &RestClient,
-    host: &str,
-    held: Option<String>,
-) -> Result<ExchangeInfo, CliError> {
+/// The symbols to follow: the configured ones, else the venue's first `max_symbols` perpetuals, reference first.
+pub async fn symbols(config: &Config, rest: &RestClient, host: &str) -> Result<Vec<String>, CliError> {
     let market = &config.market;
     let mut wanted = market.symbols.clone();
     if wanted.is_empty() {
@@ -174,12 +168,28 @@ pub async fn instruments(
     if wanted.is_empty() {
         return Err(CliError::unavailable(format!("{host} lists no trading {QUOTE} perpetual")));
     }
+    Ok(wanted)
+}
+
+/// The venue's word on these symbols.
+pub async fn named(rest: &RestClient, symbols: &[String]) -> Result<ExchangeInfo, CliError> {
+    let names: Vec<&str> = symbols.iter().map(String::as_str).collect();
+    rest.exchange_info(&names).await.map_err(|e| rest_error(&e))
+}
+
+/// The instruments of [`symbols`], and of `held`, in which a position is held.
+pub async fn instruments(
+    config: &Config,
+    rest: &RestClient,
+    host: &str,
+    held: Option<String>,
+) -> Result<ExchangeInfo, CliError> {
+    let mut wanted = symbols(config, rest, host).await?;
     if let Some(held) = held.filter(|h| !wanted.contains(h)) {
         tracing::warn!("{held} is not among the symbols, but a position in it is held: it is followed too");
         wanted.push(held);
     }
-    let names: Vec<&str> = wanted.iter().map(String::as_str).collect();
-    rest.exchange_info(&names).await.map_err(|e| rest_error(&e))
+    named(rest, &wanted).await
 }
 
 /// Those that do not trade now.

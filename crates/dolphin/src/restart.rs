@@ -25,9 +25,25 @@ pub struct Begun {
     pub recovered: Recovered,
 }
 
-/// Makes engine and scanner. What the venue told goes into `loaded` too, for memory.
+/// A scanner and an engine without a past but the given history: what a standby keeps warm.
+pub fn cold(options: &Options, assets: Vec<String>) -> Result<(Scanner, Engine), CliError> {
+    let mut loaded = Loaded::default();
+    let mut engine = engine(options, assets, &mut loaded, Nanos(0))?;
+    let mut scanner = scanner(options, engine.assets().len())?;
+    warm(options, &mut scanner, &mut engine, &mut loaded);
+    Ok((scanner, engine))
+}
+
+fn scanner(options: &Options, assets: usize) -> Result<Scanner, CliError> {
+    let stride = options.config.market.stride() as usize;
+    Scanner::new(assets, stride).map_err(|e| CliError::usage(e.to_string()))
+}
+
+/// Makes engine and scanner, or goes on with those that were kept warm. What the venue told goes into `loaded` too, for
+/// memory.
 pub async fn begin(
     options: &Options,
+    kept: Option<(Scanner, Engine)>,
     rest: &RestClient,
     symbols: &Symbols,
     server: &ServerClock,
@@ -36,10 +52,16 @@ pub async fn begin(
 ) -> Result<Begun, CliError> {
     let now = server.server_time(Nanos(clock.now_ns()));
     let assets: Vec<String> = symbols.all().iter().map(|i| i.symbol.clone()).collect();
-    let stride = options.config.market.stride() as usize;
-    let mut scanner = Scanner::new(assets.len(), stride).map_err(|e| CliError::usage(e.to_string()))?;
-    let mut engine = engine(options, assets, loaded, now)?.with_booking(Booking::Venue);
-    warm(options, &mut scanner, &mut engine, loaded);
+    let (scanner, engine) = match kept {
+        Some((scanner, engine)) => (scanner, take_over(options, engine, loaded, now)),
+        None => {
+            let mut engine = engine(options, assets, loaded, now)?;
+            let mut scanner = scanner(options, engine.assets().len())?;
+            warm(options, &mut scanner, &mut engine, loaded);
+            (scanner, engine)
+        }
+    };
+    let mut engine = engine.with_booking(Booking::Venue);
     ready(options, &mut engine, loaded, now)?;
 
     let before = Before {
@@ -55,6 +77,43 @@ pub async fn begin(
     loaded.recovered = recovered.trades.iter().map(numbered).collect();
     loaded.ticks = engine.ticks();
     Ok(Begun { scanner, engine, recovered })
+}
+
+/// The standby's engine, with the state of the node before it.
+fn take_over(options: &Options, mut engine: Engine, loaded: &mut Loaded, now: Nanos) -> Engine {
+    if let Some(saved) = &loaded.saved {
+        let away = away(options, saved, now);
+        match engine.adopt(&saved.image, away) {
+            Ok(lost) => {
+                tracing::info!(
+                    capital = engine.capital(),
+                    trades = engine.trades_closed(),
+                    away_ticks = away,
+                    "the engine goes on with histories that were kept warm"
+                );
+                say_lost(lost.as_deref());
+                return engine;
+            }
+            Err(error) => tracing::warn!("the snapshot does not fit, only the capital is taken: {error}"),
+        }
+    }
+    loaded.saved = None;
+    if let Some(restored) = &loaded.state {
+        engine.set_capital(restored.state.capital);
+    }
+    engine
+}
+
+fn away(options: &Options, saved: &Saved, now: Nanos) -> u64 {
+    now.since(saved.at).0 / (options.config.market.tick_ms * Nanos::MS)
+}
+
+fn say_lost(symbol: Option<&str>) {
+    if let Some(symbol) = symbol {
+        tracing::error!(
+            "the position of the state is in {symbol}, which is followed no more; close it by hand"
+        );
+    }
 }
 
 fn say(recovered: &Recovered, symbols: &Symbols) {
@@ -104,7 +163,7 @@ fn resume(
     now: Nanos,
 ) -> Result<(Engine, u64), alpha::SnapshotError> {
     let (params, market) = (&options.config.alpha, &options.config.market);
-    let away = now.since(saved.at).0 / (market.tick_ms * Nanos::MS);
+    let away = away(options, saved, now);
     let prices =
         history.map(|h| Prices { assets: &h.assets, stride: h.stride, first: h.first, rows: &h.rows });
     let resumed = Engine::resume(params.clone(), assets, market.stride(), &saved.image, prices, away)?;
@@ -121,11 +180,7 @@ fn resume(
         away_ticks = away,
         "the engine goes on {other}"
     );
-    if let Some(symbol) = &resumed.lost {
-        tracing::error!(
-            "the position of the state is in {symbol}, which is followed no more; close it by hand"
-        );
-    }
+    say_lost(resumed.lost.as_deref());
     Ok((resumed.engine, resumed.with_prices))
 }
 

@@ -8,6 +8,7 @@ pub mod gateway;
 pub mod memory;
 pub mod router;
 pub mod scanner;
+pub mod shards;
 pub mod streams;
 
 use ::alpha::eigen::Scan;
@@ -17,6 +18,8 @@ use market::{CrossAsset, Nanos, ObFeatures};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Hop {
+    /// Boundary of event time → tick of all symbols gathered from the shards (role alpha).
+    Shards,
     /// Frame received → decoded and in the book: the wait in the ring and the work.
     Book,
     /// Frame that made a sample due → features of all symbols.
@@ -37,7 +40,8 @@ pub enum Hop {
 
 impl Hop {
     /// All, by number.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
+        Self::Shards,
         Self::Book,
         Self::Features,
         Self::Scanner,
@@ -51,6 +55,7 @@ impl Hop {
     /// Its name in reports and metrics.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Shards => "shards",
             Self::Book => "book",
             Self::Features => "features",
             Self::Scanner => "scanner",

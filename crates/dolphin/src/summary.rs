@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::control::desk::LineSummary;
 use crate::memory_link::MemoryStatus;
+use crate::roles::standby::Shown;
 use crate::stages::book::BookCounters;
 use crate::stages::feed::FeedCounters;
 use crate::stages::router::RouterState;
@@ -51,8 +52,10 @@ pub struct StageSummary {
 }
 
 /// Everything worth telling.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Summary {
+    /// Lease and shards, in the role alpha; `None` in the role all.
+    pub alpha: Option<Shown>,
     /// Venue it ran against.
     pub venue: String,
     /// Hash of the parameters, and the profile they belong to.
@@ -143,6 +146,29 @@ impl Summary {
             ),
         );
         self.faults(out);
+        if let Some(a) = &self.alpha {
+            let c = &a.shards;
+            line(
+                out,
+                format_args!(
+                    "alpha     {}, lease {} {}; {} of {} symbols fresh, oldest {} ms",
+                    a.state, a.lease.state, a.lease.holder, c.fresh, c.symbols, c.oldest_ms
+                ),
+            );
+            line(
+                out,
+                format_args!(
+                    "shards    {} ticks, {} with all symbols fresh, {} hurried; {} updates, {} late, {} garbage, {} lost",
+                    c.ticks,
+                    c.whole,
+                    c.hurried,
+                    c.updates,
+                    c.late,
+                    a.reader.garbage + c.refused,
+                    a.reader.lost
+                ),
+            );
+        }
         let gates: Vec<String> =
             self.gates.iter().filter(|(_, n)| **n > 0).map(|(name, n)| format!("{name} {n}")).collect();
         line(out, format_args!("gates     {}", gates.join(", ")));

@@ -10,6 +10,8 @@
 //!                           control: REST, listen key, clock, reconciliation, dead-man, signals, summary
 //! ```
 //!
+//! In the role alpha a shard stage stands in the place of feed and book ([`crate::shards`]); the rest is the same.
+//!
 //! `═` is a conveyor (boxes that go round), `─` a ring. What happens when one is full stands beside it below. Nothing
 //! flows back except execution reports and outcomes, and they are inputs like any other.
 
@@ -39,7 +41,9 @@ use runtime::worker::{Idle, Worker, WorkerConfig, available_cores};
 use crate::config::Config;
 use crate::control::desk::Line;
 use crate::memory_link::MemoryEnds;
+use crate::roles::lease::Fence;
 use crate::sensors::Health;
+use crate::shards::assembly::ShardCounters;
 use crate::stages::alpha::{AlphaCommand, AlphaNews, AlphaStage, Memo};
 use crate::stages::book::{Auditing, BookCounters, BookLimits, BookNews, BookStage, SnapshotReply, Standing};
 use crate::stages::feed::{FeedCommand, FeedNews, FeedStage, Frame, Route};
@@ -47,6 +51,7 @@ use crate::stages::gateway::{GatewayCommand, GatewayNews, GatewayStage, Outbound
 use crate::stages::memory::Step;
 use crate::stages::router::{RouterCommand, RouterNews, RouterStage, RouterState};
 use crate::stages::scanner::ScannerStage;
+use crate::stages::shards::{ShardSource, ShardStage};
 use crate::stages::streams::Streams;
 use crate::stages::{Hop, Tick};
 
@@ -86,10 +91,10 @@ pub struct Guest {
 pub struct Parts {
     /// In column order.
     pub instruments: Vec<Instrument>,
-    /// Market connections.
-    pub routes: Vec<Route>,
-    /// What each of them carries, in the same order.
-    pub feeds: Vec<Feed>,
+    /// Where the market comes from.
+    pub source: Source,
+    /// What every request to the venue must pass.
+    pub fence: Fence,
     /// Warmed.
     pub scanner: Scanner,
     /// Warmed, booking by outcomes.
@@ -110,6 +115,14 @@ pub struct Parts {
     pub guests: Vec<Guest>,
 }
 
+/// Where ticks and quotes come from.
+pub enum Source {
+    /// The venue's streams, over feed and books of our own: connections, and what each of them carries.
+    Streams(Vec<Route>, Vec<Feed>),
+    /// The shards of ingest nodes.
+    Shards(Box<ShardSource>),
+}
+
 /// The control thread's ends.
 pub struct Ends {
     /// Market connections, for people.
@@ -118,6 +131,8 @@ pub struct Ends {
     pub feed: Rx<FeedNews>,
     /// From the books.
     pub book: Rx<BookNews>,
+    /// From the shard stage.
+    pub shards: Rx<ShardCounters>,
     /// From the engine.
     pub alpha: Rx<AlphaNews>,
     /// From the router.
@@ -132,6 +147,8 @@ pub struct Ends {
     pub to_router: Tx<RouterCommand>,
     /// Commands to the gateway.
     pub to_gateway: Tx<GatewayCommand>,
+    /// What every request to the venue must pass.
+    pub fence: Fence,
     /// What our own sensors go by, to memory's thread.
     pub to_memory: Tx<Health>,
     /// Latencies of all stages.
@@ -156,8 +173,8 @@ pub struct Pipeline {
 
 /// The stages, ready to be placed on workers.
 struct Stages {
-    feed: FeedStage,
-    book: BookStage,
+    /// Feed and book, or the shard stage.
+    market: Vec<(&'static str, Box<dyn Stage>)>,
     scanner: ScannerStage,
     alpha: AlphaStage,
     router: RouterStage,
@@ -191,6 +208,7 @@ pub fn start(config: &Config, mut parts: Parts, clock: &Clock) -> std::io::Resul
 )]
 fn join(config: &Config, parts: Parts, clock: &Clock) -> (Stages, Ends, MemoryEnds) {
     let n = parts.instruments.len();
+    let parts_fence = parts.fence.clone();
     let mut latency = Collector::new(Hop::ALL.len());
 
     let (feed_to_book, book_frames) = conveyor("feed_to_book", FRAMES, Frame::default);
@@ -205,6 +223,7 @@ fn join(config: &Config, parts: Parts, clock: &Clock) -> (Stages, Ends, MemoryEn
 
     let (feed_to_control, from_feed) = ring("feed_to_control", CONTROL);
     let (book_to_control, from_book) = ring("book_to_control", CONTROL);
+    let (shards_to_control, from_shards) = ring("shards_to_control", CONTROL);
     let (alpha_to_control, from_alpha) = ring("alpha_to_control", CONTROL);
     let (router_to_control, from_router) = ring("router_to_control", CONTROL);
     let (gateway_to_control, from_gateway) = ring("gateway_to_control", CONTROL);
@@ -236,32 +255,48 @@ fn join(config: &Config, parts: Parts, clock: &Clock) -> (Stages, Ends, MemoryEn
         news_to_memory.stats(),
     ];
     let interval = Nanos::from_millis(config.market.tick_ms);
-    let mut features = FeatureEngine::new(&parts.instruments, interval);
-    parts.instruments.iter().for_each(|i| features.expect_aggregates(i.id));
+    let mut lines = Vec::new();
+    let market: Vec<(&'static str, Box<dyn Stage>)> = match parts.source {
+        Source::Streams(routes, feeds) => {
+            let mut features = FeatureEngine::new(&parts.instruments, interval);
+            parts.instruments.iter().for_each(|i| features.expect_aggregates(i.id));
+            lines = Line::of(&routes);
+            let feed = FeedStage::new(routes, feed_to_book, feed_commands, feed_to_control);
+            let book = BookStage {
+                decoder: Decoder::new(&parts.instruments),
+                features,
+                streams: Streams::new(feeds, n, config.market.max_bad_frames_per_min, book_to_feed),
+                feed_to_book: book_frames,
+                control_to_book,
+                book_to_scanner,
+                book_to_router,
+                book_to_control,
+                limits: BookLimits::of(&config.market),
+                counters: BookCounters::default(),
+                standing: vec![Standing::new(); n],
+                auditing: Auditing::default(),
+                clock: clock.clone(),
+                probe: latency.probe("book_latency", SAMPLES),
+            };
+            vec![("feed", Box::new(feed)), ("book", Box::new(book))]
+        }
+        Source::Shards(source) => {
+            let stage = ShardStage {
+                source: *source,
+                shards_to_scanner: book_to_scanner,
+                shards_to_router: book_to_router,
+                shards_to_control,
+                quoted: vec![false; n],
+                told: 0,
+                clock: clock.clone(),
+                probe: latency.probe("shards_latency", SAMPLES),
+            };
+            vec![("shards", Box::new(stage))]
+        }
+    };
 
-    let lines = parts.routes.iter().map(|r| Line { name: r.name.clone(), url: r.url.clone() }).collect();
     let stages = Stages {
-        feed: FeedStage::new(parts.routes, feed_to_book, feed_commands, feed_to_control),
-        book: BookStage {
-            decoder: Decoder::new(&parts.instruments),
-            features,
-            streams: Streams::new(parts.feeds, n, config.market.max_bad_frames_per_min, book_to_feed),
-            feed_to_book: book_frames,
-            control_to_book,
-            book_to_scanner,
-            book_to_router,
-            book_to_control,
-            limits: BookLimits {
-                stale_after: Nanos::from_millis(config.market.ob_stale_after_ms),
-                max_mark_gap: config.market.max_mark_gap_pct / 100.0,
-                audit_interval: Nanos::from_millis(config.market.audit_interval_ms).0,
-            },
-            counters: BookCounters::default(),
-            standing: vec![Standing::new(); n],
-            auditing: Auditing::default(),
-            clock: clock.clone(),
-            probe: latency.probe("book_latency", SAMPLES),
-        },
+        market,
         scanner: ScannerStage {
             scanner: parts.scanner,
             book_to_scanner: scanner_ticks,
@@ -311,6 +346,7 @@ fn join(config: &Config, parts: Parts, clock: &Clock) -> (Stages, Ends, MemoryEn
         },
         gateway: GatewayStage {
             core: parts.gateway,
+            fence: parts.fence,
             api: parts.api,
             user: parts.user,
             decoder: parts.user_decoder,
@@ -330,6 +366,7 @@ fn join(config: &Config, parts: Parts, clock: &Clock) -> (Stages, Ends, MemoryEn
         lines,
         feed: from_feed,
         book: from_book,
+        shards: from_shards,
         alpha: from_alpha,
         router: from_router,
         gateway: from_gateway,
@@ -337,6 +374,7 @@ fn join(config: &Config, parts: Parts, clock: &Clock) -> (Stages, Ends, MemoryEn
         to_alpha,
         to_router,
         to_gateway,
+        fence: parts_fence,
         to_memory,
         latency,
         rings,
@@ -381,23 +419,28 @@ impl Plan {
     }
 
     fn place(&self, s: Stages) -> Vec<(&'static str, Vec<Box<dyn Stage>>)> {
-        let (feed, book): (Box<dyn Stage>, Box<dyn Stage>) = (Box::new(s.feed), Box::new(s.book));
         let (scanner, alpha): (Box<dyn Stage>, Box<dyn Stage>) = (Box::new(s.scanner), Box::new(s.alpha));
         let (router, gateway): (Box<dyn Stage>, Box<dyn Stage>) = (Box::new(s.router), Box::new(s.gateway));
+        let apart = s.market.into_iter();
+        let together =
+            |apart: std::vec::IntoIter<(&'static str, Box<dyn Stage>)>| apart.map(|(_, stage)| stage);
         match self.workers {
-            1 => vec![("hot", vec![feed, book, scanner, alpha, router, gateway])],
+            1 => {
+                vec![("hot", together(apart).chain([scanner, alpha, router, gateway]).collect())]
+            }
             3 => vec![
-                ("market", vec![feed, book]),
+                ("market", together(apart).collect()),
                 ("signal", vec![scanner, alpha]),
                 ("orders", vec![router, gateway]),
             ],
-            _ => vec![
-                ("feed", vec![feed]),
-                ("book", vec![book]),
-                ("signal", vec![scanner, alpha]),
-                ("router", vec![router]),
-                ("gateway", vec![gateway]),
-            ],
+            _ => apart
+                .map(|(name, stage)| (name, vec![stage]))
+                .chain([
+                    ("signal", vec![scanner, alpha]),
+                    ("router", vec![router]),
+                    ("gateway", vec![gateway]),
+                ])
+                .collect(),
         }
     }
 }

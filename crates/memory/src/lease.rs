@@ -93,6 +93,12 @@ impl Lease {
         (since.elapsed() < self.config.ttl).then_some(record.fence)
     }
 
+    /// How much longer the lease is certainly ours; `None` if it is not.
+    pub fn remaining(&self) -> Option<Duration> {
+        let (_, since) = self.held.as_ref()?;
+        self.config.ttl.checked_sub(since.elapsed())
+    }
+
     /// Renews or tries to take the lease. `wall_ms` is the wall clock, ms since 1970. An error leaves everything as it
     /// was: a holder goes on holding until its time to live is over.
     pub async fn tick(&mut self, wall_ms: u64) -> Result<LeaseState, MemoryError> {

@@ -56,27 +56,9 @@ impl Engine {
         prices: Option<Prices<'_>>,
         away: u64,
     ) -> Result<Resumed, SnapshotError> {
-        if image.version != VERSION {
-            return Err(SnapshotError::Version(image.version));
-        }
-        check(&image.book, image.assets.len())?;
         let mut engine = Self::new(params, assets, stride)?;
-        if image.rng.seed == engine.params.seed {
-            engine.state.rng = RandomState::at(image.rng)
-                .ok_or(SnapshotError::Damaged("the generator has been drawn too often"))?;
-        }
         let with_prices = prices.map_or(0, |prices| engine.replay(&prices, image.book.ticks, away));
-        let column = |symbol: SymbolId| {
-            let name = image.assets.get(symbol.index())?;
-            engine.assets.iter().position(|a| a == name).map(|i| SymbolId(i as u16))
-        };
-        let ticks = image.book.ticks.saturating_add(away);
-        let (hold, lost) = match image.book.hold.map(|p| p.moved(column(p.symbol)?, image, stride, ticks)) {
-            Ok(hold) => (hold, None),
-            Err(symbol) => (Hold::Flat, image.assets.get(symbol.index()).cloned()),
-        };
-        let room = std::mem::take(&mut engine.state.book.trades);
-        engine.state.book = Ledger { ticks, hold, trades: room, ..image.book.clone() };
+        let lost = engine.adopt(image, away)?;
         Ok(Resumed {
             with_prices,
             other_params: engine.param_hash != image.param_hash,
@@ -84,6 +66,32 @@ impl Engine {
             lost,
             engine,
         })
+    }
+
+    /// Everything of `image`, and the histories that this engine kept itself while it stood by for the one that the image
+    /// is of. `away`: ticks since the image. Gives the asset of a position that is followed no more. An error changes
+    /// nothing.
+    pub fn adopt(&mut self, image: &Image, away: u64) -> Result<Option<String>, SnapshotError> {
+        if image.version != VERSION {
+            return Err(SnapshotError::Version(image.version));
+        }
+        check(&image.book, image.assets.len())?;
+        if image.rng.seed == self.params.seed {
+            self.state.rng = RandomState::at(image.rng)
+                .ok_or(SnapshotError::Damaged("the generator has been drawn too often"))?;
+        }
+        let column = |symbol: SymbolId| {
+            let name = image.assets.get(symbol.index())?;
+            self.assets.iter().position(|a| a == name).map(|i| SymbolId(i as u16))
+        };
+        let (stride, ticks) = (self.stride as u32, image.book.ticks.saturating_add(away));
+        let (hold, lost) = match image.book.hold.map(|p| p.moved(column(p.symbol)?, image, stride, ticks)) {
+            Ok(hold) => (hold, None),
+            Err(symbol) => (Hold::Flat, image.assets.get(symbol.index()).cloned()),
+        };
+        let room = std::mem::take(&mut self.state.book.trades);
+        self.state.book = Ledger { ticks, hold, trades: room, ..image.book.clone() };
+        Ok(lost)
     }
 
     /// Takes the prices up to tick `ticks` and `away` ticks without any; gives how many are known.

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::control::Orders;
 use crate::error::CliError;
 use crate::node::{self, History, Options};
+use crate::roles::Role;
 
 /// The configuration that the demo runs with unless told otherwise.
 const DEMO: &str = include_str!("../../../../configs/demo.yml");
@@ -82,6 +83,7 @@ pub fn run(args: Args) -> Result<(), CliError> {
         watch: None,
     };
     let summary = node::run(Options {
+        role: Role::All,
         hosts: name.hosts(),
         venue: name,
         config,

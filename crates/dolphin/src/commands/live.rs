@@ -10,6 +10,8 @@ use crate::control::Orders;
 use crate::error::CliError;
 use crate::node::{self, History, Options};
 use crate::paper::Paper;
+use crate::roles::ingest;
+use crate::roles::{Role, Share};
 
 /// The trading node
 #[derive(clap::Args)]
@@ -40,6 +42,16 @@ pub struct Args {
     /// Pull the kill switch when this file appears [default: runtime.kill_file, else the configuration's name and .kill]
     #[arg(long, value_name = "FILE")]
     kill_file: Option<PathBuf>,
+    /// all: everything on one machine; ingest: feed and books of a share of the symbols, into system memory, without
+    /// keys; alpha: engine and orders on what memory holds, one active, the others standing by
+    #[arg(long, value_enum, default_value = "all", value_name = "ROLE")]
+    role: Role,
+    /// Symbols of an ingest node
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',', conflicts_with = "share")]
+    symbols: Vec<String>,
+    /// Share of an ingest node: the I-th of N
+    #[arg(long, value_name = "I/N")]
+    share: Option<String>,
     /// Print one JSON object at the end
     #[arg(long)]
     json: bool,
@@ -65,6 +77,20 @@ pub fn run(args: Args) -> Result<(), CliError> {
     check_champion(&config)?;
     let venue = venue(&config, &args.at, args.paper)?;
     let hosts = hosts(&config, &venue)?;
+    let share = Share::parse(&args.symbols, args.share.as_deref()).map_err(CliError::usage)?;
+    if args.role != Role::All && args.paper {
+        return Err(CliError::usage("--paper simulates the fills of a whole node: it belongs to --role all"));
+    }
+    if args.role == Role::Ingest {
+        return ingest(config, venue, hosts, share, &args);
+    }
+    if share != Share::Whole {
+        return Err(CliError::usage("--symbols and --share belong to --role ingest"));
+    }
+    if args.role == Role::Alpha {
+        // The ingest nodes write the shards.
+        config.memory.features_every_ms = 0;
+    }
     crate::secrets::harden();
     let key = if args.paper { Paper::key()? } else { key(&args, &venue)? };
     let history = args.warm_start.as_deref().map_or(Ok(History::default()), super::read_history)?;
@@ -91,12 +117,31 @@ pub fn run(args: Args) -> Result<(), CliError> {
         progress: !args.json,
         watch: None,
     };
-    let mut summary =
-        node::run(Options { config, key, venue, hosts, history, orders, signalled, guests: Vec::new() })?;
+    let options =
+        Options { role: args.role, config, key, venue, hosts, history, orders, signalled, guests: Vec::new() };
+    let mut summary = node::run(options)?;
     if let Some(paper) = paper {
         drop(paper);
         summary.venue = format!("paper: fills simulated here on the market of {named}");
     }
+    if args.json {
+        return super::print_json(&summary);
+    }
+    print!("{}", summary.text());
+    Ok(())
+}
+
+/// An ingest node (SPEC §9): no key, no orders.
+fn ingest(config: Config, venue: Venue, hosts: Hosts, share: Share, args: &Args) -> Result<(), CliError> {
+    let summary = ingest::run(ingest::Options {
+        config,
+        venue,
+        hosts,
+        share,
+        seconds: args.seconds,
+        progress: !args.json,
+        signalled: super::on_signal()?,
+    })?;
     if args.json {
         return super::print_json(&summary);
     }

@@ -131,6 +131,7 @@ impl Control {
         let stream = &mut self.private.stream;
         match news {
             // Once it was there, its loss is bridged over REST.
+            GatewayNews::Fenced => self.alert("Fenced"),
             GatewayNews::OrderPath(open) => {
                 self.gate.order_path |= open;
                 self.gate.fallback = self.gate.order_path && !open;
@@ -245,6 +246,9 @@ impl Control {
     // ---- orders over REST ---------------------------------------------------------------------------------------
 
     fn order_over_rest(&self, request: OrderRequest) {
+        if !self.may_send() {
+            return;
+        }
         let (rest, symbols) = (Arc::clone(&self.rest), self.symbols.clone());
         self.start(async move {
             let result = rest.order(&request, &symbols).await;

@@ -15,7 +15,7 @@ use market::{Nanos, SymbolId};
 use serde::Serialize;
 
 use crate::stages::book::{BookNews, Mask};
-use crate::stages::feed::FeedNews;
+use crate::stages::feed::{FeedNews, Route};
 use crate::stages::streams::StreamNews;
 
 use super::Seen;
@@ -42,6 +42,13 @@ pub struct Line {
     pub name: String,
     /// Where it connects.
     pub url: String,
+}
+
+impl Line {
+    /// Of these connections.
+    pub fn of(routes: &[Route]) -> Vec<Self> {
+        routes.iter().map(|r| Self { name: r.name.clone(), url: r.url.clone() }).collect()
+    }
 }
 
 /// What became of a connection.
@@ -123,9 +130,11 @@ pub struct MarketDesk {
 const SHOW_BAD_FRAMES: u32 = 20;
 
 impl MarketDesk {
-    /// For these connections and symbols, all masked at first.
+    /// For these connections and symbols, all masked at first; without connections there are no books here to mask.
     pub fn new(lines: Vec<Line>, names: Vec<String>, now: u64, seen: &mut Seen) -> Self {
-        seen.masked = names.iter().map(|n| (n.clone(), Mask::Unsynced)).collect();
+        if !lines.is_empty() {
+            seen.masked = names.iter().map(|n| (n.clone(), Mask::Unsynced)).collect();
+        }
         seen.connections = lines.iter().map(|l| (l.name.clone(), LineSummary::default())).collect();
         let waiting = (0..lines.len() as u8).collect();
         Self {

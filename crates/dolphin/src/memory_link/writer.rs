@@ -371,6 +371,9 @@ impl Writer {
     }
 
     fn put(&self, map: &str, key: &str, value: String) {
+        if !self.identity.fence.is_open(self.clock.now_ns()) {
+            return;
+        }
         // A refusal (too much waits, too large) is counted and logged by the writer behind.
         let _ = self.writes.put(map, key, value);
     }

@@ -16,6 +16,7 @@ use super::feed::{Frame, FrameKind};
 use super::router::Quote;
 use super::streams::{StreamCounters, StreamNews, Streams};
 use super::{Hop, Tick};
+use crate::config::MarketConfig;
 
 /// Why a symbol is masked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -107,6 +108,17 @@ pub struct BookLimits {
     pub max_mark_gap: f64,
     /// A book is audited this often, the symbols in turn; 0: never.
     pub audit_interval: u64,
+}
+
+impl BookLimits {
+    /// Of the configuration.
+    pub fn of(market: &MarketConfig) -> Self {
+        Self {
+            stale_after: Nanos::from_millis(market.ob_stale_after_ms),
+            max_mark_gap: market.max_mark_gap_pct / 100.0,
+            audit_interval: Nanos::from_millis(market.audit_interval_ms).0,
+        }
+    }
 }
 
 /// What is known of one symbol beside its book.

@@ -17,6 +17,7 @@ use runtime::ring::{Rx, Tx};
 use runtime::stage::{Stage, Work};
 
 use super::{Hop, StampedRequest};
+use crate::roles::lease::Fence;
 
 /// What the control thread tells the gateway.
 #[derive(Debug)]
@@ -52,6 +53,8 @@ pub enum GatewayNews {
     Reconcile,
     /// The listen key has expired: a new one is needed.
     ListenKeyExpired,
+    /// A request was not sent: the lease is not ours any more.
+    Fenced,
     /// The clock is off: take the venue's time.
     SyncClock,
     /// The WebSocket API does not have this request: send it over REST.
@@ -89,6 +92,8 @@ pub enum GatewayNews {
 pub struct GatewayStage {
     /// Requests to frames, replies to reports.
     pub core: Gateway,
+    /// Nothing is sent behind it.
+    pub fence: Fence,
     /// WebSocket API.
     pub api: WsConn,
     /// User data stream.
@@ -289,6 +294,10 @@ impl GatewayStage {
 
     fn send(&mut self, stamped: &StampedRequest, now: Nanos) {
         let request = &stamped.request;
+        if !self.fence.is_open(self.clock.now_ns()) {
+            // Another node may act for this account by now; the control thread ends the run.
+            return self.outbound.news.push_back(GatewayNews::Fenced);
+        }
         if let OrderRequest::New(order) = request {
             self.outbound.news.push_back(GatewayNews::Traded(order.symbol));
         }

@@ -27,12 +27,62 @@ fn write_seconds<S: Serializer>(at: &Nanos, serializer: S) -> Result<S::Ok, S::E
     serializer.serialize_f64(seconds(*at))
 }
 
+/// What an ingest node writes: the features and the prices that an alpha node needs beside them, so that the shards alone
+/// feed it. Prices are those of whole ticks; the shortest text of such a double is the venue's own decimal text.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ShardRecord {
+    /// The features, readable by whoever reads [`ObRecord`].
+    #[serde(flatten)]
+    pub ob: ObRecord,
+    /// Mid price at the sample.
+    pub mid: f64,
+    /// Best bid, newest at the time of writing.
+    pub bid: f64,
+    /// Quantity there.
+    pub bid_qty: f64,
+    /// Best ask.
+    pub ask: f64,
+    /// Quantity there.
+    pub ask_qty: f64,
+    /// Mark price; NaN: not known yet.
+    pub mark: f64,
+}
+
+impl FromMemory for ShardRecord {
+    const KIND: &'static str = "shard record";
+
+    /// Beside what [`ObRecord`] wants: a mid, and a bid below an ask.
+    fn from_memory(text: &str) -> Result<Self, SchemaError> {
+        let object = Object::parse(Self::KIND, text)?;
+        let price = |key: &str| object.within(key, f64::MIN_POSITIVE, 1e15);
+        let quantity = |key: &str| object.within(key, 0.0, 1e18);
+        let record = Self {
+            ob: ObRecord::from_object(&object)?,
+            mid: price("mid")?,
+            bid: price("bid")?,
+            bid_qty: quantity("bid_qty")?,
+            ask: price("ask")?,
+            ask_qty: quantity("ask_qty")?,
+            mark: object.number("mark")?,
+        };
+        if record.bid >= record.ask {
+            return Err(object.bad(format!("`bid` {} is not below `ask` {}", record.bid, record.ask)));
+        }
+        Ok(record)
+    }
+}
+
 impl FromMemory for ObRecord {
     const KIND: &'static str = "OB features";
 
-    /// What decides on an entry (SPEC §3.7) must be there; other numbers may be missing and are NaN.
     fn from_memory(text: &str) -> Result<Self, SchemaError> {
-        let object = Object::parse(Self::KIND, text)?;
+        Self::from_object(&Object::parse(Self::KIND, text)?)
+    }
+}
+
+impl ObRecord {
+    /// What decides on an entry (SPEC §3.7) must be there; other numbers may be missing and are NaN.
+    fn from_object(object: &Object) -> Result<Self, SchemaError> {
         let symbol = object.text("symbol")?.ok_or_else(|| object.bad("`symbol` is missing"))?.to_owned();
         let timestamp = object.time("timestamp")?.ok_or_else(|| object.bad("`timestamp` is missing"))?;
         let features = ObFeatures {
@@ -102,6 +152,34 @@ pub(crate) mod tests {
         let mut expected = written;
         expected.features.fill_probability_ask = 1.0;
         assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn a_shard_record_carries_exact_prices_and_is_an_ob_record_too() {
+        let written = ShardRecord {
+            ob: record("1000PEPEUSDT", Nanos(1_618_099_205_100_000_000)),
+            mid: 0.008_123_45,
+            bid: 0.008_123_4,
+            bid_qty: 120_000.0,
+            ask: 0.008_123_5,
+            ask_qty: 7.5,
+            mark: f64::NAN,
+        };
+        let text = to_text(&written);
+        assert!(text.contains(r#""bid":0.0081234,"#), "{text}");
+        let read = ShardRecord::from_memory(&text).unwrap();
+        assert_eq!((read.mid, read.bid, read.ask), (written.mid, written.bid, written.ask));
+        assert_eq!((read.bid_qty, read.ask_qty, read.ob.timestamp), (120_000.0, 7.5, written.ob.timestamp));
+        assert!(read.mark.is_nan());
+        assert_eq!(ObRecord::from_memory(&text).unwrap().symbol, "1000PEPEUSDT");
+        for (from, to, reason) in [
+            ("\"ask\":0.0081235", "\"ask\":0.0081", "not below"),
+            ("\"mid\":0.00812345,", "", "`mid` is missing"),
+            ("\"bid\":0.0081234", "\"bid\":-1", "`bid`"),
+        ] {
+            let error = ShardRecord::from_memory(&text.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod json;
 mod scan;
 mod values;
 
-pub use features::ObRecord;
+pub use features::{ObRecord, ShardRecord};
 pub use json::{SchemaError, parse_time};
 pub use scan::{MAX_SCAN_ASSETS, Scan};
 pub use values::{AcbBoost, DayResult, EngineState, Heartbeat, Phase, Safety};

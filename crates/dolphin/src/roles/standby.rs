@@ -1,0 +1,400 @@
+//! The role alpha while it may not trade: warm, and nothing else.
+//!
+//! A standby has no router, no gateway, no key in use: it reads the shards, steps the scanner and the price histories on
+//! every tick, and watches the lease. So it cannot send anything, by construction. When the lease is its own it becomes
+//! an ordinary node that goes on after a kill (state from memory, comparison with the venue), with a scanner and
+//! histories that have missed nothing. A node that loses its lease ends; whoever supervises it starts it again as a
+//! standby.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use alpha::Engine;
+use alpha::eigen::Scanner;
+use binance::rest::{RestClient, RestError};
+use market::{Instrument, Nanos};
+use memory::schema::{HEARTBEAT, Heartbeat, Phase, to_text};
+use memory::{Lease, LeaseConfig, SystemMemory, WriteBehind};
+use runtime::clock::Clock;
+use runtime::ring::ring;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::lease::{Fence, LeaseView, keep};
+use crate::config::{Config, Deployment};
+use crate::error::CliError;
+use crate::memory_link::MemoryLink;
+use crate::node::{Options, unavailable};
+use crate::restart;
+use crate::shards::assembly::{Assembly, ShardCounters};
+use crate::shards::reader::{Reader, ReaderCounters, ReaderHandle};
+use crate::stages::Tick;
+use crate::stages::shards::ShardSource;
+use crate::summary::Summary;
+
+/// How often a standby looks at what has come.
+const TURN: Duration = Duration::from_millis(1);
+/// Updates under way from the reader: five ticks of 400 symbols. Full: the update is given up and counted.
+const UPDATES: usize = 2_048;
+/// Between two signs of life.
+const PULSE: Duration = Duration::from_secs(1);
+/// Between two looks at the shards while their symbols are being discovered.
+const LOOK: Duration = Duration::from_millis(500);
+/// The symbols are taken as they are when none was added for so long.
+const SETTLED: Duration = Duration::from_secs(3);
+/// A used-up weight of the venue is waited for: it begins anew every minute.
+const WEIGHT_WITHIN: Duration = Duration::from_secs(90);
+/// Between two attempts.
+const WEIGHT_PAUSE: Duration = Duration::from_secs(2);
+/// Between two lines of progress.
+const PROGRESS_NS: u64 = 5 * Nanos::SECOND;
+
+/// What a node of the role alpha shows of itself, in memory and in its summary.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Shown {
+    /// `standby` or `active`.
+    pub state: &'static str,
+    /// Where the lease stands.
+    pub lease: LeaseView,
+    /// How ticks are gathered.
+    pub shards: ShardCounters,
+    /// What was read from the maps.
+    pub reader: ReaderCounters,
+}
+
+/// Where it is shown, from any thread.
+#[derive(Debug, Clone, Default)]
+pub struct Board(Arc<Mutex<Shown>>);
+
+impl Board {
+    /// How ticks are gathered now.
+    pub fn show(&self, shards: ShardCounters) {
+        self.change(|shown| shown.shards = shards);
+    }
+
+    fn change<T>(&self, f: impl FnOnce(&mut Shown) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What keeps its warmth while the node stands by.
+pub struct Warm {
+    /// Stepped on every tick.
+    pub scanner: Scanner,
+    /// Its histories are stepped, nothing is decided.
+    pub engine: Engine,
+    /// Ticks.
+    pub source: ShardSource,
+}
+
+/// A node of the role alpha beside its pipeline: reader, lease, sign of life, all on memory's thread.
+pub struct Alpha {
+    /// What it shows.
+    pub board: Board,
+    /// What every request to the venue must pass.
+    pub fence: Fence,
+    name: String,
+    lease: watch::Receiver<LeaseView>,
+    reader: ReaderHandle,
+    stop: watch::Sender<bool>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// How the waiting ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waited {
+    /// The lease is ours.
+    Active,
+    /// Told to end.
+    Signalled,
+    /// Its time was over.
+    Over,
+}
+
+impl Alpha {
+    /// Begins to read the shards and to ask for the lease. The source is the pipeline's.
+    pub fn start(
+        link: &MemoryLink,
+        config: &Config,
+        instruments: &[Instrument],
+        clock: &Clock,
+    ) -> Result<(Self, ShardSource), CliError> {
+        let refused = |e: memory::MemoryError| CliError::usage(format!("memory: {e}"));
+        let (updates, from_reader) = ring("reader_to_shards", UPDATES);
+        let reader = Reader::new(link.memory(), instruments, updates).map_err(refused)?;
+        let ms = Nanos::from_millis;
+        let assembly = Assembly::new(
+            instruments.len(),
+            ms(config.market.tick_ms),
+            ms(config.roles.grace_ms),
+            ms(config.market.ob_stale_after_ms),
+        );
+        let name = super::process_name("alpha", config.roles.node.as_deref());
+        let ttl = Duration::from_millis(config.roles.lease_ttl_ms);
+        let key = lease_key(config.memory.deployment);
+        let asked = LeaseConfig { key: key.to_owned(), owner: name.clone(), ttl };
+        let lease = Lease::new(link.memory().clone(), asked).map_err(refused)?;
+        let (view, seen) = watch::channel(LeaseView { state: "unknown", ..LeaseView::default() });
+        let (stop, stopped) = watch::channel(false);
+        let (fence, board) = (Fence::shut(), Board::default());
+        board.change(|shown| shown.state = "standby");
+        let handle = reader.handle();
+        let beat = Pulse {
+            name: name.clone(),
+            board: board.clone(),
+            lease: seen.clone(),
+            reader: handle.clone(),
+            writes: link.writes().clone(),
+            clock: clock.clone(),
+        };
+        let tasks = vec![
+            link.spawn(keep(lease, ttl, name.clone(), clock.clone(), fence.clone(), view, stopped)),
+            link.spawn(reader.run()),
+            link.spawn(beat.run()),
+        ];
+        let alpha = Self { board, fence, name, lease: seen, reader: handle, stop, tasks };
+        Ok((alpha, ShardSource { updates: from_reader, assembly }))
+    }
+
+    /// Stands by until the lease is held.
+    pub async fn wait(
+        &mut self,
+        warm: &mut Warm,
+        clock: &Clock,
+        signalled: &AtomicBool,
+        seconds: Option<f64>,
+        progress: bool,
+    ) -> Waited {
+        let mut tick = Tick::new(warm.engine.assets().len());
+        let mut turn = tokio::time::interval(TURN);
+        turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let started = clock.now_ns();
+        let mut progress_due = started + PROGRESS_NS;
+        let mut holder = String::new();
+        loop {
+            turn.tick().await;
+            let now = clock.now_ns();
+            while warm.source.take(now, |_| {}) {}
+            while warm.source.assembly.is_due(now) {
+                warm.source.assembly.tell(&mut tick, now);
+                warm.scanner.step(&tick.mids);
+                warm.engine.warm(&tick.mids);
+                self.board.show(warm.source.assembly.counters());
+            }
+            let view = self.lease.borrow_and_update().clone();
+            if view.state == "standby" && view.holder != holder {
+                tracing::info!("{} stands by: {} is active", self.name, view.holder);
+                holder.clone_from(&view.holder);
+            }
+            if view.state == "held" && self.fence.is_open(now) {
+                let before = if holder.is_empty() { "nobody".to_owned() } else { holder };
+                let number = view.fence.unwrap_or(0);
+                tracing::info!("{} is active now, by lease {number}; before it {before} was", self.name);
+                self.board.change(|shown| shown.state = "active");
+                return Waited::Active;
+            }
+            if signalled.load(Ordering::Acquire) {
+                return Waited::Signalled;
+            }
+            if seconds.is_some_and(|s| (now - started) as f64 / 1e9 >= s) {
+                return Waited::Over;
+            }
+            if progress && now >= progress_due {
+                progress_due = now + PROGRESS_NS;
+                let c = warm.source.assembly.counters();
+                eprintln!(
+                    "{:>5.0} s  standby, {} active; {} ticks, {} of {} symbols fresh, oldest {} ms",
+                    (now - started) as f64 / 1e9,
+                    view.holder,
+                    c.ticks,
+                    c.fresh,
+                    c.symbols,
+                    c.oldest_ms
+                );
+            }
+        }
+    }
+
+    /// What it shows now.
+    pub fn shown(&self) -> Shown {
+        let (lease, reader) = (self.lease.borrow().clone(), self.reader.counters());
+        Shown { lease, reader, ..self.board.change(|shown| shown.clone()) }
+    }
+
+    /// Gives the lease up, once nothing of this node is left at the venue.
+    pub async fn finish(mut self) {
+        self.stop.send_replace(true);
+        if let Some(keeper) = self.tasks.first_mut() {
+            // Memory that does not answer lets the lease run out.
+            let _ = tokio::time::timeout(Duration::from_secs(2), keeper).await;
+        }
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+/// A node of the role alpha that may trade.
+pub struct Active {
+    /// Beside the pipeline.
+    pub alpha: Alpha,
+    /// What was kept warm.
+    pub warm: Warm,
+    /// Symbols, in column order.
+    pub symbols: Vec<String>,
+}
+
+/// How standing by ended.
+pub enum StoodBy {
+    /// The lease is held.
+    Active(Box<Active>),
+    /// The run is over.
+    Ended(Box<Summary>),
+}
+
+/// The role alpha until it holds the lease.
+pub async fn stand_by(
+    options: &Options,
+    rest: &RestClient,
+    link: &MemoryLink,
+    clock: &Clock,
+) -> Result<StoodBy, CliError> {
+    let config = &options.config;
+    super::shared_memory(&config.memory)?;
+    rest.sync_clock(3).await.map_err(|e| unavailable(&e))?;
+    let symbols = if config.market.symbols.is_empty() {
+        discover(link.memory(), config, clock, &options.signalled).await?
+    } else {
+        config.market.symbols.clone()
+    };
+    let asked: Vec<&str> = symbols.iter().map(String::as_str).collect();
+    let instruments = instruments(rest, &asked, &options.signalled).await?;
+    let symbols: Vec<String> = instruments.iter().map(|i| i.symbol.clone()).collect();
+    let (scanner, engine) = restart::cold(options, symbols.clone())?;
+    let (mut alpha, source) = Alpha::start(link, config, &instruments, clock)?;
+    let mut warm = Warm { scanner, engine, source };
+    let (started, orders) = (clock.now_ns(), &options.orders);
+    let waited = alpha.wait(&mut warm, clock, &options.signalled, orders.seconds, orders.progress).await;
+    let ended_by = match waited {
+        Waited::Active => return Ok(StoodBy::Active(Box::new(Active { alpha, warm, symbols }))),
+        Waited::Signalled => "a signal",
+        Waited::Over => "its time",
+    };
+    let summary = Summary {
+        venue: format!("{} ({})", options.venue.name(), options.hosts.rest),
+        param_hash: config.alpha.hash(),
+        profile: config.alpha.profile.clone(),
+        layout: "standing by".to_owned(),
+        symbols: symbols.len(),
+        seconds: (clock.now_ns() - started) as f64 / 1e9,
+        alpha: Some(alpha.shown()),
+        ended_by: ended_by.to_owned(),
+        ..Summary::default()
+    };
+    alpha.finish().await;
+    Ok(StoodBy::Ended(Box::new(summary)))
+}
+
+/// The venue's instruments. Nodes behind one address share its weight: where that is used up for now, a standby waits.
+async fn instruments(
+    rest: &RestClient,
+    symbols: &[&str],
+    signalled: &AtomicBool,
+) -> Result<Vec<Instrument>, CliError> {
+    let begun = tokio::time::Instant::now();
+    loop {
+        match rest.exchange_info(symbols).await {
+            Ok(info) => return Ok(info.instruments),
+            Err(RestError::Wait(wait))
+                if begun.elapsed() < WEIGHT_WITHIN && !signalled.load(Ordering::Acquire) =>
+            {
+                tracing::info!("waiting for the venue's limits: {wait}");
+                tokio::time::sleep(WEIGHT_PAUSE).await;
+            }
+            Err(error) => return Err(unavailable(&error)),
+        }
+    }
+}
+
+const fn lease_key(deployment: Deployment) -> &'static str {
+    match deployment {
+        Deployment::Blue => "alpha_blue",
+        Deployment::Green => "alpha_green",
+    }
+}
+
+/// The sign of life: `DOLPHIN_HEARTBEAT[alpha_<host>_<pid>]`.
+struct Pulse {
+    name: String,
+    board: Board,
+    lease: watch::Receiver<LeaseView>,
+    reader: ReaderHandle,
+    writes: WriteBehind,
+    clock: Clock,
+}
+
+impl Pulse {
+    async fn run(self) {
+        loop {
+            let shown = Shown {
+                lease: self.lease.borrow().clone(),
+                reader: self.reader.counters(),
+                ..self.board.change(|shown| shown.clone())
+            };
+            let extra = serde_json::to_value(&shown).ok().and_then(|v| v.as_object().cloned());
+            let beat = Heartbeat {
+                ts: Nanos(self.clock.now_ns()),
+                phase: Phase::LivePulse,
+                extra: extra.unwrap_or_default(),
+            };
+            // A refusal (too much waits) is counted and logged by the writer behind.
+            let _ = self.writes.put(HEARTBEAT, &self.name, to_text(&beat));
+            tokio::time::sleep(PULSE).await;
+        }
+    }
+}
+
+/// The symbols that ingest nodes write, the reference first: what an alpha node without a list of symbols follows. Waits
+/// until they are there and no more are added.
+pub async fn discover(
+    memory: &SystemMemory,
+    config: &Config,
+    clock: &Clock,
+    signalled: &AtomicBool,
+) -> Result<Vec<String>, CliError> {
+    let (reference, limit) =
+        (&config.alpha.reference_symbol, Duration::from_millis(config.roles.discover_ms));
+    let max_age = Nanos::from_millis(config.market.ob_stale_after_ms.max(5_000));
+    let begun = tokio::time::Instant::now();
+    let (mut found, mut grown): (Vec<String>, _) = (Vec::new(), begun);
+    let mut why = String::from("nothing is in the shards");
+    loop {
+        match memory::discover(memory, Nanos(clock.now_ns()), max_age).await {
+            Ok(now) => {
+                let mut symbols: Vec<String> = now.records.into_iter().map(|r| r.symbol).collect();
+                symbols.sort_by_key(|s| s != reference);
+                symbols.truncate(config.market.max_symbols);
+                if symbols.len() > found.len() {
+                    (found, grown) = (symbols, tokio::time::Instant::now());
+                }
+            }
+            Err(error) => why = error.to_string(),
+        }
+        let there = found.first() == Some(reference);
+        let full = found.len() == config.market.max_symbols;
+        if there && (full || grown.elapsed() >= SETTLED) {
+            return Ok(found);
+        }
+        if begun.elapsed() >= limit || signalled.load(Ordering::Acquire) {
+            if there {
+                return Ok(found);
+            }
+            if !found.is_empty() {
+                why = format!("{} symbols are in the shards, {reference} is not", found.len());
+            }
+            return Err(CliError::unavailable(format!(
+                "no symbols to trade: {why}; is an ingest node running, or name them under `market: symbols:`"
+            )));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
