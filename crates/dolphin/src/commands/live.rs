@@ -117,8 +117,17 @@ pub fn run(args: Args) -> Result<(), CliError> {
         progress: !args.json,
         watch: None,
     };
-    let options =
-        Options { role: args.role, config, key, venue, hosts, history, orders, signalled, guests: Vec::new() };
+    let options = Options {
+        role: args.role,
+        config,
+        key,
+        venue,
+        hosts,
+        history,
+        orders,
+        signalled,
+        guests: Vec::new(),
+    };
     let mut summary = node::run(options)?;
     if let Some(paper) = paper {
         drop(paper);

@@ -34,9 +34,7 @@ use crate::error::CliError;
 use crate::node;
 use crate::preflight;
 use crate::shards::writer::{Writer, WriterCounters};
-use crate::stages::book::{
-    Auditing, BookCounters, BookLimits, BookNews, BookStage, SnapshotReply, Standing,
-};
+use crate::stages::book::{Auditing, BookCounters, BookLimits, BookNews, BookStage, SnapshotReply, Standing};
 use crate::stages::feed::{FeedCommand, FeedCounters, FeedNews, FeedStage, Frame};
 use crate::stages::streams::Streams;
 use crate::stages::{Hop, Tick};
