@@ -138,16 +138,18 @@ async fn live(mut options: Options) -> Result<Summary, CliError> {
     if let Some(why) = control.seen.failed.take() {
         return Err(CliError::unavailable(why));
     }
-    match (died, panics.is_empty()) {
-        (false, true) => Ok(summary),
-        _ => {
-            eprint!("{}", summary.text());
-            Err(CliError::unavailable(format!(
-                "the pipeline stopped by itself: {}; orders were cancelled, see the summary for what is open",
-                panics.join("; ")
-            )))
-        }
+    if died || !panics.is_empty() {
+        return Err(stopped(&panics, &summary));
     }
+    Ok(summary)
+}
+
+fn stopped(panics: &[String], summary: &Summary) -> CliError {
+    eprint!("{}", summary.text());
+    CliError::unavailable(format!(
+        "the pipeline stopped by itself: {}; orders were cancelled, see the summary for what is open",
+        panics.join("; ")
+    ))
 }
 
 fn lease_lost(summary: &Summary) -> CliError {
