@@ -290,6 +290,28 @@ fn retry_after_and_used_weight_are_obeyed() {
 }
 
 #[test]
+fn a_patient_client_waits_for_the_next_window() {
+    let (address, seen) = serve(|n, _| {
+        Some(match n {
+            0 => Answer {
+                status: "429 Too Many Requests",
+                headers: "Retry-After: 1\r\n",
+                body: r#"{"code":-1003,"msg":"Too many requests"}"#.into(),
+            },
+            _ => answer("200 OK", r#"{"dualSidePosition":false}"#),
+        })
+    });
+    run(async {
+        let client = client(&address);
+        assert_eq!(client.dual_side().await.unwrap_err().class(), Class::Throttled);
+        assert!(matches!(client.dual_side().await, Err(RestError::Wait(_))), "it fails at once by itself");
+        client.set_patient(true);
+        assert!(!client.dual_side().await.unwrap());
+    });
+    assert_eq!(seen.lock().unwrap().len(), 2, "nothing was sent before the window ended");
+}
+
+#[test]
 fn every_failure_says_what_to_do() {
     // A closed port.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

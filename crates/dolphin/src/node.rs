@@ -80,6 +80,8 @@ async fn live(mut options: Options) -> Result<Summary, CliError> {
     let guests = std::mem::take(&mut options.guests);
     let clock = Clock::new();
     let rest = Arc::new(rest_client(&options, &clock)?);
+    // A position of the last run may wait to be looked after: a start never gives up over a full window.
+    rest.set_patient(true);
     let (section, venue) = (&options.config.memory, options.venue.name().to_owned());
     let alone = options.role == Role::All;
     let mut link = MemoryLink::open(section, &venue, alone && matches!(options.venue, Venue::Local(_)))?;
@@ -101,6 +103,7 @@ async fn live(mut options: Options) -> Result<Summary, CliError> {
     let (mut ready, begun, source) = begin(&options, &rest, warm, &mut loaded, &clock).await?;
     let fence = alpha.as_ref().map_or_else(Fence::open, |a| a.fence.clone());
     let parts = Parts { guests, ..parts(&options, &mut ready, begun, (source, fence.clone()), &clock)? };
+    rest.set_patient(false);
     let gates_before = *parts.engine.gate_counts();
     let pipeline = topology::start(&options.config, parts, &clock)
         .map_err(|e| CliError::unavailable(format!("cannot start the workers: {e}")))?;

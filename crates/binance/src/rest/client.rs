@@ -1,6 +1,7 @@
 //! The client: one request function that all endpoints share.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::encode::{Query, Sink, rest_query};
 use crate::errors::{Action, classify};
 use crate::hosts::{Endpoint, Hosts};
 use crate::json::{Reader, Scalar};
-use crate::limits::{Cost, LimitKind, RateLimits, Urgency, interval_ns};
+use crate::limits::{Cost, LimitKind, RateLimits, Urgency, Wait, interval_ns};
 use crate::net::tls_config;
 use crate::reply::ErrorBody;
 use crate::report::OrderRow;
@@ -47,6 +48,9 @@ impl Default for RestConfig {
     }
 }
 
+/// A window counts as over this long after its end: the venue's clock is only estimated.
+const WINDOW_MARGIN: Duration = Duration::from_millis(100);
+
 struct State {
     clock: ServerClock,
     limits: RateLimits,
@@ -62,6 +66,7 @@ pub struct RestClient {
     config: RestConfig,
     now: Clock,
     state: Mutex<State>,
+    patient: AtomicBool,
 }
 
 /// What an endpoint is.
@@ -126,6 +131,7 @@ impl RestClient {
             config,
             now,
             state: Mutex::new(State { clock: ServerClock::new(), limits: RateLimits::new() }),
+            patient: AtomicBool::new(false),
         })
     }
 
@@ -162,7 +168,32 @@ impl RestClient {
         }
     }
 
+    /// While patient, a request that finds its rate limit used up waits for the next window instead of failing: for a
+    /// start, which may follow others on the same address. A ban is never waited for.
+    pub fn set_patient(&self, patient: bool) {
+        self.patient.store(patient, Ordering::Relaxed);
+    }
+
     async fn send_once(&self, call: &Call, params: &impl Fn(&mut Query)) -> Result<Vec<u8>, RestError> {
+        loop {
+            match self.attempt(call, params).await {
+                Err(RestError::Wait(Wait::Window { until })) if self.patient.load(Ordering::Relaxed) => {
+                    let server = self.state().clock.server_time((self.now)());
+                    let rest = Duration::from_nanos(until.0.saturating_sub(server.0)) + WINDOW_MARGIN;
+                    tracing::warn!(
+                        "{}: the venue's rate limit is used up; waiting {:.0} s for the next window",
+                        call.name,
+                        rest.as_secs_f64()
+                    );
+                    tokio::time::sleep(rest).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Signed anew at each attempt: the timestamp must be of the moment of sending.
+    async fn attempt(&self, call: &Call, params: &impl Fn(&mut Query)) -> Result<Vec<u8>, RestError> {
         let mut query = Query::default();
         params(&mut query);
         if call.auth == Auth::Signed {
