@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use alpha::Engine;
 use alpha::eigen::Scanner;
-use binance::rest::{RestClient, RestError};
+use binance::rest::RestClient;
 use market::{Instrument, Nanos};
 use memory::schema::{HEARTBEAT, Heartbeat, Phase, to_text};
 use memory::{Lease, LeaseConfig, SystemMemory, WriteBehind};
@@ -43,10 +43,6 @@ const PULSE: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(500);
 /// The symbols are taken as they are when none was added for so long.
 const SETTLED: Duration = Duration::from_secs(3);
-/// A used-up weight of the venue is waited for: it begins anew every minute.
-const WEIGHT_WITHIN: Duration = Duration::from_secs(90);
-/// Between two attempts.
-const WEIGHT_PAUSE: Duration = Duration::from_secs(2);
 /// Between two lines of progress.
 const PROGRESS_NS: u64 = 5 * Nanos::SECOND;
 
@@ -267,7 +263,7 @@ pub async fn stand_by(
         config.market.symbols.clone()
     };
     let asked: Vec<&str> = symbols.iter().map(String::as_str).collect();
-    let instruments = instruments(rest, &asked, &options.signalled).await?;
+    let instruments = rest.exchange_info(&asked).await.map_err(|e| unavailable(&e))?.instruments;
     let symbols: Vec<String> = instruments.iter().map(|i| i.symbol.clone()).collect();
     let (scanner, engine) = restart::cold(options, symbols.clone())?;
     let (mut alpha, source) = Alpha::start(link, config, &instruments, clock)?;
@@ -292,27 +288,6 @@ pub async fn stand_by(
     };
     alpha.finish().await;
     Ok(StoodBy::Ended(Box::new(summary)))
-}
-
-/// The venue's instruments. Nodes behind one address share its weight: where that is used up for now, a standby waits.
-async fn instruments(
-    rest: &RestClient,
-    symbols: &[&str],
-    signalled: &AtomicBool,
-) -> Result<Vec<Instrument>, CliError> {
-    let begun = tokio::time::Instant::now();
-    loop {
-        match rest.exchange_info(symbols).await {
-            Ok(info) => return Ok(info.instruments),
-            Err(RestError::Wait(wait))
-                if begun.elapsed() < WEIGHT_WITHIN && !signalled.load(Ordering::Acquire) =>
-            {
-                tracing::info!("waiting for the venue's limits: {wait}");
-                tokio::time::sleep(WEIGHT_PAUSE).await;
-            }
-            Err(error) => return Err(unavailable(&error)),
-        }
-    }
 }
 
 const fn lease_key(deployment: Deployment) -> &'static str {
