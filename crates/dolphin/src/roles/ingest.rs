@@ -155,12 +155,14 @@ async fn ingest(options: Options) -> Result<Summary, CliError> {
     let memory = SystemMemory::open(super::shared_memory(&config.memory)?)
         .map_err(|e| CliError::usage(format!("memory: {e}")))?;
     let rest = Arc::new(super::public_rest(&options.hosts, &clock)?);
+    rest.set_patient(true);
     rest.sync_clock(3).await.map_err(|e| node::unavailable(&e))?;
     let wanted = options.share.of(preflight::symbols(config, &rest, &options.hosts.rest).await?);
     if wanted.is_empty() {
         return Err(CliError::usage("this share of the symbols is empty"));
     }
     let info = preflight::named(&rest, &wanted).await?;
+    rest.set_patient(false);
     let writes = WriteBehind::start(memory);
     let name = super::process_name("ingest", config.roles.node.as_deref());
     let (stages, ends, writer) = join(&options, &info.instruments, &writes, &name, &clock)?;
