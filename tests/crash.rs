@@ -1,5 +1,6 @@
 //! kill -9 at random moments, and what the next start makes of it: capital, trades and position as before, agreeing
-//! with the venue (SPEC §12, invariants 6 and 9). And the same node where memory does not answer, or holds nonsense.
+//! with the venue (SPEC §12, invariants 6 and 9). And the same node where memory does not answer, or holds nonsense, or is
+//! a real cluster with flows in Python on the other side.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
 
@@ -14,6 +15,7 @@ use archive::day::{Bar, Day};
 use market::{Amount, Qty, Side};
 use memory::{EmbeddedConfig, MemoryConfig, SystemMemory};
 use serde_json::Value;
+use testkit::hazelcast::{CLUSTER_NAME, CURRENT, Cluster, Python};
 use venue::core::Fill;
 use venue::{AccountConfig, Venue, VenueConfig, VenueHandle};
 
@@ -322,12 +324,20 @@ fn life(seed: u64) -> (u32, usize) {
 fn trades_on(stage: &Stage) -> Value {
     let mut node = stage.live(&["--seconds", "60", "--json"]);
     node.until("a round trip", || trips(stage).iter().any(|t| t.lots == t.exit_lots));
-    let pid = i32::try_from(node.child.id()).unwrap();
-    Command::new("kill").args(["-TERM", &pid.to_string()]).status().unwrap();
+    ended(node)
+}
+
+/// SIGTERM, and the summary.
+fn ended(mut node: Node) -> Value {
+    Command::new("kill").args(["-TERM", &node.child.id().to_string()]).status().unwrap();
     let mut out = String::new();
     node.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
     assert!(node.child.wait().unwrap().success(), "{}", node.log());
     serde_json::from_str(&out).unwrap()
+}
+
+fn wall_ms() -> u128 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis()
 }
 
 #[test]
@@ -371,4 +381,73 @@ fn nonsense_under_every_key_stops_nothing() {
     assert_eq!((&memory["connected"], &memory["restored"]), (&true.into(), &"none".into()), "{memory}");
     assert_eq!((&memory["acb_rejected"], &memory["safety_rejected"]), (&1.into(), &1.into()), "{memory}");
     agrees(&stage, &path);
+}
+
+/// `[type, text]` of the Python client, which must be a `str` of JSON.
+fn flow_reads(python: &mut Python, map: &str, key: &str) -> Value {
+    let found = python.get(map, key);
+    assert_eq!(found[0], "str", "{map}[{key}]: {found}");
+    serde_json::from_str(found[1].as_str().unwrap()).unwrap()
+}
+
+/// The flows' side is Hazelcast's own Python client, as it is today (SPEC §9): it pushes a boost, scans and a posture,
+/// the engine takes each of them, and what the engine writes is read back.
+#[test]
+fn flows_in_python_steer_the_engine_and_read_what_it_writes() {
+    let Some(cluster) = Cluster::start(CURRENT, 1) else { return };
+    let Some(mut python) = Python::start(&cluster) else { return };
+    let stage = Stage::new(
+        42,
+        &format!(
+            "  backend: hazelcast\n  hazelcast: {{members: [\"{}\"], cluster_name: {CLUSTER_NAME}}}\n  \
+             state_every_ms: 200\n  features_every_ms: 200\nsignal: memory",
+            cluster.addresses()[0]
+        ),
+    );
+    let mut node = stage.live(&["--seconds", "300", "--json"]);
+    python.put("DOLPHIN_FEATURES", "acb_boost", r#"{"boost": 1.25, "beta": 0.5}"#);
+    node.until("the boost is in the engine's state", || {
+        let state = python.get("DOLPHIN_STATE_BLUE", "latest_nautilus");
+        state[1].as_str().is_some_and(|text| text.contains(":1.25"))
+    });
+    python.put("DOLPHIN_FEATURES", "acb_boost", "not a boost");
+    let mut number = 0;
+    node.until("a scan of the flow's leads to a fill", || {
+        number += 1;
+        let scan = serde_json::json!({
+            "scan_number": number, "timestamp": wall_ms(), "vel_div": -0.2, "asset_prices": {},
+        });
+        python.put("DOLPHIN_FEATURES", "latest_eigen_scan", &scan.to_string());
+        std::thread::sleep(Duration::from_millis(50));
+        !stage.positions().is_empty()
+    });
+    python.put("DOLPHIN_SAFETY", "latest", r#"{"posture": "HIBERNATE", "Rm": 0.1}"#);
+    node.until("HIBERNATE closes the position", || stage.positions().is_empty() && stage.open_orders() == 0);
+    node.until("the trade is in memory", || {
+        python.run(serde_json::json!({"op": "keys", "map": "DOLPHIN_TRADES_BLUE"})) != serde_json::json!([])
+    });
+    let summary = ended(node);
+    let memory = &summary["memory"];
+    for taken in ["acb_taken", "acb_rejected", "safety_taken", "scans_taken"] {
+        assert!(memory[taken].as_u64().unwrap() > 0, "{taken}: {memory}");
+    }
+    assert_eq!((&memory["lost"], &memory["pending"]), (&0.into(), &0.into()), "{memory}");
+
+    let keys = python.run(serde_json::json!({"op": "keys", "map": "DOLPHIN_TRADES_BLUE"}));
+    let trade = flow_reads(&mut python, "DOLPHIN_TRADES_BLUE", keys[0].as_str().unwrap());
+    assert_eq!((&trade["boost"], &trade["vel_div"]), (&1.25.into(), &(-0.2).into()), "{trade}");
+    let state = flow_reads(&mut python, "DOLPHIN_STATE_BLUE", "latest_nautilus");
+    let latest = flow_reads(&mut python, "DOLPHIN_STATE_BLUE", "latest");
+    assert_eq!(state["capital"], latest["capital"]);
+    flow_reads(&mut python, "DOLPHIN_PNL_BLUE", state["date"].as_str().unwrap());
+    let beat = flow_reads(&mut python, "DOLPHIN_HEARTBEAT", "nautilus_flow_heartbeat");
+    assert_eq!(beat["phase"], "flow_end", "{beat}");
+    for symbol in
+        stage.venue.inspect(|x| x.listings().iter().map(|l| l.instrument.symbol.clone()).collect::<Vec<_>>())
+    {
+        let shard = symbol.chars().map(|c| c as u32).sum::<u32>() % 10;
+        let features = flow_reads(&mut python, &format!("DOLPHIN_FEATURES_SHARD_{shard:02}"), &symbol);
+        assert_eq!(features["symbol"], symbol.as_str());
+        assert_eq!(features["bid_notional"].as_array().map(Vec::len), Some(5));
+    }
 }
