@@ -451,3 +451,38 @@ fn flows_in_python_steer_the_engine_and_read_what_it_writes() {
         assert_eq!(features["bid_notional"].as_array().map(Vec::len), Some(5));
     }
 }
+
+/// A member dies, trading goes on; it comes back empty, and the last value of each key is there again (SPEC §9).
+#[test]
+fn a_member_that_dies_stops_no_trading_and_loses_no_last_value() {
+    let Some(mut cluster) = Cluster::start(CURRENT, 1) else { return };
+    let Some(mut python) = Python::start(&cluster) else { return };
+    let member = cluster.addresses()[0].clone();
+    let stage = Stage::new(
+        42,
+        &format!(
+            "  backend: hazelcast\n  hazelcast: {{members: [\"{member}\"], cluster_name: {CLUSTER_NAME}}}"
+        ),
+    );
+    let mut node = stage.live(&["--seconds", "300", "--json"]);
+    node.until("a state", || python.get("DOLPHIN_STATE_BLUE", "latest_nautilus")[0] == "str");
+    cluster.members[0].kill();
+    drop(python);
+    let before = trips(&stage).len();
+    node.until("a whole round trip without memory", || {
+        trips(&stage).iter().skip(before).any(|t| t.lots == t.exit_lots)
+    });
+    cluster.members[0].restart();
+    let Some(mut python) = Python::start(&cluster) else { return };
+    node.until("the state is delivered", || python.get("DOLPHIN_STATE_BLUE", "latest_nautilus")[0] == "str");
+    let log = node.log();
+    let summary = ended(node);
+    assert_eq!(summary["memory"]["lost"], 0, "{summary}");
+    // A write under way when the member died may outlast a short outage; then nothing is told.
+    assert!(log.matches("system memory takes no writes").count() <= 1, "{log}");
+    let state = flow_reads(&mut python, "DOLPHIN_STATE_BLUE", "latest_nautilus");
+    let closed: f64 = summary["trades"].as_array().unwrap().iter().map(|t| t["pnl"].as_f64().unwrap()).sum();
+    assert!((state["capital"].as_f64().unwrap() - CAPITAL - closed).abs() < 1e-6, "{state}\n{summary}");
+    let keys = python.run(serde_json::json!({"op": "keys", "map": "DOLPHIN_TRADES_BLUE"}));
+    assert!(!keys.as_array().unwrap().is_empty(), "trades closed during the outage are in memory");
+}
