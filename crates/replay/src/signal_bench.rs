@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use alpha::rng::RandomState;
-use alpha::{Engine, Params, TickInput};
+use alpha::{Engine, Gate, Params, TickInput};
 use book::{FeatureEngine, Sample};
 use market::{
     Date, DepthSnapshot, DepthUpdate, Increment, Instrument, Level, MarketEvent, Nanos, Posture, Px, Qty,
@@ -140,8 +140,8 @@ pub fn engine(assets: usize, ticks: usize) -> Result<EngineTimes, ReplayError> {
         ..Params::default()
     };
     Ok(EngineTimes {
-        no_signal: engine_ticks(Params::default(), assets, ticks, 0.0, None)?,
-        full_selection: engine_ticks(selecting, assets, ticks, -0.06, Some(true))?,
+        no_signal: engine_ticks(Params::default(), assets, ticks, 0.0, Gate::Signal)?,
+        full_selection: engine_ticks(selecting, assets, ticks, -0.06, Gate::Asset)?,
     })
 }
 
@@ -150,7 +150,7 @@ fn engine_ticks(
     assets: usize,
     ticks: usize,
     vel_div: f64,
-    vol_regime_ok: Option<bool>,
+    gate: Gate,
 ) -> Result<Vec<u64>, ReplayError> {
     const STRIDE: u32 = 50;
     /// Ticks until every lookback of the engine is full.
@@ -167,11 +167,12 @@ fn engine_ticks(
         prices.iter_mut().for_each(|p| *p *= 1.0 + 1e-3 * (common + rng.random_sample() - 0.5));
         // Past the warm-up of the day.
         let quiet = TickInput::quiet(at.max(5000) as u32, Nanos(0), &prices);
-        let input = TickInput { vel_div, vol_regime_ok, v750_velocity: 1e-3, instability_50: 0.1, ..quiet };
+        let input = TickInput { vel_div, v750_velocity: 1e-3, instability_50: 0.1, ..quiet };
         let started = Instant::now();
-        std::hint::black_box(engine.step_bar(&input));
+        let report = std::hint::black_box(engine.step_bar(&input));
         if at >= WARM {
             times.push(nanos(started));
+            assert_eq!(report.gate, gate, "the tick measured is the one that is meant");
         }
     }
     Ok(times)
