@@ -45,6 +45,7 @@ fn dependencies_point_one_way() {
         ("memory", &["market"]),
         ("venue", &["market", "archive"]),
         ("replay", &["market", "book", "alpha", "binance", "archive"]),
+        ("node", &["market", "runtime", "book", "alpha", "execution", "binance", "memory"]),
     ]);
     for (name, ours) in arrows() {
         if name == "dolphin" {

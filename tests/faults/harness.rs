@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 
 use binance::hosts::{Hosts, Venue as VenueName};
 use binance::key::ApiKey;
-use dolphin::config::Config;
-use dolphin::control::{Orders, Seen};
-use dolphin::error::CliError;
-use dolphin::node::{self, History, Options};
-use dolphin::roles::Role;
-use dolphin::summary::Summary;
-use dolphin::topology::Guest;
 use market::{ClientOrderId, Nanos, Qty};
+use node::config::Config;
+use node::control::{Orders, Seen};
+use node::error::Failure;
+use node::live::{self, History, Options};
+use node::roles::Role;
+use node::summary::Summary;
+use node::topology::Guest;
 use runtime::stage::{Stage, Work};
 use runtime::worker::Idle;
 use tokio::sync::watch;
@@ -120,12 +120,13 @@ impl Setup {
             key: ApiKey::hmac(KEY.0, KEY.1).unwrap(),
             config: self.config,
             history,
+            forewarner: None,
             orders,
             signalled: Arc::clone(&signalled),
             guests: self.guests,
         };
         let thread =
-            std::thread::Builder::new().name("node".into()).spawn(move || node::run(options)).unwrap();
+            std::thread::Builder::new().name("node".into()).spawn(move || live::run(options)).unwrap();
         Node { venue, seen, signalled, thread: Some(thread), _turn: turn }
     }
 }
@@ -136,7 +137,7 @@ pub struct Node {
     pub venue: VenueHandle,
     seen: watch::Receiver<Seen>,
     signalled: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Result<Summary, CliError>>>,
+    thread: Option<JoinHandle<Result<Summary, Failure>>>,
     _turn: Turn,
 }
 
@@ -230,7 +231,7 @@ impl Node {
     }
 
     /// Waits for a node that ends by itself, with its result.
-    pub fn ended(&mut self) -> Result<Summary, CliError> {
+    pub fn ended(&mut self) -> Result<Summary, Failure> {
         let start = Instant::now();
         while !self.thread.as_ref().unwrap().is_finished() {
             assert!(start.elapsed() < PATIENCE, "the node did not end\n{:#?}", self.seen());

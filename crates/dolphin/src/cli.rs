@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands;
-use crate::error::CliError;
+use node::error::Failure;
 
 #[derive(Parser)]
 #[command(
@@ -67,7 +67,7 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(CliError { exit, message }) => {
+        Err(Failure { exit, message }) => {
             eprintln!("dolphin: {message}");
             ExitCode::from(exit)
         }
@@ -77,7 +77,7 @@ pub fn main() -> ExitCode {
 /// Logs go to stderr; `DOLPHIN_LOG=debug` (or a filter by module) says more.
 fn logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("DOLPHIN_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,dolphin=info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,dolphin=info,node=info"));
     // Libraries that see requests and headers would tell keys and listen keys: they are never let below `info`.
     let capped = ["h2", "hyper", "hyper_util", "reqwest", "rustls", "tungstenite"];
     let filter = capped.iter().fold(filter, |filter, name| match format!("{name}=info").parse() {

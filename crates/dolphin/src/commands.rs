@@ -17,16 +17,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use ::venue::VenueError;
+use alpha::Forewarner;
 use archive::day::{self, Day};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::error::CliError;
-use crate::node::History;
+use node::config::Config;
+use node::error::Failure;
+use node::live::History;
 
 /// A flag that SIGINT and SIGTERM set; a second signal ends the program at once.
-fn on_signal() -> Result<Arc<AtomicBool>, CliError> {
+fn on_signal() -> Result<Arc<AtomicBool>, Failure> {
     let flag = Arc::new(AtomicBool::new(false));
-    let refused = |e: std::io::Error| CliError::usage(format!("cannot listen for signals: {e}"));
+    let refused = |e: std::io::Error| Failure::usage(format!("cannot listen for signals: {e}"));
     for signal in [SIGINT, SIGTERM] {
         // Armed only once the flag is set, so the order of the two matters.
         signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&flag)).map_err(refused)?;
@@ -35,25 +37,32 @@ fn on_signal() -> Result<Arc<AtomicBool>, CliError> {
     Ok(flag)
 }
 
-fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
-    let text =
-        serde_json::to_string(value).map_err(|e| CliError::input(format!("cannot write JSON: {e}")))?;
+fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value).map_err(|e| Failure::input(format!("cannot write JSON: {e}")))?;
     println!("{text}");
     Ok(())
 }
 
 /// Exit 3 for a recording that cannot be played, 2 for the rest.
-fn venue_error(error: &VenueError) -> CliError {
+fn venue_error(error: &VenueError) -> Failure {
     match error {
-        VenueError::Recording { .. } => CliError::input(error.to_string()),
-        VenueError::Listen { .. } | VenueError::Thread(_) => CliError::unavailable(error.to_string()),
-        VenueError::Config(_) => CliError::usage(error.to_string()),
+        VenueError::Recording { .. } => Failure::input(error.to_string()),
+        VenueError::Listen { .. } | VenueError::Thread(_) => Failure::unavailable(error.to_string()),
+        VenueError::Config(_) => Failure::usage(error.to_string()),
     }
 }
 
+/// The forewarner that the configuration names: never a reason not to trade (SPEC §4.3).
+fn forewarner(config: &Config) -> Option<Forewarner> {
+    let dir = config.alpha.mc_models_dir.as_ref()?;
+    ::replay::days::forewarner(Path::new(dir))
+        .inspect_err(|why| tracing::warn!("forewarner DISABLED: {why}"))
+        .ok()
+}
+
 /// Prices of day files, in date order: one row a bar.
-fn read_history(path: &Path) -> Result<History, CliError> {
-    let bad = |e: &dyn std::fmt::Display| CliError::input(e.to_string());
+fn read_history(path: &Path) -> Result<History, Failure> {
+    let bad = |e: &dyn std::fmt::Display| Failure::input(e.to_string());
     let list = day::list(path, None, None).map_err(|e| bad(&e))?;
     let mut history = History::default();
     for source in &list.days {
@@ -62,7 +71,7 @@ fn read_history(path: &Path) -> Result<History, CliError> {
         if history.symbols.is_empty() {
             history.symbols.clone_from(&day.assets);
         } else if history.symbols != day.assets {
-            return Err(CliError::input(format!("{}: the days do not have the same assets", path.display())));
+            return Err(Failure::input(format!("{}: the days do not have the same assets", path.display())));
         }
         history.bars.extend((0..day.len()).map(|bar| day.row(bar).to_vec()));
     }

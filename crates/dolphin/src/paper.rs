@@ -23,9 +23,9 @@ use runtime::clock::Clock;
 use venue::core::Listing;
 use venue::{AccountConfig, Mirrored, Venue, VenueConfig, VenueHandle};
 
-use crate::config::Config;
-use crate::error::CliError;
-use crate::{node, preflight};
+use node::config::Config;
+use node::error::Failure;
+use node::{live, preflight};
 
 /// Key of the paper account: it opens nothing but the venue in this process.
 const KEY: (&str, &str) = ("paper", "paper-account-of-this-process");
@@ -51,7 +51,7 @@ pub struct Paper {
 
 impl Paper {
     /// Starts it on the market of `hosts`; ready (every book in step, every mark known) when this returns.
-    pub fn start(config: &Config, hosts: &Hosts) -> Result<Self, CliError> {
+    pub fn start(config: &Config, hosts: &Hosts) -> Result<Self, Failure> {
         let instruments = listed(config, hosts)?;
         let listings = instruments.iter().map(|i| {
             let base = i.symbol.strip_suffix("USDT").unwrap_or(&i.symbol);
@@ -63,7 +63,7 @@ impl Paper {
             accounts: vec![AccountConfig::hmac(KEY.0, KEY.1, balance)],
             ..VenueConfig::default()
         });
-        let venue = Arc::new(venue.map_err(|e| CliError::unavailable(e.to_string()))?);
+        let venue = Arc::new(venue.map_err(|e| Failure::unavailable(e.to_string()))?);
         let (stop, ready) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let n = instruments.len();
         let mirror = Mirror::new(hosts.clone(), instruments, Arc::clone(&venue), Arc::clone(&ready))?;
@@ -71,12 +71,12 @@ impl Paper {
         let thread = std::thread::Builder::new()
             .name("mirror".into())
             .spawn(move || mirror.run(&flag))
-            .map_err(|e| CliError::unavailable(format!("cannot start the mirror's thread: {e}")))?;
+            .map_err(|e| Failure::unavailable(format!("cannot start the mirror's thread: {e}")))?;
         let paper = Self { venue, stop, thread: Some(thread) };
         let until = Instant::now() + READY_WITHIN;
         while ready.load(Ordering::Acquire) < n {
             if Instant::now() > until {
-                return Err(CliError::unavailable(format!(
+                return Err(Failure::unavailable(format!(
                     "only {} of {n} symbols have a book and a mark price after {} s: is {} the right host?",
                     ready.load(Ordering::Acquire),
                     READY_WITHIN.as_secs(),
@@ -94,8 +94,8 @@ impl Paper {
     }
 
     /// The paper account's key.
-    pub fn key() -> Result<ApiKey, CliError> {
-        ApiKey::hmac(KEY.0, KEY.1).map_err(|e| CliError::usage(e.to_string()))
+    pub fn key() -> Result<ApiKey, Failure> {
+        ApiKey::hmac(KEY.0, KEY.1).map_err(|e| Failure::usage(e.to_string()))
     }
 }
 
@@ -110,13 +110,13 @@ impl Drop for Paper {
 }
 
 /// A client that cannot sign.
-fn public_rest(hosts: &Hosts, clock: &Clock) -> Result<RestClient, CliError> {
+fn public_rest(hosts: &Hosts, clock: &Clock) -> Result<RestClient, Failure> {
     let now = clock.clone();
     RestClient::new(hosts, None, RestConfig::default(), Arc::new(move || Nanos(now.now_ns())))
         .map_err(|e| preflight::rest_error(&e))
 }
 
-fn listed(config: &Config, hosts: &Hosts) -> Result<Vec<Instrument>, CliError> {
+fn listed(config: &Config, hosts: &Hosts) -> Result<Vec<Instrument>, Failure> {
     let runtime = current_thread()?;
     let rest = public_rest(hosts, &Clock::new())?;
     runtime.block_on(async {
@@ -125,11 +125,11 @@ fn listed(config: &Config, hosts: &Hosts) -> Result<Vec<Instrument>, CliError> {
     })
 }
 
-fn current_thread() -> Result<tokio::runtime::Runtime, CliError> {
+fn current_thread() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|e| CliError::unavailable(format!("cannot start a runtime: {e}")))
+        .map_err(|e| Failure::unavailable(format!("cannot start a runtime: {e}")))
 }
 
 struct Line {
@@ -168,7 +168,7 @@ impl Mirror {
         instruments: Vec<Instrument>,
         venue: Arc<VenueHandle>,
         ready: Arc<AtomicUsize>,
-    ) -> Result<Self, CliError> {
+    ) -> Result<Self, Failure> {
         let mut lines = Vec::new();
         let plans: [(&String, bool, &[&str]); 2] = [
             (&hosts.public, true, &["@depth@100ms"]),
@@ -180,7 +180,7 @@ impl Mirror {
                 names.flat_map(|name| kinds.iter().map(move |kind| format!("{name}{kind}"))).collect();
             for chunk in streams.chunks(STREAMS) {
                 let url = format!("{}/stream?streams={}", base.trim_end_matches('/'), chunk.join("/"));
-                let mut conn = node::dial(&url, lines.len() as u64)?;
+                let mut conn = live::dial(&url, lines.len() as u64)?;
                 conn.open();
                 lines.push(Line { conn, carries_books, heard: 0 });
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dolphin::stages::book::Mask;
+use node::stages::book::Mask;
 use venue::faults::{Fault, Rule};
 
 use super::{ETH, all_well, depth, entries};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use dolphin::stages::book::Mask;
 use market::Nanos;
+use node::stages::book::Mask;
 use venue::faults::{Ending, Fault, Rule};
 
 use super::{ETH, all_well, depth, entries};
@@ -196,6 +196,6 @@ fn row_40_encryption_is_never_given_up_for_a_connection() {
 }
 
 /// Short patience, so that a test of it is short.
-fn fast(config: &mut dolphin::config::Config) {
+fn fast(config: &mut node::config::Config) {
     config.market.first_data_ms = 2_000;
 }

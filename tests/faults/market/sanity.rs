@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use dolphin::stages::book::Mask;
 use market::Nanos;
+use node::stages::book::Mask;
 use venue::faults::{Fault, Rule};
 
 use super::{ETH, all_well, depth, entries};

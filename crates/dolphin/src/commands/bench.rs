@@ -10,8 +10,8 @@ use replay::signal_bench;
 use runtime::latency::{HopSummary, summarise};
 use serde::Serialize;
 
-use crate::error::CliError;
-use crate::summary::time;
+use node::error::Failure;
+use node::summary::time;
 
 /// Throughput and latency, against a named peer in the same run
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,7 @@ enum What {
 }
 
 /// Runs it.
-pub fn run(args: Args) -> Result<(), CliError> {
+pub fn run(args: Args) -> Result<(), Failure> {
     let machine = Machine::read();
     match args.what {
         What::Decode => print(&args, &machine, &decode(), decode_text),
@@ -50,7 +50,7 @@ pub fn run(args: Args) -> Result<(), CliError> {
         What::Features => print(&args, &machine, &features(), lines_text),
         What::Tick => print(&args, &machine, &tick()?, lines_text),
         What::Replay => {
-            let measured = replay_bench(20, 7).map_err(|e| CliError::input(e.to_string()))?;
+            let measured = replay_bench(20, 7).map_err(|e| Failure::input(e.to_string()))?;
             print(&args, &machine, &measured, replay_text)
         }
     }
@@ -74,7 +74,7 @@ impl Machine {
     }
 }
 
-fn print<T: Serialize>(args: &Args, machine: &Machine, result: &T, text: fn(&T)) -> Result<(), CliError> {
+fn print<T: Serialize>(args: &Args, machine: &Machine, result: &T, text: fn(&T)) -> Result<(), Failure> {
     if args.json {
         return super::print_json(&serde_json::json!({ "machine": machine, "result": result }));
     }
@@ -198,13 +198,13 @@ fn foot() {
 
 // ---- eigen ------------------------------------------------------------------------------------------------------
 
-fn eigen() -> Result<Vec<Measured>, CliError> {
+fn eigen() -> Result<Vec<Measured>, Failure> {
     [(48, 1, 20_000, 200), (400, 1, 3_000, 15), (48, 50, 20_000, 0), (400, 50, 2_000, 0)]
         .into_iter()
         .map(|(assets, stride, ticks, decompositions)| {
             eprintln!("measuring N = {assets}, stride {stride} …");
             eigen_bench(Options { assets, stride, ticks, decompositions, seed: 1 })
-                .map_err(|e| CliError::usage(e.to_string()))
+                .map_err(|e| Failure::usage(e.to_string()))
         })
         .collect()
 }
@@ -257,8 +257,8 @@ fn features() -> Vec<Line> {
     [(48, 10_000), (400, 4_000)].into_iter().flat_map(of).collect()
 }
 
-fn tick() -> Result<Vec<Line>, CliError> {
-    let times = signal_bench::engine(48, 100_000).map_err(|e| CliError::usage(e.to_string()))?;
+fn tick() -> Result<Vec<Line>, Failure> {
+    let times = signal_bench::engine(48, 100_000).map_err(|e| Failure::usage(e.to_string()))?;
     Ok(vec![
         line("48 assets, S = 50: no signal".to_owned(), &times.no_signal),
         line("48 assets, S = 50: full selection".to_owned(), &times.full_selection),

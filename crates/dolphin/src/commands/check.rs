@@ -19,12 +19,11 @@ use runtime::clock::Clock;
 use serde::Serialize;
 
 use super::live::{self, Where};
-use crate::config::Config;
-use crate::error::CliError;
-use crate::memory_link::MemoryLink;
-use crate::node;
-use crate::preflight::{self, Finding, Verdict};
-use crate::topology;
+use node::config::Config;
+use node::error::Failure;
+use node::memory_link::MemoryLink;
+use node::preflight::{self, Finding, Verdict};
+use node::topology;
 
 /// A stream must deliver within this.
 const FIRST_DATA: Duration = Duration::from_secs(5);
@@ -57,13 +56,13 @@ struct Report<'a> {
 }
 
 /// Runs it.
-pub fn run(args: Args) -> Result<(), CliError> {
+pub fn run(args: Args) -> Result<(), Failure> {
     let config = Config::load(&args.at.config)?;
     crate::secrets::harden();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|e| CliError::unavailable(format!("cannot start a runtime: {e}")))?;
+        .map_err(|e| Failure::unavailable(format!("cannot start a runtime: {e}")))?;
     let mut check = Check { config: &config, findings: Vec::new(), talk: !args.json };
     runtime.block_on(check.all(&args));
     let failed = check.findings.iter().filter(|f| f.verdict == Verdict::Fail).count();
@@ -71,13 +70,13 @@ pub fn run(args: Args) -> Result<(), CliError> {
         super::print_json(&Report { ok: failed == 0, findings: &check.findings, config: &config })?;
     } else if args.values {
         let values = serde_json::to_string_pretty(&config)
-            .map_err(|e| CliError::input(format!("cannot write the configuration: {e}")))?;
+            .map_err(|e| Failure::input(format!("cannot write the configuration: {e}")))?;
         println!("{values}");
     }
     if failed == 0 {
         return Ok(());
     }
-    Err(CliError::answer_no(format!("{failed} checks failed")))
+    Err(Failure::answer_no(format!("{failed} checks failed")))
 }
 
 struct Check<'c> {
@@ -264,7 +263,7 @@ impl Check<'_> {
             [("public", &hosts.public, "@depth@100ms"), ("market", &hosts.market, "@markPrice@1s")]
         {
             let url = format!("{}/stream?streams={lower}{stream}", base.trim_end_matches('/'));
-            let Some(conn) = self.need(check, node::dial(&url, 1)) else { continue };
+            let Some(conn) = self.need(check, node::live::dial(&url, 1)) else { continue };
             match wait(conn, clock, true).await {
                 Ok(ms) => {
                     self.add(Finding::ok(check, format!("{lower}{stream} delivers, first after {ms} ms")));
@@ -277,7 +276,7 @@ impl Check<'_> {
                 )),
             }
         }
-        let Some(conn) = self.need("orders", node::dial(&hosts.ws_api, 2)) else { return };
+        let Some(conn) = self.need("orders", node::live::dial(&hosts.ws_api, 2)) else { return };
         match wait(conn, clock, false).await {
             Ok(ms) => self.add(Finding::ok("orders", format!("{} open after {ms} ms", hosts.ws_api))),
             Err(why) => {

@@ -8,11 +8,11 @@ use binance::hosts::Venue as VenueName;
 use binance::key::ApiKey;
 use venue::{AccountConfig, Venue, VenueConfig, VenueHandle};
 
-use crate::config::Config;
-use crate::control::Orders;
-use crate::error::CliError;
-use crate::node::{self, History, Options};
-use crate::roles::Role;
+use node::config::Config;
+use node::control::Orders;
+use node::error::Failure;
+use node::live::{self, History, Options};
+use node::roles::Role;
 
 /// The configuration that the demo runs with unless told otherwise.
 const DEMO: &str = include_str!("../../../../configs/demo.yml");
@@ -51,19 +51,19 @@ pub struct Args {
 }
 
 /// Runs it.
-pub fn run(args: Args) -> Result<(), CliError> {
+pub fn run(args: Args) -> Result<(), Failure> {
     if !(args.seconds.is_finite() && args.seconds > 0.0) {
-        return Err(CliError::usage(format!("--seconds {} is no length of time", args.seconds)));
+        return Err(Failure::usage(format!("--seconds {} is no length of time", args.seconds)));
     }
     let mut config = match &args.config {
         Some(path) => Config::load(path)?,
-        None => Config::parse(DEMO).map_err(|e| CliError::usage(format!("configs/demo.yml{e}")))?,
+        None => Config::parse(DEMO).map_err(|e| Failure::usage(format!("configs/demo.yml{e}")))?,
     };
     config.market.max_symbols = config.market.max_symbols.min(args.symbols);
     let signalled = super::on_signal()?;
     let venue = start_venue(&args)?;
     let name = VenueName::Local(venue.addr().to_string());
-    let key = ApiKey::hmac(KEY.0, KEY.1).map_err(|e| CliError::usage(e.to_string()))?;
+    let key = ApiKey::hmac(KEY.0, KEY.1).map_err(|e| Failure::usage(e.to_string()))?;
     let history = history(&venue, &config);
     let progress = !args.json;
     if progress {
@@ -82,13 +82,14 @@ pub fn run(args: Args) -> Result<(), CliError> {
         progress,
         watch: None,
     };
-    let summary = node::run(Options {
+    let summary = live::run(Options {
         role: Role::All,
         hosts: name.hosts(),
         venue: name,
         config,
         key,
         history,
+        forewarner: None,
         orders,
         signalled,
         guests: Vec::new(),
@@ -102,14 +103,14 @@ pub fn run(args: Args) -> Result<(), CliError> {
     let in_full = summary.ended_by == "its time" && args.seconds >= FULL_LENGTH_S;
     if in_full && summary.round_trips < MUST_SHOW {
         let n = summary.round_trips;
-        return Err(CliError::answer_no(format!(
+        return Err(Failure::answer_no(format!(
             "only {n} round trips: the demo should show {MUST_SHOW}; look at the gates above"
         )));
     }
     Ok(())
 }
 
-fn start_venue(args: &Args) -> Result<VenueHandle, CliError> {
+fn start_venue(args: &Args) -> Result<VenueHandle, Failure> {
     let config = VenueConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], args.port)),
         seed: args.seed,

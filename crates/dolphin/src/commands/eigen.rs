@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use replay::eigen::{EigenError, recompute};
 
-use crate::error::CliError;
+use node::error::Failure;
 
 /// Recompute the eigen columns (velocities, vel_div, instabilities) of day files from their prices
 #[derive(Debug, Clone, clap::Args)]
@@ -22,10 +22,10 @@ pub struct Args {
 }
 
 /// Runs it.
-pub fn run(args: Args) -> Result<(), CliError> {
+pub fn run(args: Args) -> Result<(), Failure> {
     let done = recompute(&args.data, &args.out, args.stride).map_err(|e| match e {
-        EigenError::Day(_) => CliError::input(e.to_string()),
-        _ => CliError::usage(e.to_string()),
+        EigenError::Day(_) => Failure::input(e.to_string()),
+        _ => Failure::usage(e.to_string()),
     })?;
     for note in &done.notes {
         tracing::warn!("{note}");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use market::Nanos;
 use replay::features::{FeaturesError, FeaturesReport, write_features};
 
-use crate::error::CliError;
+use node::error::Failure;
 
 /// Order-book features of recordings, offline
 #[derive(Debug, clap::Args)]
@@ -28,12 +28,12 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(args: Args) -> Result<(), CliError> {
+pub fn run(args: Args) -> Result<(), Failure> {
     let Args { recordings, interval_ms, out, json } = args;
     let report = write_features(&recordings, Nanos::from_millis(interval_ms), &out).map_err(|e| match e {
-        FeaturesError::Recording(_) => CliError::input(e.to_string()),
+        FeaturesError::Recording(_) => Failure::input(e.to_string()),
         FeaturesError::Output { .. } | FeaturesError::Interval | FeaturesError::NoRecording => {
-            CliError::usage(e.to_string())
+            Failure::usage(e.to_string())
         }
     })?;
     if json {

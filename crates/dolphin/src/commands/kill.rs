@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::config::Config;
-use crate::error::CliError;
+use node::config::Config;
+use node::error::Failure;
 
 /// Between two looks for the report.
 const LOOK: Duration = Duration::from_millis(50);
@@ -42,20 +42,20 @@ pub struct Args {
 }
 
 /// Runs it.
-pub fn run(args: Args) -> Result<(), CliError> {
+pub fn run(args: Args) -> Result<(), Failure> {
     let wait = Duration::try_from_secs_f64(args.timeout)
-        .map_err(|_| CliError::usage(format!("--timeout {} is no length of time", args.timeout)))?;
+        .map_err(|_| Failure::usage(format!("--timeout {} is no length of time", args.timeout)))?;
     let file = match (&args.file, &args.config) {
         (Some(file), _) => file.clone(),
         (None, Some(config)) => Config::load(config)?.kill_file(),
-        (None, None) => return Err(CliError::usage("give --config or --file")),
+        (None, None) => return Err(Failure::usage("give --config or --file")),
     };
     let report = report_path(&file);
     // A report that is there already belongs to an earlier kill.
     remove(&report)?;
     wish(&file, args.flatten)?;
     let text = wait_for(&report, wait).ok_or_else(|| {
-        CliError::answer_no(format!(
+        Failure::answer_no(format!(
             "nobody answered within {} s: does a node run with this kill file? {} stays, so that none starts; look at the \
              venue for open orders, and remove the file to trade again",
             args.timeout,
@@ -72,19 +72,19 @@ pub fn report_path(file: &Path) -> PathBuf {
     path.into()
 }
 
-fn remove(path: &Path) -> Result<(), CliError> {
+fn remove(path: &Path) -> Result<(), Failure> {
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(CliError::usage(format!("cannot remove the old report {}: {e}", path.display())))
+            Err(Failure::usage(format!("cannot remove the old report {}: {e}", path.display())))
         }
         _ => Ok(()),
     }
 }
 
 /// Written beside and renamed, so that the node never sees half a wish.
-fn wish(file: &Path, flatten: bool) -> Result<(), CliError> {
+fn wish(file: &Path, flatten: bool) -> Result<(), Failure> {
     let refused = |e: std::io::Error| {
-        CliError::usage(format!(
+        Failure::usage(format!(
             "cannot write the kill file {}: {e}; as the node's user, or root?",
             file.display()
         ))
@@ -115,7 +115,7 @@ fn wait_for(report: &Path, wait: Duration) -> Option<Value> {
     }
 }
 
-fn tell(report: &Value, file: &Path, json: bool) -> Result<(), CliError> {
+fn tell(report: &Value, file: &Path, json: bool) -> Result<(), Failure> {
     if json {
         super::print_json(report)?;
     }
@@ -129,5 +129,5 @@ fn tell(report: &Value, file: &Path, json: bool) -> Result<(), CliError> {
     if done && orders == 0 {
         return Ok(());
     }
-    Err(CliError::answer_no(format!("the kill switch did not finish its work: {left}; look at the venue")))
+    Err(Failure::answer_no(format!("the kill switch did not finish its work: {left}; look at the venue")))
 }

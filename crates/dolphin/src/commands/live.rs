@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use binance::hosts::{Hosts, Venue};
 use binance::key::{ApiKey, KeySource};
 
-use crate::config::{Backend, Config, MAINNET_LINE};
-use crate::control::Orders;
-use crate::error::CliError;
-use crate::node::{self, History, Options};
 use crate::paper::Paper;
-use crate::roles::ingest;
-use crate::roles::{Role, Share};
+use node::config::{Backend, Config, MAINNET_LINE};
+use node::control::Orders;
+use node::error::Failure;
+use node::live::{History, Options};
+use node::roles::ingest;
+use node::roles::{Role, Share};
 
 /// The trading node
 #[derive(clap::Args)]
@@ -44,7 +44,7 @@ pub struct Args {
     kill_file: Option<PathBuf>,
     /// all: everything on one machine; ingest: feed and books of a share of the symbols, into system memory, without
     /// keys; alpha: engine and orders on what memory holds, one active, the others standing by
-    #[arg(long, value_enum, default_value = "all", value_name = "ROLE")]
+    #[arg(long, value_parser = parse_role, default_value = "all", value_name = "all|ingest|alpha")]
     role: Role,
     /// Symbols of an ingest node
     #[arg(long, value_name = "A,B,…", value_delimiter = ',', conflicts_with = "share")]
@@ -72,20 +72,20 @@ pub struct Where {
 }
 
 /// Runs it.
-pub fn run(args: Args) -> Result<(), CliError> {
+pub fn run(args: Args) -> Result<(), Failure> {
     let mut config = Config::load(&args.at.config)?;
     check_champion(&config)?;
     let venue = venue(&config, &args.at, args.paper)?;
     let hosts = hosts(&config, &venue)?;
-    let share = Share::parse(&args.symbols, args.share.as_deref()).map_err(CliError::usage)?;
+    let share = Share::parse(&args.symbols, args.share.as_deref()).map_err(Failure::usage)?;
     if args.role != Role::All && args.paper {
-        return Err(CliError::usage("--paper simulates the fills of a whole node: it belongs to --role all"));
+        return Err(Failure::usage("--paper simulates the fills of a whole node: it belongs to --role all"));
     }
     if args.role == Role::Ingest {
         return ingest(config, venue, hosts, share, &args);
     }
     if share != Share::Whole {
-        return Err(CliError::usage("--symbols and --share belong to --role ingest"));
+        return Err(Failure::usage("--symbols and --share belong to --role ingest"));
     }
     if args.role == Role::Alpha {
         // The ingest nodes write the shards.
@@ -117,6 +117,7 @@ pub fn run(args: Args) -> Result<(), CliError> {
         progress: !args.json,
         watch: None,
     };
+    let forewarner = super::forewarner(&config);
     let options = Options {
         role: args.role,
         config,
@@ -124,11 +125,12 @@ pub fn run(args: Args) -> Result<(), CliError> {
         venue,
         hosts,
         history,
+        forewarner,
         orders,
         signalled,
         guests: Vec::new(),
     };
-    let mut summary = node::run(options)?;
+    let mut summary = node::live::run(options)?;
     if let Some(paper) = paper {
         drop(paper);
         summary.venue = format!("paper: fills simulated here on the market of {named}");
@@ -141,7 +143,7 @@ pub fn run(args: Args) -> Result<(), CliError> {
 }
 
 /// An ingest node (SPEC §9): no key, no orders.
-fn ingest(config: Config, venue: Venue, hosts: Hosts, share: Share, args: &Args) -> Result<(), CliError> {
+fn ingest(config: Config, venue: Venue, hosts: Hosts, share: Share, args: &Args) -> Result<(), Failure> {
     let summary = ingest::run(ingest::Options {
         config,
         venue,
@@ -158,9 +160,9 @@ fn ingest(config: Config, venue: Venue, hosts: Hosts, share: Share, args: &Args)
     Ok(())
 }
 
-fn key(args: &Args, venue: &Venue) -> Result<ApiKey, CliError> {
+fn key(args: &Args, venue: &Venue) -> Result<ApiKey, Failure> {
     let found = ApiKey::load(args.keys.as_deref(), venue.name());
-    let (key, source) = found.map_err(|e| CliError::usage(e.to_string()))?;
+    let (key, source) = found.map_err(|e| Failure::usage(e.to_string()))?;
     if source == KeySource::Environment {
         tracing::warn!(
             "the key comes from the environment, which every child process inherits: better --keys FILE (0600)"
@@ -170,32 +172,30 @@ fn key(args: &Args, venue: &Venue) -> Result<ApiKey, CliError> {
 }
 
 /// The champion hash, checked at every start (SPEC §3.1).
-fn check_champion(config: &Config) -> Result<(), CliError> {
+fn check_champion(config: &Config) -> Result<(), Failure> {
     match config.alpha.verify() {
         Ok(_) => Ok(()),
-        Err(drift) => Err(CliError::usage(format!("{}: {drift}", config.path.display()))),
+        Err(drift) => Err(Failure::usage(format!("{}: {drift}", config.path.display()))),
     }
 }
 
 /// Which venue is meant. Paper trading reads the mainnet's market without asking twice.
-pub(super) fn venue(config: &Config, at: &Where, paper: bool) -> Result<Venue, CliError> {
+pub(super) fn venue(config: &Config, at: &Where, paper: bool) -> Result<Venue, Failure> {
     let name = at.venue.as_deref().or(config.venue.name.as_deref()).unwrap_or("testnet");
     match (name, at.mainnet) {
         ("mainnet", _) if paper => Ok(Venue::Mainnet),
         ("testnet", false) => Ok(Venue::Testnet),
         ("mainnet", true) if config.venue.mainnet.as_deref() == Some(MAINNET_LINE) => Ok(Venue::Mainnet),
-        ("mainnet", true) => Err(CliError::usage(format!(
+        ("mainnet", true) => Err(Failure::usage(format!(
             "{}: mainnet needs the line `mainnet: {MAINNET_LINE}` under `venue:`",
             config.path.display()
         ))),
-        ("mainnet", false) => Err(CliError::usage("mainnet trades real money: add --mainnet if you mean it")),
-        (_, true) => Err(CliError::usage(format!("--mainnet contradicts the venue `{name}`"))),
+        ("mainnet", false) => Err(Failure::usage("mainnet trades real money: add --mainnet if you mean it")),
+        (_, true) => Err(Failure::usage(format!("--mainnet contradicts the venue `{name}`"))),
         (local, false) => {
             let at = local.trim_start_matches("http://").trim_end_matches('/');
             if at.is_empty() || !at.contains(':') {
-                return Err(CliError::usage(format!(
-                    "`{local}` is no venue: testnet, mainnet, or host:port"
-                )));
+                return Err(Failure::usage(format!("`{local}` is no venue: testnet, mainnet, or host:port")));
             }
             Ok(Venue::Local(at.to_owned()))
         }
@@ -203,7 +203,7 @@ pub(super) fn venue(config: &Config, at: &Where, paper: bool) -> Result<Venue, C
 }
 
 /// Its hosts, overrides applied.
-pub(super) fn hosts(config: &Config, venue: &Venue) -> Result<Hosts, CliError> {
+pub(super) fn hosts(config: &Config, venue: &Venue) -> Result<Hosts, Failure> {
     let mut hosts = venue.hosts();
     let v = &config.venue;
     for (given, host) in [
@@ -217,6 +217,15 @@ pub(super) fn hosts(config: &Config, venue: &Venue) -> Result<Hosts, CliError> {
             url.clone_into(host);
         }
     }
-    venue.check(&hosts).map_err(|e| CliError::usage(e.to_string()))?;
+    venue.check(&hosts).map_err(|e| Failure::usage(e.to_string()))?;
     Ok(hosts)
+}
+
+fn parse_role(text: &str) -> Result<Role, String> {
+    match text {
+        "all" => Ok(Role::All),
+        "ingest" => Ok(Role::Ingest),
+        "alpha" => Ok(Role::Alpha),
+        other => Err(format!("`{other}` is no role: all, ingest or alpha")),
+    }
 }

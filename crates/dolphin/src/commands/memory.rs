@@ -8,9 +8,9 @@ use ::memory::{Change, EmbeddedConfig, HazelcastConfig, MemoryConfig, MemoryErro
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::Config;
-use crate::error::CliError;
-use crate::memory_link;
+use node::config::Config;
+use node::error::Failure;
+use node::memory_link;
 
 /// Look at system memory, or write to it
 #[derive(Debug, clap::Args)]
@@ -75,18 +75,18 @@ struct Entry<'a> {
 }
 
 /// Runs it.
-pub fn run(args: Args) -> Result<(), CliError> {
+pub fn run(args: Args) -> Result<(), Failure> {
     let config = args.memory()?;
     if let MemoryConfig::Embedded(store) = &config
         && !matches!(args.action, Action::Put { .. })
         && !store.path.exists()
     {
-        return Err(CliError::unavailable(format!("there is no memory at {} yet", store.path.display())));
+        return Err(Failure::unavailable(format!("there is no memory at {} yet", store.path.display())));
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|e| CliError::unavailable(format!("cannot start: {e}")))?;
+        .map_err(|e| Failure::unavailable(format!("cannot start: {e}")))?;
     runtime.block_on(async {
         let memory = SystemMemory::open(config).map_err(|e| failed(&e))?;
         match &args.action {
@@ -103,7 +103,7 @@ pub fn run(args: Args) -> Result<(), CliError> {
 }
 
 impl Args {
-    fn memory(&self) -> Result<MemoryConfig, CliError> {
+    fn memory(&self) -> Result<MemoryConfig, Failure> {
         let mut config = match (&self.place.config, &self.place.embedded) {
             (Some(file), _) => memory_link::lasting_backend(&Config::load(file)?, self.venue.as_deref())?,
             (None, Some(path)) => MemoryConfig::Embedded(EmbeddedConfig::at(path)),
@@ -121,9 +121,9 @@ impl Args {
     }
 }
 
-async fn get(memory: &SystemMemory, map: &str, key: &str, json: bool) -> Result<(), CliError> {
+async fn get(memory: &SystemMemory, map: &str, key: &str, json: bool) -> Result<(), Failure> {
     let Some(value) = memory.get(map, key).await.map_err(|e| failed(&e))? else {
-        return Err(CliError::answer_no(format!("{map}[{key}] is not there")));
+        return Err(Failure::answer_no(format!("{map}[{key}] is not there")));
     };
     if json {
         print(&to_json(&Entry { map, key, value: Some(&value) })?).map(|_| ())
@@ -132,7 +132,7 @@ async fn get(memory: &SystemMemory, map: &str, key: &str, json: bool) -> Result<
     }
 }
 
-async fn keys(memory: &SystemMemory, map: &str, json: bool) -> Result<(), CliError> {
+async fn keys(memory: &SystemMemory, map: &str, json: bool) -> Result<(), Failure> {
     let keys = memory.keys(map).await.map_err(|e| failed(&e))?;
     if json {
         return print(&to_json(&keys)?).map(|_| ());
@@ -145,8 +145,8 @@ async fn keys(memory: &SystemMemory, map: &str, json: bool) -> Result<(), CliErr
     Ok(())
 }
 
-async fn watch(memory: &SystemMemory, map: &str, key: Option<&str>, json: bool) -> Result<(), CliError> {
-    let refused = |e: io::Error| CliError::unavailable(format!("cannot listen for signals: {e}"));
+async fn watch(memory: &SystemMemory, map: &str, key: Option<&str>, json: bool) -> Result<(), Failure> {
+    let refused = |e: io::Error| Failure::unavailable(format!("cannot listen for signals: {e}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(refused)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(refused)?;
     let mut watch = memory.watch(map, key).map_err(|e| failed(&e))?;
@@ -170,24 +170,24 @@ async fn watch(memory: &SystemMemory, map: &str, key: Option<&str>, json: bool) 
     }
 }
 
-fn to_json(value: &impl Serialize) -> Result<String, CliError> {
-    serde_json::to_string(value).map_err(|e| CliError::input(format!("cannot write JSON: {e}")))
+fn to_json(value: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(|e| Failure::input(format!("cannot write JSON: {e}")))
 }
 
 /// Prints a line at once; says whether somebody still reads.
-fn print(line: &str) -> Result<bool, CliError> {
+fn print(line: &str) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{line}").and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(e) => Err(CliError::input(format!("cannot write to stdout: {e}"))),
+        Err(e) => Err(Failure::input(format!("cannot write to stdout: {e}"))),
     }
 }
 
-fn failed(error: &MemoryError) -> CliError {
+fn failed(error: &MemoryError) -> Failure {
     match error {
-        MemoryError::Invalid(_) | MemoryError::Config(_) => CliError::usage(error.to_string()),
-        MemoryError::NotText { .. } => CliError::input(error.to_string()),
-        _ => CliError::unavailable(error.to_string()),
+        MemoryError::Invalid(_) | MemoryError::Config(_) => Failure::usage(error.to_string()),
+        MemoryError::NotText { .. } => Failure::input(error.to_string()),
+        _ => Failure::unavailable(error.to_string()),
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use ::replay::parity::{Expected, check};
 
 use super::replay::{DayArgs, replay_error};
-use crate::error::CliError;
+use node::error::Failure;
 
 /// Compare a replay with expected trades or a summary; exit 1 on any difference
 #[derive(Debug, clap::Args)]
@@ -27,10 +27,10 @@ pub struct Args {
 }
 
 /// Runs it.
-pub fn run(args: Args) -> Result<(), CliError> {
+pub fn run(args: Args) -> Result<(), Failure> {
     let Args { days, expected: file, rtol, json } = args;
     if !(0.0..1.0).contains(&rtol) {
-        return Err(CliError::usage(format!("--rtol {rtol} is not in [0, 1)")));
+        return Err(Failure::usage(format!("--rtol {rtol} is not in [0, 1)")));
     }
     let config = days.replay_config()?;
     let expected = Expected::read(&file).map_err(|e| replay_error(&e))?;
@@ -44,5 +44,5 @@ pub fn run(args: Args) -> Result<(), CliError> {
         return Ok(());
     }
     let first = parity.first_divergence.map_or_else(|| "the numbers above".to_owned(), |d| d.what);
-    Err(CliError::answer_no(format!("not the same as {}: {first}", file.display())))
+    Err(Failure::answer_no(format!("not the same as {}: {first}", file.display())))
 }

@@ -17,8 +17,8 @@ use alpha::params::CHAMPION;
 use indicatif::{ProgressBar, ProgressStyle};
 use market::Date;
 
-use crate::config::Config;
-use crate::error::CliError;
+use node::config::Config;
+use node::error::Failure;
 
 /// Which days, and with which parameters: what `replay` and `parity` have in common.
 #[derive(Debug, clap::Args)]
@@ -72,14 +72,14 @@ pub struct Args {
 }
 
 /// Runs it.
-pub fn run(args: Args) -> Result<(), CliError> {
+pub fn run(args: Args) -> Result<(), Failure> {
     let Args { days, out, sweep, json } = args;
     let config = days.replay_config()?;
     let mut watch = Watch::new(super::on_signal()?, !json);
     if !sweep.is_empty() {
         return grid(&config, &sweep, out.as_deref(), json, &mut watch);
     }
-    let out = out.ok_or_else(|| CliError::usage("say with --out where the results go"))?;
+    let out = out.ok_or_else(|| Failure::usage("say with --out where the results go"))?;
     single(&days, &config, &out, json, &mut watch)
 }
 
@@ -89,7 +89,7 @@ fn single(
     out: &Path,
     json: bool,
     watch: &mut Watch,
-) -> Result<(), CliError> {
+) -> Result<(), Failure> {
     let staging = Staging::new(out).map_err(|e| replay_error(&e))?;
     let done = run_days(config, watch).map_err(|e| replay_error(&e))?;
     watch.finish();
@@ -144,7 +144,7 @@ fn grid(
     out: Option<&Path>,
     json: bool,
     watch: &mut Watch,
-) -> Result<(), CliError> {
+) -> Result<(), Failure> {
     let axes = axes.iter().map(|text| text.parse::<Axis>()).collect::<Result<Vec<_>, _>>();
     let done = sweep(config, &axes.map_err(|e| replay_error(&e))?, watch).map_err(|e| replay_error(&e))?;
     watch.finish();
@@ -155,14 +155,14 @@ fn grid(
         let bytes = match out.extension().and_then(|e| e.to_str()) {
             Some("csv") => done.csv().into_bytes(),
             Some("json") => serde_json::to_vec_pretty(&done).unwrap_or_default(),
-            _ => return Err(CliError::usage("the --out of a sweep ends in .csv or .json")),
+            _ => return Err(Failure::usage("the --out of a sweep ends in .csv or .json")),
         };
-        std::fs::write(out, bytes).map_err(|e| CliError::usage(format!("{}: {e}", out.display())))?;
+        std::fs::write(out, bytes).map_err(|e| Failure::usage(format!("{}: {e}", out.display())))?;
     }
     if json {
         return super::print_json(&done);
     }
-    write_table(&done).map_err(|e| CliError::usage(format!("standard output: {e}")))
+    write_table(&done).map_err(|e| Failure::usage(format!("standard output: {e}")))
 }
 
 fn write_table(done: &Sweep) -> std::io::Result<()> {
@@ -180,7 +180,7 @@ fn write_table(done: &Sweep) -> std::io::Result<()> {
 
 impl DayArgs {
     /// Reads the configuration and the control files.
-    pub fn replay_config(&self) -> Result<ReplayConfig, CliError> {
+    pub fn replay_config(&self) -> Result<ReplayConfig, Failure> {
         let config = Config::load(&self.config)?;
         let controls = Controls::read(
             self.posture_file.as_deref(),
@@ -202,10 +202,10 @@ impl DayArgs {
         for setting in &self.settings {
             let (key, value) = setting
                 .split_once('=')
-                .ok_or_else(|| CliError::usage(format!("--set {setting}: write KEY=VALUE")))?;
-            set(&mut replay, key.trim(), value).map_err(|e| CliError::usage(format!("--set: {e}")))?;
+                .ok_or_else(|| Failure::usage(format!("--set {setting}: write KEY=VALUE")))?;
+            set(&mut replay, key.trim(), value).map_err(|e| Failure::usage(format!("--set: {e}")))?;
         }
-        replay.params.verify().map_err(|e| CliError::usage(format!("{}: {e}", self.config.display())))?;
+        replay.params.verify().map_err(|e| Failure::usage(format!("{}: {e}", self.config.display())))?;
         if was_champion && replay.params.profile != CHAMPION {
             tracing::warn!(
                 "a frozen parameter was set: profile `{}`, hash {}",
@@ -218,11 +218,11 @@ impl DayArgs {
 }
 
 /// The exit code of a replay error: 2 for options and targets, 3 for data, 1 for Ctrl-C.
-pub fn replay_error(error: &ReplayError) -> CliError {
+pub fn replay_error(error: &ReplayError) -> Failure {
     match error {
-        ReplayError::Interrupted => CliError::answer_no(error.to_string()),
-        e if e.is_usage() => CliError::usage(e.to_string()),
-        e => CliError::input(e.to_string()),
+        ReplayError::Interrupted => Failure::answer_no(error.to_string()),
+        e if e.is_usage() => Failure::usage(e.to_string()),
+        e => Failure::input(e.to_string()),
     }
 }
 

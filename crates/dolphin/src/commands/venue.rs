@@ -8,7 +8,7 @@ use std::time::Duration;
 use venue::faults::CATALOGUE;
 use venue::{AccountConfig, Rules, Venue, VenueConfig};
 
-use crate::error::CliError;
+use node::error::Failure;
 
 /// The local Binance-compatible exchange alone
 #[derive(Debug, clap::Args)]
@@ -63,7 +63,7 @@ enum Environment {
 }
 
 /// Runs it until a signal.
-pub fn run(args: Args) -> Result<(), CliError> {
+pub fn run(args: Args) -> Result<(), Failure> {
     if args.list_faults {
         for (example, what) in CATALOGUE {
             println!("{example}\n    {what}");
@@ -97,8 +97,8 @@ pub fn run(args: Args) -> Result<(), CliError> {
     Ok(())
 }
 
-fn secret(path: &Path) -> Result<String, CliError> {
+fn secret(path: &Path) -> Result<String, Failure> {
     let text = std::fs::read_to_string(path)
-        .map_err(|e| CliError::usage(format!("cannot read the secret in {}: {e}", path.display())))?;
+        .map_err(|e| Failure::usage(format!("cannot read the secret in {}: {e}", path.display())))?;
     Ok(text.trim().to_owned())
 }

@@ -11,7 +11,7 @@ use execution::RouterConfig;
 use runtime::worker::Idle;
 use serde::{Deserialize, Serialize};
 
-use crate::error::CliError;
+use crate::error::Failure;
 
 /// What must stand under `venue: mainnet:` before `--mainnet` trades real money.
 pub const MAINNET_LINE: &str = "I trade real money";
@@ -304,10 +304,10 @@ pub struct RuntimeConfig {
 
 impl Config {
     /// Reads and checks a file.
-    pub fn load(path: &Path) -> Result<Self, CliError> {
+    pub fn load(path: &Path) -> Result<Self, Failure> {
         let text = std::fs::read_to_string(path)
-            .map_err(|e| CliError::usage(format!("cannot read the configuration {}: {e}", path.display())))?;
-        let mut config = Self::parse(&text).map_err(|e| CliError::usage(format!("{}{e}", path.display())))?;
+            .map_err(|e| Failure::usage(format!("cannot read the configuration {}: {e}", path.display())))?;
+        let mut config = Self::parse(&text).map_err(|e| Failure::usage(format!("{}{e}", path.display())))?;
         config.path = path.to_owned();
         Ok(config)
     }

@@ -11,10 +11,10 @@ use memory::{EmbeddedConfig, MemoryConfig};
 use runtime::clock::Clock;
 
 use crate::config::{Backend, MemorySection};
-use crate::error::CliError;
+use crate::error::Failure;
 
 /// What a live node does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Everything, on one machine.
@@ -70,11 +70,11 @@ impl Share {
 }
 
 /// The memory that the nodes of several roles share: it must be named, because they must find the same one.
-pub fn shared_memory(section: &MemorySection) -> Result<MemoryConfig, CliError> {
+pub fn shared_memory(section: &MemorySection) -> Result<MemoryConfig, Failure> {
     match (section.backend, &section.path) {
         (Backend::Hazelcast, _) => Ok(MemoryConfig::Hazelcast(section.hazelcast.clone())),
         (Backend::Embedded, Some(path)) => Ok(MemoryConfig::Embedded(EmbeddedConfig::at(path))),
-        (Backend::Embedded, None) => Err(CliError::usage(
+        (Backend::Embedded, None) => Err(Failure::usage(
             "the roles ingest and alpha meet in one memory: set `memory: backend: hazelcast`, or `memory: path:` for \
              nodes of one machine",
         )),
@@ -82,10 +82,10 @@ pub fn shared_memory(section: &MemorySection) -> Result<MemoryConfig, CliError> 
 }
 
 /// A REST client without a key: market data alone.
-fn public_rest(hosts: &Hosts, clock: &Clock) -> Result<RestClient, CliError> {
+fn public_rest(hosts: &Hosts, clock: &Clock) -> Result<RestClient, Failure> {
     let now = clock.clone();
     let now = std::sync::Arc::new(move || market::Nanos(now.now_ns()));
-    RestClient::new(hosts, None, RestConfig::default(), now).map_err(|e| crate::node::unavailable(&e))
+    RestClient::new(hosts, None, RestConfig::default(), now).map_err(|e| crate::live::unavailable(&e))
 }
 
 /// This process among others: the role, a configured name or the host's, and the process id.

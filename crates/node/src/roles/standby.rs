@@ -23,9 +23,9 @@ use tokio::sync::watch;
 
 use super::lease::{Fence, LeaseView, keep};
 use crate::config::{Config, Deployment};
-use crate::error::CliError;
+use crate::error::Failure;
+use crate::live::{Options, unavailable};
 use crate::memory_link::MemoryLink;
-use crate::node::{Options, unavailable};
 use crate::restart;
 use crate::shards::assembly::{Assembly, ShardCounters};
 use crate::shards::reader::{Reader, ReaderCounters, ReaderHandle};
@@ -115,8 +115,8 @@ impl Alpha {
         config: &Config,
         instruments: &[Instrument],
         clock: &Clock,
-    ) -> Result<(Self, ShardSource), CliError> {
-        let refused = |e: memory::MemoryError| CliError::usage(format!("memory: {e}"));
+    ) -> Result<(Self, ShardSource), Failure> {
+        let refused = |e: memory::MemoryError| Failure::usage(format!("memory: {e}"));
         let (updates, from_reader) = ring("reader_to_shards", UPDATES);
         let reader = Reader::new(link.memory(), instruments, updates).map_err(refused)?;
         let ms = Nanos::from_millis;
@@ -253,7 +253,7 @@ pub async fn stand_by(
     rest: &RestClient,
     link: &MemoryLink,
     clock: &Clock,
-) -> Result<StoodBy, CliError> {
+) -> Result<StoodBy, Failure> {
     let config = &options.config;
     super::shared_memory(&config.memory)?;
     rest.sync_clock(3).await.map_err(|e| unavailable(&e))?;
@@ -335,7 +335,7 @@ pub async fn discover(
     config: &Config,
     clock: &Clock,
     signalled: &AtomicBool,
-) -> Result<Vec<String>, CliError> {
+) -> Result<Vec<String>, Failure> {
     let (reference, limit) =
         (&config.alpha.reference_symbol, Duration::from_millis(config.roles.discover_ms));
     let max_age = Nanos::from_millis(config.market.ob_stale_after_ms.max(5_000));
@@ -366,7 +366,7 @@ pub async fn discover(
             if !found.is_empty() {
                 why = format!("{} symbols are in the shards, {reference} is not", found.len());
             }
-            return Err(CliError::unavailable(format!(
+            return Err(Failure::unavailable(format!(
                 "no symbols to trade: {why}; is an ingest node running, or name them under `market: symbols:`"
             )));
         }

@@ -4,14 +4,14 @@ use std::fmt;
 
 /// A failure with its exit code. The message says what, where, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CliError {
+pub struct Failure {
     /// 1 the answer is no · 2 usage or configuration · 3 input data · 4 venue or memory unavailable.
     pub exit: u8,
     /// One message.
     pub message: String,
 }
 
-impl CliError {
+impl Failure {
     /// Exit 1: the answer is no.
     pub fn answer_no(message: impl Into<String>) -> Self {
         Self { exit: 1, message: message.into() }
@@ -30,10 +30,10 @@ impl CliError {
     }
 }
 
-impl fmt::Display for CliError {
+impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for CliError {}
+impl std::error::Error for Failure {}

@@ -10,9 +10,9 @@ use binance::rest::RestClient;
 use market::{Nanos, utc_date};
 use runtime::clock::Clock;
 
-use crate::error::CliError;
+use crate::error::Failure;
+use crate::live::{Options, unavailable};
 use crate::memory_link::{Loaded, Numbered, PriceRows, Saved};
-use crate::node::{Options, unavailable};
 use crate::recovery::{self, Before, Recovered};
 
 /// What a run begins with.
@@ -26,7 +26,7 @@ pub struct Begun {
 }
 
 /// A scanner and an engine without a past but the given history: what a standby keeps warm.
-pub fn cold(options: &Options, assets: Vec<String>) -> Result<(Scanner, Engine), CliError> {
+pub fn cold(options: &Options, assets: Vec<String>) -> Result<(Scanner, Engine), Failure> {
     let mut loaded = Loaded::default();
     let mut engine = engine(options, assets, &mut loaded, Nanos(0))?;
     let mut scanner = scanner(options, engine.assets().len())?;
@@ -34,9 +34,9 @@ pub fn cold(options: &Options, assets: Vec<String>) -> Result<(Scanner, Engine),
     Ok((scanner, engine))
 }
 
-fn scanner(options: &Options, assets: usize) -> Result<Scanner, CliError> {
+fn scanner(options: &Options, assets: usize) -> Result<Scanner, Failure> {
     let stride = options.config.market.stride() as usize;
-    Scanner::new(assets, stride).map_err(|e| CliError::usage(e.to_string()))
+    Scanner::new(assets, stride).map_err(|e| Failure::usage(e.to_string()))
 }
 
 /// Makes engine and scanner, or goes on with those that were kept warm. What the venue told goes into `loaded` too, for
@@ -49,7 +49,7 @@ pub async fn begin(
     server: &ServerClock,
     loaded: &mut Loaded,
     clock: &Clock,
-) -> Result<Begun, CliError> {
+) -> Result<Begun, Failure> {
     let now = server.server_time(Nanos(clock.now_ns()));
     let assets: Vec<String> = symbols.all().iter().map(|i| i.symbol.clone()).collect();
     let (scanner, engine) = match kept {
@@ -133,7 +133,7 @@ fn engine(
     assets: Vec<String>,
     loaded: &mut Loaded,
     now: Nanos,
-) -> Result<Engine, CliError> {
+) -> Result<Engine, Failure> {
     let (params, stride) = (&options.config.alpha, options.config.market.stride());
     if let Some(saved) = &loaded.saved {
         match resume(options, assets.clone(), saved, loaded.history.as_ref(), now) {
@@ -148,7 +148,7 @@ fn engine(
     }
     (loaded.saved, loaded.history) = (None, None);
     let mut engine =
-        Engine::new(params.clone(), assets, stride).map_err(|e| CliError::usage(e.to_string()))?;
+        Engine::new(params.clone(), assets, stride).map_err(|e| Failure::usage(e.to_string()))?;
     if let Some(restored) = &loaded.state {
         engine.set_capital(restored.state.capital);
     }
@@ -217,19 +217,14 @@ fn warm(options: &Options, scanner: &mut Scanner, engine: &mut Engine, loaded: &
 }
 
 /// Limits, forewarner, an open day, and the posture that memory says.
-fn ready(options: &Options, engine: &mut Engine, loaded: &Loaded, now: Nanos) -> Result<(), CliError> {
+fn ready(options: &Options, engine: &mut Engine, loaded: &Loaded, now: Nanos) -> Result<(), Failure> {
     let config = &options.config;
     engine.breaker_mut().set_limits(config.breaker);
-    if let Some(dir) = &config.alpha.mc_models_dir {
-        match replay::days::forewarner(std::path::Path::new(dir)) {
-            Ok(model) => engine.set_forewarner(Some(model)),
-            Err(why) => tracing::warn!("forewarner DISABLED: {why}"),
-        }
-    }
+    engine.set_forewarner(options.forewarner.clone());
     let safety = loaded.safety.unwrap_or(Safety::FREE);
     if engine.date().is_none() {
         let begun = engine.begin_day(utc_date(now), safety.posture, safety.rm, config.direction.sign());
-        begun.map_err(|e| CliError::usage(e.to_string()))?;
+        begun.map_err(|e| Failure::usage(e.to_string()))?;
     }
     engine.read_safety(safety);
     engine.measure_rm(1.0);

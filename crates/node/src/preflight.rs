@@ -11,10 +11,10 @@ use market::{Instrument, InstrumentStatus, Nanos};
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::error::CliError;
+use crate::error::Failure;
 
 /// The asset that positions, profit and fees are counted in.
-pub(crate) const QUOTE: &str = "USDT";
+pub const QUOTE: &str = "USDT";
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -54,9 +54,9 @@ impl Finding {
     }
 
     /// A failure ends a start: it is in the operator's hands, so exit 2.
-    pub fn into_result(self) -> Result<(), CliError> {
+    pub fn into_result(self) -> Result<(), Failure> {
         match self.verdict {
-            Verdict::Fail => Err(CliError::usage(self.text)),
+            Verdict::Fail => Err(Failure::usage(self.text)),
             Verdict::Warn => {
                 tracing::warn!("{}", self.text);
                 Ok(())
@@ -155,7 +155,7 @@ pub fn margin(account: &AccountSummary, config: &Config, instruments: &[Instrume
 }
 
 /// The symbols to follow: the configured ones, else the venue's first `max_symbols` perpetuals, reference first.
-pub async fn symbols(config: &Config, rest: &RestClient, host: &str) -> Result<Vec<String>, CliError> {
+pub async fn symbols(config: &Config, rest: &RestClient, host: &str) -> Result<Vec<String>, Failure> {
     let market = &config.market;
     let mut wanted = market.symbols.clone();
     if wanted.is_empty() {
@@ -166,13 +166,13 @@ pub async fn symbols(config: &Config, rest: &RestClient, host: &str) -> Result<V
         wanted.truncate(market.max_symbols);
     }
     if wanted.is_empty() {
-        return Err(CliError::unavailable(format!("{host} lists no trading {QUOTE} perpetual")));
+        return Err(Failure::unavailable(format!("{host} lists no trading {QUOTE} perpetual")));
     }
     Ok(wanted)
 }
 
 /// The venue's word on these symbols.
-pub async fn named(rest: &RestClient, symbols: &[String]) -> Result<ExchangeInfo, CliError> {
+pub async fn named(rest: &RestClient, symbols: &[String]) -> Result<ExchangeInfo, Failure> {
     let names: Vec<&str> = symbols.iter().map(String::as_str).collect();
     rest.exchange_info(&names).await.map_err(|e| rest_error(&e))
 }
@@ -183,7 +183,7 @@ pub async fn instruments(
     rest: &RestClient,
     host: &str,
     held: Option<String>,
-) -> Result<ExchangeInfo, CliError> {
+) -> Result<ExchangeInfo, Failure> {
     let mut wanted = symbols(config, rest, host).await?;
     if let Some(held) = held.filter(|h| !wanted.contains(h)) {
         tracing::warn!("{held} is not among the symbols, but a position in it is held: it is followed too");
@@ -199,7 +199,7 @@ pub fn halted(instruments: &[Instrument]) -> Vec<&str> {
 }
 
 /// Exit 2 where configuration, key or account is at fault; exit 4 for what the venue or the way to it did not do.
-pub fn rest_error(error: &RestError) -> CliError {
+pub fn rest_error(error: &RestError) -> Failure {
     let text = error.to_string();
     let ours = match error {
         RestError::Host(HostError::Unresolved { .. }) => false,
@@ -207,7 +207,7 @@ pub fn rest_error(error: &RestError) -> CliError {
         RestError::Venue { rule, code, .. } => *code != 0 && rule.action == Action::HaltTrading,
         _ => false,
     };
-    if ours { CliError::usage(text) } else { CliError::unavailable(text) }
+    if ours { Failure::usage(text) } else { Failure::unavailable(text) }
 }
 
 #[cfg(test)]

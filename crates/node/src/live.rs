@@ -22,10 +22,10 @@ use runtime::clock::Clock;
 
 use crate::config::Config;
 use crate::control::{self, Control, Orders, Seen, WatchConfig};
-use crate::error::CliError;
+use crate::error::Failure;
 use crate::memory_link::{self, Identity, Loaded, MemoryLink, MemoryStatus};
 use crate::preflight;
-pub(crate) use crate::preflight::{QUOTE, rest_error as unavailable};
+pub use crate::preflight::{QUOTE, rest_error as unavailable};
 use crate::restart::{self, Begun};
 use crate::roles::Role;
 use crate::roles::lease::Fence;
@@ -58,6 +58,8 @@ pub struct Options {
     pub hosts: Hosts,
     /// Prices to warm the histories with.
     pub history: History,
+    /// The forewarner of `mc_models_dir`, where there is one that can be read (SPEC §4.3).
+    pub forewarner: Option<alpha::Forewarner>,
     /// How it ends.
     pub orders: Orders,
     /// Set by a signal.
@@ -67,15 +69,15 @@ pub struct Options {
 }
 
 /// Runs a node on this thread until its end.
-pub fn run(options: Options) -> Result<Summary, CliError> {
+pub fn run(options: Options) -> Result<Summary, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|e| CliError::unavailable(format!("cannot start the control runtime: {e}")))?;
+        .map_err(|e| Failure::unavailable(format!("cannot start the control runtime: {e}")))?;
     runtime.block_on(live(options))
 }
 
-async fn live(mut options: Options) -> Result<Summary, CliError> {
+async fn live(mut options: Options) -> Result<Summary, Failure> {
     refuse_while_killed(&options.orders)?;
     let guests = std::mem::take(&mut options.guests);
     let clock = Clock::new();
@@ -106,7 +108,7 @@ async fn live(mut options: Options) -> Result<Summary, CliError> {
     rest.set_patient(false);
     let gates_before = *parts.engine.gate_counts();
     let pipeline = topology::start(&options.config, parts, &clock)
-        .map_err(|e| CliError::unavailable(format!("cannot start the workers: {e}")))?;
+        .map_err(|e| Failure::unavailable(format!("cannot start the workers: {e}")))?;
     let Pipeline { ends, memory, workers, stop, layout } = pipeline;
     let assets = ready.symbols.all().iter().map(|i| i.symbol.clone()).collect();
     let identity = Identity { deployment: section.deployment, venue, assets, fence };
@@ -139,7 +141,7 @@ async fn live(mut options: Options) -> Result<Summary, CliError> {
         kill_report(file, &summary);
     }
     if let Some(why) = control.seen.failed.take() {
-        return Err(CliError::unavailable(why));
+        return Err(Failure::unavailable(why));
     }
     if died || !panics.is_empty() {
         return Err(stopped(&panics, &summary));
@@ -147,17 +149,17 @@ async fn live(mut options: Options) -> Result<Summary, CliError> {
     Ok(summary)
 }
 
-fn stopped(panics: &[String], summary: &Summary) -> CliError {
+fn stopped(panics: &[String], summary: &Summary) -> Failure {
     eprint!("{}", summary.text());
-    CliError::unavailable(format!(
+    Failure::unavailable(format!(
         "the pipeline stopped by itself: {}; orders were cancelled, see the summary for what is open",
         panics.join("; ")
     ))
 }
 
-fn lease_lost(summary: &Summary) -> CliError {
+fn lease_lost(summary: &Summary) -> Failure {
     eprint!("{}", summary.text());
-    CliError::unavailable(
+    Failure::unavailable(
         "the lease was lost: another node may be active, so nothing more was sent; start again to stand by",
     )
 }
@@ -170,7 +172,7 @@ async fn begin(
     warm: Option<(Vec<String>, Warm)>,
     loaded: &mut Loaded,
     clock: &Clock,
-) -> Result<(Ready, Begun, Source), CliError> {
+) -> Result<(Ready, Begun, Source), Failure> {
     let (named, kept, shards) = match warm {
         Some((symbols, Warm { scanner, engine, source })) => {
             (Some(symbols), Some((scanner, engine)), Some(source))
@@ -213,8 +215,8 @@ struct Ready {
     limits: Vec<AnnouncedLimit>,
 }
 
-fn rest_client(options: &Options, clock: &Clock) -> Result<RestClient, CliError> {
-    let signer = Signer::new(&options.key).map_err(|e| CliError::usage(e.to_string()))?;
+fn rest_client(options: &Options, clock: &Clock) -> Result<RestClient, Failure> {
+    let signer = Signer::new(&options.key).map_err(|e| Failure::usage(e.to_string()))?;
     let now = clock.clone();
     let now = Arc::new(move || Nanos(now.now_ns()));
     let recv_window_ms = u32::try_from(options.config.router.recv_window_ms).unwrap_or(60_000);
@@ -229,7 +231,7 @@ async fn prepare(
     rest: &RestClient,
     named: Option<&[String]>,
     held: Option<String>,
-) -> Result<Ready, CliError> {
+) -> Result<Ready, Failure> {
     let server = rest.sync_clock(5).await.map_err(|e| unavailable(&e))?;
     preflight::clock(&server, options.config.router.risk.max_clock_offset_ms).into_result()?;
     let info = match named {
@@ -254,9 +256,9 @@ fn parts(
     begun: Begun,
     (source, fence): (Source, Fence),
     clock: &Clock,
-) -> Result<Parts, CliError> {
+) -> Result<Parts, Failure> {
     let config = &options.config;
-    let bad = |e: &dyn std::fmt::Display| CliError::usage(e.to_string());
+    let bad = |e: &dyn std::fmt::Display| Failure::usage(e.to_string());
     let Begun { scanner, engine, recovered } = begun;
     // The run's epoch: seconds since 1970 grow at every start, so no client order id is ever used twice.
     let run = u32::try_from(runtime::clock::wall_ns() / Nanos::SECOND).unwrap_or(u32::MAX);
@@ -291,11 +293,11 @@ fn parts(
     })
 }
 
-fn endpoint(url: &str) -> Result<Endpoint, CliError> {
-    Endpoint::parse(url).map_err(|e| CliError::usage(e.to_string()))
+fn endpoint(url: &str) -> Result<Endpoint, Failure> {
+    Endpoint::parse(url).map_err(|e| Failure::usage(e.to_string()))
 }
 
-fn connection(config: &Config, url: &str, seed: u64) -> Result<WsConn, CliError> {
+fn connection(config: &Config, url: &str, seed: u64) -> Result<WsConn, Failure> {
     let mut endpoint = endpoint(url)?;
     if endpoint.path.is_empty() {
         "/".clone_into(&mut endpoint.path);
@@ -306,20 +308,16 @@ fn connection(config: &Config, url: &str, seed: u64) -> Result<WsConn, CliError>
 }
 
 /// A connection to a whole URL, not opened yet.
-pub(crate) fn dial(url: &str, seed: u64) -> Result<WsConn, CliError> {
+pub fn dial(url: &str, seed: u64) -> Result<WsConn, Failure> {
     let seed = seed ^ runtime::clock::wall_ns();
     Ok(WsConn::new(endpoint(url)?, tls_config(), ConnConfig::default(), seed))
 }
 
 /// Books on `/public`, trades and mark prices on `/market`, each over as many connections as it takes.
-pub(crate) fn routes(
-    config: &Config,
-    hosts: &Hosts,
-    symbols: &Symbols,
-) -> Result<(Vec<Route>, Vec<Feed>), CliError> {
+pub fn routes(config: &Config, hosts: &Hosts, symbols: &Symbols) -> Result<(Vec<Route>, Vec<Feed>), Failure> {
     let kinds = [StreamKind::Depth, StreamKind::AggTrade, StreamKind::MarkPrice];
     let feeds = Feed::plan(symbols, &kinds, feed_config(config), (&hosts.public, &hosts.market))
-        .map_err(|e| CliError::usage(e.to_string()))?;
+        .map_err(|e| Failure::usage(e.to_string()))?;
     let mut counts = [0usize; 2];
     let mut routes = Vec::new();
     for (i, feed) in feeds.iter().enumerate() {
@@ -376,9 +374,9 @@ async fn leave(rest: &RestClient, ready: &Ready, clock: &Clock) -> Result<Left, 
 }
 
 /// The kill file outlives the run that it ended: only who removes it lets trading begin again.
-fn refuse_while_killed(orders: &Orders) -> Result<(), CliError> {
+fn refuse_while_killed(orders: &Orders) -> Result<(), Failure> {
     let Some(file) = orders.kill_file.as_ref().filter(|f| f.exists()) else { return Ok(()) };
-    Err(CliError::usage(format!(
+    Err(Failure::usage(format!(
         "the kill switch is latched: {} exists; when trading may go on, remove it and start again",
         file.display()
     )))

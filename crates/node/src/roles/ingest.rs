@@ -30,8 +30,8 @@ use super::Share;
 use crate::config::Config;
 use crate::control::Seen;
 use crate::control::desk::{Line, LineSummary, MarketDesk};
-use crate::error::CliError;
-use crate::node;
+use crate::error::Failure;
+use crate::live;
 use crate::preflight;
 use crate::shards::writer::{Writer, WriterCounters};
 use crate::stages::book::{Auditing, BookCounters, BookLimits, BookNews, BookStage, SnapshotReply, Standing};
@@ -141,25 +141,25 @@ impl Summary {
 }
 
 /// Runs it on this thread until its end.
-pub fn run(options: Options) -> Result<Summary, CliError> {
+pub fn run(options: Options) -> Result<Summary, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|e| CliError::unavailable(format!("cannot start the control runtime: {e}")))?;
+        .map_err(|e| Failure::unavailable(format!("cannot start the control runtime: {e}")))?;
     runtime.block_on(ingest(options))
 }
 
-async fn ingest(options: Options) -> Result<Summary, CliError> {
+async fn ingest(options: Options) -> Result<Summary, Failure> {
     let clock = Clock::new();
     let config = &options.config;
     let memory = SystemMemory::open(super::shared_memory(&config.memory)?)
-        .map_err(|e| CliError::usage(format!("memory: {e}")))?;
+        .map_err(|e| Failure::usage(format!("memory: {e}")))?;
     let rest = Arc::new(super::public_rest(&options.hosts, &clock)?);
     rest.set_patient(true);
-    rest.sync_clock(3).await.map_err(|e| node::unavailable(&e))?;
+    rest.sync_clock(3).await.map_err(|e| live::unavailable(&e))?;
     let wanted = options.share.of(preflight::symbols(config, &rest, &options.hosts.rest).await?);
     if wanted.is_empty() {
-        return Err(CliError::usage("this share of the symbols is empty"));
+        return Err(Failure::usage("this share of the symbols is empty"));
     }
     let info = preflight::named(&rest, &wanted).await?;
     rest.set_patient(false);
@@ -173,7 +173,7 @@ async fn ingest(options: Options) -> Result<Summary, CliError> {
     let worker =
         WorkerConfig { name: "market".to_owned(), core, idle: config.runtime.idle.unwrap_or(Idle::Yield) };
     let worker = Worker::start(worker, stages, clock.clone(), Arc::clone(&stop))
-        .map_err(|e| CliError::unavailable(format!("cannot start the worker: {e}")))?;
+        .map_err(|e| Failure::unavailable(format!("cannot start the worker: {e}")))?;
     let mut control = Control::new(&options, rest, info.instruments.clone(), ends, &clock);
     let ended_by = control.run(&stop, &counters, &writes).await;
     let died = stop.swap(true, Ordering::AcqRel);
@@ -182,10 +182,10 @@ async fn ingest(options: Options) -> Result<Summary, CliError> {
     let _ = writing.await;
     writes.flush(FLUSH).await;
     if died {
-        return Err(CliError::unavailable(panic.unwrap_or_else(|| "the worker stopped".to_owned())));
+        return Err(Failure::unavailable(panic.unwrap_or_else(|| "the worker stopped".to_owned())));
     }
     if let Some(why) = control.seen.failed.take() {
-        return Err(CliError::unavailable(why));
+        return Err(Failure::unavailable(why));
     }
     let done = writes.counts();
     Ok(Summary {
@@ -225,7 +225,7 @@ fn join(
     writes: &WriteBehind,
     name: &str,
     clock: &Clock,
-) -> Result<(Stages, Ends, Writer), CliError> {
+) -> Result<(Stages, Ends, Writer), Failure> {
     let (config, n) = (&options.config, instruments.len());
     let mut latency = Collector::new(Hop::ALL.len());
     let (feed_to_book, book_frames) = conveyor("feed_to_book", FRAMES, Frame::default);
@@ -237,7 +237,7 @@ fn join(
     let (to_book, control_to_book) = ring("control_to_book", CONTROL);
     let mut features = FeatureEngine::new(instruments, Nanos::from_millis(config.market.tick_ms));
     instruments.iter().for_each(|i| features.expect_aggregates(i.id));
-    let (routes, feeds) = node::routes(config, &options.hosts, &Symbols::new(instruments.to_vec()))?;
+    let (routes, feeds) = live::routes(config, &options.hosts, &Symbols::new(instruments.to_vec()))?;
     let lines = Line::of(&routes);
     let feed_stage = FeedStage::new(routes, feed_to_book, feed_commands, feed_to_control);
     let book_stage = BookStage {

@@ -33,7 +33,7 @@ pub use history::PriceRows;
 pub use state::{Loaded, Numbered, Saved, load};
 
 use crate::config::{Backend, Config, Deployment, MemorySection};
-use crate::error::CliError;
+use crate::error::Failure;
 use crate::roles::lease::Fence;
 use crate::sensors::Health;
 use crate::stages::memory::{MemoryNews, MemoryScan, Step};
@@ -150,7 +150,7 @@ pub struct MemoryLink {
 impl MemoryLink {
     /// Opens memory on a thread of its own. Only a configuration that can never work is an error; what does not answer
     /// now is tried in the background. `venue` names the default file; `ephemeral`: that file ends with the run.
-    pub fn open(section: &MemorySection, venue: &str, ephemeral: bool) -> Result<Self, CliError> {
+    pub fn open(section: &MemorySection, venue: &str, ephemeral: bool) -> Result<Self, Failure> {
         let (config, scratch) = backend(section, venue, ephemeral)?;
         let (opened_tx, opened_rx) = std::sync::mpsc::sync_channel(1);
         let (start, started) = oneshot::channel::<Box<Start>>();
@@ -179,7 +179,7 @@ impl MemoryLink {
                 writes.flush(FLUSH).await;
             });
         });
-        let unable = |e: &dyn std::fmt::Display| CliError::usage(format!("memory: {e}"));
+        let unable = |e: &dyn std::fmt::Display| Failure::usage(format!("memory: {e}"));
         let thread = thread.map_err(|e| unable(&e))?;
         let opened = opened_rx.recv().map_err(|e| unable(&e))?;
         let (memory, writes, handle) = opened.map_err(|e| unable(&e))?;
@@ -269,7 +269,7 @@ fn backend(
     section: &MemorySection,
     venue: &str,
     ephemeral: bool,
-) -> Result<(MemoryConfig, Option<PathBuf>), CliError> {
+) -> Result<(MemoryConfig, Option<PathBuf>), Failure> {
     if section.backend == Backend::Hazelcast {
         return Ok((MemoryConfig::Hazelcast(section.hazelcast.clone()), None));
     }
@@ -282,7 +282,7 @@ fn backend(
         return Ok((MemoryConfig::Embedded(EmbeddedConfig::at(scratch.join("memory"))), Some(scratch)));
     }
     let path = state_directory(|name| std::env::var_os(name).map(PathBuf::from)).ok_or_else(|| {
-        CliError::usage(
+        Failure::usage(
             "memory: neither `path` nor $STATE_DIRECTORY, $XDG_STATE_HOME or $HOME says where it lies",
         )
     })?;
@@ -291,12 +291,12 @@ fn backend(
 
 /// The memory of a configuration that outlives its runs, for whoever looks at it from outside. `venue` as given to
 /// `live --venue`.
-pub fn lasting_backend(config: &Config, venue: Option<&str>) -> Result<MemoryConfig, CliError> {
+pub fn lasting_backend(config: &Config, venue: Option<&str>) -> Result<MemoryConfig, Failure> {
     let venue = venue.or(config.venue.name.as_deref()).unwrap_or("testnet");
     let section = &config.memory;
     let named = section.backend == Backend::Hazelcast || section.path.is_some();
     if !named && !matches!(venue, "testnet" | "mainnet") {
-        return Err(CliError::usage(format!(
+        return Err(Failure::usage(format!(
             "the memory of a run at the local venue `{venue}` ends with it: name a file by `memory: path:` or --embedded"
         )));
     }

@@ -1,0 +1,16 @@
+//! The trading node as a library: everything of a live run but the command line. Start reading at [`topology`].
+
+pub mod config;
+pub mod control;
+pub mod error;
+pub mod live;
+pub mod memory_link;
+pub mod preflight;
+pub mod recovery;
+pub mod restart;
+pub mod roles;
+pub mod sensors;
+pub mod shards;
+pub mod stages;
+pub mod summary;
+pub mod topology;
