@@ -7,6 +7,8 @@ pub(crate) mod account;
 mod client;
 mod error;
 mod instruments;
+mod system;
+mod transport;
 
 pub use account::{
     AccountConfig, AccountSummary, ApiRestrictions, Balance, CommissionRate, Leverage, Position, SymbolConfig,
@@ -16,3 +18,5 @@ pub use error::{RestError, TransportKind};
 #[cfg(test)]
 pub(crate) use instruments::parse_perpetuals;
 pub use instruments::{AnnouncedLimit, ExchangeInfo, InstrumentError, parse_exchange_info};
+pub use system::SystemTransport;
+pub use transport::{Exchange, HttpFailure, HttpRequest, HttpResponse, Transport};

@@ -1,0 +1,200 @@
+//! What a program takes from its surroundings besides bytes: threads, tasks, files, random numbers.
+//!
+//! Production and simulation are two values of these. Nothing below `main` starts a thread, opens a file or asks for
+//! randomness except through them, so that a whole node can run on one thread and one seed.
+
+use std::fmt::{self, Debug};
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::stage::Stage;
+use crate::worker::{DutyCycle, Worker, WorkerConfig, panic_text};
+
+/// A future that may move between threads.
+pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// A future that stays on its thread.
+pub type LocalTask = Pin<Box<dyn Future<Output = ()>>>;
+/// Resolves when a thread has ended; the error is the text of its panic.
+pub type Ended = oneshot::Receiver<Result<(), String>>;
+
+/// Starts tasks and threads. Production: tokio and std. Simulation: tasks of one thread.
+pub trait Spawner: Send + Sync + Debug {
+    /// Runs a task beside the caller, on the caller's tokio runtime.
+    fn spawn(&self, name: &'static str, task: Task) -> JoinHandle<()>;
+
+    /// Runs what `make` gives on a thread of its own, with a tokio runtime of its own.
+    fn spawn_thread(
+        &self,
+        name: &'static str,
+        make: Box<dyn FnOnce() -> LocalTask + Send>,
+    ) -> io::Result<Ended>;
+
+    /// Polls `stages` on a thread of its own until `stop` is set. A stage that panics sets `stop`.
+    fn start_worker(
+        &self,
+        config: WorkerConfig,
+        stages: Vec<Box<dyn Stage>>,
+        clock: Clock,
+        stop: Arc<AtomicBool>,
+    ) -> io::Result<Worker>;
+
+    /// Work that may block (files, resolvers): on a thread where there are threads, at once in a simulation.
+    fn block(&self, work: Box<dyn FnOnce() + Send>);
+
+    /// Cores that workers may have.
+    fn cores(&self) -> usize;
+}
+
+/// Threads of the operating system, tasks of the present tokio runtime.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemSpawner;
+
+impl Spawner for SystemSpawner {
+    fn spawn(&self, _name: &'static str, task: Task) -> JoinHandle<()> {
+        tokio::spawn(task)
+    }
+
+    fn spawn_thread(
+        &self,
+        name: &'static str,
+        make: Box<dyn FnOnce() -> LocalTask + Send>,
+    ) -> io::Result<Ended> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (done, ended) = oneshot::channel();
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let run = std::panic::AssertUnwindSafe(|| runtime.block_on(make()));
+            let result = std::panic::catch_unwind(run)
+                .map_err(|panic| format!("thread {name} stopped by a panic: {}", panic_text(&*panic)));
+            // Nobody may wait for it.
+            let _ = done.send(result);
+        })?;
+        Ok(ended)
+    }
+
+    fn start_worker(
+        &self,
+        config: WorkerConfig,
+        stages: Vec<Box<dyn Stage>>,
+        clock: Clock,
+        stop: Arc<AtomicBool>,
+    ) -> io::Result<Worker> {
+        Worker::start_thread(config, DutyCycle::new(stages, clock), stop)
+    }
+
+    fn block(&self, work: Box<dyn FnOnce() + Send>) {
+        tokio::task::spawn_blocking(work);
+    }
+
+    fn cores(&self) -> usize {
+        crate::worker::available_cores()
+    }
+}
+
+/// Small files: the kill file and its report, state kept beside memory.
+pub trait Files: Send + Sync + Debug {
+    /// The text of a file; `None`: it is not there. Bytes that are no UTF-8 are replaced.
+    fn read(&self, path: &Path) -> io::Result<Option<String>>;
+    /// Replaces a file whole, by a rename.
+    fn write(&self, path: &Path, text: &str) -> io::Result<()>;
+    /// Removes a file, if it is there.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory with all in it, if it is there.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+    /// Where temporary files go.
+    fn temp_dir(&self) -> PathBuf;
+    /// A variable of the process's environment.
+    fn variable(&self, name: &str) -> Option<String>;
+}
+
+/// Files of the operating system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemFiles;
+
+impl Files for SystemFiles {
+    fn read(&self, path: &Path) -> io::Result<Option<String>> {
+        match std::fs::read(path) {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn write(&self, path: &Path, text: &str) -> io::Result<()> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let mut name = path.as_os_str().to_owned();
+        name.push(".new");
+        std::fs::write(&name, text)?;
+        std::fs::rename(&name, path)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        match std::fs::remove_file(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        match std::fs::remove_dir_all(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    fn temp_dir(&self) -> PathBuf {
+        std::env::temp_dir()
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+}
+
+/// Random numbers: from the system, or all of them from a seed. Clones draw from one sequence.
+#[derive(Clone)]
+pub struct Entropy(Option<Arc<Mutex<u64>>>);
+
+impl Debug for Entropy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Entropy(seeded)" } else { "Entropy(system)" })
+    }
+}
+
+impl Entropy {
+    /// The operating system's.
+    pub const fn system() -> Self {
+        Self(None)
+    }
+
+    /// SplitMix64 from a seed: the same numbers on every machine.
+    pub fn seeded(seed: u64) -> Self {
+        Self(Some(Arc::new(Mutex::new(seed))))
+    }
+
+    /// The next 64 bits.
+    pub fn next_u64(&self) -> u64 {
+        match &self.0 {
+            Some(state) => splitmix64(&mut state.lock().unwrap_or_else(PoisonError::into_inner)),
+            None => getrandom::u64().unwrap_or_else(|e| panic!("the system gives no random numbers: {e}")),
+        }
+    }
+}
+
+/// One step of SplitMix64.
+pub const fn splitmix64(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
