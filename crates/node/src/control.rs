@@ -27,10 +27,12 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use market::{ExecutionReport, Nanos, OrderRequest, Qty, SymbolId};
 use runtime::clock::Clock;
+use runtime::environment::Files;
 use runtime::ring::Tx;
 use secrecy::SecretString;
 use tokio::sync::watch as show;
 
+use crate::environment::Environment;
 use crate::roles::standby::Board;
 use crate::sensors::HealthWatch;
 use crate::shards::assembly::ShardCounters;
@@ -101,6 +103,21 @@ pub struct Orders {
     pub watch: Option<show::Sender<Seen>>,
 }
 
+impl Orders {
+    /// A text for people, where progress is wanted. Whoever reads stderr may have gone: that ends nothing.
+    pub fn say(&self, text: &str) {
+        if self.progress {
+            say(text);
+        }
+    }
+}
+
+/// A text for people, on stderr. Whoever reads it may have gone: that ends nothing.
+pub fn say(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+}
+
 /// What the control thread has seen.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
@@ -150,6 +167,7 @@ pub struct Control {
     symbols: Symbols,
     ends: Ends,
     clock: Clock,
+    files: Arc<dyn Files>,
     started: u64,
     gate: Gate,
     gate_told: Option<Gate>,
@@ -176,10 +194,11 @@ impl Control {
         rest: Arc<RestClient>,
         symbols: Symbols,
         ends: Ends,
-        clock: Clock,
+        environment: Environment,
         watch: WatchConfig,
         signalled: Arc<AtomicBool>,
     ) -> Self {
+        let clock = environment.clock.clone();
         let now = clock.now_ns();
         let venue_ms = rest.clock().server_time(Nanos(now)).millis();
         let private = account::Private::new(&orders.private_path, now, venue_ms);
@@ -206,6 +225,7 @@ impl Control {
             ending: Ending::No,
             signalled,
             clock,
+            files: environment.files,
             board: None,
             seen,
         }
@@ -217,6 +237,7 @@ impl Control {
         turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         while self.ending != Ending::Over {
             tokio::select! {
+                biased;
                 _ = turn.tick() => self.turn(stop),
                 Some(done) = self.jobs.next() => self.done(done),
             }
@@ -381,7 +402,7 @@ impl Control {
     fn progress(&self, now: u64) {
         let (b, r) = (&self.seen.book, &self.seen.router);
         let pnl: f64 = self.seen.trades.iter().map(|t| t.pnl).sum();
-        eprintln!(
+        self.orders.say(&format!(
             "{:>5.0} s  {} frames, {} books in sync, {} orders, {} fills, {} round trips, PnL {pnl:+.2}",
             (now - self.started) as f64 / 1e9,
             self.seen.feed.frames,
@@ -389,7 +410,7 @@ impl Control {
             r.orders,
             r.fills,
             self.seen.trades.len()
-        );
+        ));
     }
 
     // ---- the end of a run ---------------------------------------------------------------------------------------
@@ -440,9 +461,12 @@ impl Control {
 
     /// Is the kill file there, and does it want positions closed?
     fn kill_wish(&self) -> Option<bool> {
-        let file = self.orders.kill_file.as_ref().filter(|f| f.exists())?;
-        // What cannot be read still is a wish to stop.
-        Some(std::fs::read_to_string(file).is_ok_and(|text| text.contains(KILL_FLATTEN)))
+        match self.files.read(self.orders.kill_file.as_ref()?) {
+            Ok(None) => None,
+            Ok(Some(text)) => Some(text.contains(KILL_FLATTEN)),
+            // What cannot be read still is a wish to stop.
+            Err(_) => Some(false),
+        }
     }
 
     fn should_end(&mut self, now: u64) -> Option<&'static str> {

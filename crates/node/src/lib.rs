@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod control;
+pub mod environment;
 pub mod error;
 pub mod live;
 pub mod memory_link;

@@ -16,7 +16,6 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use alpha::{AcbPush, Safety, Sensors};
@@ -24,6 +23,7 @@ use memory::schema::{self, Phase};
 use memory::{EmbeddedConfig, MemoryConfig, MemoryError, SystemMemory, WriteBehind};
 use runtime::clock::Clock;
 use runtime::conveyor::Unloader;
+use runtime::environment::Ended;
 use runtime::pending::Publisher;
 use runtime::ring::Rx;
 use serde::Serialize;
@@ -33,6 +33,7 @@ pub use history::PriceRows;
 pub use state::{Loaded, Numbered, Saved, load};
 
 use crate::config::{Backend, Config, Deployment, MemorySection};
+use crate::environment::Environment;
 use crate::error::Failure;
 use crate::roles::lease::Fence;
 use crate::sensors::Health;
@@ -142,7 +143,8 @@ pub struct MemoryLink {
     handle: tokio::runtime::Handle,
     shared: Arc<Shared>,
     start: Option<oneshot::Sender<Box<Start>>>,
-    thread: Option<JoinHandle<()>>,
+    ended: Option<Ended>,
+    environment: Environment,
     /// A file that ends with the run.
     scratch: Option<PathBuf>,
 }
@@ -150,9 +152,14 @@ pub struct MemoryLink {
 impl MemoryLink {
     /// Opens memory on a thread of its own. Only a configuration that can never work is an error; what does not answer
     /// now is tried in the background. `venue` names the default file; `ephemeral`: that file ends with the run.
-    pub fn open(section: &MemorySection, venue: &str, ephemeral: bool) -> Result<Self, Failure> {
-        let (config, scratch) = backend(section, venue, ephemeral)?;
-        let (opened_tx, opened_rx) = std::sync::mpsc::sync_channel(1);
+    pub async fn open(
+        section: &MemorySection,
+        venue: &str,
+        ephemeral: bool,
+        environment: &Environment,
+    ) -> Result<Self, Failure> {
+        let (config, scratch) = backend(section, venue, ephemeral, environment)?;
+        let (opened_tx, opened_rx) = oneshot::channel();
         let (start, started) = oneshot::channel::<Box<Start>>();
         let shared = Arc::<Shared>::default();
         shared.status().backend = match section.backend {
@@ -160,30 +167,27 @@ impl MemoryLink {
             Backend::Hazelcast => "hazelcast",
         };
         let ours = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("memory".to_owned()).spawn(move || {
-            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => runtime,
-                Err(e) => return drop(opened_tx.send(Err(MemoryError::Config(e.to_string())))),
+        let surroundings = Arc::clone(&environment.surroundings);
+        let serve = async move {
+            let memory = match surroundings.memory(config) {
+                Ok(memory) => memory,
+                Err(e) => return drop(opened_tx.send(Err(e))),
             };
-            runtime.block_on(async move {
-                let memory = match SystemMemory::open(config) {
-                    Ok(memory) => memory,
-                    Err(e) => return drop(opened_tx.send(Err(e))),
-                };
-                let writes = WriteBehind::start(memory.clone());
-                let handle = tokio::runtime::Handle::current();
-                let _ = opened_tx.send(Ok((memory.clone(), writes.clone(), handle)));
-                if let Ok(start) = started.await {
-                    writer::run(*start, &memory, &writes, &ours).await;
-                }
-                writes.flush(FLUSH).await;
-            });
-        });
+            let writes = WriteBehind::start(memory.clone());
+            let handle = tokio::runtime::Handle::current();
+            let _ = opened_tx.send(Ok((memory.clone(), writes.clone(), handle)));
+            if let Ok(start) = started.await {
+                writer::run(*start, &memory, &writes, &ours).await;
+            }
+            writes.flush(FLUSH).await;
+        };
         let unable = |e: &dyn std::fmt::Display| Failure::usage(format!("memory: {e}"));
-        let thread = thread.map_err(|e| unable(&e))?;
-        let opened = opened_rx.recv().map_err(|e| unable(&e))?;
+        let ended = environment.spawner.spawn_thread("memory", Box::new(move || Box::pin(serve)));
+        let ended = Some(ended.map_err(|e| unable(&e))?);
+        let opened: Result<_, MemoryError> = opened_rx.await.map_err(|e| unable(&e))?;
         let (memory, writes, handle) = opened.map_err(|e| unable(&e))?;
-        Ok(Self { memory, writes, handle, shared, start: Some(start), thread: Some(thread), scratch })
+        let (start, environment) = (Some(start), environment.clone());
+        Ok(Self { memory, writes, handle, shared, start, ended, environment, scratch })
     }
 
     /// Memory itself; its calls may be awaited on any runtime.
@@ -197,8 +201,12 @@ impl MemoryLink {
     }
 
     /// Runs a task on memory's thread.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
-        self.handle.spawn(task)
+    pub fn spawn(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> tokio::task::JoinHandle<()> {
+        self.environment.spawner.spawn_on(&self.handle, name, Box::pin(task))
     }
 
     /// The first sign of life.
@@ -243,23 +251,27 @@ impl MemoryLink {
     }
 
     /// Ends the thread: what the rings still hold is taken, the last state written, at most a few seconds waited.
-    pub fn finish(&mut self) -> MemoryStatus {
-        self.shared.finish.store(true, Ordering::Release);
-        drop(self.start.take());
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
+    pub async fn finish(&mut self) -> MemoryStatus {
+        self.end();
+        if let Some(ended) = self.ended.take()
+            && let Err(why) = ended.await.unwrap_or_else(|_| Err("it died".to_owned()))
         {
-            tracing::error!("memory's thread died");
+            tracing::error!("memory's thread: {why}");
         }
         self.status()
+    }
+
+    fn end(&mut self) {
+        self.shared.finish.store(true, Ordering::Release);
+        drop(self.start.take());
     }
 }
 
 impl Drop for MemoryLink {
     fn drop(&mut self) {
-        self.finish();
+        self.end();
         if let Some(scratch) = &self.scratch {
-            let _ = std::fs::remove_dir_all(scratch);
+            let _ = self.environment.files.remove_dir(scratch);
         }
     }
 }
@@ -269,6 +281,7 @@ fn backend(
     section: &MemorySection,
     venue: &str,
     ephemeral: bool,
+    environment: &Environment,
 ) -> Result<(MemoryConfig, Option<PathBuf>), Failure> {
     if section.backend == Backend::Hazelcast {
         return Ok((MemoryConfig::Hazelcast(section.hazelcast.clone()), None));
@@ -277,21 +290,25 @@ fn backend(
         return Ok((MemoryConfig::Embedded(EmbeddedConfig::at(path)), None));
     }
     if ephemeral {
-        let unique = format!("dolphin-{}-{}", std::process::id(), runtime::clock::wall_ns());
-        let scratch = std::env::temp_dir().join(unique);
+        let scratch = environment.scratch();
         return Ok((MemoryConfig::Embedded(EmbeddedConfig::at(scratch.join("memory"))), Some(scratch)));
     }
-    let path = state_directory(|name| std::env::var_os(name).map(PathBuf::from)).ok_or_else(|| {
-        Failure::usage(
-            "memory: neither `path` nor $STATE_DIRECTORY, $XDG_STATE_HOME or $HOME says where it lies",
-        )
-    })?;
+    let path =
+        state_directory(|name| environment.files.variable(name).map(PathBuf::from)).ok_or_else(|| {
+            Failure::usage(
+                "memory: neither `path` nor $STATE_DIRECTORY, $XDG_STATE_HOME or $HOME says where it lies",
+            )
+        })?;
     Ok((MemoryConfig::Embedded(EmbeddedConfig::at(path.join(format!("{venue}.memory")))), None))
 }
 
 /// The memory of a configuration that outlives its runs, for whoever looks at it from outside. `venue` as given to
 /// `live --venue`.
-pub fn lasting_backend(config: &Config, venue: Option<&str>) -> Result<MemoryConfig, Failure> {
+pub fn lasting_backend(
+    config: &Config,
+    venue: Option<&str>,
+    environment: &Environment,
+) -> Result<MemoryConfig, Failure> {
     let venue = venue.or(config.venue.name.as_deref()).unwrap_or("testnet");
     let section = &config.memory;
     let named = section.backend == Backend::Hazelcast || section.path.is_some();
@@ -300,7 +317,7 @@ pub fn lasting_backend(config: &Config, venue: Option<&str>) -> Result<MemoryCon
             "the memory of a run at the local venue `{venue}` ends with it: name a file by `memory: path:` or --embedded"
         )));
     }
-    backend(section, venue, false).map(|(config, _)| config)
+    backend(section, venue, false, environment).map(|(config, _)| config)
 }
 
 fn state_directory(var: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {

@@ -8,9 +8,9 @@ pub mod standby;
 use binance::hosts::Hosts;
 use binance::rest::{RestClient, RestConfig};
 use memory::{EmbeddedConfig, MemoryConfig};
-use runtime::clock::Clock;
 
 use crate::config::{Backend, MemorySection};
+use crate::environment::Environment;
 use crate::error::Failure;
 
 /// What a live node does.
@@ -82,17 +82,18 @@ pub fn shared_memory(section: &MemorySection) -> Result<MemoryConfig, Failure> {
 }
 
 /// A REST client without a key: market data alone.
-fn public_rest(hosts: &Hosts, clock: &Clock) -> Result<RestClient, Failure> {
-    let now = clock.clone();
+pub fn public_rest(hosts: &Hosts, environment: &Environment) -> Result<RestClient, Failure> {
+    let now = environment.clock.clone();
+    let unavailable = |e| crate::live::unavailable(&e);
+    let transport = environment.surroundings.transport(hosts).map_err(unavailable)?;
     let now = std::sync::Arc::new(move || market::Nanos(now.now_ns()));
-    RestClient::new(hosts, None, RestConfig::default(), now).map_err(|e| crate::live::unavailable(&e))
+    RestClient::new(hosts, None, RestConfig::default(), transport, now).map_err(unavailable)
 }
 
-/// This process among others: the role, a configured name or the host's, and the process id.
-pub fn process_name(role: &str, configured: Option<&str>) -> String {
-    let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name = configured.map_or_else(|| host().trim().to_owned(), str::to_owned);
-    format!("{role}_{name}_{}", std::process::id())
+/// This process among others: the role, a configured name or the host's, and a number that no other process has.
+pub fn process_name(role: &str, configured: Option<&str>, environment: &Environment) -> String {
+    let name = configured.map_or_else(|| environment.surroundings.host_name(), str::to_owned);
+    format!("{role}_{name}_{:016x}", environment.entropy.next_u64())
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ use runtime::worker::{Idle, Worker, WorkerConfig, available_cores};
 
 use crate::config::Config;
 use crate::control::desk::Line;
+use crate::environment::Environment;
 use crate::memory_link::MemoryEnds;
 use crate::roles::lease::Fence;
 use crate::sensors::Health;
@@ -182,11 +183,12 @@ struct Stages {
 }
 
 /// Joins the parts by rings and starts them on workers.
-pub fn start(config: &Config, mut parts: Parts, clock: &Clock) -> std::io::Result<Pipeline> {
+pub fn start(config: &Config, mut parts: Parts, environment: &Environment) -> std::io::Result<Pipeline> {
+    let (clock, spawner) = (&environment.clock, &environment.spawner);
     let guests = std::mem::take(&mut parts.guests);
     let (stages, ends, memory) = join(config, parts, clock);
     let stop = Arc::new(AtomicBool::new(false));
-    let plan = Plan::new(config, available_cores());
+    let plan = Plan::new(config, spawner.cores());
     let layout = plan.to_string();
     let mut places = plan.place(stages);
     for guest in guests {
@@ -197,7 +199,7 @@ pub fn start(config: &Config, mut parts: Parts, clock: &Clock) -> std::io::Resul
     for (place, (name, stages)) in places.into_iter().enumerate() {
         let core = (!config.runtime.unpinned).then_some(config.runtime.first_core + place);
         let worker = WorkerConfig { name: name.to_owned(), core, idle: plan.idle };
-        workers.push(Worker::start(worker, stages, clock.clone(), Arc::clone(&stop))?);
+        workers.push(spawner.start_worker(worker, stages, clock.clone(), Arc::clone(&stop))?);
     }
     Ok(Pipeline { ends, memory, workers, stop, layout })
 }

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -29,6 +30,9 @@ pub type Ended = oneshot::Receiver<Result<(), String>>;
 pub trait Spawner: Send + Sync + Debug {
     /// Runs a task beside the caller, on the caller's tokio runtime.
     fn spawn(&self, name: &'static str, task: Task) -> JoinHandle<()>;
+
+    /// Runs a task on another runtime of this process.
+    fn spawn_on(&self, runtime: &Handle, name: &'static str, task: Task) -> JoinHandle<()>;
 
     /// Runs what `make` gives on a thread of its own, with a tokio runtime of its own.
     fn spawn_thread(
@@ -60,6 +64,10 @@ pub struct SystemSpawner;
 impl Spawner for SystemSpawner {
     fn spawn(&self, _name: &'static str, task: Task) -> JoinHandle<()> {
         tokio::spawn(task)
+    }
+
+    fn spawn_on(&self, runtime: &Handle, _name: &'static str, task: Task) -> JoinHandle<()> {
+        runtime.spawn(task)
     }
 
     fn spawn_thread(

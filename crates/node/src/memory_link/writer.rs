@@ -55,6 +55,7 @@ pub(super) async fn run(start: Start, memory: &SystemMemory, writes: &WriteBehin
     turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         tokio::select! {
+            biased;
             () = SafetyWatch::due(&mut safety_watch) => safety.take(SafetyWatch::read(memory).await),
             _ = turn.tick() => {}
         }

@@ -17,19 +17,20 @@ use book::FeatureEngine;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use market::{Instrument, Nanos, SymbolId};
-use memory::{SystemMemory, WriteBehind};
+use memory::WriteBehind;
 use runtime::clock::Clock;
 use runtime::conveyor::conveyor;
 use runtime::latency::Collector;
 use runtime::ring::{Rx, Tx, ring};
 use runtime::stage::Stage;
-use runtime::worker::{Idle, Worker, WorkerConfig};
+use runtime::worker::{Idle, WorkerConfig};
 use serde::Serialize;
 
 use super::Share;
 use crate::config::Config;
 use crate::control::Seen;
 use crate::control::desk::{Line, LineSummary, MarketDesk};
+use crate::environment::Environment;
 use crate::error::Failure;
 use crate::live;
 use crate::preflight;
@@ -141,20 +142,23 @@ impl Summary {
 }
 
 /// Runs it on this thread until its end.
-pub fn run(options: Options) -> Result<Summary, Failure> {
+pub fn run(options: Options, environment: &Environment) -> Result<Summary, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| Failure::unavailable(format!("cannot start the control runtime: {e}")))?;
-    runtime.block_on(ingest(options))
+    runtime.block_on(ingest(options, environment))
 }
 
-async fn ingest(options: Options) -> Result<Summary, Failure> {
-    let clock = Clock::new();
+/// An ingest node until its end, on the present tokio runtime.
+pub async fn ingest(options: Options, environment: &Environment) -> Result<Summary, Failure> {
+    let clock = environment.clock.clone();
     let config = &options.config;
-    let memory = SystemMemory::open(super::shared_memory(&config.memory)?)
+    let memory = environment
+        .surroundings
+        .memory(super::shared_memory(&config.memory)?)
         .map_err(|e| Failure::usage(format!("memory: {e}")))?;
-    let rest = Arc::new(super::public_rest(&options.hosts, &clock)?);
+    let rest = Arc::new(super::public_rest(&options.hosts, environment)?);
     rest.set_patient(true);
     rest.sync_clock(3).await.map_err(|e| live::unavailable(&e))?;
     let wanted = options.share.of(preflight::symbols(config, &rest, &options.hosts.rest).await?);
@@ -164,20 +168,22 @@ async fn ingest(options: Options) -> Result<Summary, Failure> {
     let info = preflight::named(&rest, &wanted).await?;
     rest.set_patient(false);
     let writes = WriteBehind::start(memory);
-    let name = super::process_name("ingest", config.roles.node.as_deref());
-    let (stages, ends, writer) = join(&options, &info.instruments, &writes, &name, &clock)?;
+    let name = super::process_name("ingest", config.roles.node.as_deref(), environment);
+    let (stages, ends, writer) = join(&options, &info.instruments, &writes, &name, environment)?;
     let counters = Arc::clone(&writer.counters);
-    let writing = tokio::spawn(writer.run());
+    let writing = environment.spawner.spawn("shards", Box::pin(writer.run()));
     let stop = Arc::new(AtomicBool::new(false));
     let core = (!config.runtime.unpinned).then_some(config.runtime.first_core);
     let worker =
         WorkerConfig { name: "market".to_owned(), core, idle: config.runtime.idle.unwrap_or(Idle::Yield) };
-    let worker = Worker::start(worker, stages, clock.clone(), Arc::clone(&stop))
+    let worker = environment
+        .spawner
+        .start_worker(worker, stages, clock.clone(), Arc::clone(&stop))
         .map_err(|e| Failure::unavailable(format!("cannot start the worker: {e}")))?;
     let mut control = Control::new(&options, rest, info.instruments.clone(), ends, &clock);
     let ended_by = control.run(&stop, &counters, &writes).await;
     let died = stop.swap(true, Ordering::AcqRel);
-    let panic = worker.join().err();
+    let panic = worker.join().await.err();
     counters.finish.store(true, Ordering::Release);
     let _ = writing.await;
     writes.flush(FLUSH).await;
@@ -224,9 +230,10 @@ fn join(
     instruments: &[Instrument],
     writes: &WriteBehind,
     name: &str,
-    clock: &Clock,
+    environment: &Environment,
 ) -> Result<(Stages, Ends, Writer), Failure> {
     let (config, n) = (&options.config, instruments.len());
+    let clock = &environment.clock;
     let mut latency = Collector::new(Hop::ALL.len());
     let (feed_to_book, book_frames) = conveyor("feed_to_book", FRAMES, Frame::default);
     let (book_to_feed, feed_commands) = conveyor("book_to_feed", FEED_COMMANDS, FeedCommand::default);
@@ -237,7 +244,8 @@ fn join(
     let (to_book, control_to_book) = ring("control_to_book", CONTROL);
     let mut features = FeatureEngine::new(instruments, Nanos::from_millis(config.market.tick_ms));
     instruments.iter().for_each(|i| features.expect_aggregates(i.id));
-    let (routes, feeds) = live::routes(config, &options.hosts, &Symbols::new(instruments.to_vec()))?;
+    let (routes, feeds) =
+        live::routes(config, &options.hosts, &Symbols::new(instruments.to_vec()), environment)?;
     let lines = Line::of(&routes);
     let feed_stage = FeedStage::new(routes, feed_to_book, feed_commands, feed_to_control);
     let book_stage = BookStage {
@@ -328,6 +336,7 @@ impl Control {
         turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                biased;
                 _ = turn.tick() => self.turn(),
                 Some((symbol, audit, reply)) = self.snapshots.next() => self.snapshot(symbol, audit, reply),
             }
@@ -348,7 +357,7 @@ impl Control {
             if self.progress && now >= self.progress_due {
                 self.progress_due = now + PROGRESS_NS;
                 let done = writes.counts();
-                eprintln!(
+                crate::control::say(&format!(
                     "{:>5.0} s  {} frames, {} of {} books in sync, {} ticks, {} values in memory, {} waiting",
                     (now - self.started) as f64 / 1e9,
                     self.seen.feed.frames,
@@ -357,7 +366,7 @@ impl Control {
                     counters.ticks.load(Ordering::Relaxed),
                     done.delivered,
                     done.pending,
-                );
+                ));
             }
         }
     }

@@ -23,6 +23,8 @@ use tokio::sync::watch;
 
 use super::lease::{Fence, LeaseView, keep};
 use crate::config::{Config, Deployment};
+use crate::control::Orders;
+use crate::environment::Environment;
 use crate::error::Failure;
 use crate::live::{Options, unavailable};
 use crate::memory_link::MemoryLink;
@@ -114,8 +116,9 @@ impl Alpha {
         link: &MemoryLink,
         config: &Config,
         instruments: &[Instrument],
-        clock: &Clock,
+        environment: &Environment,
     ) -> Result<(Self, ShardSource), Failure> {
+        let clock = &environment.clock;
         let refused = |e: memory::MemoryError| Failure::usage(format!("memory: {e}"));
         let (updates, from_reader) = ring("reader_to_shards", UPDATES);
         let reader = Reader::new(link.memory(), instruments, updates).map_err(refused)?;
@@ -126,7 +129,7 @@ impl Alpha {
             ms(config.roles.grace_ms),
             ms(config.market.ob_stale_after_ms),
         );
-        let name = super::process_name("alpha", config.roles.node.as_deref());
+        let name = super::process_name("alpha", config.roles.node.as_deref(), environment);
         let ttl = Duration::from_millis(config.roles.lease_ttl_ms);
         let key = lease_key(config.memory.deployment);
         let asked = LeaseConfig { key: key.to_owned(), owner: name.clone(), ttl };
@@ -145,9 +148,9 @@ impl Alpha {
             clock: clock.clone(),
         };
         let tasks = vec![
-            link.spawn(keep(lease, ttl, name.clone(), clock.clone(), fence.clone(), view, stopped)),
-            link.spawn(reader.run()),
-            link.spawn(beat.run()),
+            link.spawn("lease", keep(lease, ttl, name.clone(), clock.clone(), fence.clone(), view, stopped)),
+            link.spawn("shards", reader.run()),
+            link.spawn("heartbeat", beat.run()),
         ];
         let alpha = Self { board, fence, name, lease: seen, reader: handle, stop, tasks };
         Ok((alpha, ShardSource { updates: from_reader, assembly }))
@@ -159,8 +162,7 @@ impl Alpha {
         warm: &mut Warm,
         clock: &Clock,
         signalled: &AtomicBool,
-        seconds: Option<f64>,
-        progress: bool,
+        orders: &Orders,
     ) -> Waited {
         let mut tick = Tick::new(warm.engine.assets().len());
         let mut turn = tokio::time::interval(TURN);
@@ -193,13 +195,13 @@ impl Alpha {
             if signalled.load(Ordering::Acquire) {
                 return Waited::Signalled;
             }
-            if seconds.is_some_and(|s| (now - started) as f64 / 1e9 >= s) {
+            if orders.seconds.is_some_and(|s| (now - started) as f64 / 1e9 >= s) {
                 return Waited::Over;
             }
-            if progress && now >= progress_due {
+            if now >= progress_due {
                 progress_due = now + PROGRESS_NS;
                 let c = warm.source.assembly.counters();
-                eprintln!(
+                orders.say(&format!(
                     "{:>5.0} s  standby, {} active; {} ticks, {} of {} symbols fresh, oldest {} ms",
                     (now - started) as f64 / 1e9,
                     view.holder,
@@ -207,7 +209,7 @@ impl Alpha {
                     c.fresh,
                     c.symbols,
                     c.oldest_ms
-                );
+                ));
             }
         }
     }
@@ -252,8 +254,9 @@ pub async fn stand_by(
     options: &Options,
     rest: &RestClient,
     link: &MemoryLink,
-    clock: &Clock,
+    environment: &Environment,
 ) -> Result<StoodBy, Failure> {
+    let clock = &environment.clock;
     let config = &options.config;
     super::shared_memory(&config.memory)?;
     rest.sync_clock(3).await.map_err(|e| unavailable(&e))?;
@@ -266,10 +269,10 @@ pub async fn stand_by(
     let instruments = rest.exchange_info(&asked).await.map_err(|e| unavailable(&e))?.instruments;
     let symbols: Vec<String> = instruments.iter().map(|i| i.symbol.clone()).collect();
     let (scanner, engine) = restart::cold(options, symbols.clone())?;
-    let (mut alpha, source) = Alpha::start(link, config, &instruments, clock)?;
+    let (mut alpha, source) = Alpha::start(link, config, &instruments, environment)?;
     let mut warm = Warm { scanner, engine, source };
     let (started, orders) = (clock.now_ns(), &options.orders);
-    let waited = alpha.wait(&mut warm, clock, &options.signalled, orders.seconds, orders.progress).await;
+    let waited = alpha.wait(&mut warm, clock, &options.signalled, orders).await;
     let ended_by = match waited {
         Waited::Active => return Ok(StoodBy::Active(Box::new(Active { alpha, warm, symbols }))),
         Waited::Signalled => "a signal",

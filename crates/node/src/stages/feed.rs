@@ -37,6 +37,8 @@ pub struct Frame {
     pub kind: FrameKind,
     /// On which connection, by its place in the plan.
     pub route: u8,
+    /// Which of that connection's lives: what a replaced one still delivers has a smaller number.
+    pub generation: u32,
 }
 
 /// A market connection.
@@ -143,7 +145,7 @@ impl FeedStage {
 
     fn read(&mut self, route: u8, now_ns: u64) -> bool {
         let Self { routes, feed_to_book, counters, .. } = self;
-        let activity = routes[usize::from(route)].conn.poll(Nanos(now_ns), &mut |bytes, at| {
+        let activity = routes[usize::from(route)].conn.poll(Nanos(now_ns), &mut |bytes, at, generation| {
             counters.frames += 1;
             // No empty box: the book is behind. The frame is given up; its `pu` check will find the gap.
             let Some(mut frame) = feed_to_book.acquire() else {
@@ -153,6 +155,7 @@ impl FeedStage {
             frame.bytes.clear();
             frame.bytes.extend_from_slice(bytes);
             (frame.recv_ns, frame.kind, frame.route) = (at.0, FrameKind::Market, route);
+            frame.generation = generation;
             feed_to_book.send(frame);
         });
         let did = activity.frames > 0 || activity.change.is_some();
@@ -174,6 +177,7 @@ impl FeedStage {
             let Some(mut frame) = self.feed_to_book.acquire() else { break };
             frame.bytes.clear();
             (frame.recv_ns, frame.kind, frame.route) = (now_ns, kind, route);
+            frame.generation = self.routes[usize::from(route)].conn.generation();
             self.feed_to_book.send(frame);
             self.untold.pop_front();
         }
@@ -191,10 +195,13 @@ impl Stage for FeedStage {
             did |= self.read(route as u8, now_ns);
             self.tell_changes(now_ns);
         }
+        Work::from(did)
+    }
+
+    fn housekeep(&mut self, now_ns: u64) {
         if now_ns.saturating_sub(self.told_at) > 500 * Nanos::MS {
             self.told_at = now_ns;
             let _ = self.feed_to_control.push(FeedNews::Counters(self.counters));
         }
-        Work::from(did)
     }
 }

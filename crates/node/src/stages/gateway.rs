@@ -223,7 +223,7 @@ impl GatewayStage {
 
     fn poll_api(&mut self, now: Nanos) -> bool {
         let Self { core, api, outbound, .. } = self;
-        let activity = api.poll(now, &mut |frame, at| {
+        let activity = api.poll(now, &mut |frame, at, _| {
             if core.on_frame(frame, at, &mut |event| outbound.gateway(event, at)).is_err() {
                 tracing::warn!("unreadable reply on the order connection");
             }
@@ -263,7 +263,7 @@ impl GatewayStage {
             return false;
         }
         let Self { user, decoder, outbound, .. } = self;
-        let activity = user.poll(now, &mut |frame, _| match decoder.decode(frame) {
+        let activity = user.poll(now, &mut |frame, _, _| match decoder.decode(frame) {
             Ok(events) => events.iter().for_each(|event| outbound.user(event)),
             Err(error) => {
                 // A fact may be in it: the venue is asked for the whole state.
