@@ -232,6 +232,13 @@ impl Exchange {
         }
     }
 
+    /// When [`Self::on_time`] has something to do next.
+    pub fn due(&self) -> Nanos {
+        let timers = self.accounts.iter().flat_map(|a| a.countdown.values().copied());
+        let ends = (self.accounts.iter().flat_map(|a| &a.open)).filter_map(|id| self.orders[id].good_till);
+        timers.chain(ends).min().unwrap_or(Nanos(u64::MAX))
+    }
+
     /// A new mark price; accounts that cannot bear it are liquidated.
     pub fn set_mark(&mut self, symbol: SymbolId, mark: Amount, index: Amount, now: Nanos) {
         let m = &mut self.listings[symbol.index()].mark;
