@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use alpha::{AcbPush, Safety, Sensors};
 use memory::schema::{self, Phase};
-use memory::{EmbeddedConfig, MemoryConfig, MemoryError, SystemMemory, WriteBehind};
+use memory::{EmbeddedConfig, MemoryConfig, MemoryEnvironment, MemoryError, SystemMemory, WriteBehind};
 use runtime::clock::Clock;
 use runtime::conveyor::Unloader;
 use runtime::pending::Publisher;
@@ -166,11 +166,11 @@ impl MemoryLink {
                 Err(e) => return drop(opened_tx.send(Err(MemoryError::Config(e.to_string())))),
             };
             runtime.block_on(async move {
-                let memory = match SystemMemory::open(config) {
+                let memory = match SystemMemory::open(config, &MemoryEnvironment::system()) {
                     Ok(memory) => memory,
                     Err(e) => return drop(opened_tx.send(Err(e))),
                 };
-                let writes = WriteBehind::start(memory.clone());
+                let writes = WriteBehind::start(&memory);
                 let handle = tokio::runtime::Handle::current();
                 let _ = opened_tx.send(Ok((memory.clone(), writes.clone(), handle)));
                 if let Ok(start) = started.await {

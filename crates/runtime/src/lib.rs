@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod conveyor;
 pub mod counting_alloc;
+pub mod environment;
 pub mod latency;
 pub mod pending;
 pub mod ring;

@@ -3,7 +3,6 @@
 //! More spinning workers than free cores ruin every latency (five spinners on two cores: 36 ms a hop), so which
 //! stages share a worker is a layout chosen by the number of cores, and a worker that shares its core yields.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::environment::panic_text;
 use crate::stage::{Stage, Work};
 
 /// What a worker does when no stage found work.
@@ -179,14 +179,6 @@ fn pin(core: Option<usize>) {
     if let Some(id) = ids.get(wanted) {
         core_affinity::set_for_current(*id);
     }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no text")
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use book::FeatureEngine;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use market::{Instrument, Nanos, SymbolId};
-use memory::{SystemMemory, WriteBehind};
+use memory::{MemoryEnvironment, SystemMemory, WriteBehind};
 use runtime::clock::Clock;
 use runtime::conveyor::conveyor;
 use runtime::latency::Collector;
@@ -152,7 +152,7 @@ pub fn run(options: Options) -> Result<Summary, Failure> {
 async fn ingest(options: Options) -> Result<Summary, Failure> {
     let clock = Clock::new();
     let config = &options.config;
-    let memory = SystemMemory::open(super::shared_memory(&config.memory)?)
+    let memory = SystemMemory::open(super::shared_memory(&config.memory)?, &MemoryEnvironment::system())
         .map_err(|e| Failure::usage(format!("memory: {e}")))?;
     let rest = Arc::new(super::public_rest(&options.hosts, &clock)?);
     rest.set_patient(true);
@@ -163,7 +163,7 @@ async fn ingest(options: Options) -> Result<Summary, Failure> {
     }
     let info = preflight::named(&rest, &wanted).await?;
     rest.set_patient(false);
-    let writes = WriteBehind::start(memory);
+    let writes = WriteBehind::start(&memory);
     let name = super::process_name("ingest", config.roles.node.as_deref());
     let (stages, ends, writer) = join(&options, &info.instruments, &writes, &name, &clock)?;
     let counters = Arc::clone(&writer.counters);
