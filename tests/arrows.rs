@@ -42,7 +42,7 @@ fn dependencies_point_one_way() {
         ("execution", &["market"]),
         ("binance", &["market"]),
         ("archive", &["market"]),
-        ("memory", &["market"]),
+        ("memory", &["market", "runtime"]),
         ("venue", &["market", "archive"]),
         ("replay", &["market", "book", "alpha", "binance", "archive"]),
         ("node", &["market", "runtime", "book", "alpha", "execution", "binance", "memory"]),

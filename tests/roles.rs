@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use market::ClientOrderId;
 use memory::schema::HEARTBEAT;
-use memory::{EmbeddedConfig, HazelcastConfig, MemoryConfig, SystemMemory};
+use memory::{EmbeddedConfig, HazelcastConfig, MemoryConfig, MemoryEnvironment, SystemMemory};
 use serde_json::Value;
 use testkit::hazelcast::{Cluster, WITH_CP};
 use venue::core::Order;
@@ -116,7 +116,7 @@ impl Scene {
         std::thread::spawn(move || tokio.block_on(std::future::pending::<()>()));
         let memory = {
             let _inside = handle.enter();
-            SystemMemory::open(memory).unwrap()
+            SystemMemory::open(memory, &MemoryEnvironment::system()).unwrap()
         };
         Self { folder, venue, tokio: handle, memory }
     }

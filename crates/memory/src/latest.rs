@@ -3,23 +3,22 @@
 //! What comes out is a subsequence of what went in: an overwritten value is gone, the newer one stands where it was
 //! written. So whoever reads a value has already been given everything written before it.
 
-use std::collections::{BTreeMap, HashMap};
-use std::hash::Hash;
+use std::collections::BTreeMap;
 
 #[derive(Debug)]
 pub(crate) struct LatestQueue<K, V> {
     next: u64,
     order: BTreeMap<u64, K>,
-    values: HashMap<K, (u64, V)>,
+    values: BTreeMap<K, (u64, V)>,
 }
 
 impl<K, V> Default for LatestQueue<K, V> {
     fn default() -> Self {
-        Self { next: 0, order: BTreeMap::new(), values: HashMap::new() }
+        Self { next: 0, order: BTreeMap::new(), values: BTreeMap::new() }
     }
 }
 
-impl<K: Clone + Eq + Hash, V> LatestQueue<K, V> {
+impl<K: Clone + Ord, V> LatestQueue<K, V> {
     /// Appends; the value it displaces comes back.
     pub(crate) fn push(&mut self, key: K, value: V) -> Option<V> {
         let ticket = self.next;

@@ -96,10 +96,11 @@ pub struct WriteBehind {
 
 impl WriteBehind {
     /// Starts the delivering task, on the present tokio runtime.
-    pub fn start(memory: SystemMemory) -> Self {
+    pub fn start(memory: &SystemMemory) -> Self {
         let undelivered = watch::Sender::new(0);
         let shared = Arc::new(Shared { state: Mutex::default(), work: Notify::new(), undelivered });
-        let task = tokio::spawn(deliver(Arc::clone(&shared), memory)).abort_handle();
+        let run = Box::pin(deliver(Arc::clone(&shared), memory.clone()));
+        let task = memory.spawner().spawn("memory-writer", run).abort_handle();
         Self { shared, _task: Arc::new(Task(task)) }
     }
 

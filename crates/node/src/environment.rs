@@ -9,7 +9,7 @@ use std::sync::Arc;
 use binance::hosts::Hosts;
 use binance::net::{Dialer, SystemDialer};
 use binance::rest::{RestError, SystemTransport, Transport};
-use memory::{MemoryConfig, MemoryError, SystemMemory};
+use memory::{MemoryConfig, MemoryEnvironment, MemoryError, SystemMemory};
 use runtime::clock::Clock;
 use runtime::environment::{Entropy, Files, Spawner, SystemFiles, SystemSpawner};
 
@@ -74,7 +74,7 @@ impl Surroundings for SystemSurroundings {
     }
 
     fn memory(&self, config: MemoryConfig) -> Result<SystemMemory, MemoryError> {
-        SystemMemory::open(config)
+        SystemMemory::open(config, &MemoryEnvironment::system())
     }
 
     fn host_name(&self) -> String {

@@ -173,7 +173,7 @@ impl MemoryLink {
                 Ok(memory) => memory,
                 Err(e) => return drop(opened_tx.send(Err(e))),
             };
-            let writes = WriteBehind::start(memory.clone());
+            let writes = WriteBehind::start(&memory);
             let handle = tokio::runtime::Handle::current();
             let _ = opened_tx.send(Ok((memory.clone(), writes.clone(), handle)));
             if let Ok(start) = started.await {

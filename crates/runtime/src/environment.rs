@@ -3,13 +3,13 @@
 //! Production and simulation are two values of these. Nothing below `main` starts a thread, opens a file or asks for
 //! randomness except through them, so that a whole node can run on one thread and one seed.
 
-use std::fmt::{self, Debug};
+use std::fmt::Debug;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -98,7 +98,10 @@ impl Spawner for SystemSpawner {
     }
 
     fn block(&self, work: Box<dyn FnOnce() + Send>) {
-        tokio::task::spawn_blocking(work);
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(work)),
+            Err(_) => drop(std::thread::spawn(work)),
+        }
     }
 
     fn cores(&self) -> usize {
@@ -168,41 +171,114 @@ impl Files for SystemFiles {
     }
 }
 
-/// Random numbers: from the system, or all of them from a seed. Clones draw from one sequence.
-#[derive(Clone)]
-pub struct Entropy(Option<Arc<Mutex<u64>>>);
+/// Random numbers: from the system, or from a seed. Clones of a seeded one draw from the same sequence.
+#[derive(Clone, Debug)]
+pub struct Entropy(Source);
 
-impl Debug for Entropy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Entropy(seeded)" } else { "Entropy(system)" })
-    }
+#[derive(Clone, Debug)]
+enum Source {
+    System,
+    /// State of SplitMix64 (Steele, Lea, Flood 2014): a counter, so that clones share it without a lock.
+    Seeded(Arc<AtomicU64>),
 }
 
+/// One step of SplitMix64, for whoever keeps the state himself.
+pub const fn splitmix64(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(GOLDEN);
+    mixed(*state)
+}
+
+const fn mixed(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// 2^64 divided by the golden ratio: the step of SplitMix64.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
 impl Entropy {
-    /// The operating system's.
-    pub const fn system() -> Self {
-        Self(None)
+    /// From the operating system.
+    pub fn system() -> Self {
+        Self(Source::System)
     }
 
-    /// SplitMix64 from a seed: the same numbers on every machine.
+    /// The same sequence for the same seed.
     pub fn seeded(seed: u64) -> Self {
-        Self(Some(Arc::new(Mutex::new(seed))))
+        Self(Source::Seeded(Arc::new(AtomicU64::new(seed))))
     }
 
-    /// The next 64 bits.
+    /// The next number, uniform over all 64 bits.
+    ///
+    /// # Panics
+    /// Where the operating system has no random numbers: nothing that needs one could go on safely.
     pub fn next_u64(&self) -> u64 {
         match &self.0 {
-            Some(state) => splitmix64(&mut state.lock().unwrap_or_else(PoisonError::into_inner)),
-            None => getrandom::u64().unwrap_or_else(|e| panic!("the system gives no random numbers: {e}")),
+            Source::System => getrandom::u64().expect("the operating system gives random numbers"),
+            Source::Seeded(state) => {
+                mixed(state.fetch_add(GOLDEN, Ordering::Relaxed).wrapping_add(GOLDEN))
+            }
         }
     }
 }
 
-/// One step of SplitMix64.
-pub const fn splitmix64(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_the_published_sequence_and_clones_share_it() {
+        // SplitMix64 of the seed 1234567, from its reference implementation.
+        let expected = [
+            6_457_827_717_110_365_317,
+            3_203_168_211_198_807_973,
+            9_817_491_932_198_370_423,
+            4_593_380_528_125_082_431,
+        ];
+        let entropy = Entropy::seeded(1_234_567);
+        let twin = entropy.clone();
+        let drawn = [entropy.next_u64(), twin.next_u64(), entropy.next_u64(), twin.next_u64()];
+        assert_eq!(drawn, expected);
+        let system = Entropy::system();
+        assert_ne!(system.next_u64(), system.next_u64());
+    }
+
+    #[test]
+    fn a_thread_runs_what_it_was_given_and_tells_of_its_end() {
+        let (said, heard) = mpsc::channel();
+        let make: Box<dyn FnOnce() -> LocalTask + Send> = Box::new(move || {
+            Box::pin(async move {
+                // Not `Send`: it stays on its thread.
+                let inside = std::rc::Rc::new(std::thread::current().name().map(str::to_owned));
+                said.send((*inside).clone()).unwrap();
+            })
+        });
+        let end = SystemSpawner.spawn_thread("a-thread", make).unwrap();
+        assert_eq!(end.blocking_recv().unwrap(), Ok(()));
+        assert_eq!(heard.recv().unwrap().as_deref(), Some("a-thread"));
+        let fails: Box<dyn FnOnce() -> LocalTask + Send> =
+            Box::new(|| Box::pin(async { panic!("on purpose") }));
+        let end = SystemSpawner.spawn_thread("fails", fails).unwrap();
+        let why = end.blocking_recv().unwrap().unwrap_err();
+        assert!(why.contains("fails") && why.contains("on purpose"), "{why}");
+    }
+
+    #[test]
+    fn blocking_work_is_done_with_a_runtime_and_without() {
+        let (done, heard) = mpsc::channel();
+        let second = done.clone();
+        SystemSpawner.block(Box::new(move || done.send(1).unwrap()));
+        assert_eq!(heard.recv().unwrap(), 1);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            SystemSpawner.block(Box::new(move || second.send(2).unwrap()));
+            let (task_done, task) = oneshot::channel();
+            let handle = SystemSpawner.spawn("task", Box::pin(async move { task_done.send(3).unwrap() }));
+            assert_eq!(task.await.unwrap(), 3);
+            handle.await.unwrap();
+        });
+        assert_eq!(heard.recv().unwrap(), 2);
+    }
 }

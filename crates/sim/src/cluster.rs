@@ -270,25 +270,26 @@ impl Member {
             }
             sleep(AGAIN).await;
         }
-        let (there, back, lost, reply) = {
+        let (there, back) = {
             let (access, now) = self.access();
             let slow = if now < access.slow_until { access.slow_ms } else { 0 };
             let mut state = self.cluster.state();
             state.calls += 1;
-            let (there, back) = (1 + state.random.below(slow + 1), state.random.below(slow + 1));
-            drop(state);
-            sleep(Duration::from_millis(there)).await;
+            (1 + state.random.below(slow + 1), state.random.below(slow + 1))
+        };
+        sleep(Duration::from_millis(there)).await;
+        let (lost, reply) = {
             let mut state = self.cluster.state();
-            let machine = self.machine;
-            state.resync(machine);
-            let reply = state.carry_out(machine, request);
-            let left = &mut state.access[machine].lose_answers;
+            state.resync(self.machine);
+            let reply = state.carry_out(self.machine, request);
+            let left = &mut state.access[self.machine].lose_answers;
             let lost = *left > 0;
             *left = left.saturating_sub(1);
-            (there, back, lost, reply)
+            (lost, reply)
         };
-        let _ = there;
-        sleep(Duration::from_millis(back)).await;
+        if back > 0 {
+            sleep(Duration::from_millis(back)).await;
+        }
         if lost {
             // The client notices that the member is gone.
             sleep(Duration::from_millis(500)).await;

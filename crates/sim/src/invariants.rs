@@ -108,7 +108,7 @@ impl Ledger {
             let position = self.position.entry(fill.symbol).or_default();
             *position += signed;
             let money = self.open.entry(fill.symbol).or_default();
-            *money += fill.realised.to_f64() - fill.fee.to_f64();
+            *money += fill.realised.to_f64() - fill.commission.to_f64();
             if *position == 0 {
                 self.round_trips += 1;
                 self.closed += std::mem::take(money);

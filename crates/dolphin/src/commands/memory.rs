@@ -4,7 +4,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ::memory::{Change, EmbeddedConfig, HazelcastConfig, MemoryConfig, MemoryError, SystemMemory};
+use ::memory::{
+    Change, EmbeddedConfig, HazelcastConfig, MemoryConfig, MemoryEnvironment, MemoryError, SystemMemory,
+};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -89,7 +91,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         .build()
         .map_err(|e| Failure::unavailable(format!("cannot start: {e}")))?;
     runtime.block_on(async {
-        let memory = SystemMemory::open(config).map_err(|e| failed(&e))?;
+        let memory = SystemMemory::open(config, &MemoryEnvironment::system()).map_err(|e| failed(&e))?;
         match &args.action {
             Action::Get { map, key } => get(&memory, map, key, args.json).await,
             Action::Put { map, key, value } => memory.put(map, key, value).await.map_err(|e| failed(&e)),

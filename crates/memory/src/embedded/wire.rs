@@ -7,8 +7,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::command::Ask;
 use crate::error::MemoryError;
-use crate::request::{Answer, Reply, Request};
+use crate::request::{Answer, Reply};
 
 /// Longest frame, bytes: a batch of large values, escaped as JSON.
 pub(super) const MAX_FRAME_BYTES: usize = 64 << 20;
@@ -17,7 +18,7 @@ pub(super) const MAX_FRAME_BYTES: usize = 64 << 20;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Call {
     pub(super) id: u64,
-    pub(super) request: Request,
+    pub(super) request: Ask,
 }
 
 /// From the process that owns the store.

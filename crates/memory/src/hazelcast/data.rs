@@ -109,4 +109,5 @@ fn murmur3(bytes: &[u8]) -> i32 {
 
 #[cfg(test)]
 #[path = "data_tests.rs"]
+#[allow(clippy::disallowed_methods, reason = "tests read files")]
 mod tests;

@@ -7,18 +7,11 @@ mod codec;
 mod config;
 mod connection;
 mod data;
+mod endpoint;
 mod frame;
+mod leader;
 mod listener;
+mod texts;
 
 pub(crate) use client::Hazelcast;
 pub use config::{Credentials, HazelcastConfig, TlsConfig};
-
-use frame::Uuid;
-use tokio_rustls::TlsConnector;
-
-/// What every connection needs to know.
-struct Endpoint {
-    config: HazelcastConfig,
-    tls: Option<(TlsConnector, TlsConfig)>,
-    client: Uuid,
-}

@@ -6,8 +6,7 @@ use market::{Nanos, Posture};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::FromMemory;
-use super::json::{Object, SchemaError};
+use super::json::{FromMemory, Object, SchemaError};
 
 /// Posture and Rm of the survival stack (SPEC §4.2).
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -206,7 +205,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::schema::to_text;
+    use crate::schema::json::to_text;
 
     #[test]
     fn safety_takes_the_stricter_of_posture_and_rm() {

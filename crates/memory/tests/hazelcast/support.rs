@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use memory::{Change, HazelcastConfig, MemoryConfig, SystemMemory, Watch};
+use memory::{Change, HazelcastConfig, MemoryConfig, MemoryEnvironment, SystemMemory, Watch};
 use testkit::hazelcast::{Cluster, PATIENCE};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
@@ -18,7 +18,7 @@ pub fn config(cluster: &Cluster) -> HazelcastConfig {
 }
 
 pub fn open(config: HazelcastConfig) -> SystemMemory {
-    SystemMemory::open(MemoryConfig::Hazelcast(config)).unwrap()
+    SystemMemory::open(MemoryConfig::Hazelcast(config), &MemoryEnvironment::system()).unwrap()
 }
 
 pub async fn connect(cluster: &Cluster) -> SystemMemory {

@@ -167,7 +167,7 @@ pub async fn ingest(options: Options, environment: &Environment) -> Result<Summa
     }
     let info = preflight::named(&rest, &wanted).await?;
     rest.set_patient(false);
-    let writes = WriteBehind::start(memory);
+    let writes = WriteBehind::start(&memory);
     let name = super::process_name("ingest", config.roles.node.as_deref(), environment);
     let (stages, ends, writer) = join(&options, &info.instruments, &writes, &name, environment)?;
     let counters = Arc::clone(&writer.counters);
