@@ -258,7 +258,12 @@ impl World {
             Some(end) => end,
             None => return,
         };
-        tracing::debug!(at = crate::faults::clock_of(now), node = process.name, ?end, "ended");
+        let how = match &end {
+            End::Done(summary) => format!("done, {}", summary.ended_by),
+            End::Failed(exit, message) => format!("exit {exit}: {message}"),
+            End::Killed => "killed".to_owned(),
+        };
+        tracing::debug!(at = crate::faults::clock_of(now), node = process.name, how, "ended");
         process.kill_after(0);
         slot.process = None;
         slot.ends.push((now, end));
