@@ -45,6 +45,7 @@ fn dependencies_point_one_way() {
         ("memory", &["market", "runtime"]),
         ("venue", &["market", "archive"]),
         ("replay", &["market", "book", "alpha", "binance", "archive"]),
+        ("sim", &["market", "runtime", "alpha", "execution", "binance", "memory", "venue", "node"]),
         ("node", &["market", "runtime", "book", "alpha", "execution", "binance", "memory"]),
     ]);
     for (name, ours) in arrows() {

@@ -54,7 +54,6 @@ struct State {
     references: BTreeMap<String, String>,
     access: Vec<Access>,
     listeners: Vec<Listener>,
-    calls: u64,
 }
 
 /// The cluster.
@@ -152,7 +151,6 @@ impl Cluster {
             references: BTreeMap::new(),
             access: vec![Access::default(); machines],
             listeners: Vec::new(),
-            calls: 0,
         };
         Arc::new(Self { time, state: Mutex::new(state) })
     }
@@ -223,16 +221,6 @@ impl Cluster {
         self.state().entries(0, map)
     }
 
-    /// Sets a value, as a flow or an operator would.
-    pub fn put(&self, map: &str, key: &str, value: Option<&str>) {
-        self.state().set(0, map, key, value.map(str::to_owned));
-    }
-
-    /// Calls so far.
-    pub fn calls(&self) -> u64 {
-        self.state().calls
-    }
-
     /// All that is kept, as one text: for the digest, and to look for secrets.
     pub fn dump(&self) -> String {
         format!("{:?}", self.state().maps)
@@ -274,7 +262,6 @@ impl Member {
             let (access, now) = self.access();
             let slow = if now < access.slow_until { access.slow_ms } else { 0 };
             let mut state = self.cluster.state();
-            state.calls += 1;
             (1 + state.random.below(slow + 1), state.random.below(slow + 1))
         };
         sleep(Duration::from_millis(there)).await;
@@ -328,11 +315,7 @@ impl Backend for Member {
         Box::pin(async move { Ok(self.cluster.state().references.get(name).cloned()) })
     }
 
-    fn set_reference<'a>(
-        &'a self,
-        name: &'a str,
-        value: &'a str,
-    ) -> BoxFuture<'a, Result<(), MemoryError>> {
+    fn set_reference<'a>(&'a self, name: &'a str, value: &'a str) -> BoxFuture<'a, Result<(), MemoryError>> {
         self.cluster.state().references.insert(name.to_owned(), value.to_owned());
         Box::pin(std::future::ready(Ok(())))
     }

@@ -4,14 +4,14 @@
 //! full of one thing and free of another. A fault carries its own parameters, so that leaving one out of a script
 //! changes none of the others: that is what makes a failing script shrinkable.
 
-use market::Nanos;
 use serde::{Deserialize, Serialize};
 use venue::faults::{Ending, Fault as VenueFault, Rule};
 
 use crate::network::{Link, Machine};
 use crate::random::Random;
 
-/// A fault with its parameters. Durations in ms.
+/// A fault with its parameters: durations end in `_ms`, machines and links are the ones it happens to.
+#[expect(missing_docs, reason = "the fields are explained by the variants they belong to")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Fault {
@@ -186,7 +186,8 @@ fn one_way(r: &mut Random, s: &Stage<'_>) -> Fault {
 }
 
 fn partition(r: &mut Random, s: &Stage<'_>) -> Fault {
-    let (up, down) = *r.pick(&[(true, true), (true, true), (true, false), (false, true)]).unwrap_or(&(true, true));
+    let (up, down) =
+        *r.pick(&[(true, true), (true, true), (true, false), (false, true)]).unwrap_or(&(true, true));
     Fault::Partition { machine: machine(r, s), up, down, for_ms: r.spread(100, 40_000) }
 }
 
@@ -312,7 +313,8 @@ fn venue_frames(r: &mut Random, s: &Stage<'_>) -> Fault {
 
 /// Reports of the user stream: lost, twice, late, out of order.
 fn venue_reports(r: &mut Random, _: &Stage<'_>) -> Fault {
-    let kinds = ["user@ORDER_TRADE_UPDATE@TRADE", "user@ORDER_TRADE_UPDATE*", "user@*", "user@ACCOUNT_UPDATE"];
+    let kinds =
+        ["user@ORDER_TRADE_UPDATE@TRADE", "user@ORDER_TRADE_UPDATE*", "user@*", "user@ACCOUNT_UPDATE"];
     let stream = (*r.pick(&kinds).unwrap_or(&"user@*")).to_owned();
     let fault = match r.below(7) {
         0 | 1 => VenueFault::Drop { stream },
@@ -327,7 +329,8 @@ fn venue_reports(r: &mut Random, _: &Stage<'_>) -> Fault {
 
 fn venue_connections(r: &mut Random, _: &Stage<'_>) -> Fault {
     let how = *r.pick(&[Ending::Close, Ending::Reset, Ending::Silence]).unwrap_or(&Ending::Reset);
-    let route = (*r.pick(&["public", "market", "private", "ws-fapi", "rest", "*"]).unwrap_or(&"*")).to_owned();
+    let route =
+        (*r.pick(&["public", "market", "private", "ws-fapi", "rest", "*"]).unwrap_or(&"*")).to_owned();
     match r.below(6) {
         0 => venue(Rule::times(VenueFault::RefuseConnections, 0), Some(r.spread(500, 10_000))),
         1 => venue(Rule::times(VenueFault::IgnoreConnections, 0), Some(r.spread(500, 10_000))),
@@ -371,7 +374,9 @@ fn venue_account(r: &mut Random, s: &Stage<'_>) -> Fault {
         }
         1 => venue(VenueFault::Funding { symbol, rate: (r.unit() - 0.5) * 0.001 }.into(), None),
         2 => venue(VenueFault::ReadLag { ms: r.spread(100, 3_000) }.into(), Some(r.spread(1_000, 20_000))),
-        3 => venue(Rule::times(VenueFault::FillFirst { symbol: "*".into(), quantity: None }, 2), Some(20_000)),
+        3 => {
+            venue(Rule::times(VenueFault::FillFirst { symbol: "*".into(), quantity: None }, 2), Some(20_000))
+        }
         4 => venue(VenueFault::CancelOrder { account, symbol, client_id: None }.into(), None),
         _ => venue(VenueFault::SetStatus { symbol, status: "BREAK".into() }.into(), None),
     }
@@ -390,9 +395,4 @@ fn kill_switch(r: &mut Random, s: &Stage<'_>) -> Fault {
 /// A time for people: `mm:ss.mmm` since the beginning.
 pub fn clock(ms: u64) -> String {
     format!("{:02}:{:02}.{:03}", ms / 60_000, ms / 1000 % 60, ms % 1000)
-}
-
-/// The same of a true time.
-pub fn clock_of(ns: u64) -> String {
-    clock(ns.saturating_sub(crate::time::EPOCH_NS) / Nanos::MS)
 }

@@ -60,7 +60,13 @@ pub struct Ledger {
 
 impl Ledger {
     /// Takes in what the venue did since the last look.
-    pub fn follow(&mut self, exchange: &Exchange, account: AccountId, at_ms: u64, found: &mut Vec<Violation>) {
+    pub fn follow(
+        &mut self,
+        exchange: &Exchange,
+        account: AccountId,
+        at_ms: u64,
+        found: &mut Vec<Violation>,
+    ) {
         for order in exchange.orders_of(account) {
             let Some(id) = ClientOrderId::parse(&order.client_id) else { continue };
             match self.ids.get(&order.client_id) {
@@ -126,7 +132,10 @@ impl Ledger {
                     found.push(Violation {
                         at_ms,
                         invariant: "one opening order an intent",
-                        found: format!("run {run:x} intent {intent}: orders {} and {}", pair[0].order, pair[1].order),
+                        found: format!(
+                            "run {run:x} intent {intent}: orders {} and {}",
+                            pair[0].order, pair[1].order
+                        ),
                     });
                 }
             }
@@ -182,7 +191,13 @@ pub fn not_armed(seen: &Seen, symbols: u32) -> Option<String> {
 }
 
 /// Node and venue agree: positions, working orders, nothing unknown.
-pub fn agreement(seen: &Seen, exchange: &Exchange, account: AccountId, at_ms: u64, found: &mut Vec<Violation>) {
+pub fn agreement(
+    seen: &Seen,
+    exchange: &Exchange,
+    account: AccountId,
+    at_ms: u64,
+    found: &mut Vec<Violation>,
+) {
     let theirs = positions(exchange, account);
     if theirs != seen.positions {
         let text = format!("the venue has {theirs:?}, the node {:?}", seen.positions);

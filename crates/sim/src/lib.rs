@@ -13,6 +13,7 @@ pub mod network;
 mod process;
 mod random;
 pub mod run;
+pub mod shrink;
 mod strike;
 mod time;
 mod world;

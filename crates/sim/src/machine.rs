@@ -89,8 +89,7 @@ impl Host {
         cluster: &Arc<Cluster>,
     ) -> (Arc<Process>, Environment) {
         self.started += 1;
-        let process =
-            Process::new(format!("{name}#{}", self.started), time, Arc::clone(&self.clock));
+        let process = Process::new(format!("{name}#{}", self.started), time, Arc::clone(&self.clock));
         let uplink = Uplink { network: Arc::clone(network), machine: self.number };
         let spawner: Arc<dyn Spawner> = Arc::new(ProcessSpawner::new(Arc::clone(&process)));
         let environment = Environment {

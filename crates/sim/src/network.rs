@@ -510,7 +510,11 @@ impl Read for Stream {
         }
         match incoming.ended {
             Some((at, reset)) if at <= now && incoming.segments.is_empty() => {
-                if reset { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(0) }
+                if reset {
+                    Err(io::ErrorKind::ConnectionReset.into())
+                } else {
+                    Ok(0)
+                }
             }
             _ => Err(io::ErrorKind::WouldBlock.into()),
         }

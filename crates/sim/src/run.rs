@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use market::Nanos;
 use memory::schema;
 use node::config::{Backend, Config};
 use node::roles::{Role, Share};
@@ -18,7 +17,7 @@ use venue::{AccountConfig, VenueConfig};
 
 use crate::faults::{Fault, Planned, Stage, draw};
 use crate::invariants::{Ledger, Violation, agreement, books, not_armed, positions, secrets};
-use crate::world::{End, KEY, Program, World};
+use crate::world::{KEY, Program, World};
 
 /// The node's settings: short bars and holds, so that an hour holds many trades.
 const CONFIG: &str = include_str!("../../../configs/demo.yml");
@@ -44,6 +43,14 @@ pub struct Setup {
     pub layout: Layout,
     /// Faults; `None`: drawn from the seed.
     pub script: Option<Vec<Planned>>,
+}
+
+impl Setup {
+    /// The usual run of a seed: two nodes, and ingest nodes before them, in a third of the seeds.
+    pub const fn of(seed: u64, length_ms: u64, symbols: usize) -> Self {
+        let layout = if seed.is_multiple_of(3) { Layout::Four } else { Layout::One };
+        Self { seed, length_ms, symbols, layout, script: None }
+    }
 }
 
 /// Which machines there are.
@@ -79,9 +86,12 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// Of everything that was decided, ordered and kept.
     pub digest: String,
-    /// The script.
+    /// The faults that struck or would have.
     #[serde(skip)]
     pub script: Vec<Planned>,
+    /// What happened, ms since the beginning and in words.
+    #[serde(skip)]
+    pub timeline: Vec<(u64, String)>,
 }
 
 fn programs(setup: &Setup) -> Result<Vec<Program>, String> {
@@ -89,7 +99,8 @@ fn programs(setup: &Setup) -> Result<Vec<Program>, String> {
     config.market.max_symbols = setup.symbols;
     config.memory.backend = Backend::Hazelcast;
     config.runtime.layout = Some(1);
-    let program = |name: &str, role, share| Program { name: name.to_owned(), config: config.clone(), role, share };
+    let program =
+        |name: &str, role, share| Program { name: name.to_owned(), config: config.clone(), role, share };
     Ok(match setup.layout {
         Layout::One => vec![program("all", Role::All, Share::Whole)],
         Layout::Four => vec![
@@ -181,6 +192,7 @@ impl<'s> Run<'s> {
                 self.strike(&planned.fault);
             }
             self.wait_until(until).await;
+            self.world.note("heal".to_owned());
             self.world.heal();
             self.calm("heal").await;
         }
@@ -209,10 +221,11 @@ impl<'s> Run<'s> {
 
     fn strike(&mut self, fault: &Fault) {
         let kind = fault.kind();
+        let text = serde_json::to_string(fault).unwrap_or_default();
         if crate::strike::strike(&self.world, fault) {
             *self.struck.entry(kind).or_default() += 1;
+            self.world.note(format!("fault {text}"));
         }
-        tracing::debug!(at = crate::faults::clock(self.world.now_ms()), ?fault, "fault");
         self.follow();
     }
 
@@ -304,7 +317,12 @@ impl<'s> Run<'s> {
         loop {
             sleep(Duration::from_millis(250)).await;
             self.follow();
-            let running = self.world.slots.borrow().iter().any(|s| s.process.is_some() && s.program.role != Role::Ingest);
+            let running = self
+                .world
+                .slots
+                .borrow()
+                .iter()
+                .any(|s| s.process.is_some() && s.program.role != Role::Ingest);
             if !running || self.world.now_ms() - begun > 60_000 {
                 break;
             }
@@ -332,15 +350,7 @@ impl<'s> Run<'s> {
     }
 
     fn report(self) -> Report {
-        let mut starts = self.world.starts.get();
-        for slot in self.world.slots.borrow().iter() {
-            for (at, end) in &slot.ends {
-                if let End::Failed(exit, message) = end {
-                    tracing::debug!(at = crate::faults::clock_of(*at), exit, message, "failed");
-                }
-            }
-        }
-        starts = starts.max(1);
+        let starts = self.world.starts.get();
         Report {
             seed: self.setup.seed,
             layout: self.setup.layout,
@@ -353,11 +363,7 @@ impl<'s> Run<'s> {
             violations: self.violations,
             digest: self.digest.finalize().iter().map(|b| format!("{b:02x}")).collect(),
             script: self.script,
+            timeline: self.world.timeline(),
         }
     }
-}
-
-/// A run's length in hours, for people.
-pub fn hours(ms: u64) -> f64 {
-    ms as f64 / Nanos::MS as f64 * 1e6 / 3_600_000.0
 }

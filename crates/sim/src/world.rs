@@ -5,7 +5,7 @@
 //! by times and by the order of waking, and both by the seed.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,16 +27,19 @@ use venue::{Answer, HttpRequest, PolledVenue, RequestId, VenueConfig};
 
 use crate::cluster::Cluster;
 use crate::machine::Host;
-use crate::network::{Link, Machine, Network, address};
+use crate::network::{Machine, Network, address};
 use crate::process::{Process, ProcessSpawner};
-use crate::time::{EPOCH_NS, TrueTime};
+use crate::time::TrueTime;
 
 /// Key of the account; it opens nothing but the venue of the run.
 pub const KEY: (&str, &str) = ("sim-key-of-the-account", "sim-secret-that-must-never-leave");
 /// The kill file of every machine.
 pub const KILL_FILE: &str = "/etc/dolphin/kill";
-/// A node that ended is started again after this, as systemd would.
+/// A node that ended is started again after this, as systemd would; not one that says that its configuration is wrong.
 const RESTART: u64 = 1_000 * Nanos::MS;
+const USAGE: u8 = 2;
+/// Lines of the timeline that are kept.
+const LINES: usize = 2_000;
 
 /// What a machine is to run.
 #[derive(Debug, Clone)]
@@ -106,11 +109,17 @@ pub struct World {
     /// Starts so far.
     pub starts: Cell<u64>,
     finished: Cell<bool>,
+    timeline: RefCell<VecDeque<(u64, String)>>,
 }
 
 impl World {
     /// A world with these programs, each on a machine of its own; nothing runs yet.
-    pub fn new(seed: u64, venue: VenueConfig, programs: Vec<Program>, bars: usize) -> Result<Rc<Self>, String> {
+    pub fn new(
+        seed: u64,
+        venue: VenueConfig,
+        programs: Vec<Program>,
+        bars: usize,
+    ) -> Result<Rc<Self>, String> {
         let time = TrueTime::begin();
         let now = Nanos(time.now_ns());
         let network = Network::new(time, seed, programs.len());
@@ -143,6 +152,7 @@ impl World {
             merge_at: Cell::new(u64::MAX),
             starts: Cell::new(0),
             finished: Cell::new(false),
+            timeline: RefCell::default(),
         }))
     }
 
@@ -165,6 +175,21 @@ impl World {
                 () = sleep_until(self.time.instant(next)) => {}
             }
         }
+    }
+
+    /// A line of the timeline.
+    pub fn note(&self, text: String) {
+        tracing::debug!(at = crate::faults::clock(self.now_ms()), "{text}");
+        let mut timeline = self.timeline.borrow_mut();
+        if timeline.len() == LINES {
+            timeline.pop_front();
+        }
+        timeline.push_back((self.now_ms(), text));
+    }
+
+    /// What happened, ms since the beginning and in words, oldest first.
+    pub fn timeline(&self) -> Vec<(u64, String)> {
+        self.timeline.borrow().iter().cloned().collect()
     }
 
     /// Ends the loop.
@@ -263,12 +288,13 @@ impl World {
             End::Failed(exit, message) => format!("exit {exit}: {message}"),
             End::Killed => "killed".to_owned(),
         };
-        tracing::debug!(at = crate::faults::clock_of(now), node = process.name, how, "ended");
+        let restart = if matches!(end, End::Failed(USAGE, _)) { u64::MAX } else { now + RESTART };
+        self.note(format!("{} ends: {how}", process.name));
         process.kill_after(0);
         slot.process = None;
         slot.ends.push((now, end));
         if slot.start_at == u64::MAX {
-            slot.start_at = now + RESTART;
+            slot.start_at = restart;
         }
     }
 
@@ -277,6 +303,7 @@ impl World {
         let slot = &mut slots[machine];
         let name = slot.program.name.clone();
         let (process, environment) = slot.host.boot(&name, self.time, &self.network, &self.cluster);
+        self.note(format!("{} starts", process.name));
         slot.signalled = Arc::default();
         slot.seen.send_replace(Seen::default());
         let spawner = ProcessSpawner::new(Arc::clone(&process));
@@ -313,7 +340,16 @@ impl World {
                         let Program { config, role, .. } = program;
                         let (forewarner, guests) = (None, Vec::new());
                         let options = Options {
-                            role, config, key, venue, hosts, history, forewarner, orders, signalled, guests,
+                            role,
+                            config,
+                            key,
+                            venue,
+                            hosts,
+                            history,
+                            forewarner,
+                            orders,
+                            signalled,
+                            guests,
                         };
                         match node::live::live(options, &environment).await {
                             Ok(summary) => End::Done(Box::new(summary)),
@@ -395,11 +431,6 @@ impl World {
         }
         self.network.sooner.notify_one();
     }
-
-    /// Breaks a connection of a machine.
-    pub fn reset(&self, machine: Machine, link: Link) -> bool {
-        self.network.reset(machine, link)
-    }
 }
 
 fn response(answer: Answer) -> Result<HttpResponse, HttpFailure> {
@@ -411,9 +442,4 @@ fn response(answer: Answer) -> Result<HttpResponse, HttpFailure> {
             body: reply.body.into_bytes(),
         }),
     }
-}
-
-/// A true time as ms since the beginning.
-pub const fn since_begin_ms(ns: u64) -> u64 {
-    ns.saturating_sub(EPOCH_NS) / Nanos::MS
 }
