@@ -224,7 +224,7 @@ fn expiry_in_both_shapes() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// A damaged frame is refused whole or is still JSON; it never panics.
+    /// A damaged frame is refused whole or is still JSON (as `json.rs` says what that is); it never panics.
     #[test]
     fn damage_never_panics(at in any::<prop::sample::Index>(), byte: u8, cut in any::<prop::sample::Index>(), truncate: bool) {
         let mut frame = FILL.as_bytes().to_vec();
