@@ -328,7 +328,7 @@ pub fn routes(config: &Config, hosts: &Hosts, symbols: &Symbols) -> Result<(Vec<
         counts[place] += 1;
         let name = if counts[place] == 1 { name.to_owned() } else { format!("{name}-{}", counts[place]) };
         let conn = connection(config, feed.url(), i as u64)?;
-        routes.push(Route { name, url: feed.url().to_owned(), conn });
+        routes.push(Route { name, url: feed.url().to_owned(), conn, generation: 0 });
     }
     Ok((routes, feeds))
 }

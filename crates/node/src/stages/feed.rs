@@ -37,6 +37,8 @@ pub struct Frame {
     pub kind: FrameKind,
     /// On which connection, by its place in the plan.
     pub route: u8,
+    /// Which opening of it, counted from 1.
+    pub generation: u32,
 }
 
 /// A market connection.
@@ -47,6 +49,8 @@ pub struct Route {
     pub url: String,
     /// The connection; its streams are subscribed once it is open.
     pub conn: WsConn,
+    /// Times it has opened, successors included.
+    pub generation: u32,
 }
 
 /// What is wanted of a connection.
@@ -102,7 +106,7 @@ pub struct FeedStage {
     counters: FeedCounters,
     told_at: u64,
     /// Changes that found no empty box; they are told before anything else.
-    untold: VecDeque<(u8, FrameKind)>,
+    untold: VecDeque<(u8, u32, FrameKind)>,
 }
 
 impl FeedStage {
@@ -143,7 +147,8 @@ impl FeedStage {
 
     fn read(&mut self, route: u8, now_ns: u64) -> bool {
         let Self { routes, feed_to_book, counters, .. } = self;
-        let activity = routes[usize::from(route)].conn.poll(Nanos(now_ns), &mut |bytes, at| {
+        let Route { conn, generation, .. } = &mut routes[usize::from(route)];
+        let activity = conn.poll(Nanos(now_ns), &mut |bytes, at| {
             counters.frames += 1;
             // No empty box: the book is behind. The frame is given up; its `pu` check will find the gap.
             let Some(mut frame) = feed_to_book.acquire() else {
@@ -152,7 +157,8 @@ impl FeedStage {
             };
             frame.bytes.clear();
             frame.bytes.extend_from_slice(bytes);
-            (frame.recv_ns, frame.kind, frame.route) = (at.0, FrameKind::Market, route);
+            (frame.recv_ns, frame.kind) = (at.0, FrameKind::Market);
+            (frame.route, frame.generation) = (route, *generation);
             feed_to_book.send(frame);
         });
         let did = activity.frames > 0 || activity.change.is_some();
@@ -163,17 +169,19 @@ impl FeedStage {
                 Change::Lost(_) => Some(FrameKind::Lost),
                 Change::Failed(_) => None,
             };
-            self.untold.extend(kind.map(|kind| (route, kind)));
+            *generation += u32::from(matches!(change, Change::Opened | Change::Replaced));
+            self.untold.extend(kind.map(|kind| (route, *generation, kind)));
             let _ = self.feed_to_control.push(FeedNews::Changed { route, change });
         }
         did
     }
 
     fn tell_changes(&mut self, now_ns: u64) {
-        while let Some(&(route, kind)) = self.untold.front() {
+        while let Some(&(route, generation, kind)) = self.untold.front() {
             let Some(mut frame) = self.feed_to_book.acquire() else { break };
             frame.bytes.clear();
-            (frame.recv_ns, frame.kind, frame.route) = (now_ns, kind, route);
+            (frame.recv_ns, frame.kind) = (now_ns, kind);
+            (frame.route, frame.generation) = (route, generation);
             self.feed_to_book.send(frame);
             self.untold.pop_front();
         }
