@@ -16,9 +16,9 @@ use crate::Symbols;
 use crate::decode::{Decoder, Frame};
 use crate::json::Reader;
 use crate::reply::Reply;
-use crate::report::OrderRow;
+use crate::report::{Fact, OrderRow, Source};
 use crate::rest::{account, parse_exchange_info};
-use crate::user::{UserDecoder, UserEvent};
+use crate::user::{UserDecoder, UserEvent, UserEventKind};
 use kinds::{ACKS, NOT_ASKED, kind_of_file};
 
 /// A recorded text and what it is: `GET /fapi/v1/order`, `api order.place`, `event depthUpdate`, ….
@@ -206,8 +206,8 @@ fn compare_levels(i: &Instrument, rows: &Value, levels: &[Level]) -> Result<usiz
 fn order(row: &Value, symbols: &Symbols) -> Result<usize, String> {
     let text = row.to_string();
     let mut reader = Reader::new(text.as_bytes()).map_err(|e| e.to_string())?;
-    let read = OrderRow::read(&mut reader).map_err(|e| e.to_string())?;
-    let r = read.report(symbols, ExecType::Status).map_err(|e| e.to_string())?;
+    let read = OrderRow::read(Source::Reply, &mut reader).map_err(|e| e.to_string())?;
+    let r = read.report_of("order", symbols, Fact::State(ExecType::Status)).map_err(|e| e.to_string())?;
     let i = symbols.get(r.symbol).unwrap();
     compare(
         row,
@@ -257,10 +257,11 @@ fn user(v: &Value, text: &str, symbols: &Symbols) -> Result<usize, String> {
         ("MARGIN_CALL", [UserEvent::MarginCall { .. }, ..])
         | ("ACCOUNT_CONFIG_UPDATE", [UserEvent::ConfigUpdate { .. }])
         | ("listenKeyExpired", [UserEvent::ListenKeyExpired])
-        | (
-            "ALGO_UPDATE" | "CONDITIONAL_ORDER_TRIGGER_REJECT" | "STRATEGY_UPDATE" | "GRID_UPDATE",
-            [UserEvent::Ignored],
-        ) => Ok(0),
+        | ("CONDITIONAL_ORDER_TRIGGER_REJECT", [UserEvent::TriggerRejected { .. }])
+        | ("STRATEGY_UPDATE" | "GRID_UPDATE", [UserEvent::Strategy { .. }]) => Ok(0),
+        ("ALGO_UPDATE", [UserEvent::Algo(a)]) => {
+            compare(&data["o"], &[(symbols.get(a.symbol).unwrap().lot, a.qty.0, "q")])
+        }
         (kind, other) => Err(format!("{kind} became {other:?}")),
     }
 }
@@ -442,20 +443,12 @@ fn single(kind: &str, body: &[u8]) -> Result<usize, String> {
 
 /// Decodes a payload with these instruments; gives how many numbers came back as they were sent.
 fn decode(p: &Payload, v: &Value, symbols: &Symbols) -> Result<usize, String> {
-    const USER: [&str; 10] = [
-        "ORDER_TRADE_UPDATE",
-        "TRADE_LITE",
-        "ACCOUNT_UPDATE",
-        "MARGIN_CALL",
-        "ACCOUNT_CONFIG_UPDATE",
-        "listenKeyExpired",
-        "ALGO_UPDATE",
-        "CONDITIONAL_ORDER_TRIGGER_REJECT",
-        "STRATEGY_UPDATE",
-        "GRID_UPDATE",
-    ];
     if let Some(e) = p.kind.strip_prefix("event ") {
-        return if USER.contains(&e) { user(v, &p.text, symbols) } else { market(v, &p.text, symbols) };
+        return if UserEventKind::of(e).is_some() {
+            user(v, &p.text, symbols)
+        } else {
+            market(v, &p.text, symbols)
+        };
     }
     if let Some(method) = p.kind.strip_prefix("api ") {
         let reply = Reply::parse(p.text.as_bytes()).map_err(|e| e.to_string())?;
@@ -767,7 +760,8 @@ fn damaged(p: &Payload, symbols: &Symbols) {
     let _ = decoder.decode(body).map(|_| ());
     let _ = decoder.decode_snapshot(SymbolId(0), body).map(|_| ());
     let _ = UserDecoder::new(symbols.clone()).decode(body).map(|_| ());
-    let _ = Reply::parse(body).map(|r| r.order.map(|o| o.report(symbols, ExecType::Status)));
+    let _ = Reply::parse(body)
+        .map(|r| r.order.map(|o| o.report_of("order", symbols, Fact::State(ExecType::Status))));
     let _ = (account::balances(body), account::summary(body), account::positions(body, symbols));
     let _ =
         (account::user_trades(body, symbols), account::account_config(body), account::symbol_configs(body));
