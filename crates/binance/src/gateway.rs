@@ -22,7 +22,7 @@ use crate::encode::{EncodeError, Encoder};
 use crate::errors::{Action, Class, ErrorRule, classify};
 use crate::limits::{Cost, RateLimits, Urgency, Wait};
 use crate::reply::{ErrorBody, Reply};
-use crate::report::{FrameError, blank_report};
+use crate::report::{Fact, FrameError, blank_report};
 use crate::rest::RestError;
 use crate::sign::Signer;
 use crate::symbols::Symbols;
@@ -363,7 +363,9 @@ impl Gateway {
         events: EventSink<'_>,
     ) -> Result<(), FrameError> {
         let report = match &reply.order {
-            Some(row) => row.report(self.encoder.symbols(), ExecType::Status).map(Some),
+            Some(row) => {
+                row.report_of("order", self.encoder.symbols(), Fact::State(ExecType::Status)).map(Some)
+            }
             None => Ok(None),
         };
         match (report, request) {

@@ -1,12 +1,11 @@
 //! Account rows of the REST API.
 
 use market::{
-    Amount, ExecType, ExecutionReport, Instrument, Nanos, OrderOrigin, OrderStatus, PositionSide, Qty, Side,
-    SymbolId, Trade, TradeKind,
+    Amount, ExecutionReport, Instrument, Nanos, PositionSide, Qty, Side, SymbolId, Trade, TradeKind,
 };
 
 use crate::json::{JsonError, Reader, Scalar};
-use crate::report::{Fields, FrameError, blank_report, instrument};
+use crate::report::{Fact, Fields, FrameError, OrderRow, Source};
 use crate::symbols::Symbols;
 
 /// A balance.
@@ -248,46 +247,12 @@ pub(crate) fn positions(body: &[u8], symbols: &Symbols) -> Result<Vec<Position>,
 
 /// Fills. The venue does not tell the client order id here: `origin` is `External`, match by `order_id`.
 pub(crate) fn user_trades(body: &[u8], symbols: &Symbols) -> Result<Vec<ExecutionReport>, FrameError> {
-    const FRAME: &str = "userTrades";
-    const NAMES: [&str; 11] = [
-        "symbol",
-        "id",
-        "orderId",
-        "side",
-        "price",
-        "qty",
-        "commission",
-        "commissionAsset",
-        "realizedPnl",
-        "maker",
-        "time",
-    ];
-    let rows = Row::list(&NAMES, body)?;
-    rows.iter()
-        .map(|row| {
-            let instrument = instrument(symbols, FRAME, "symbol", row.get("symbol"))?;
-            let fields = Fields { frame: FRAME, instrument };
-            let in_quote = row.get("commissionAsset").text().is_some_and(|a| instrument.symbol.ends_with(a));
-            let side = |v: Scalar<'_>| v.text().and_then(crate::report::side);
-            Ok(ExecutionReport {
-                order_id: row.need(FRAME, "orderId", Scalar::u64)?,
-                status: OrderStatus::Unknown,
-                side: row.need::<Side>(FRAME, "side", side)?,
-                last_px: fields.px("price", row.get("price"))?,
-                last_qty: fields.qty("qty", row.get("qty"))?,
-                trade_id: row.need(FRAME, "id", Scalar::u64)?,
-                commission: if in_quote {
-                    fields.amount("commission", row.get("commission"))?
-                } else {
-                    Amount::ZERO
-                },
-                realised: fields.amount("realizedPnl", row.get("realizedPnl"))?,
-                maker: row.get("maker").bool().unwrap_or(false),
-                ts_event: Nanos::from_millis(row.get("time").u64().unwrap_or(0)),
-                ..blank_report(instrument.id, OrderOrigin::External, ExecType::Trade)
-            })
-        })
-        .collect()
+    let mut rows = Vec::new();
+    Reader::new(body)?.list(&mut |r| {
+        rows.push(OrderRow::read(Source::Fill, r)?);
+        Ok(())
+    })?;
+    rows.iter().map(|row| row.report_of("userTrades", symbols, Fact::Fill)).collect()
 }
 
 /// Aggregate trades. REST tells no send time: the time of the trade stands in for it.

@@ -22,7 +22,7 @@ use crate::hosts::{Endpoint, Hosts};
 use crate::json::{Reader, Scalar};
 use crate::limits::{Cost, LimitKind, RateLimits, Urgency, Wait, interval_ns};
 use crate::reply::ErrorBody;
-use crate::report::OrderRow;
+use crate::report::{Fact, OrderRow, Source};
 use crate::sign::Signer;
 use crate::symbols::Symbols;
 
@@ -460,8 +460,10 @@ impl RestClient {
             return Ok(None);
         }
         let mut reader = Reader::new(&body).map_err(|e| RestError::answer(name, e.to_string()))?;
-        let row = OrderRow::read(&mut reader).map_err(|e| RestError::answer(name, e.to_string()))?;
-        let mut report = row.report(symbols, ExecType::Status).map_err(RestError::frame(name))?;
+        let row =
+            OrderRow::read(Source::Reply, &mut reader).map_err(|e| RestError::answer(name, e.to_string()))?;
+        let mut report =
+            row.report_of("order", symbols, Fact::State(ExecType::Status)).map_err(RestError::frame(name))?;
         report.exec_type = crate::gateway::exec_type(Some(request), report.status);
         Ok(Some(report))
     }
@@ -564,14 +566,14 @@ fn order_rows(
     let mut rows = Vec::new();
     let read = Reader::new(body).and_then(|r| {
         r.list(&mut |r| {
-            rows.push(OrderRow::read(r)?);
+            rows.push(OrderRow::read(Source::Reply, r)?);
             Ok(())
         })
     });
     read.map_err(|e| RestError::answer(name, e.to_string()))?;
     let (mut reports, mut unlisted) = (Vec::new(), 0);
     for row in rows {
-        match row.report(symbols, ExecType::Status) {
+        match row.report_of("order", symbols, Fact::State(ExecType::Status)) {
             Ok(report) => reports.push(report),
             Err(crate::FrameError::UnlistedSymbol { .. }) => unlisted += 1,
             Err(e) => return Err(RestError::frame(name)(e)),

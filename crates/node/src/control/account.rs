@@ -139,9 +139,11 @@ impl Control {
             GatewayNews::UserStream(true) => stream.on_open(),
             GatewayNews::UserStream(false) => stream.on_lost(now),
             GatewayNews::UserStreamReplaced => stream.on_replaced(),
-            GatewayNews::UserStreamMute => {
+            GatewayNews::UserStreamMute { heard } => {
                 tracing::warn!("the user stream is silent about an acknowledged order: it begins anew");
-                stream.on_mute(now);
+                if let Some(form) = stream.on_mute(heard, now) {
+                    tracing::warn!(?form, "it has never told of an order: its URL takes another form");
+                }
                 self.alert("UserStreamMute");
             }
             GatewayNews::ListenKeyExpired => {

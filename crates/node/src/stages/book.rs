@@ -235,7 +235,7 @@ impl BookStage {
             Ok(Decoded::Ignored(what)) => {
                 counters.ignored += 1;
                 if what == Ignored::OtherKind {
-                    streams.on_other(frame.route, &frame.bytes, book_to_control);
+                    streams.on_other((frame.route, frame.generation), &frame.bytes, book_to_control);
                 }
                 return;
             }
@@ -244,7 +244,7 @@ impl BookStage {
                 return streams.on_bad_frame(frame.route, &frame.bytes, error, now, book_to_control);
             }
         };
-        if !streams.note(frame.route, &event, now, book_to_control) {
+        if !streams.note((frame.route, frame.generation), &event, now, book_to_control) {
             return;
         }
         counters.events += 1;
@@ -291,7 +291,7 @@ impl BookStage {
     /// A connection opened, was replaced, or was lost.
     #[cold]
     fn connection(&mut self, frame: &Frame) {
-        self.streams.on_change(frame.route, frame.kind, Nanos(frame.recv_ns));
+        self.streams.on_change((frame.route, frame.generation), frame.kind, Nanos(frame.recv_ns));
         if frame.kind == FrameKind::Lost {
             // Updates were missed: no book of it can be trusted until its next snapshot, and that is asked for when the
             // first update of the next connection has come.

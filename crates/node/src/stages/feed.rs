@@ -104,7 +104,7 @@ pub struct FeedStage {
     counters: FeedCounters,
     told_at: u64,
     /// Changes that found no empty box; they are told before anything else.
-    untold: VecDeque<(u8, FrameKind)>,
+    untold: VecDeque<(u8, u32, FrameKind)>,
 }
 
 impl FeedStage {
@@ -154,8 +154,8 @@ impl FeedStage {
             };
             frame.bytes.clear();
             frame.bytes.extend_from_slice(bytes);
-            (frame.recv_ns, frame.kind, frame.route) = (at.0, FrameKind::Market, route);
-            frame.generation = generation;
+            (frame.recv_ns, frame.kind) = (at.0, FrameKind::Market);
+            (frame.route, frame.generation) = (route, generation);
             feed_to_book.send(frame);
         });
         let did = activity.frames > 0 || activity.change.is_some();
@@ -166,18 +166,19 @@ impl FeedStage {
                 Change::Lost(_) => Some(FrameKind::Lost),
                 Change::Failed(_) => None,
             };
-            self.untold.extend(kind.map(|kind| (route, kind)));
+            let generation = self.routes[usize::from(route)].conn.generation();
+            self.untold.extend(kind.map(|kind| (route, generation, kind)));
             let _ = self.feed_to_control.push(FeedNews::Changed { route, change });
         }
         did
     }
 
     fn tell_changes(&mut self, now_ns: u64) {
-        while let Some(&(route, kind)) = self.untold.front() {
+        while let Some(&(route, generation, kind)) = self.untold.front() {
             let Some(mut frame) = self.feed_to_book.acquire() else { break };
             frame.bytes.clear();
-            (frame.recv_ns, frame.kind, frame.route) = (now_ns, kind, route);
-            frame.generation = self.routes[usize::from(route)].conn.generation();
+            (frame.recv_ns, frame.kind) = (now_ns, kind);
+            (frame.route, frame.generation) = (route, generation);
             self.feed_to_book.send(frame);
             self.untold.pop_front();
         }

@@ -44,7 +44,10 @@ pub enum GatewayNews {
     /// A successor of the open user stream has taken over.
     UserStreamReplaced,
     /// The venue acknowledged an order, and the user stream is silent about it.
-    UserStreamMute,
+    UserStreamMute {
+        /// It has told of an order before.
+        heard: bool,
+    },
     /// An order was sent in this instrument: its fills belong to the next comparison.
     Traded(SymbolId),
     /// What the venue told us to wait for, whenever it grew.
@@ -287,7 +290,8 @@ impl GatewayStage {
             None => {}
         }
         if outbound.echo.is_overdue(now) {
-            outbound.news.push_back(GatewayNews::UserStreamMute);
+            let heard = outbound.echo.has_heard();
+            outbound.news.push_back(GatewayNews::UserStreamMute { heard });
         }
         activity.frames > 0 || activity.change.is_some()
     }

@@ -128,12 +128,11 @@ impl Streams {
     }
 
     /// A connection changed.
-    pub fn on_change(&mut self, route: u8, kind: FrameKind, now: Nanos) {
+    pub fn on_change(&mut self, (route, generation): (u8, u32), kind: FrameKind, now: Nanos) {
         let line = &mut self.lines[usize::from(route)];
         match kind {
-            FrameKind::Opened => line.feed.on_open(now),
-            FrameKind::Replaced => line.feed.on_replaced(now),
-            FrameKind::Lost => line.feed.on_close(),
+            FrameKind::Opened | FrameKind::Replaced => line.feed.on_open(generation, now),
+            FrameKind::Lost => line.feed.on_close(generation),
             FrameKind::Market => return,
         }
         (line.replace, line.bad) = (false, 0);
@@ -148,7 +147,13 @@ impl Streams {
 
     /// Notes decoded data; `false`: a repetition, to be dropped.
     #[inline]
-    pub fn note(&mut self, route: u8, event: &MarketEvent<'_>, now: Nanos, news: &mut Tx<BookNews>) -> bool {
+    pub fn note(
+        &mut self,
+        (route, generation): (u8, u32),
+        event: &MarketEvent<'_>,
+        now: Nanos,
+        news: &mut Tx<BookNews>,
+    ) -> bool {
         let Self { lines, silent, counters, .. } = self;
         let line = &mut lines[usize::from(route)];
         if !line.delivered {
@@ -156,7 +161,7 @@ impl Streams {
             let _ = news.push(BookNews::Streams(StreamNews::Delivers { route }));
         }
         let mut replace = false;
-        let fresh = line.feed.on_event(event, now, &mut |event| {
+        let fresh = line.feed.on_event(event, generation, now, &mut |event| {
             replace |= told(route, event, silent, counters, news);
         });
         line.replace |= replace;
@@ -164,10 +169,10 @@ impl Streams {
     }
 
     /// A frame without data: the reply to a subscription, a notice.
-    pub fn on_other(&mut self, route: u8, frame: &[u8], news: &mut Tx<BookNews>) {
+    pub fn on_other(&mut self, (route, generation): (u8, u32), frame: &[u8], news: &mut Tx<BookNews>) {
         let Self { lines, silent, counters, .. } = self;
         let line = &mut lines[usize::from(route)];
-        line.feed.on_control(frame, &mut |event| {
+        line.feed.on_control(frame, generation, &mut |event| {
             line.replace |= told(route, event, silent, counters, news);
         });
     }
