@@ -48,6 +48,20 @@ impl<K: Clone + Ord, V> LatestQueue<K, V> {
         true
     }
 
+    /// The oldest, left where it is.
+    pub(crate) fn first(&self) -> Option<&V> {
+        let key = self.order.values().next()?;
+        self.get(key)
+    }
+
+    /// Takes out what `which` picks, in order.
+    pub(crate) fn drain_where(&mut self, which: impl Fn(&V) -> bool) -> Vec<V> {
+        let picked = self.order.iter().filter(|(_, key)| self.get(key).is_some_and(&which));
+        let tickets: Vec<u64> = picked.map(|(ticket, _)| *ticket).collect();
+        let keys: Vec<K> = tickets.iter().filter_map(|ticket| self.order.remove(ticket)).collect();
+        keys.iter().filter_map(|key| self.values.remove(key)).map(|(_, value)| value).collect()
+    }
+
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
         self.values.get(key).map(|(_, value)| value)
     }

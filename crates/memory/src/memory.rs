@@ -10,6 +10,7 @@ use crate::backend::{Backend, Status};
 use crate::embedded::{Embedded, EmbeddedConfig};
 use crate::environment::MemoryEnvironment;
 use crate::error::{MemoryError, check_name, check_value};
+use crate::fence::{Fence, stamp};
 use crate::hazelcast::{Hazelcast, HazelcastConfig};
 use crate::request::{Reply, Request, Write};
 use crate::watch::Watch;
@@ -89,7 +90,38 @@ impl SystemMemory {
             check_place(&write.map, &write.key)?;
             check_value(&write.map, &write.key, &write.value)?;
         }
-        self.backend.call(Request::PutAll { writes: writes.to_vec() }).await.map(|_| ())
+        self.backend.call(Request::PutAll { writes: writes.to_vec(), fence: None }).await.map(|_| ())
+    }
+
+    /// Sets many values, each a JSON object, under a lease: they carry its fence, and are refused with
+    /// [`MemoryError::Fenced`] once a larger one is known. After an error any part of them may have been set.
+    pub async fn put_all_fenced(&self, writes: &[Write], fence: &Fence) -> Result<(), MemoryError> {
+        check_name("lease", &fence.lease)?;
+        let mut stamped = Vec::with_capacity(writes.len());
+        for Write { map, key, value } in writes {
+            check_place(map, key)?;
+            let value = stamp(value, fence.number).ok_or_else(|| {
+                MemoryError::Invalid(format!(
+                    "{map}[{key}] is to be written under a lease, and is no JSON object that could carry its fence"
+                ))
+            })?;
+            check_value(map, key, &value)?;
+            stamped.push(Write { map: map.clone(), key: key.clone(), value });
+        }
+        self.backend.call(Request::PutAll { writes: stamped, fence: Some(fence.clone()) }).await.map(|_| ())
+    }
+
+    /// The value of a key, read by the new holder of a lease: from now on nobody with a smaller fence can change it.
+    /// A value that is no JSON object, or a key that is not there, is only read. [`MemoryError::Fenced`] if the value
+    /// carries a larger fence.
+    pub async fn claim(&self, map: &str, key: &str, fence: &Fence) -> Result<Option<String>, MemoryError> {
+        check_place(map, key)?;
+        check_name("lease", &fence.lease)?;
+        let request = Request::Claim { map: map.to_owned(), key: key.to_owned(), fence: fence.clone() };
+        match self.backend.call(request).await? {
+            Reply::Value(value) => Ok(value),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Removes a key, if it is there.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::MemoryError;
+use crate::fence::Fence;
 
 /// A value for a key of a map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,9 +29,28 @@ pub enum Request {
         key: String,
     },
     /// Sets values, in order: [`Reply::Done`]. After an error any part of them may have been set.
+    ///
+    /// With a fence the values carry it already ([`crate::fence_of`]), and none may take the place of a value with a
+    /// larger one: [`MemoryError::Fenced`]. That comparison and the setting of the value are one step, for each value.
+    /// Nor may any be set once the backend knows, by the record of the lease, of a larger one; how strictly it
+    /// holds that is its own business (docs/lease.md).
     PutAll {
         /// The values.
         writes: Vec<Write>,
+        /// Of the lease that the writer holds.
+        #[serde(default)]
+        fence: Option<Fence>,
+    },
+    /// Reads a value and makes it carry this fence, as one step: [`Reply::Value`], as it stands now. From then on
+    /// nobody with a smaller fence can change what was read. A key that is not there, or a value that is no
+    /// JSON object, is only read. Refused like [`Self::PutAll`] if it carries a larger fence.
+    Claim {
+        /// Map.
+        map: String,
+        /// Key.
+        key: String,
+        /// Of the lease that the reader holds.
+        fence: Fence,
     },
     /// Removes a key if it is there: [`Reply::Done`].
     Remove {
@@ -68,6 +88,7 @@ impl Request {
         match self {
             Self::Get { .. } => "get",
             Self::PutAll { .. } => "put",
+            Self::Claim { .. } => "claim",
             Self::Remove { .. } => "remove",
             Self::Keys { .. } => "keys",
             Self::Entries { .. } => "entries",

@@ -17,7 +17,6 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::command::Command;
 use super::wire::{self, Call, Told};
-use crate::error::MemoryError;
 use crate::request::Answer;
 use crate::sink::Sink;
 
@@ -100,15 +99,10 @@ impl Calls {
                     answer.send(Ok(reply)).ok();
                 }
             }
-            Told::Failed { id, outage, reason } => {
+            Told::Failed { id, why } => {
                 self.watches.remove(&id);
                 if let Some((operation, answer)) = self.waiting.remove(&id) {
-                    let error = if outage {
-                        MemoryError::Away(reason)
-                    } else {
-                        MemoryError::Refused { operation, reason }
-                    };
-                    answer.send(Err(error)).ok();
+                    answer.send(Err(why.error(operation))).ok();
                 }
             }
             Told::Change { id, key, value } => {

@@ -6,6 +6,7 @@
 //! (An embedded store with several processes inside was rejected: LMDB is `unsafe` to open, redb's is weeks old, and
 //! neither tells anybody about changes.)
 
+mod cells;
 mod client;
 mod command;
 mod server;

@@ -140,10 +140,17 @@ fn check(ask: &Ask) -> Result<(), MemoryError> {
         }
         Ask::Call(Request::Get { map, key } | Request::Remove { map, key }) => place(map, key),
         Ask::Call(Request::Keys { map } | Request::Entries { map }) => check_name("map", map),
-        Ask::Call(Request::PutAll { writes }) => writes.iter().try_for_each(|write| {
-            place(&write.map, &write.key)?;
-            check_value(&write.map, &write.key, &write.value)
-        }),
+        Ask::Call(Request::PutAll { writes, fence }) => {
+            fence.as_ref().map_or(Ok(()), |fence| check_name("lease", &fence.lease))?;
+            writes.iter().try_for_each(|write| {
+                place(&write.map, &write.key)?;
+                check_value(&write.map, &write.key, &write.value)
+            })
+        }
+        Ask::Call(Request::Claim { map, key, fence }) => {
+            place(map, key)?;
+            check_name("lease", &fence.lease)
+        }
         Ask::Call(Request::CompareAndSet { map, key, new, .. }) => {
             place(map, key)?;
             check_value(map, key, new)

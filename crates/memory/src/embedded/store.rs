@@ -10,23 +10,15 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::{
-    BackendError, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend,
-    TableDefinition,
-};
+use redb::{BackendError, Database, DatabaseError, Durability, ReadableDatabase, StorageBackend};
 use tokio::sync::mpsc;
 
+use super::cells::{self, CELLS, Changes};
 use super::command::{Ask, Command};
 use crate::environment::Disk;
 use crate::error::MemoryError;
-use crate::request::{Answer, Reply, Request};
-use crate::schema::is_volatile;
+use crate::request::{Answer, Reply};
 use crate::sink::{Sink, Target};
-
-/// `map NUL key` → value. Names hold no NUL, so a map is a range of keys.
-const CELLS: TableDefinition<&str, &str> = TableDefinition::new("cells");
-const FORMAT: TableDefinition<&str, u64> = TableDefinition::new("format");
-const FORMAT_VERSION: u64 = 1;
 
 /// Commands waiting for the thread; beyond it senders wait.
 const QUEUE: usize = 1024;
@@ -46,7 +38,7 @@ pub(super) fn open(disk: &dyn Disk, path: &Path) -> Result<Option<Store>, String
         Err(DatabaseError::DatabaseAlreadyOpen) => return Ok(None),
         Err(e) => return Err(say(&e)),
     };
-    prepare(&database).map_err(|e| say(&e))?;
+    cells::prepare(&database).map_err(|e| say(&e))?;
     Ok(Some(Store { path: path.to_owned(), database, watchers: BTreeMap::new(), volatile_run: 0 }))
 }
 
@@ -98,22 +90,6 @@ impl StorageBackend for Boxed {
     }
 }
 
-fn prepare(database: &Database) -> Result<(), Box<dyn std::error::Error>> {
-    let transaction = database.begin_write()?;
-    {
-        transaction.open_table(CELLS)?;
-        let mut format = transaction.open_table(FORMAT)?;
-        let found = format.get("version")?.map(|version| version.value());
-        match found {
-            None => drop(format.insert("version", FORMAT_VERSION)?),
-            Some(FORMAT_VERSION) => {}
-            Some(other) => return Err(format!("layout {other}, this program knows {FORMAT_VERSION}").into()),
-        }
-    }
-    transaction.commit()?;
-    Ok(())
-}
-
 type Watcher = (Option<String>, Arc<Sink>);
 
 pub(super) struct Store {
@@ -122,9 +98,6 @@ pub(super) struct Store {
     watchers: BTreeMap<String, Vec<Watcher>>,
     volatile_run: u32,
 }
-
-/// What a batch changed: map, key, new value.
-type Changes = Vec<(String, String, Option<String>)>;
 
 impl Store {
     /// Serves until the last sender is gone.
@@ -154,7 +127,7 @@ impl Store {
         match outcome {
             Ok(answers) => {
                 for (command, answer) in calls.into_iter().zip(answers) {
-                    command.answer.send(Ok(answer)).ok(); // the asker may have given up
+                    command.answer.send(answer).ok(); // the asker may have given up
                 }
             }
             Err(e) => {
@@ -172,17 +145,19 @@ impl Store {
         Ok(())
     }
 
-    fn commit(&mut self, calls: &[Command]) -> Result<(Vec<Reply>, Changes), redb::Error> {
+    fn commit(&mut self, calls: &[Command]) -> Result<(Vec<Answer>, Changes), redb::Error> {
         let mut changes = Changes::new();
-        let writes = calls.iter().any(|c| is_write(&c.ask));
+        let writes = calls.iter().any(|c| cells::is_write(&c.ask));
         if !writes {
             let transaction = self.database.begin_read()?;
             let table = transaction.open_table(CELLS)?;
-            let answers = calls.iter().map(|c| read(&table, &c.ask)).collect::<Result<_, _>>()?;
+            let read = |c: &Command| cells::read(&table, &c.ask).map(Ok);
+            let answers = calls.iter().map(read).collect::<Result<_, redb::Error>>()?;
             return Ok((answers, changes));
         }
         let mut transaction = self.database.begin_write()?;
-        let lasting = calls.iter().any(|c| !is_volatile_write(&c.ask)) || self.volatile_run >= VOLATILE_RUN;
+        let lasting =
+            calls.iter().any(|c| !cells::is_volatile_write(&c.ask)) || self.volatile_run >= VOLATILE_RUN;
         if lasting {
             self.volatile_run = 0;
         } else {
@@ -193,7 +168,7 @@ impl Store {
         {
             let mut table = transaction.open_table(CELLS)?;
             for command in calls {
-                answers.push(apply(&mut table, &command.ask, &mut changes)?);
+                answers.push(cells::apply(&mut table, &command.ask, &mut changes)?);
             }
         }
         transaction.commit()?;
@@ -225,89 +200,11 @@ impl Store {
             let table = transaction.open_table(CELLS)?;
             match key {
                 Some(key) => {
-                    Ok(value(&table, map, key)?.map(|text| (key.clone(), text)).into_iter().collect())
+                    Ok(cells::value(&table, map, key)?.map(|text| (key.clone(), text)).into_iter().collect())
                 }
-                None => entries(&table, map),
+                None => cells::entries(&table, map),
             }
         })();
         entries.map(Reply::Entries).map_err(|e| MemoryError::Away(format!("{}: {e}", self.path.display())))
-    }
-}
-
-const fn is_write(ask: &Ask) -> bool {
-    matches!(ask, Ask::Call(Request::PutAll { .. } | Request::Remove { .. } | Request::CompareAndSet { .. }))
-}
-
-fn is_volatile_write(ask: &Ask) -> bool {
-    match ask {
-        Ask::Call(Request::PutAll { writes }) => writes.iter().all(|write| is_volatile(&write.map)),
-        other => !is_write(other),
-    }
-}
-
-fn cell(map: &str, key: &str) -> String {
-    format!("{map}\0{key}")
-}
-
-fn value(
-    table: &impl ReadableTable<&'static str, &'static str>,
-    map: &str,
-    key: &str,
-) -> Result<Option<String>, redb::Error> {
-    Ok(table.get(cell(map, key).as_str())?.map(|guard| guard.value().to_owned()))
-}
-
-fn entries(
-    table: &impl ReadableTable<&'static str, &'static str>,
-    map: &str,
-) -> Result<Vec<(String, String)>, redb::Error> {
-    let (low, high) = (format!("{map}\0"), format!("{map}\x01"));
-    let mut found = Vec::new();
-    for entry in table.range(low.as_str()..high.as_str())? {
-        let (key, value) = entry?;
-        found.push((key.value()[low.len()..].to_owned(), value.value().to_owned()));
-    }
-    Ok(found)
-}
-
-fn read(table: &impl ReadableTable<&'static str, &'static str>, ask: &Ask) -> Result<Reply, redb::Error> {
-    Ok(match ask {
-        Ask::Call(Request::Get { map, key }) => Reply::Value(value(table, map, key)?),
-        Ask::Call(Request::Keys { map }) => {
-            Reply::Keys(entries(table, map)?.into_iter().map(|(key, _)| key).collect())
-        }
-        Ask::Call(Request::Entries { map }) => Reply::Entries(entries(table, map)?),
-        _ => Reply::Done,
-    })
-}
-
-fn apply(
-    table: &mut redb::Table<'_, &'static str, &'static str>,
-    ask: &Ask,
-    changes: &mut Changes,
-) -> Result<Reply, redb::Error> {
-    match ask {
-        Ask::Call(Request::PutAll { writes }) => {
-            for write in writes {
-                table.insert(cell(&write.map, &write.key).as_str(), write.value.as_str())?;
-                changes.push((write.map.clone(), write.key.clone(), Some(write.value.clone())));
-            }
-            Ok(Reply::Done)
-        }
-        Ask::Call(Request::Remove { map, key }) => {
-            if table.remove(cell(map, key).as_str())?.is_some() {
-                changes.push((map.clone(), key.clone(), None));
-            }
-            Ok(Reply::Done)
-        }
-        Ask::Call(Request::CompareAndSet { map, key, expected, new }) => {
-            let same = value(table, map, key)? == *expected;
-            if same {
-                table.insert(cell(map, key).as_str(), new.as_str())?;
-                changes.push((map.clone(), key.clone(), Some(new.clone())));
-            }
-            Ok(Reply::Swapped(same))
-        }
-        other => read(table, other),
     }
 }

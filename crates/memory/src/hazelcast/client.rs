@@ -1,6 +1,6 @@
 //! Operations on the cluster, with their retries.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::{BoxFuture, join_all};
 use runtime::environment::{Entropy, Spawner};
@@ -16,13 +16,14 @@ use super::endpoint::Endpoint;
 use super::frame::{Message, ProtocolError, Uuid};
 use super::leader::lead;
 use super::texts::{entry_texts, text_or_warning};
+use super::written::Written;
 use crate::backend::{Backend, Status};
 use crate::error::MemoryError;
 use crate::request::{Answer, Reply, Request as Asked, Write};
 use crate::sink::Sink;
 
 /// Sets under way at a time.
-const PIPELINE: usize = 256;
+pub(super) const PIPELINE: usize = 256;
 /// Pause before a retry, times the number of retries so far.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
@@ -30,6 +31,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(50);
 struct Handle {
     cluster: Arc<Cluster>,
     leader: AbortHandle,
+    written: Mutex<Written>,
 }
 
 impl Drop for Handle {
@@ -53,20 +55,35 @@ impl Hazelcast {
         let cluster = Arc::new(Cluster::new(Endpoint { config, tls, client: random_id() }));
         let run = lead(Arc::clone(&cluster), Arc::clone(&spawner));
         let leader = spawner.spawn("hazelcast-leader", Box::pin(run)).abort_handle();
-        Ok(Self(Handle { cluster, leader }))
+        Ok(Self(Handle { cluster, leader, written: Mutex::default() }))
     }
 
     fn cluster(&self) -> &Cluster {
         &self.0.cluster
     }
 
+    /// What was written under a lease.
+    pub(super) fn written(&self) -> MutexGuard<'_, Written> {
+        self.0.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Longest operation, with its retries.
+    pub(super) fn limit(&self) -> Duration {
+        self.cluster().endpoint.config.invocation_timeout()
+    }
+
     async fn carry_out(&self, request: Asked) -> Answer {
         Ok(match request {
             Asked::Get { map, key } => Reply::Value(self.get(&map, &key).await?),
-            Asked::PutAll { writes } => {
+            Asked::PutAll { writes, fence: None } => {
                 self.set_all(&writes).await?;
                 Reply::Done
             }
+            Asked::PutAll { writes, fence: Some(fence) } => {
+                self.set_all_fenced(&writes, &fence).await?;
+                Reply::Done
+            }
+            Asked::Claim { map, key, fence } => Reply::Value(self.claim(&map, &key, &fence).await?),
             Asked::Remove { map, key } => {
                 self.delete(&map, &key).await?;
                 Reply::Done
@@ -79,7 +96,7 @@ impl Hazelcast {
         })
     }
 
-    async fn get(&self, map: &str, key: &str) -> Result<Option<String>, MemoryError> {
+    pub(super) async fn get(&self, map: &str, key: &str) -> Result<Option<String>, MemoryError> {
         let data = to_data(key);
         let answer = self.invoke(Some(&data), |partition| codec::map_get(map, &data, partition)).await?;
         let Some(value) = codec::read_value(&answer).map_err(garbled)? else { return Ok(None) };
@@ -129,22 +146,27 @@ impl Hazelcast {
         expected: Option<&str>,
         new: &str,
     ) -> Result<bool, MemoryError> {
-        let (key, new) = (to_data(key), to_data(new));
-        match expected.map(to_data) {
-            Some(old) => {
-                let answer = self
-                    .invoke(Some(&key), |partition| {
-                        codec::map_replace_if_same(map, &key, &old, &new, partition)
-                    })
-                    .await?;
-                codec::read_bool(&answer).map_err(garbled)
-            }
-            None => {
-                let answer = self
-                    .invoke(Some(&key), |partition| codec::map_put_if_absent(map, &key, &new, partition))
-                    .await?;
-                Ok(codec::read_value(&answer).map_err(garbled)?.is_none())
-            }
+        let expected = expected.map(to_data);
+        self.swap(map, &to_data(key), expected.as_deref(), &to_data(new)).await
+    }
+
+    /// Sets a key if its value is the expected one (`None`: if it is not there).
+    pub(super) async fn swap(
+        &self,
+        map: &str,
+        key: &[u8],
+        expected: Option<&[u8]>,
+        new: &[u8],
+    ) -> Result<bool, MemoryError> {
+        let answer = self
+            .invoke(Some(key), |partition| match expected {
+                Some(old) => codec::map_replace_if_same(map, key, old, new, partition),
+                None => codec::map_put_if_absent(map, key, new, partition),
+            })
+            .await?;
+        match expected {
+            Some(_) => codec::read_bool(&answer).map_err(garbled),
+            None => Ok(codec::read_value(&answer).map_err(garbled)?.is_none()),
         }
     }
 
@@ -211,7 +233,7 @@ impl Hazelcast {
     }
 
     /// Sends a request, wherever it belongs, until it is answered or the time is up.
-    async fn invoke(
+    pub(super) async fn invoke(
         &self,
         key: Option<&[u8]>,
         build: impl Fn(i32) -> Request,
@@ -225,7 +247,7 @@ impl Hazelcast {
         key: Option<&[u8]>,
         build: impl Fn(i32) -> Request,
     ) -> Result<Result<Message, (&'static str, MemberError)>, MemoryError> {
-        let limit = self.cluster().endpoint.config.invocation_timeout();
+        let limit = self.limit();
         let deadline = Instant::now() + limit;
         let mut tries = 0u32;
         let mut last_error = None;
@@ -314,7 +336,7 @@ fn object_name(name: &str) -> &str {
     name.split('@').next().unwrap_or(name)
 }
 
-fn garbled(error: ProtocolError) -> MemoryError {
+pub(super) fn garbled(error: ProtocolError) -> MemoryError {
     MemoryError::Away(error.to_string())
 }
 

@@ -8,10 +8,12 @@ mod config;
 mod connection;
 mod data;
 mod endpoint;
+mod fenced;
 mod frame;
 mod leader;
 mod listener;
 mod texts;
+mod written;
 
 pub(crate) use client::Hazelcast;
 pub use config::{Credentials, HazelcastConfig, TlsConfig};

@@ -11,7 +11,7 @@ mod values;
 pub use features::{ObRecord, ShardRecord};
 pub use json::{FromMemory, SchemaError, parse_time, to_text};
 pub use scan::{MAX_SCAN_ASSETS, Scan};
-pub use values::{AcbBoost, DayResult, EngineState, Heartbeat, Phase, Safety};
+pub use values::{AcbBoost, DayResult, EngineState, Heartbeat, LeaseRecord, Phase, Safety};
 
 /// Posture and Rm.
 pub const SAFETY: &str = "DOLPHIN_SAFETY";

@@ -148,10 +148,30 @@ impl FromMemory for EngineState {
         let param_hash = object.text("param_hash")?.unwrap_or_default().to_owned();
         let snapshot = object.take("snapshot");
         let mut extra = object.into_map();
-        for named in ["capital", "date", "pnl", "param_hash", "snapshot"] {
+        // The fence is that of the write, not of the state.
+        for named in ["capital", "date", "pnl", "param_hash", "snapshot", "fence"] {
             extra.remove(named);
         }
         Ok(Self { capital, date, pnl, param_hash, snapshot, extra })
+    }
+}
+
+/// Who holds a lease ([`crate::Lease`]); changed by compare-and-set alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRecord {
+    /// Name for people; empty: given up.
+    pub owner: String,
+    /// Larger than that of every holder before.
+    pub fence: u64,
+    /// Counts the signs of life of this holder.
+    pub beat: u64,
+}
+
+impl FromMemory for LeaseRecord {
+    const KIND: &'static str = "lease";
+
+    fn from_memory(text: &str) -> Result<Self, SchemaError> {
+        super::json::parse(Self::KIND, text)
     }
 }
 

@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
 
 mod faults;
+mod fences;
+#[path = "../fencing/mod.rs"]
+mod fencing;
 mod support;
 mod tls;
 

@@ -22,7 +22,12 @@ pub fn open(config: HazelcastConfig) -> SystemMemory {
 }
 
 pub async fn connect(cluster: &Cluster) -> SystemMemory {
-    let memory = open(config(cluster));
+    connect_to(cluster.addresses()).await
+}
+
+pub async fn connect_to(members: Vec<String>) -> SystemMemory {
+    let memory =
+        open(HazelcastConfig { members, invocation_timeout_ms: 10_000, ..HazelcastConfig::default() });
     memory.wait_ready(PATIENCE).await.unwrap();
     memory
 }
