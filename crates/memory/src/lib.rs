@@ -27,7 +27,7 @@ pub use discovery::{Discovered, discover};
 pub use embedded::EmbeddedConfig;
 pub use environment::{Disk, MemoryEnvironment, SystemDisk};
 pub use error::{MAX_NAME_BYTES, MAX_VALUE_BYTES, MemoryError};
-pub use fence::{Fence, fence_of};
+pub use fence::{Fence, fence_of, stamp};
 pub use hazelcast::{Credentials, HazelcastConfig, TlsConfig};
 pub use lease::{Lease, LeaseConfig, LeaseState};
 pub use memory::{MemoryConfig, SystemMemory};

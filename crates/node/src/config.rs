@@ -174,6 +174,16 @@ pub enum Deployment {
     Green,
 }
 
+impl Deployment {
+    /// In names of files and keys.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Blue => "blue",
+            Self::Green => "green",
+        }
+    }
+}
+
 impl From<Deployment> for memory::schema::Deployment {
     fn from(deployment: Deployment) -> Self {
         match deployment {

@@ -25,6 +25,7 @@ use binance::rest::{RestClient, RestError};
 use execution::{AlertKind, Control as Errand, Gate, KillTrigger};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use memory::SystemMemory;
 use market::{ExecutionReport, Nanos, OrderRequest, Qty, SymbolId};
 use runtime::clock::Clock;
 use runtime::environment::Files;
@@ -51,6 +52,8 @@ const TURN: Duration = Duration::from_millis(20);
 /// How long the end of a run waits: for a flat position, and then for the kill ladder.
 const FLAT_WITHIN_NS: u64 = 8 * Nanos::SECOND;
 const KILLED_WITHIN_NS: u64 = 15 * Nanos::SECOND;
+/// Why a run ended that began while memory was silent.
+const MEMORY_ANSWERS: &str = "system memory that answers";
 /// What stands in the kill file where positions are to be closed too.
 pub const KILL_FLATTEN: &str = "flatten";
 
@@ -179,6 +182,8 @@ pub struct Control {
     router_commands: VecDeque<RouterCommand>,
     orders_told: (u64, u64),
     health: HealthWatch,
+    /// The run began while memory was silent: it ends when it answers.
+    memory: Option<SystemMemory>,
     ending: Ending,
     signalled: Arc<AtomicBool>,
     /// Where the role alpha shows how it does.
@@ -222,6 +227,7 @@ impl Control {
             router_commands: VecDeque::new(),
             orders_told: (0, 0),
             health: HealthWatch::default(),
+            memory: None,
             ending: Ending::No,
             signalled,
             clock,
@@ -229,6 +235,18 @@ impl Control {
             board: None,
             seen,
         }
+    }
+
+    /// Memory was silent at the start: nothing is opened, and the run ends when it answers.
+    pub fn wait_for_memory(&mut self, memory: SystemMemory) {
+        push(&mut self.ends.to_alpha, AlphaCommand::Stop { flatten: false });
+        self.memory = Some(memory);
+        self.alert("MemoryUnread");
+    }
+
+    /// Did the run end because memory answers now?
+    pub fn memory_answers(&self) -> bool {
+        self.seen.ended_by == MEMORY_ANSWERS
     }
 
     /// Runs until the end of the run is complete or `stop` is set by a stage that died.
@@ -437,15 +455,18 @@ impl Control {
                     self.ending = Ending::Killing { until: now + KILLED_WITHIN_NS };
                 } else if let Some(why) = self.should_end(now) {
                     why.clone_into(&mut self.seen.ended_by);
-                    push(&mut self.ends.to_alpha, AlphaCommand::Stop { flatten: self.orders.flatten });
+                    // A position outlives the change to another state.
+                    let flatten = self.orders.flatten && why != MEMORY_ANSWERS;
+                    push(&mut self.ends.to_alpha, AlphaCommand::Stop { flatten });
                     self.ending = Ending::Flattening { until: now + FLAT_WITHIN_NS };
                 }
             }
             Ending::Flattening { until } => {
                 let r = &self.seen.router;
                 let flat = r.positions == 0 && r.working == 0 && r.unknown == 0;
-                if flat || !self.orders.flatten || now >= until {
-                    let (flatten, trigger) = (self.orders.flatten, KillTrigger::Command);
+                let wanted = self.orders.flatten && !self.memory_answers();
+                if flat || !wanted || now >= until {
+                    let (flatten, trigger) = (wanted, KillTrigger::Command);
                     self.router_commands.push_back(RouterCommand::Kill { flatten, trigger });
                     self.ending = Ending::Killing { until: now + KILLED_WITHIN_NS };
                 }
@@ -476,6 +497,9 @@ impl Control {
         }
         if self.signalled.load(Ordering::Acquire) {
             return Some("a signal");
+        }
+        if self.memory.as_ref().is_some_and(|memory| memory.status().connected) {
+            return Some(MEMORY_ANSWERS);
         }
         let elapsed = (now - self.started) as f64 / 1e9;
         self.orders.seconds.is_some_and(|s| elapsed >= s).then_some("its time")

@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::control::{self, Control, Orders, Seen, WatchConfig};
 use crate::environment::Environment;
 use crate::error::Failure;
-use crate::memory_link::{self, Identity, Loaded, MemoryLink, MemoryStatus};
+use crate::memory_link::{self, Identity, Loaded, MemoryLink, MemoryStatus, Owner};
 use crate::preflight;
 pub use crate::preflight::{QUOTE, rest_error as unavailable};
 use crate::restart::{self, Begun};
@@ -78,12 +78,30 @@ pub fn run(options: Options, environment: &Environment) -> Result<Summary, Failu
     runtime.block_on(live(options, environment))
 }
 
-/// A node until its end, on the present tokio runtime.
+/// A node until its end, on the present tokio runtime. A run that began while memory was silent ends when it answers,
+/// and begins anew with what it says.
 pub async fn live(mut options: Options, environment: &Environment) -> Result<Summary, Failure> {
+    loop {
+        match one_run(&mut options, environment).await? {
+            Ended::Over(summary) => return Ok(*summary),
+            Ended::MemoryAnswers => {
+                tracing::info!("system memory answers: the node begins anew with the state it holds");
+            }
+        }
+    }
+}
+
+enum Ended {
+    Over(Box<Summary>),
+    MemoryAnswers,
+}
+
+async fn one_run(options: &mut Options, environment: &Environment) -> Result<Ended, Failure> {
     refuse_while_killed(&options.orders, environment)?;
     let guests = std::mem::take(&mut options.guests);
+    let options = &*options;
     let clock = environment.clock.clone();
-    let rest = Arc::new(rest_client(&options, environment)?);
+    let rest = Arc::new(rest_client(options, environment)?);
     // A position of the last run may wait to be looked after: a start never gives up over a full window.
     rest.set_patient(true);
     let (section, venue) = (&options.config.memory, options.venue.name().to_owned());
@@ -94,27 +112,33 @@ pub async fn live(mut options: Options, environment: &Environment) -> Result<Sum
     let active = if alone {
         None
     } else {
-        match standby::stand_by(&options, &rest, &link, environment).await? {
+        match standby::stand_by(options, &rest, &link, environment).await? {
             StoodBy::Active(active) => Some(*active),
             StoodBy::Ended(mut summary) => {
                 summary.memory = link.finish().await;
-                return Ok(*summary);
+                return Ok(Ended::Over(summary));
             }
         }
     };
     let limit = Duration::from_millis(section.start_timeout_ms);
-    let mut loaded = memory_link::load(link.memory(), section.deployment, &venue, limit).await;
+    let (deployment, account) = (section.deployment, options.key.fingerprint());
+    let lease = active.as_ref().and_then(|a| a.alpha.lease_fence());
+    let owner = Owner { deployment, venue, account, lease };
+    let local_state = link.local_state(section, &owner.venue);
+    let local = local_state.as_ref().and_then(|path| environment.files.read(path).ok().flatten());
+    let mut loaded = memory_link::load(link.memory(), &owner, local.as_deref(), limit).await;
+    let read = loaded.read;
     let (alpha, warm) = active.map_or((None, None), |a| (Some(a.alpha), Some((a.symbols, a.warm))));
-    let (mut ready, begun, source) = begin(&options, &rest, warm, &mut loaded, environment).await?;
+    let (mut ready, begun, source) = begin(options, &rest, warm, &mut loaded, environment).await?;
     let fence = alpha.as_ref().map_or_else(Fence::open, |a| a.fence.clone());
-    let parts = Parts { guests, ..parts(&options, &mut ready, begun, (source, fence.clone()), environment)? };
+    let parts = Parts { guests, ..parts(options, &mut ready, begun, (source, fence.clone()), environment)? };
     rest.set_patient(false);
     let gates_before = *parts.engine.gate_counts();
     let pipeline = topology::start(&options.config, parts, environment)
         .map_err(|e| Failure::unavailable(format!("cannot start the workers: {e}")))?;
     let Pipeline { ends, memory, workers, stop, layout } = pipeline;
     let assets = ready.symbols.all().iter().map(|i| i.symbol.clone()).collect();
-    let identity = Identity { deployment: section.deployment, venue, assets, fence };
+    let identity = Identity { owner, local_state, assets, fence };
     link.run(&options.config, identity, memory, loaded, &clock);
     let private_path = endpoint(&options.hosts.private)?.path;
     let orders = Orders { private_path, ..options.orders.clone() };
@@ -125,6 +149,9 @@ pub async fn live(mut options: Options, environment: &Environment) -> Result<Sum
         Control::new(orders, Arc::clone(&rest), symbols, ends, environment.clone(), watch, signalled);
     control.board = alpha.as_ref().map(|a| a.board.clone());
     control.use_listen_key(&ready.listen_key);
+    if !read {
+        control.wait_for_memory(link.memory().clone());
+    }
     control.run(&stop).await;
 
     let died = stop.swap(true, Ordering::AcqRel);
@@ -136,7 +163,7 @@ pub async fn live(mut options: Options, environment: &Environment) -> Result<Sum
     let memory = link.finish().await;
     let seconds = (clock.now_ns() - started) as f64 / 1e9;
     let run = Run { layout, seconds, stages, gates_before, left, memory };
-    let mut summary = summarise(&options, &ready, &mut control, run);
+    let mut summary = summarise(options, &ready, &mut control, run);
     summary.alpha = alpha.map(|a| a.shown());
     if fenced {
         return Err(lease_lost(&options.orders, &summary));
@@ -150,7 +177,10 @@ pub async fn live(mut options: Options, environment: &Environment) -> Result<Sum
     if died || !panics.is_empty() {
         return Err(stopped(&options.orders, &panics, &summary));
     }
-    Ok(summary)
+    if control.memory_answers() {
+        return Ok(Ended::MemoryAnswers);
+    }
+    Ok(Ended::Over(Box::new(summary)))
 }
 
 fn stopped(orders: &Orders, panics: &[String], summary: &Summary) -> Failure {

@@ -23,16 +23,16 @@ use memory::schema::{self, Phase};
 use memory::{EmbeddedConfig, MemoryConfig, MemoryError, SystemMemory, WriteBehind};
 use runtime::clock::Clock;
 use runtime::conveyor::Unloader;
-use runtime::environment::Ended;
+use runtime::environment::{Ended, Files};
 use runtime::pending::Publisher;
 use runtime::ring::Rx;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 pub use history::PriceRows;
-pub use state::{Loaded, Numbered, Saved, load};
+pub use state::{Loaded, Numbered, Owner, Saved, load};
 
-use crate::config::{Backend, Config, Deployment, MemorySection};
+use crate::config::{Backend, Config, MemorySection};
 use crate::environment::Environment;
 use crate::error::Failure;
 use crate::roles::lease::Fence;
@@ -65,10 +65,10 @@ pub struct MemoryEnds {
 /// What a run is, for the maps.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// Whose maps.
-    pub deployment: Deployment,
-    /// Venue it trades at: a state of another venue brings its capital alone.
-    pub venue: String,
+    /// Whose state it is.
+    pub owner: Owner,
+    /// Where the local state is kept; `None`: nowhere.
+    pub local_state: Option<PathBuf>,
     /// Its symbols, in column order.
     pub assets: Vec<String>,
     /// Nothing is written behind it: the state is another node's by then.
@@ -134,6 +134,7 @@ struct Start {
     config: Config,
     loaded: Loaded,
     clock: Clock,
+    files: Arc<dyn Files>,
 }
 
 /// The handle. See the module's documentation.
@@ -200,6 +201,20 @@ impl MemoryLink {
         &self.writes
     }
 
+    /// Where the local state of a venue and deployment is kept: beside the embedded store, else in the state directory.
+    /// `None`: this run leaves nothing behind, or there is no such directory.
+    pub fn local_state(&self, section: &MemorySection, venue: &str) -> Option<PathBuf> {
+        if self.scratch.is_some() {
+            return None;
+        }
+        let name = format!("{}.{}.state.json", venue.replace(['/', ':'], "_"), section.deployment.name());
+        if let (Backend::Embedded, Some(path)) = (section.backend, &section.path) {
+            return Some(path.with_file_name(name));
+        }
+        let found = state_directory(|name| self.environment.files.variable(name).map(PathBuf::from));
+        found.map(|directory| directory.join(name))
+    }
+
     /// Runs a task on memory's thread.
     pub fn spawn(
         &self,
@@ -228,7 +243,8 @@ impl MemoryLink {
     ) {
         self.shared.status().restored = loaded.origin();
         self.shared.status().recovered_trades = loaded.recovered.len();
-        let start = Start { ends, identity, config: config.clone(), loaded, clock: clock.clone() };
+        let files = Arc::clone(&self.environment.files);
+        let start = Start { ends, identity, config: config.clone(), loaded, clock: clock.clone(), files };
         if let Some(tx) = self.start.take() {
             // Fails only if the thread has died; the node goes on without memory.
             let _ = tx.send(Box::new(start));

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use memory::{Answer, Backend, MemoryError, Reply, Request, Sink, Status};
+use memory::{Answer, Backend, Fence, MemoryError, Reply, Request, Sink, Status, fence_of, stamp};
 use tokio::time::sleep;
 
 use crate::network::Machine;
@@ -98,15 +98,40 @@ impl State {
         cells.map(|(k, v)| (k.clone(), v.clone())).collect()
     }
 
-    fn carry_out(&mut self, machine: Machine, request: Request) -> Reply {
+    /// Refuses a writer behind whose back somebody has written with a larger fence, as a cluster does: value by value.
+    fn refuse_fenced(&self, half: usize, map: &str, key: &str, fence: &Fence) -> Result<(), MemoryError> {
+        match self.value(half, map, key).and_then(|text| fence_of(text)) {
+            Some(newer) if newer > fence.number => Err(MemoryError::Fenced {
+                map: map.to_owned(),
+                key: key.to_owned(),
+                lease: fence.lease.clone(),
+                ours: fence.number,
+                newer,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn carry_out(&mut self, machine: Machine, request: Request) -> Answer {
         let half = self.half(machine);
-        match request {
+        Ok(match request {
             Request::Get { map, key } => Reply::Value(self.value(half, &map, &key).cloned()),
-            Request::PutAll { writes } => {
+            Request::PutAll { writes, fence } => {
                 for w in writes {
+                    if let Some(fence) = &fence {
+                        self.refuse_fenced(half, &w.map, &w.key, fence)?;
+                    }
                     self.set(half, &w.map, &w.key, Some(w.value));
                 }
                 Reply::Done
+            }
+            Request::Claim { map, key, fence } => {
+                self.refuse_fenced(half, &map, &key, &fence)?;
+                let stamped = self.value(half, &map, &key).and_then(|text| stamp(text, fence.number));
+                if stamped.is_some() {
+                    self.set(half, &map, &key, stamped);
+                }
+                Reply::Value(self.value(half, &map, &key).cloned())
             }
             Request::Remove { map, key } => {
                 self.set(half, &map, &key, None);
@@ -123,7 +148,7 @@ impl State {
                 }
                 Reply::Swapped(same)
             }
-        }
+        })
     }
 
     fn resync(&mut self, machine: Machine) {
@@ -283,7 +308,7 @@ impl Member {
             let away = MemoryError::Away("the member left before it answered".to_owned());
             return Err(if idempotent { away } else { MemoryError::Ambiguous(name) });
         }
-        Ok(reply)
+        reply
     }
 }
 

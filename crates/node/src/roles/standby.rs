@@ -93,6 +93,7 @@ pub struct Alpha {
     /// What every request to the venue must pass.
     pub fence: Fence,
     name: String,
+    key: &'static str,
     lease: watch::Receiver<LeaseView>,
     reader: ReaderHandle,
     stop: watch::Sender<bool>,
@@ -152,7 +153,7 @@ impl Alpha {
             link.spawn("shards", reader.run()),
             link.spawn("heartbeat", beat.run()),
         ];
-        let alpha = Self { board, fence, name, lease: seen, reader: handle, stop, tasks };
+        let alpha = Self { board, fence, name, key, lease: seen, reader: handle, stop, tasks };
         Ok((alpha, ShardSource { updates: from_reader, assembly }))
     }
 
@@ -212,6 +213,12 @@ impl Alpha {
                 ));
             }
         }
+    }
+
+    /// The number with which the holder of the lease writes.
+    pub fn lease_fence(&self) -> Option<memory::Fence> {
+        let number = self.lease.borrow().fence?;
+        Some(memory::Fence { lease: self.key.to_owned(), number })
     }
 
     /// What it shows now.
