@@ -230,7 +230,7 @@ fn play(symbols: usize, section: &str, memory: MemoryConfig, folder: tempfile::T
     let killed = Instant::now();
     scene.until("the standby is active", &mut second, |v| v["state"] == "active");
     println!("taken over {:.1} s after the kill", killed.elapsed().as_secs_f64());
-    let runs = |s: &Scene| -> BTreeSet<u32> {
+    let runs = |s: &Scene| -> BTreeSet<u64> {
         s.orders().iter().filter_map(|o| ClientOrderId::parse(&o.client_id)).map(|id| id.run).collect()
     };
     scene.until_venue("the new active node trades", &second, |s| {

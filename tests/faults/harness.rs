@@ -284,7 +284,7 @@ fn always(venue: &VenueHandle, summary: &Summary) {
     let symbols: BTreeSet<&String> = at_venue.keys().collect();
     assert_eq!(symbols, summary.open_positions.iter().map(|p| &p.symbol).collect(), "{text}");
 
-    let mut intents: BTreeMap<(u32, u32), Vec<&Order>> = BTreeMap::new();
+    let mut intents: BTreeMap<(u64, u32), Vec<&Order>> = BTreeMap::new();
     let mut ids = BTreeSet::new();
     for order in &all {
         let Some(id) = ClientOrderId::parse(&order.client_id) else { continue };

@@ -153,7 +153,7 @@ proptest! {
     /// Every frame is JSON, its parameters come back exact, and its signature is of its own sorted parameters.
     #[test]
     fn signatures_match_their_frames(kind in 0..5u8, px in 1i64..9_000_000_000, qty in 1i64..100_000, tif in 0..4u8,
-        buy: bool, reduce: bool, hedge in 0..3u8, run: u32, intent: u32, attempt: u16, ms in 0u64..4_000_000_000_000, symbol in 0..2u16) {
+        buy: bool, reduce: bool, hedge in 0..3u8, run in 0..ClientOrderId::RUNS, intent: u32, attempt: u16, ms in 0u64..4_000_000_000_000, symbol in 0..2u16) {
         let key = ApiKey::hmac("K", "S").unwrap();
         let signer = Signer::new(&key).unwrap();
         let mut gw = gateway_with(&key, GatewayConfig::default());

@@ -104,7 +104,7 @@ pub struct Router {
     pub(crate) account: Account,
     pub(crate) maker: MakerShare,
     pub(crate) stats: Stats,
-    pub(crate) run: u32,
+    pub(crate) run: u64,
     pub(crate) last_intent: u32,
     pub(crate) reconciled: bool,
     pub(crate) reconciled_at: Nanos,
@@ -117,7 +117,7 @@ pub struct Router {
 impl Router {
     /// A router for one session. `run` is the session's epoch, higher at every start; `instruments` in id order.
     /// Its gate is shut until [`Self::set_gate`], and nothing is opened before the first clean [`Self::reconcile`].
-    pub fn new(cfg: RouterConfig, instruments: Vec<Instrument>, run: u32) -> Result<Self, NewRouterError> {
+    pub fn new(cfg: RouterConfig, instruments: Vec<Instrument>, run: u64) -> Result<Self, NewRouterError> {
         cfg.validate()?;
         for (place, i) in instruments.iter().enumerate() {
             if i.id.index() != place {

@@ -11,7 +11,7 @@ use binance::net::{Dialer, SystemDialer};
 use binance::rest::{RestError, SystemTransport, Transport};
 use memory::{MemoryConfig, MemoryEnvironment, MemoryError, SystemMemory};
 use runtime::clock::Clock;
-use runtime::environment::{Entropy, Files, Spawner, SystemFiles, SystemSpawner};
+use runtime::environment::{Entropy, Files, Spawner, SystemFiles, SystemSpawner, Workers};
 
 /// Reaches what lies outside the process, beyond byte streams.
 pub trait Surroundings: Send + Sync + Debug {
@@ -32,6 +32,8 @@ pub struct Environment {
     pub entropy: Entropy,
     /// Threads and tasks.
     pub spawner: Arc<dyn Spawner>,
+    /// Threads that poll stages.
+    pub workers: Arc<dyn Workers>,
     /// Byte streams.
     pub dialer: Arc<dyn Dialer>,
     /// REST and memory.
@@ -47,6 +49,7 @@ impl Environment {
             clock: Clock::new(),
             entropy: Entropy::system(),
             spawner: Arc::new(SystemSpawner),
+            workers: Arc::new(SystemSpawner),
             dialer: Arc::new(SystemDialer::new()),
             surroundings: Arc::new(SystemSurroundings),
             files: Arc::new(SystemFiles),

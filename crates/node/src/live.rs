@@ -17,7 +17,7 @@ use binance::sign::Signer;
 
 use binance::user::UserDecoder;
 use execution::Router;
-use market::{Amount, Instrument, Nanos};
+use market::{Amount, ClientOrderId, Instrument, Nanos};
 use runtime::clock::Clock;
 
 use crate::config::Config;
@@ -301,8 +301,8 @@ fn parts(
     let config = &options.config;
     let bad = |e: &dyn std::fmt::Display| Failure::usage(e.to_string());
     let Begun { scanner, engine, recovered } = begun;
-    // The run's epoch: seconds since 1970 grow at every start, so no client order id is ever used twice.
-    let run = u32::try_from(environment.clock.wall_ns() / Nanos::SECOND).unwrap_or(u32::MAX);
+    // No client order id is ever used twice.
+    let run = ClientOrderId::run(environment.clock.wall_ns(), environment.entropy.next_u64());
     let mut router =
         Router::new(config.router.clone(), ready.instruments.clone(), run).map_err(|e| bad(&e))?;
     recovered.adopt(&mut router, Nanos(environment.clock.now_ns()), config.alpha.fixed_tp_pct);

@@ -184,11 +184,11 @@ struct Stages {
 
 /// Joins the parts by rings and starts them on workers.
 pub fn start(config: &Config, mut parts: Parts, environment: &Environment) -> std::io::Result<Pipeline> {
-    let (clock, spawner) = (&environment.clock, &environment.spawner);
+    let (clock, hosts) = (&environment.clock, &environment.workers);
     let guests = std::mem::take(&mut parts.guests);
     let (stages, ends, memory) = join(config, parts, clock);
     let stop = Arc::new(AtomicBool::new(false));
-    let plan = Plan::new(config, spawner.cores());
+    let plan = Plan::new(config, hosts.cores());
     let layout = plan.to_string();
     let mut places = plan.place(stages);
     for guest in guests {
@@ -199,7 +199,7 @@ pub fn start(config: &Config, mut parts: Parts, environment: &Environment) -> st
     for (place, (name, stages)) in places.into_iter().enumerate() {
         let core = (!config.runtime.unpinned).then_some(config.runtime.first_core + place);
         let worker = WorkerConfig { name: name.to_owned(), core, idle: plan.idle };
-        workers.push(spawner.start_worker(worker, stages, clock.clone(), Arc::clone(&stop))?);
+        workers.push(hosts.start(worker, stages, clock.clone(), Arc::clone(&stop))?);
     }
     Ok(Pipeline { ends, memory, workers, stop, layout })
 }

@@ -8,8 +8,8 @@ use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -41,17 +41,20 @@ pub trait Spawner: Send + Sync + Debug {
         make: Box<dyn FnOnce() -> LocalTask + Send>,
     ) -> io::Result<Ended>;
 
+    /// Work that may block (files, resolvers): on a thread where there are threads, at once in a simulation.
+    fn block(&self, work: Box<dyn FnOnce() + Send>);
+}
+
+/// Lends stages the time of cores.
+pub trait Workers: Send + Sync + Debug {
     /// Polls `stages` on a thread of its own until `stop` is set. A stage that panics sets `stop`.
-    fn start_worker(
+    fn start(
         &self,
         config: WorkerConfig,
         stages: Vec<Box<dyn Stage>>,
         clock: Clock,
         stop: Arc<AtomicBool>,
     ) -> io::Result<Worker>;
-
-    /// Work that may block (files, resolvers): on a thread where there are threads, at once in a simulation.
-    fn block(&self, work: Box<dyn FnOnce() + Send>);
 
     /// Cores that workers may have.
     fn cores(&self) -> usize;
@@ -87,7 +90,16 @@ impl Spawner for SystemSpawner {
         Ok(ended)
     }
 
-    fn start_worker(
+    fn block(&self, work: Box<dyn FnOnce() + Send>) {
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(work)),
+            Err(_) => drop(std::thread::spawn(work)),
+        }
+    }
+}
+
+impl Workers for SystemSpawner {
+    fn start(
         &self,
         config: WorkerConfig,
         stages: Vec<Box<dyn Stage>>,
@@ -95,13 +107,6 @@ impl Spawner for SystemSpawner {
         stop: Arc<AtomicBool>,
     ) -> io::Result<Worker> {
         Worker::start_thread(config, DutyCycle::new(stages, clock), stop)
-    }
-
-    fn block(&self, work: Box<dyn FnOnce() + Send>) {
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(work)),
-            Err(_) => drop(std::thread::spawn(work)),
-        }
     }
 
     fn cores(&self) -> usize {
@@ -215,9 +220,7 @@ impl Entropy {
     pub fn next_u64(&self) -> u64 {
         match &self.0 {
             Source::System => getrandom::u64().expect("the operating system gives random numbers"),
-            Source::Seeded(state) => {
-                mixed(state.fetch_add(GOLDEN, Ordering::Relaxed).wrapping_add(GOLDEN))
-            }
+            Source::Seeded(state) => mixed(state.fetch_add(GOLDEN, Ordering::Relaxed).wrapping_add(GOLDEN)),
         }
     }
 }

@@ -44,7 +44,7 @@ struct Opening {
 pub struct Ledger {
     /// Client order ids of ours, and the venue's id of each.
     ids: BTreeMap<String, u64>,
-    openings: BTreeMap<(u32, u32), Vec<Opening>>,
+    openings: BTreeMap<(u64, u32), Vec<Opening>>,
     fills: usize,
     /// Signed lots by symbol, of all fills of ours and the venue's, folded from the venue's list.
     position: BTreeMap<SymbolId, i64>,

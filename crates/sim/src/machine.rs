@@ -96,6 +96,7 @@ impl Host {
             clock: process.clock(),
             entropy: Entropy::seeded(self.entropy.next()),
             spawner: Arc::clone(&spawner),
+            workers: Arc::new(ProcessSpawner::new(Arc::clone(&process))),
             dialer: Arc::new(uplink.clone()),
             surroundings: Arc::new(Reach {
                 uplink,

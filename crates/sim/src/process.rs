@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use runtime::clock::{Clock, SimulatedTime};
-use runtime::environment::{Ended, LocalTask, Spawner, Task};
+use runtime::environment::{Ended, LocalTask, Spawner, Task, Workers};
 use runtime::stage::{Stage, Work};
 use runtime::worker::{DutyCycle, Worker, WorkerConfig, stopped};
 use tokio::runtime::Handle;
@@ -271,7 +271,13 @@ impl Spawner for ProcessSpawner {
         Ok(ended)
     }
 
-    fn start_worker(
+    fn block(&self, work: Box<dyn FnOnce() + Send>) {
+        work();
+    }
+}
+
+impl Workers for ProcessSpawner {
+    fn start(
         &self,
         config: WorkerConfig,
         stages: Vec<Box<dyn Stage>>,
@@ -306,10 +312,6 @@ impl Spawner for ProcessSpawner {
             let _ = done.send(result);
         }));
         Ok(Worker::new(name, stats, ended))
-    }
-
-    fn block(&self, work: Box<dyn FnOnce() + Send>) {
-        work();
     }
 
     fn cores(&self) -> usize {

@@ -23,6 +23,8 @@ use node::summary::Summary;
 use runtime::environment::Files;
 use tokio::sync::watch;
 use tokio::time::sleep_until;
+use venue::core::SymbolStatus;
+use venue::faults::Fault as VenueFault;
 use venue::{Answer, HttpRequest, PolledVenue, RequestId, VenueConfig};
 
 use crate::cluster::Cluster;
@@ -418,6 +420,15 @@ impl World {
         self.merge_at.set(u64::MAX);
         let mut venue = self.venue.borrow_mut();
         venue.clear_faults();
+        let halted: Vec<String> = venue.inspect(|e| {
+            let halted = e.listings().iter().filter(|l| l.status != SymbolStatus::Trading);
+            halted.map(|l| l.instrument.symbol.clone()).collect()
+        });
+        for symbol in halted {
+            let fault = VenueFault::SetStatus { symbol, status: "TRADING".to_owned() };
+            // The venue takes the name of a status of its own.
+            let _ = venue.inject(fault, None, Nanos(now));
+        }
         drop(venue);
         for slot in self.slots.borrow_mut().iter_mut() {
             slot.host.clock.set_right(now);

@@ -138,7 +138,9 @@ pub async fn load(memory: &SystemMemory, owner: &Owner, local: Option<&str>, lim
             None
         }
         Err(_) => {
-            tracing::warn!("starting without system memory: it does not answer; nothing is opened until it does");
+            tracing::warn!(
+                "starting without system memory: it does not answer; nothing is opened until it does"
+            );
             None
         }
     };
@@ -162,7 +164,8 @@ impl Loaded {
             found.as_ref().and_then(|(_, saved)| Some(saved.as_ref()?.image.trades_closed()))
         };
         let local_wins = in_memory.is_none() || (booked(&here) > booked(&in_memory));
-        let (winner, loser) = if local_wins && here.is_some() { (here, in_memory) } else { (in_memory, here) };
+        let (winner, loser) =
+            if local_wins && here.is_some() { (here, in_memory) } else { (in_memory, here) };
         let differ = booked(&winner) != booked(&loser);
         if let Some((restored, _)) = loser.filter(|_| differ && winner.is_some()) {
             tracing::warn!("the state of `{}` has booked fewer trades and is set aside", restored.key);

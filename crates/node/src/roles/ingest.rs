@@ -177,8 +177,8 @@ pub async fn ingest(options: Options, environment: &Environment) -> Result<Summa
     let worker =
         WorkerConfig { name: "market".to_owned(), core, idle: config.runtime.idle.unwrap_or(Idle::Yield) };
     let worker = environment
-        .spawner
-        .start_worker(worker, stages, clock.clone(), Arc::clone(&stop))
+        .workers
+        .start(worker, stages, clock.clone(), Arc::clone(&stop))
         .map_err(|e| Failure::unavailable(format!("cannot start the worker: {e}")))?;
     let mut control = Control::new(&options, rest, info.instruments.clone(), ends, &clock);
     let ended_by = control.run(&stop, &counters, &writes).await;
