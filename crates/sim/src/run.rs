@@ -94,9 +94,10 @@ pub struct Report {
     pub timeline: Vec<(u64, String)>,
 }
 
-fn programs(setup: &Setup) -> Result<Vec<Program>, String> {
+fn programs(setup: &Setup, symbols: Vec<String>) -> Result<Vec<Program>, String> {
     let mut config = Config::parse(CONFIG).map_err(|e| format!("configs/demo.yml{e}"))?;
     config.market.max_symbols = setup.symbols;
+    config.market.symbols = symbols;
     config.memory.backend = Backend::Hazelcast;
     config.runtime.layout = Some(1);
     let program =
@@ -127,7 +128,9 @@ async fn story(setup: &Setup) -> Result<Report, String> {
     let accounts = vec![AccountConfig::hmac(KEY.0, KEY.1, BALANCE)];
     let venue = VenueConfig { seed: setup.seed, symbols: setup.symbols, accounts, ..VenueConfig::default() };
     let bars = alpha::eigen::WINDOWS[3] + 150;
-    let world = World::new(setup.seed, venue, programs(setup)?, bars)?;
+    // By name: a symbol that does not trade at a start is followed all the same.
+    let symbols = venue.preroll(1, Duration::from_secs(1)).symbols;
+    let world = World::new(setup.seed, venue, programs(setup, symbols)?, bars)?;
     let driver = tokio::task::spawn_local(Rc::clone(&world).run());
     let mut run = Run::new(setup, Rc::clone(&world));
     run.play().await;
