@@ -469,6 +469,18 @@ mod tests {
     }
 
     #[test]
+    fn a_preset_of_a_file_has_its_own_numbers_and_hash() {
+        let hash = |text: &str| Config::parse(text).unwrap().alpha.verify().unwrap();
+        for name in ["conservative", "growth", "aggressive"] {
+            let preset = Params::preset(name).unwrap();
+            assert_eq!(hash(&format!("alpha: {{profile: {name}}}")), preset.hash());
+            assert_ne!(preset.hash(), alpha::params::CHAMPION_HASH);
+        }
+        assert!(error("alpha: {profile: growth, fracton: 0.1}").contains("did you mean `fraction`?"));
+        assert!(error("alpha: {profile: growth, fraction: .nan}").contains("fraction"));
+    }
+
+    #[test]
     fn the_files_we_ship_load_and_blue_is_the_champion() {
         let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs");
         let blue = Config::load(&configs.join("blue.yml")).unwrap();
