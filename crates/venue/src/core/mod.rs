@@ -4,6 +4,7 @@
 
 mod account;
 mod ladder;
+pub(crate) mod levels;
 mod listing;
 mod margin;
 mod order;
