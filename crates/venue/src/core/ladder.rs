@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use market::{Level, Px, Qty, Side};
 
-use super::AccountId;
+use super::ids::AccountId;
 use super::levels::Levels;
 
 /// Played quantity at one price.

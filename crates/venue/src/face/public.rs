@@ -6,13 +6,8 @@ use serde_json::{Value, json};
 use super::candles::Interval;
 use super::trade::{Answer, Call};
 use super::world::World;
-use crate::core::{Listing, Reject};
+use crate::core::{DELIVERY, Listing, ONBOARD, Reject};
 use crate::faults::Fault;
-
-/// A perpetual's `deliveryDate`.
-pub(super) const DELIVERY: u64 = 4_133_404_800_000;
-/// Every instrument's `onboardDate`.
-pub(super) const ONBOARD: u64 = 1_569_398_400_000;
 
 /// `ping`.
 pub(crate) fn ping(_: &mut World, _: &Call) -> Answer {
