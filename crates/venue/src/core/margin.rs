@@ -6,11 +6,12 @@ use market::{
     Amount, ExecType, Nanos, OrderStatus, OrderType, PositionSide, Px, Qty, Side, SymbolId, TimeInForce,
 };
 
-use super::account::{Leg, Setting};
+use super::account::Setting;
+use super::exchange::Exchange;
+use super::ids::{AccountId, Leg};
 use super::listing::SymbolStatus;
 use super::order::{ExpiryReason, Order, Output, PlaceOrder, SelfTrade};
 use super::reject::{self, Reject};
-use super::{AccountId, Exchange};
 
 /// The totals of an account.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

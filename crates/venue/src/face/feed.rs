@@ -3,11 +3,11 @@
 //! Each symbol has one book update id. Changes gather in a cursor per stream speed; a flush sends them with
 //! `U` = the first id gathered, `u` = the last, `pu` = the `u` sent before.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use market::{Increment, Level, Nanos, Px, Qty, Side, SymbolId};
 
-use super::candles::Candles;
+use super::candles::{Candles, Interval};
 use super::hub::{Hub, StreamId};
 use super::text::Text;
 use crate::core::{Exchange, Ladder, Listing};
@@ -17,6 +17,8 @@ use crate::faults::Faults;
 const PRINTS_KEPT: usize = 1000;
 /// Speeds of the depth streams: period and stream suffix.
 const SPEEDS: [(u64, &str); 4] = [(0, "@0ms"), (100, "@100ms"), (250, ""), (500, "@500ms")];
+/// Between two events of a kline stream, ns.
+const KLINES_EVERY: u64 = 250 * Nanos::MS;
 /// Levels of the partial depth streams.
 const PARTIAL: [usize; 3] = [5, 10, 20];
 
@@ -143,6 +145,17 @@ pub(crate) struct SymbolFeed {
     pub candles: Candles,
 }
 
+/// A kline stream.
+#[derive(Debug)]
+struct Klines {
+    symbol: usize,
+    interval: Interval,
+    /// The interval as its name has it.
+    name: String,
+    /// Opening time of the bar of the last event, ms.
+    sent: Option<u64>,
+}
+
 /// All public data.
 #[derive(Debug)]
 pub(crate) struct Feed {
@@ -152,6 +165,8 @@ pub(crate) struct Feed {
     aggregating: bool,
     mark_due: Nanos,
     candle_due: Nanos,
+    /// The kline streams with listeners; `None` for names that are no stream.
+    klines: BTreeMap<String, Option<Klines>>,
     /// The hub's [`Hub::version`] that the next field was true for.
     seen: u64,
     /// Does anybody listen to marks or tickers?
@@ -226,6 +241,7 @@ impl Feed {
             aggregating: false,
             mark_due: Nanos(0),
             candle_due: Nanos(0),
+            klines: BTreeMap::new(),
             seen: u64::MAX,
             wanted_each_second: false,
             text: Text::default(),
@@ -360,6 +376,7 @@ impl Feed {
             if !before && self.mark_due < sink.now {
                 self.mark_due = Nanos((sink.now.0 / Nanos::SECOND + 1) * Nanos::SECOND);
             }
+            self.follow_klines(sink.hub);
         }
         if self.wanted_each_second && sink.now >= self.mark_due {
             let second = sink.now.0 / Nanos::SECOND;
@@ -367,9 +384,9 @@ impl Feed {
             self.marks(exchange, second.is_multiple_of(3), sink);
             self.tickers(second.is_multiple_of(2), sink);
         }
-        if sink.now >= self.candle_due && sink.hub.other_streams().next().is_some() {
-            self.candle_due = sink.now.plus(250 * Nanos::MS);
-            self.klines(sink);
+        if !self.klines.is_empty() && sink.now >= self.candle_due {
+            self.candle_due = Nanos((sink.now.0 / KLINES_EVERY + 1) * KLINES_EVERY);
+            self.send_klines(sink);
         }
     }
 
@@ -390,7 +407,7 @@ impl Feed {
         if self.wanted_each_second {
             due = due.min(self.mark_due);
         }
-        if hub.other_streams().any(|s| s.contains("@kline_")) {
+        if !self.klines.is_empty() {
             due = due.min(self.candle_due);
         }
         due
@@ -459,15 +476,26 @@ impl Feed {
         }
     }
 
-    fn klines(&mut self, sink: &mut Sink<'_>) {
-        let wanted: Vec<String> =
-            sink.hub.other_streams().filter(|s| s.contains("@kline_")).map(str::to_owned).collect();
-        for stream in wanted {
-            let Some((lower, interval)) = stream.split_once("@kline_") else { continue };
-            if let Some(f) = self.symbols.iter().find(|f| f.lower == lower)
-                && let Some(text) = f.candles.event(&f.name, interval, sink.now)
-            {
-                sink.hub.publish_named(&stream, &stream, &text, sink.faults, sink.now);
+    /// Which kline streams have listeners now.
+    fn follow_klines(&mut self, hub: &Hub) {
+        let mut before = std::mem::take(&mut self.klines);
+        for stream in hub.other_streams() {
+            let Some((lower, name)) = stream.split_once("@kline_") else { continue };
+            let followed = before.remove(stream).unwrap_or_else(|| {
+                let symbol = self.symbols.iter().position(|f| f.lower == lower)?;
+                let interval = Interval::parse(name)?;
+                Some(Klines { symbol, interval, name: name.to_owned(), sent: None })
+            });
+            self.klines.insert(stream.to_owned(), followed);
+        }
+    }
+
+    fn send_klines(&mut self, sink: &mut Sink<'_>) {
+        for (stream, k) in &mut self.klines {
+            let Some(k) = k else { continue };
+            let f = &mut self.symbols[k.symbol];
+            for event in f.candles.events(&f.name, &k.name, k.interval, &mut k.sent, sink.now) {
+                sink.hub.publish_named(stream, stream, &event, sink.faults, sink.now);
             }
         }
     }

@@ -91,7 +91,13 @@ pub(crate) struct Connection {
 
 impl Connection {
     fn wrapped(&self, stream: &str, data: &str) -> String {
-        if self.combined { format!("{{\"stream\":\"{stream}\",\"data\":{data}}}") } else { data.to_owned() }
+        if !self.combined {
+            return data.to_owned();
+        }
+        let parts = ["{\"stream\":\"", stream, "\",\"data\":", data, "}"];
+        let mut text = String::with_capacity(parts.iter().map(|p| p.len()).sum());
+        parts.into_iter().for_each(|p| text.push_str(p));
+        text
     }
 
     /// Queues a frame; `false` where too many wait already.

@@ -1,6 +1,6 @@
 //! A WebSocket over a byte stream that never waits: upgrade request, frames, pings, slow readers, cuts.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::IpAddr;
 
 use market::Nanos;
@@ -30,6 +30,55 @@ pub(crate) enum State {
 
 type Stream = Box<dyn ByteStream>;
 
+/// A stream that is asked for bytes before anybody reads them: most of the time there are none.
+struct Ahead {
+    stream: Stream,
+    buf: Box<[u8; CHUNK]>,
+    /// What of the buffer was read ahead and not handed out.
+    held: std::ops::Range<usize>,
+}
+
+impl Ahead {
+    fn new(stream: Stream) -> Self {
+        Self { stream, buf: Box::new([0; CHUNK]), held: 0..0 }
+    }
+
+    /// Is there anything to read, be it an end or an error?
+    fn has_some(&mut self) -> bool {
+        if self.held.is_empty() {
+            match self.stream.read(&mut self.buf[..]) {
+                Ok(n) if n > 0 => self.held = 0..n,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return false,
+                // The reader meets it again.
+                _ => {}
+            }
+        }
+        true
+    }
+}
+
+impl Read for Ahead {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.held.is_empty() {
+            return self.stream.read(out);
+        }
+        let n = out.len().min(self.held.len());
+        out[..n].copy_from_slice(&self.buf[self.held.start..self.held.start + n]);
+        self.held.start += n;
+        Ok(n)
+    }
+}
+
+impl Write for Ahead {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
 /// How far a connection has come.
 enum Stage {
     /// The upgrade request is being read.
@@ -37,7 +86,7 @@ enum Stage {
     /// A reply is being written; then comes the upgrade, or the end.
     Reply(Stream, Vec<u8>, Option<Box<Live>>),
     /// Frames go both ways.
-    Open(Box<WebSocket<Stream>>, Box<Live>),
+    Open(Box<WebSocket<Ahead>>, Box<Live>),
     /// Nothing is answered; it ends when the other end does.
     Ignored(Stream),
     /// The network is dead.
@@ -50,7 +99,7 @@ enum Stage {
 pub(crate) struct Socket {
     stage: Stage,
     ip: IpAddr,
-    /// Something was written that the stream has not taken.
+    /// The stream may not have taken all that was written.
     blocked: bool,
 }
 
@@ -101,7 +150,7 @@ impl Socket {
     pub(crate) fn reset(&mut self) {
         match &mut self.stage {
             Stage::Head(s, _) | Stage::Reply(s, ..) | Stage::Ignored(s) | Stage::Silent(s) => s.reset(),
-            Stage::Open(ws, _) => ws.get_mut().reset(),
+            Stage::Open(ws, _) => ws.get_mut().stream.reset(),
             Stage::Over => {}
         }
         self.stage = Stage::Over;
@@ -131,6 +180,11 @@ impl Socket {
             },
             Stage::Open(ws, live) => {
                 let mut any = false;
+                if !ws.get_mut().has_some() {
+                    return false;
+                }
+                // Reading may have made a reply.
+                self.blocked = true;
                 while w.hub.cut(live.id).is_none() {
                     match ws.read() {
                         Ok(Message::Text(text)) => live.text(w, &text, now),
@@ -224,7 +278,7 @@ impl Socket {
                 .read_buffer_size(CHUNK)
                 .max_message_size(Some(MAX_MESSAGE))
                 .max_frame_size(Some(MAX_MESSAGE));
-            let ws = WebSocket::from_raw_socket(stream, Role::Server, Some(config));
+            let ws = WebSocket::from_raw_socket(Ahead::new(stream), Role::Server, Some(config));
             self.stage = Stage::Open(Box::new(ws), live);
         }
     }
@@ -241,10 +295,10 @@ impl Socket {
         let Stage::Open(mut ws, _) = std::mem::replace(&mut self.stage, Stage::Over) else { return };
         match how {
             Ending::Close => {}
-            Ending::Reset => ws.get_mut().reset(),
+            Ending::Reset => ws.get_mut().stream.reset(),
             Ending::Silence => {
-                ws.get_mut().silence();
-                self.stage = Stage::Silent(ws.into_inner());
+                ws.get_mut().stream.silence();
+                self.stage = Stage::Silent(ws.into_inner().stream);
             }
         }
     }
@@ -252,7 +306,7 @@ impl Socket {
 
 /// Writes until nothing waits or the stream is full; how the connection ends, where it does.
 fn push_frames(
-    ws: &mut WebSocket<Stream>,
+    ws: &mut WebSocket<Ahead>,
     live: &mut Live,
     blocked: &mut bool,
     w: &mut World,

@@ -2,8 +2,10 @@
 
 use market::{Amount, Increment};
 
-/// Pairs of digits.
-const PAIRS: &[u8; 200] = b"00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
+/// The first number of nine digits.
+const EIGHT: u64 = 100_000_000;
+/// Eight characters `0`.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
 
 /// A frame being written.
 #[derive(Debug, Default)]
@@ -59,35 +61,54 @@ impl Text {
     }
 
     /// `n` with a point before the last `decimals` digits.
-    fn digits(&mut self, mut n: u64, decimals: usize) -> &mut Self {
-        let mut buf = [b'0'; 24];
-        let mut at = buf.len();
-        while n >= 100 {
-            let pair = (n % 100) as usize * 2;
-            n /= 100;
-            at -= 2;
-            buf[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
+    fn digits(&mut self, n: u64, decimals: usize) -> &mut Self {
+        if n < EIGHT && decimals < 8 {
+            let all = eight_digits(n);
+            // Zeros in front go, but for one before the point.
+            let zeros = ((all | 1 << 56).trailing_zeros() / 8) as usize;
+            let len = (8 - zeros).max(decimals + 1);
+            let text = (all | ZEROS) >> (8 * (8 - len));
+            if decimals == 0 {
+                return self.block(text, len);
+            }
+            let whole = len - decimals;
+            self.block(text, whole).0.push(b'.');
+            return self.block(text >> (8 * whole), decimals);
         }
-        if n >= 10 {
-            at -= 2;
-            let pair = n as usize * 2;
-            buf[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
-        } else {
-            at -= 1;
-            buf[at] = b'0' + n as u8;
+        if decimals == 0 && n < EIGHT * EIGHT {
+            return self.digits(n / EIGHT, 0).block(eight_digits(n % EIGHT) | ZEROS, 8);
         }
-        if decimals == 0 {
-            self.0.extend_from_slice(&buf[at..]);
-            return self;
-        }
-        let point = buf.len() - decimals;
-        // At least one digit before the point; what is left of the number is zeros.
-        let from = at.min(point - 1);
-        self.0.extend_from_slice(&buf[from..point]);
-        self.0.push(b'.');
-        self.0.extend_from_slice(&buf[point..]);
+        self.many_digits(n, decimals)
+    }
+
+    /// The first `len` of eight characters. Eight are copied, which is cheaper than `len`.
+    fn block(&mut self, text: u64, len: usize) -> &mut Self {
+        let end = self.0.len() + len;
+        self.0.extend_from_slice(&text.to_le_bytes());
+        self.0.truncate(end);
         self
     }
+
+    #[cold]
+    fn many_digits(&mut self, n: u64, decimals: usize) -> &mut Self {
+        let digits = format!("{n:0width$}", width = decimals + 1);
+        let (whole, rest) = digits.split_at(digits.len() - decimals);
+        self.str(whole);
+        if decimals > 0 {
+            self.str(".").str(rest);
+        }
+        self
+    }
+}
+
+/// The eight digits of `n < 10⁸` as values from 0 to 9, the first in the lowest byte.
+fn eight_digits(n: u64) -> u64 {
+    // Halves of four digits, quarters of two, digits: all of a kind are divided at once.
+    let halves = (n / 10_000) | ((n % 10_000) << 32);
+    let hundreds = ((halves * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let pairs = hundreds | (halves - 100 * hundreds) << 16;
+    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens | (pairs - 10 * tens) << 8
 }
 
 #[cfg(test)]
@@ -107,8 +128,30 @@ mod tests {
         for a in counts {
             assert_eq!(Text::default().amount(Amount(a)).as_str(), Amount(a).to_string());
         }
-        for n in [0, 7, 10, 42, 100, 101, 1_795_392_000_000, u64::MAX] {
+        for n in [
+            0,
+            7,
+            10,
+            42,
+            100,
+            101,
+            9_999,
+            10_000,
+            99_999_999,
+            1_795_392_000_000,
+            EIGHT * EIGHT - 1,
+            u64::MAX,
+        ] {
             assert_eq!(Text::default().int(n).as_str(), n.to_string());
+        }
+    }
+
+    #[test]
+    fn every_group_of_four_digits_is_right() {
+        for n in 0..10_000u64 {
+            for n in [n, n * 10_000, n * 10_001] {
+                assert_eq!(Text::default().int(n).as_str(), n.to_string());
+            }
         }
     }
 }

@@ -14,7 +14,9 @@ use super::limits::Limits;
 use super::request::DelayedQueue;
 use super::user;
 use crate::config::{Rules, VenueConfig, VenueError};
-use crate::core::{Account, AccountId, Exchange, Listing, Order, OrderReport, Output, Reject, reject};
+use crate::core::{
+    Account, AccountId, DELIVERY, Exchange, Listing, ONBOARD, Order, OrderReport, Output, Reject, reject,
+};
 use crate::faults::{Ending, Fault, Faults};
 use crate::recorded::{Change, Player};
 use crate::sim::{self, STEP, SimMarket, Step};
@@ -572,8 +574,8 @@ impl World {
         let l = self.exchange.listing(symbol);
         let name = &l.instrument.symbol;
         let event = json!({
-            "e": "contractInfo", "E": at.millis(), "s": name, "ps": name, "ct": "PERPETUAL", "dt": super::public::DELIVERY,
-            "ot": super::public::ONBOARD, "cs": l.status.name(), "st": 1,
+            "e": "contractInfo", "E": at.millis(), "s": name, "ps": name, "ct": "PERPETUAL", "dt": DELIVERY,
+            "ot": ONBOARD, "cs": l.status.name(), "st": 1,
         });
         self.hub.publish_named("!contractInfo", "!contractInfo", &event.to_string(), &mut self.faults, at);
     }
