@@ -44,6 +44,8 @@ enum Command {
     Eigen(commands::eigen::Args),
     /// Look at system memory, or write to it
     Memory(commands::memory::Args),
+    /// Stages, links and layouts of the node
+    Topology(commands::topology::Args),
     /// Throughput and latency, against a named peer in the same run
     Bench(commands::bench::Args),
 }
@@ -63,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Features(args) => commands::features::run(args),
         Command::Eigen(args) => commands::eigen::run(args),
         Command::Memory(args) => commands::memory::run(args),
+        Command::Topology(args) => commands::topology::run(&args),
         Command::Bench(args) => commands::bench::run(args),
     };
     match result {

@@ -10,6 +10,7 @@ pub mod live;
 pub mod memory;
 pub mod parity;
 pub mod replay;
+pub mod topology;
 pub mod venue;
 
 use std::path::Path;
