@@ -46,6 +46,8 @@ enum Command {
     Memory(commands::memory::Args),
     /// The whole system on one seed: faults, invariants, the shortest failing list
     Sim(commands::sim::Args),
+    /// Stages, links and layouts of the node
+    Topology(commands::topology::Args),
     /// Throughput and latency, against a named peer in the same run
     Bench(commands::bench::Args),
 }
@@ -66,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Eigen(args) => commands::eigen::run(args),
         Command::Memory(args) => commands::memory::run(args),
         Command::Sim(args) => commands::sim::run(args),
+        Command::Topology(args) => commands::topology::run(&args),
         Command::Bench(args) => commands::bench::run(args),
     };
     match result {

@@ -11,6 +11,7 @@ pub mod memory;
 pub mod parity;
 pub mod replay;
 pub mod sim;
+pub mod topology;
 pub mod venue;
 
 use std::path::Path;

@@ -26,7 +26,7 @@ use node::config::Config;
 use node::environment::Environment;
 use node::error::Failure;
 use node::roles::public_rest;
-use node::{live, preflight};
+use node::{connections, preflight};
 
 /// Key of the paper account: it opens nothing but the venue in this process.
 const KEY: (&str, &str) = ("paper", "paper-account-of-this-process");
@@ -181,7 +181,7 @@ impl Mirror {
                 names.flat_map(|name| kinds.iter().map(move |kind| format!("{name}{kind}"))).collect();
             for chunk in streams.chunks(STREAMS) {
                 let url = format!("{}/stream?streams={}", base.trim_end_matches('/'), chunk.join("/"));
-                let mut conn = live::dial(&url, &environment)?;
+                let mut conn = connections::dial(&url, &environment)?;
                 conn.open();
                 lines.push(Line { conn, carries_books, heard: 0 });
             }

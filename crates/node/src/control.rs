@@ -6,18 +6,18 @@
 //! the hot path waits for it.
 
 mod account;
-pub mod desk;
+pub mod market_data;
+pub mod orders;
+pub mod status;
 mod watch;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use alpha::Trade;
 use binance::Symbols;
 use binance::clock::ServerClock;
 use binance::rest::{RestClient, RestError};
@@ -25,28 +25,29 @@ use binance::rest::{RestClient, RestError};
 use execution::{AlertKind, Control as Errand, Gate, KillTrigger};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use market::{ExecutionReport, Nanos, OrderRequest, Qty, SymbolId};
+use market::{ExecutionReport, Nanos, OrderRequest, SymbolId};
 use memory::SystemMemory;
 use runtime::clock::Clock;
 use runtime::environment::Files;
-use runtime::ring::Tx;
+use runtime::ring::{Rx, Tx};
 use secrecy::SecretString;
-use tokio::sync::watch as show;
 
 use crate::environment::Environment;
 use crate::roles::standby::Board;
 use crate::sensors::HealthWatch;
 use crate::shards::assembly::ShardCounters;
 use crate::stages::alpha::{AlphaCommand, AlphaNews};
-use crate::stages::book::{BookCounters, Mask, SnapshotReply};
-use crate::stages::feed::FeedCounters;
-use crate::stages::router::{AccountState, RouterCommand, RouterNews, RouterState};
-use crate::topology::Ends;
+use crate::stages::router::{AccountState, RouterCommand, RouterNews};
+use crate::topology::{AccountEnds, Ends, SourceEnds};
 pub use account::account;
 pub use watch::WatchConfig;
 
-use self::desk::{LineSummary, MarketDesk};
+use self::market_data::{Fetched, MarketController};
+pub use self::orders::{KILL_FLATTEN, Orders, say};
+pub use self::status::Seen;
 
+/// Levels of a snapshot of a book.
+const SNAPSHOT_LEVELS: u32 = 1000;
 /// How often the control thread looks.
 const TURN: Duration = Duration::from_millis(20);
 /// How long the end of a run waits: for a flat position, and then for the kill ladder.
@@ -54,13 +55,10 @@ const FLAT_WITHIN_NS: u64 = 8 * Nanos::SECOND;
 const KILLED_WITHIN_NS: u64 = 15 * Nanos::SECOND;
 /// Why a run ended that began while memory was silent.
 const MEMORY_ANSWERS: &str = "system memory that answers";
-/// What stands in the kill file where positions are to be closed too.
-pub const KILL_FLATTEN: &str = "flatten";
 
 /// The result of an errand.
 #[expect(clippy::large_enum_variant, reason = "a few at a time, off the hot path")]
 enum Done {
-    Snapshot(SymbolId, bool, Result<Vec<u8>, RestError>),
     Clock(Result<ServerClock, RestError>),
     /// Asked for at this venue time, ms.
     Account(u64, Result<Box<AccountState>, RestError>),
@@ -89,93 +87,21 @@ enum Ending {
     Over,
 }
 
-/// What the control thread is told to do.
-#[derive(Debug, Clone)]
-pub struct Orders {
-    /// End after this long.
-    pub seconds: Option<f64>,
-    /// Close the position at the end.
-    pub flatten: bool,
-    /// Pull the kill switch when this file appears; with [`KILL_FLATTEN`] in it positions are closed too.
-    pub kill_file: Option<PathBuf>,
-    /// Route of the user stream, e.g. `/private`; the listen key is added.
-    pub private_path: String,
-    /// Print a line of progress every five seconds.
-    pub progress: bool,
-    /// Where to show what is seen, every turn of the control thread, while somebody looks.
-    pub watch: Option<show::Sender<Seen>>,
-}
-
-impl Orders {
-    /// A text for people, where progress is wanted. Whoever reads stderr may have gone: that ends nothing.
-    pub fn say(&self, text: &str) {
-        if self.progress {
-            say(text);
-        }
-    }
-}
-
-/// A text for people, on stderr. Whoever reads it may have gone: that ends nothing.
-pub fn say(text: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
-}
-
-/// What the control thread has seen.
-#[derive(Debug, Clone, Default)]
-pub struct Seen {
-    /// Sockets of market data.
-    pub feed: FeedCounters,
-    /// Market connections by name.
-    pub connections: BTreeMap<String, LineSummary>,
-    /// Symbols that are masked now, and why.
-    pub masked: BTreeMap<String, Mask>,
-    /// Books.
-    pub book: BookCounters,
-    /// Steps by gate.
-    pub gates: Option<[u64; alpha::Gate::ALL.len()]>,
-    /// Router.
-    pub router: RouterState,
-    /// Positions that are not zero, by symbol.
-    pub positions: BTreeMap<String, Qty>,
-    /// What the router was last told of its surroundings.
-    pub gate: Gate,
-    /// How ticks are gathered from the shards (role alpha).
-    pub shards: ShardCounters,
-    /// The lease was lost: another node may act for the account, so this one does not touch it any more.
-    pub fenced: bool,
-    /// Closed trades.
-    pub trades: Vec<Trade>,
-    /// What changed the wallet besides orders, by the venue's reason: funding, transfers, commissions in other assets.
-    pub ledger: BTreeMap<String, f64>,
-    /// Alerts by kind.
-    pub alerts: BTreeMap<String, u64>,
-    /// Why the run ended.
-    pub ended_by: String,
-    /// What made the run impossible, if something did.
-    pub failed: Option<String>,
-}
-
-impl Seen {
-    /// Counts an alert.
-    pub fn alert(&mut self, kind: &str) {
-        *self.alerts.entry(kind.to_owned()).or_default() += 1;
-    }
-}
-
 /// The thread's state.
 pub struct Control {
     orders: Orders,
     rest: Arc<RestClient>,
     symbols: Symbols,
-    ends: Ends,
+    ends: AccountEnds,
     clock: Clock,
     files: Arc<dyn Files>,
     started: u64,
     gate: Gate,
     gate_told: Option<Gate>,
     jobs: FuturesUnordered<Job>,
-    market: MarketDesk,
+    /// `None` in the role alpha: the shards are the market there.
+    market: Option<MarketController>,
+    shards: Option<Rx<ShardCounters>>,
     private: account::Private,
     watch: watch::Watch,
     progress_due: u64,
@@ -210,7 +136,14 @@ impl Control {
         let watch = watch::Watch::new(watch, symbols.clone(), now);
         let mut seen = Seen::default();
         let names = symbols.all().iter().map(|i| i.symbol.clone()).collect();
-        let market = MarketDesk::new(ends.lines.clone(), names, now, &mut seen);
+        let Ends { source, account: ends } = ends;
+        let (market, shards) = match source {
+            SourceEnds::Streams(market) => {
+                let rest = Arc::clone(&rest);
+                (Some(MarketController::new(market, rest, names, SNAPSHOT_LEVELS, now, &mut seen)), None)
+            }
+            SourceEnds::Shards(shards) => (None, Some(shards)),
+        };
         Self {
             orders,
             rest,
@@ -221,6 +154,7 @@ impl Control {
             gate_told: None,
             jobs: FuturesUnordered::new(),
             market,
+            shards,
             private,
             watch,
             progress_due: now + 5 * Nanos::SECOND,
@@ -258,6 +192,7 @@ impl Control {
                 biased;
                 _ = turn.tick() => self.turn(stop),
                 Some(done) = self.jobs.next() => self.done(done),
+                Some(fetched) = fetched(&mut self.market) => self.snapshot(fetched),
             }
         }
         // Errands under way (a last cancel) get a moment.
@@ -270,20 +205,17 @@ impl Control {
     }
 
     /// The latency collector, for the summary.
-    pub fn ends(&mut self) -> &mut Ends {
+    pub fn ends(&mut self) -> &mut AccountEnds {
         &mut self.ends
     }
 
     fn turn(&mut self, stop: &AtomicBool) {
         let now = self.clock.now_ns();
         self.ends.latency.drain();
-        while let Some(news) = self.ends.feed.pop() {
-            self.market.on_feed(news, &mut self.seen);
+        if let Some(market) = &mut self.market {
+            market.poll(now, &mut self.seen);
         }
-        while let Some(news) = self.ends.book.pop() {
-            self.market.on_book(news, now, &mut self.seen);
-        }
-        while let Some(counters) = self.ends.shards.pop() {
+        while let Some(counters) = self.shards.as_mut().and_then(Rx::pop) {
             self.seen.shards = counters;
             // For whoever looks at the market's health: a fresh symbol is a book in sync.
             self.seen.book.live_books = counters.fresh;
@@ -321,12 +253,11 @@ impl Control {
             AlphaNews::StaleState => self.alert("StaleState"),
             AlphaNews::Mismatch => self.alert("EngineMismatch"),
             AlphaNews::StaleScans(n) => {
-                if n == 1 {
+                if self.seen.alerts.insert("StaleScan".to_owned(), n).is_none() {
                     tracing::warn!(
                         "a scan of system memory was too old to be used; further ones are counted"
                     );
                 }
-                self.seen.alerts.insert("StaleScan".to_owned(), n);
             }
             AlphaNews::Allowed { posture, abs_max_leverage, breaker_can_open } => {
                 self.gate = Gate { posture, abs_max_leverage, breaker_can_open, ..self.gate };
@@ -390,9 +321,6 @@ impl Control {
     }
 
     fn timers(&mut self, now: u64) {
-        while let Some((symbol, audit)) = self.market.snapshots.next(now) {
-            self.fetch_snapshot(symbol, audit);
-        }
         self.tend_account(now);
         self.tend_watch(now);
         let s = self.seen.router;
@@ -491,7 +419,7 @@ impl Control {
     }
 
     fn should_end(&mut self, now: u64) -> Option<&'static str> {
-        if let Some(why) = self.market.failed(now, &self.seen) {
+        if let Some(why) = self.market.as_mut().and_then(|m| m.failed(now, &self.seen)) {
             self.seen.failed = Some(why.to_owned());
             return Some("market data that never came");
         }
@@ -516,21 +444,15 @@ impl Control {
         self.jobs.push(Box::pin(job));
     }
 
-    fn fetch_snapshot(&mut self, symbol: SymbolId, audit: bool) {
-        let Some(name) = self.symbols.get(symbol).map(|i| i.symbol.clone()) else { return };
-        let rest = Arc::clone(&self.rest);
-        self.start(async move { Done::Snapshot(symbol, audit, rest.depth(&name, 1000).await) });
+    fn snapshot(&mut self, fetched: Fetched) {
+        let now = self.clock.now_ns();
+        if let Some(market) = &mut self.market {
+            market.on_fetched(fetched, now);
+        }
     }
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Snapshot(symbol, audit, result) => {
-                self.market.snapshots.done(symbol, audit, result.is_err(), self.clock.now_ns());
-                match result {
-                    Ok(body) => push(&mut self.ends.to_book, Box::new(SnapshotReply { symbol, audit, body })),
-                    Err(error) => tracing::warn!("snapshot: {error}"),
-                }
-            }
             Done::Clock(result) => self.clock_synced(result),
             Done::Account(asked_ms, result) => self.account_read(asked_ms, result),
             Done::ListenKey(result) => self.listen_key(result),
@@ -564,6 +486,11 @@ impl Control {
     fn alert(&mut self, kind: &str) {
         self.seen.alert(kind);
     }
+}
+
+/// The next snapshot to arrive, where there are books.
+async fn fetched(market: &mut Option<MarketController>) -> Option<Fetched> {
+    market.as_mut()?.fetched().await
 }
 
 /// A command for a stage that polls every few microseconds: its ring is full only if the stage is dead, and then the

@@ -2,16 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use binance::Symbols;
 use binance::clock::ServerClock;
-use binance::feed::{Feed, FeedConfig, Patience, Route as StreamRoute, StreamKind};
 use binance::gateway::{Gateway, GatewayConfig};
-use binance::hosts::{Endpoint, Hosts, Venue};
-use binance::key::ApiKey;
-use binance::net::{ConnConfig, WsConn};
+use binance::hosts::Venue;
 use binance::rest::{AnnouncedLimit, RestClient, RestConfig, RestError};
 use binance::sign::Signer;
 
@@ -21,53 +18,22 @@ use market::{Amount, ClientOrderId, Instrument, Nanos};
 use runtime::clock::Clock;
 
 use crate::config::Config;
+use crate::connections::{connection, endpoint, routes};
 use crate::control::{self, Control, Orders, Seen, WatchConfig};
 use crate::environment::Environment;
 use crate::error::Failure;
 use crate::memory_link::{self, Identity, Loaded, MemoryLink, MemoryStatus, Owner};
+pub use crate::options::{History, Options};
 use crate::preflight;
-pub use crate::preflight::{QUOTE, rest_error as unavailable};
+use crate::preflight::rest_error as unavailable;
 use crate::restart::{self, Begun};
-use crate::roles::Role;
+use crate::role::Role;
 use crate::roles::lease::Fence;
 use crate::roles::standby::{self, StoodBy, Warm};
 use crate::stages::Hop;
-use crate::stages::feed::Route;
+use crate::stages::gateway::GatewayConnections;
 use crate::summary::{OpenPosition, RingSummary, StageSummary, Summary};
-use crate::topology::{self, Guest, Parts, Pipeline, Source};
-
-/// Prices from before the start, oldest first, one row a bar.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct History {
-    /// Columns.
-    pub symbols: Vec<String>,
-    /// Rows; NaN = no price.
-    pub bars: Vec<Vec<f64>>,
-}
-
-/// What a node is to run.
-pub struct Options {
-    /// Which part of the system: all of it, or alpha.
-    pub role: Role,
-    /// Configuration, checked.
-    pub config: Config,
-    /// Key of the account.
-    pub key: ApiKey,
-    /// Where.
-    pub venue: Venue,
-    /// Its hosts, overrides applied.
-    pub hosts: Hosts,
-    /// Prices to warm the histories with.
-    pub history: History,
-    /// The forewarner of `mc_models_dir`, where there is one that can be read (SPEC §4.3).
-    pub forewarner: Option<alpha::Forewarner>,
-    /// How it ends.
-    pub orders: Orders,
-    /// Set by a signal.
-    pub signalled: Arc<AtomicBool>,
-    /// Stages of the caller's own.
-    pub guests: Vec<Guest>,
-}
+use crate::topology::{self, Parts, Pipeline, Source};
 
 /// Runs a node on this thread until its end.
 pub fn run(options: Options, environment: &Environment) -> Result<Summary, Failure> {
@@ -326,69 +292,14 @@ fn parts(
         booked: recovered.booked,
         router,
         gateway,
-        api: connection(config, &options.hosts.ws_api, environment)?,
-        user: connection(config, &options.hosts.private, environment)?,
-        user_decoder: UserDecoder::new(ready.symbols.clone()),
+        connections: GatewayConnections {
+            api: connection(config, &options.hosts.ws_api, environment)?,
+            user: connection(config, &options.hosts.private, environment)?,
+            decoder: UserDecoder::new(ready.symbols.clone()),
+        },
         instruments: std::mem::take(&mut ready.instruments),
         guests: Vec::new(),
     })
-}
-
-fn endpoint(url: &str) -> Result<Endpoint, Failure> {
-    Endpoint::parse(url).map_err(|e| Failure::usage(e.to_string()))
-}
-
-fn connection(config: &Config, url: &str, environment: &Environment) -> Result<WsConn, Failure> {
-    let mut endpoint = endpoint(url)?;
-    if endpoint.path.is_empty() {
-        "/".clone_into(&mut endpoint.path);
-    }
-    let config =
-        ConnConfig { max_age: config.market.max_connection_age_s * Nanos::SECOND, ..ConnConfig::default() };
-    Ok(WsConn::new(endpoint, Arc::clone(&environment.dialer), config, environment.entropy.next_u64()))
-}
-
-/// A connection to a whole URL, not opened yet.
-pub fn dial(url: &str, environment: &Environment) -> Result<WsConn, Failure> {
-    let (dialer, seed) = (Arc::clone(&environment.dialer), environment.entropy.next_u64());
-    Ok(WsConn::new(endpoint(url)?, dialer, ConnConfig::default(), seed))
-}
-
-/// Books on `/public`, trades and mark prices on `/market`, each over as many connections as it takes.
-pub fn routes(
-    config: &Config,
-    hosts: &Hosts,
-    symbols: &Symbols,
-    environment: &Environment,
-) -> Result<(Vec<Route>, Vec<Feed>), Failure> {
-    let kinds = [StreamKind::Depth, StreamKind::AggTrade, StreamKind::MarkPrice];
-    let feeds = Feed::plan(symbols, &kinds, feed_config(config), (&hosts.public, &hosts.market))
-        .map_err(|e| Failure::usage(e.to_string()))?;
-    let mut counts = [0usize; 2];
-    let mut routes = Vec::new();
-    for feed in &feeds {
-        let (name, place) = match feed.route() {
-            StreamRoute::Public => ("public", 0),
-            StreamRoute::Market => ("market", 1),
-        };
-        counts[place] += 1;
-        let name = if counts[place] == 1 { name.to_owned() } else { format!("{name}-{}", counts[place]) };
-        let conn = connection(config, feed.url(), environment)?;
-        routes.push(Route { name, url: feed.url().to_owned(), conn });
-    }
-    Ok((routes, feeds))
-}
-
-fn feed_config(config: &Config) -> FeedConfig {
-    let m = &config.market;
-    let mut feed = FeedConfig { data_age: Nanos::from_millis(m.max_data_age_ms).0, ..FeedConfig::default() };
-    for kind in [StreamKind::Depth, StreamKind::MarkPrice] {
-        feed.patience[kind as usize] = Patience {
-            first_data: Nanos::from_millis(m.first_data_ms).0,
-            stale_after: Nanos::from_millis(m.stream_silent_ms).0,
-        };
-    }
-    feed
 }
 
 /// What the venue says is left, after a last cancel of everything that works.

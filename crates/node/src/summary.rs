@@ -7,7 +7,7 @@ use alpha::TradeRecord;
 use runtime::latency::HopSummary;
 use serde::Serialize;
 
-use crate::control::desk::LineSummary;
+use crate::control::status::LineSummary;
 use crate::memory_link::MemoryStatus;
 use crate::roles::standby::Shown;
 use crate::stages::book::BookCounters;

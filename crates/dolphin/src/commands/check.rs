@@ -270,7 +270,9 @@ impl Check<'_> {
             [("public", &hosts.public, "@depth@100ms"), ("market", &hosts.market, "@markPrice@1s")]
         {
             let url = format!("{}/stream?streams={lower}{stream}", base.trim_end_matches('/'));
-            let Some(conn) = self.need(check, node::live::dial(&url, &self.environment)) else { continue };
+            let Some(conn) = self.need(check, node::connections::dial(&url, &self.environment)) else {
+                continue;
+            };
             match wait(conn, clock, true).await {
                 Ok(ms) => {
                     self.add(Finding::ok(check, format!("{lower}{stream} delivers, first after {ms} ms")));
@@ -283,7 +285,8 @@ impl Check<'_> {
                 )),
             }
         }
-        let Some(conn) = self.need("orders", node::live::dial(&hosts.ws_api, &self.environment)) else {
+        let Some(conn) = self.need("orders", node::connections::dial(&hosts.ws_api, &self.environment))
+        else {
             return;
         };
         match wait(conn, clock, false).await {

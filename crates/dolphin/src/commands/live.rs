@@ -11,8 +11,8 @@ use node::control::Orders;
 use node::environment::Environment;
 use node::error::Failure;
 use node::live::{History, Options};
+use node::role::{Role, Share};
 use node::roles::ingest;
-use node::roles::{Role, Share};
 
 /// The trading node
 #[derive(clap::Args)]
@@ -224,7 +224,7 @@ pub(super) fn hosts(config: &Config, venue: &Venue) -> Result<Hosts, Failure> {
     Ok(hosts)
 }
 
-fn parse_role(text: &str) -> Result<Role, String> {
+pub(super) fn parse_role(text: &str) -> Result<Role, String> {
     match text {
         "all" => Ok(Role::All),
         "ingest" => Ok(Role::Ingest),

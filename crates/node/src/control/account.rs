@@ -196,7 +196,7 @@ impl Control {
     }
 
     fn income(&mut self, reason: &str, asset: &str, change: Amount) {
-        let quote = asset == crate::live::QUOTE;
+        let quote = asset == crate::preflight::QUOTE;
         let entry = if quote { reason.to_owned() } else { format!("{reason} {asset}") };
         *self.seen.ledger.entry(entry).or_default() += change.to_f64();
         if quote {

@@ -17,28 +17,27 @@ use market::{Instrument, Nanos};
 use memory::schema::{HEARTBEAT, Heartbeat, Phase, to_text};
 use memory::{Lease, LeaseConfig, SystemMemory, WriteBehind};
 use runtime::clock::Clock;
-use runtime::ring::ring;
 use serde::Serialize;
 use tokio::sync::watch;
 
 use super::lease::{Fence, LeaseView, keep};
 use crate::config::{Config, Deployment};
-use crate::control::Orders;
+use crate::control::orders::Orders;
 use crate::environment::Environment;
 use crate::error::Failure;
-use crate::live::{Options, unavailable};
 use crate::memory_link::MemoryLink;
+use crate::options::Options;
+use crate::preflight::rest_error as unavailable;
 use crate::restart;
 use crate::shards::assembly::{Assembly, ShardCounters};
 use crate::shards::reader::{Reader, ReaderCounters, ReaderHandle};
 use crate::stages::Tick;
 use crate::stages::shards::ShardSource;
 use crate::summary::Summary;
+use crate::topology::shard_updates;
 
 /// How often a standby looks at what has come.
 const TURN: Duration = Duration::from_millis(1);
-/// Updates under way from the reader: five ticks of 400 symbols. Full: the update is given up and counted.
-const UPDATES: usize = 2_048;
 /// Between two signs of life.
 const PULSE: Duration = Duration::from_secs(1);
 /// Between two looks at the shards while their symbols are being discovered.
@@ -121,7 +120,7 @@ impl Alpha {
     ) -> Result<(Self, ShardSource), Failure> {
         let clock = &environment.clock;
         let refused = |e: memory::MemoryError| Failure::usage(format!("memory: {e}"));
-        let (updates, from_reader) = ring("reader_to_shards", UPDATES);
+        let (updates, from_reader) = shard_updates();
         let reader = Reader::new(link.memory(), instruments, updates).map_err(refused)?;
         let ms = Nanos::from_millis;
         let assembly = Assembly::new(

@@ -130,73 +130,92 @@ pub struct RouterState {
     pub kill_done: bool,
 }
 
-/// The stage; the rings are named by their ends.
-pub struct RouterStage {
-    /// The state machine.
-    pub router: Router,
+/// The ends of the stage's links.
+pub struct RouterLinks {
     /// Lossless.
-    pub alpha_to_router: Rx<StampedIntent>,
+    pub intents: Rx<StampedIntent>,
     /// Lossless.
-    pub gateway_to_router: Rx<ExecutionReport>,
+    pub reports: Rx<ExecutionReport>,
     /// Conflated at its source.
-    pub book_to_router: Rx<Quote>,
+    pub quotes: Rx<Quote>,
     /// Lossless.
-    pub control_to_router: Rx<RouterCommand>,
+    pub commands: Rx<RouterCommand>,
     /// Lossless.
-    pub router_to_gateway: Tx<StampedRequest>,
+    pub requests: Tx<StampedRequest>,
     /// Lossless.
-    pub router_to_alpha: Tx<Outcome>,
+    pub outcomes: Tx<Outcome>,
     /// News; the newest is given up when full.
-    pub router_to_control: Tx<RouterNews>,
-    /// For latencies.
-    pub clock: Clock,
-    /// Latencies.
-    pub probe: Probe,
+    pub news: Tx<RouterNews>,
+}
+
+/// The stage.
+pub struct RouterStage {
+    router: Router,
+    links: RouterLinks,
+    clock: Clock,
+    probe: Probe,
     /// The last call's results, until they are handed on.
-    pub outbox: Outbox,
+    outbox: Outbox,
     /// Stamp of the intent being worked on.
-    pub cause_recv_ns: u64,
-    /// Last state told.
-    pub told: RouterState,
-    /// Positions told, by symbol.
-    pub told_positions: Vec<Qty>,
-    /// Fills counted.
-    pub fills: u64,
+    cause_recv_ns: u64,
+    /// Something happened since the last housekeeping.
+    changed: bool,
+    /// State and positions, by symbol, sent last.
+    sent: RouterState,
+    sent_positions: Vec<Qty>,
+    fills: u64,
 }
 
 /// Inputs of one kind taken in one duty cycle.
 const BATCH: usize = 64;
 
 impl RouterStage {
+    /// Around a router whose first gate is shut.
+    pub fn new(router: Router, links: RouterLinks, clock: Clock, probe: Probe) -> Self {
+        let sent_positions = vec![Qty::ZERO; router.instruments().len()];
+        Self {
+            router,
+            links,
+            clock,
+            probe,
+            outbox: Outbox::new(),
+            cause_recv_ns: 0,
+            changed: false,
+            sent: RouterState::default(),
+            sent_positions,
+            fills: 0,
+        }
+    }
+
     /// Hands the outbox on; `false` while something of it found no room.
     fn flush(&mut self, now_ns: u64) -> bool {
         let out = &mut self.outbox;
         while let Some(request) = out.requests.first().copied() {
             let stamped = StampedRequest { request, recv_ns: self.cause_recv_ns, routed_ns: now_ns };
-            if self.router_to_gateway.push(stamped).is_err() {
+            if self.links.requests.push(stamped).is_err() {
                 return false;
             }
             out.requests.remove(0);
         }
         while let Some(outcome) = out.outcomes.first().copied() {
-            if self.router_to_alpha.push(outcome).is_err() {
+            if self.links.outcomes.push(outcome).is_err() {
                 return false;
             }
             // The control thread's copy is news: it may be given up.
-            let _ = self.router_to_control.push(RouterNews::Outcome(outcome));
+            let _ = self.links.news.push(RouterNews::Outcome(outcome));
             out.outcomes.remove(0);
         }
         while let Some(errand) = out.controls.first().copied() {
-            if self.router_to_control.push(RouterNews::Errand(errand)).is_err() {
+            if self.links.news.push(RouterNews::Errand(errand)).is_err() {
                 return false;
             }
             out.controls.remove(0);
         }
         for alert in out.alerts.drain(..) {
-            let _ = self.router_to_control.push(RouterNews::Alert(alert));
+            let _ = self.links.news.push(RouterNews::Alert(alert));
         }
         for denial in out.denials.drain(..) {
-            let _ = self.router_to_control.push(RouterNews::Denied(denial));
+            let _ = self.links.news.push(RouterNews::Denied(denial));
         }
         self.cause_recv_ns = 0;
         true
@@ -225,7 +244,7 @@ impl RouterStage {
     fn quotes(&mut self, now: Nanos, now_ns: u64) -> bool {
         let mut did = false;
         for _ in 0..BATCH {
-            let Some(quote) = self.book_to_router.pop() else { break };
+            let Some(quote) = self.links.quotes.pop() else { break };
             did = true;
             match quote {
                 Quote::Bbo(b) => self.router.on_bbo(now, b.symbol, b.bid, b.ask, &mut self.outbox),
@@ -270,34 +289,29 @@ impl RouterStage {
         }
     }
 
-    fn tell(&mut self) {
-        for (i, told) in self.told_positions.iter_mut().enumerate() {
+    /// Positions and state, where they are others than those sent last.
+    fn send_state(&mut self) {
+        for (i, sent) in self.sent_positions.iter_mut().enumerate() {
             let symbol = SymbolId(i as u16);
             let qty = self.router.position(symbol).qty;
-            if qty != *told && self.router_to_control.push(RouterNews::Position(symbol, qty)).is_ok() {
-                *told = qty;
+            if qty != *sent && self.links.news.push(RouterNews::Position(symbol, qty)).is_ok() {
+                *sent = qty;
             }
         }
         let state = self.state();
-        if state != self.told && self.router_to_control.push(RouterNews::State(state)).is_ok() {
-            self.told = state;
+        if state != self.sent && self.links.news.push(RouterNews::State(state)).is_ok() {
+            self.sent = state;
         }
     }
-}
 
-impl Stage for RouterStage {
-    fn name(&self) -> &'static str {
-        "router"
-    }
-
-    fn poll(&mut self, now_ns: u64) -> Work {
+    fn inputs(&mut self, now_ns: u64) -> Work {
         let now = Nanos(now_ns);
         if !self.flush(now_ns) {
             return Work::Idle;
         }
         let mut did = self.quotes(now, now_ns);
         for _ in 0..BATCH {
-            let Some(command) = self.control_to_router.pop() else { break };
+            let Some(command) = self.links.commands.pop() else { break };
             did = true;
             self.command(now, command);
             if !self.flush(now_ns) {
@@ -305,7 +319,7 @@ impl Stage for RouterStage {
             }
         }
         for _ in 0..BATCH {
-            let Some(report) = self.gateway_to_router.pop() else { break };
+            let Some(report) = self.links.reports.pop() else { break };
             did = true;
             self.fills += u64::from(report.trade_id != 0 && report.origin.ours().is_some());
             self.router.on_report(now, &report, &mut self.outbox);
@@ -313,7 +327,7 @@ impl Stage for RouterStage {
                 return Work::Done;
             }
         }
-        while let Some(stamped) = self.alpha_to_router.pop() {
+        while let Some(stamped) = self.links.intents.pop() {
             did = true;
             self.cause_recv_ns = stamped.recv_ns;
             self.router.on_intent(now, &stamped.intent, &mut self.outbox);
@@ -328,9 +342,24 @@ impl Stage for RouterStage {
             self.router.on_timer(now, &mut self.outbox);
             self.flush(now_ns);
         }
-        if did {
-            self.tell();
-        }
         Work::from(did)
+    }
+}
+
+impl Stage for RouterStage {
+    fn name(&self) -> &'static str {
+        "router"
+    }
+
+    fn poll(&mut self, now_ns: u64) -> Work {
+        let work = self.inputs(now_ns);
+        self.changed |= work == Work::Done;
+        work
+    }
+
+    fn housekeep(&mut self, _now_ns: u64) {
+        if std::mem::take(&mut self.changed) {
+            self.send_state();
+        }
     }
 }
