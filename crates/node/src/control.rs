@@ -20,6 +20,7 @@ use std::time::Duration;
 use alpha::Trade;
 use binance::Symbols;
 use binance::clock::ServerClock;
+use binance::limits::Urgency;
 use binance::rest::{RestClient, RestError};
 
 use execution::{AlertKind, Control as Errand, Gate, KillTrigger};
@@ -471,7 +472,8 @@ impl Control {
     fn fetch_snapshot(&mut self, symbol: SymbolId, audit: bool) {
         let Some(name) = self.symbols.get(symbol).map(|i| i.symbol.clone()) else { return };
         let rest = Arc::clone(&self.rest);
-        self.start(async move { Done::Snapshot(symbol, audit, rest.depth(&name, 1000).await) });
+        let urgency = if audit { Urgency::Audit } else { Urgency::Snapshot };
+        self.start(async move { Done::Snapshot(symbol, audit, rest.depth(&name, 1000, urgency).await) });
     }
 
     fn done(&mut self, done: Done) {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use binance::Symbols;
 use binance::decode::Decoder;
 use binance::hosts::{Hosts, Venue};
+use binance::limits::Urgency;
 use binance::rest::{RestClient, RestError};
 use book::FeatureEngine;
 use futures_util::StreamExt;
@@ -379,7 +380,9 @@ impl Control {
     fn fetch(&self, symbol: SymbolId, audit: bool) {
         let Some(name) = self.instruments.get(symbol.index()).map(|i| i.symbol.clone()) else { return };
         let (rest, levels) = (Arc::clone(&self.rest), self.levels);
-        self.snapshots.push(Box::pin(async move { (symbol, audit, rest.depth(&name, levels).await) }));
+        let urgency = if audit { Urgency::Audit } else { Urgency::Snapshot };
+        self.snapshots
+            .push(Box::pin(async move { (symbol, audit, rest.depth(&name, levels, urgency).await) }));
     }
 
     fn snapshot(&mut self, symbol: SymbolId, audit: bool, reply: Result<Vec<u8>, RestError>) {

@@ -306,8 +306,12 @@ impl GatewayStage {
             self.outbound.news.push_back(GatewayNews::Traded(order.symbol));
         }
         let open = self.api.is_open();
-        let made =
-            if open { self.core.request(request, now) } else { self.core.request_over_rest(request, now) };
+        let window_ms = self.core.config().recv_window_ms;
+        let made = if open {
+            self.core.request(request, window_ms, now)
+        } else {
+            self.core.request_over_rest(request, now)
+        };
         let outgoing = match made {
             Ok(outgoing) => outgoing,
             Err(refusal) => {
