@@ -47,7 +47,7 @@ fn encode_sign_and_settle_an_order(bencher: divan::Bencher<'_, '_>) {
     bencher.bench_local(move || {
         id += 1;
         now = now.plus(Nanos::SECOND);
-        let sent = black_box(gateway.request(black_box(&ORDER), now)).is_ok();
+        let sent = black_box(gateway.request(black_box(&ORDER), 2_000, now)).is_ok();
         assert!(sent, "limits and table have room");
         let mut reply = [0u8; 32];
         let text = {

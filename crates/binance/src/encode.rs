@@ -5,7 +5,7 @@
 //! allocated after the first order, nothing is sorted, and the two texts cannot differ.
 
 use market::{
-    ClientOrderId, Increment, NewOrder, OrderRequest, OrderType, PositionSide, ReplaceOrder, Side,
+    ClientOrderId, Increment, Nanos, NewOrder, OrderRequest, OrderType, PositionSide, ReplaceOrder, Side,
     TimeInForce,
 };
 
@@ -24,6 +24,12 @@ pub enum EncodeError {
     /// A receive window outside what the venue takes.
     #[error("recv_window_ms is {0}: the venue takes 1 to 60000")]
     RecvWindow(u32),
+}
+
+/// What is left at `now` of a receive window that began at `since`, ms, rounded down.
+pub(crate) fn window_left(recv_window_ms: u32, since: Nanos, now: Nanos) -> u32 {
+    let spent = now.since(since).0.div_ceil(Nanos::MS);
+    recv_window_ms.saturating_sub(u32::try_from(spent).unwrap_or(u32::MAX))
 }
 
 /// Writes order requests as signed frames.
@@ -68,12 +74,12 @@ impl Encoder {
         &mut self,
         id: u64,
         request: &OrderRequest,
-        timestamp_ms: u64,
+        (recv_window_ms, timestamp_ms): (u32, u64),
         session: bool,
     ) -> Option<&[u8]> {
         self.open(id, method(request)?, session);
         let mut params = Params { frame: &mut self.frame, payload: &mut self.payload };
-        order_params(&mut params, request, &self.symbols, self.recv_window_ms, timestamp_ms)?;
+        order_params(&mut params, request, &self.symbols, recv_window_ms, timestamp_ms)?;
         self.close(session);
         Some(&self.frame)
     }
@@ -405,7 +411,7 @@ mod tests {
         assert_eq!(signature, signer().sign(payload.as_bytes()).as_str());
 
         let mut encoder = Encoder::new(signer(), symbols, 5_000).expect("an encoder");
-        let frame = encoder.order(1, &request, 1_591_702_613_943, false).expect("a frame");
+        let frame = encoder.order(1, &request, (5_000, 1_591_702_613_943), false).expect("a frame");
         let frame: serde_json::Value = serde_json::from_slice(frame).expect("JSON");
         let raw =
             "apiKey=K&origClientOrderId=dlp-1f-7-2&recvWindow=5000&symbol=币安USDT&timestamp=1591702613943";

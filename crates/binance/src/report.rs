@@ -5,10 +5,11 @@
 //! side; what a fact cannot do without, and what its numbers mean, is decided once, in [`OrderRow::report`].
 
 use market::{
-    Amount, ExecType, ExecutionReport, Increment, Instrument, Nanos, NumberError, OrderOrigin, OrderStatus,
-    Px, Qty, Side, SymbolId,
+    Amount, ExecType, ExecutionReport, Increment, Instrument, Nanos, NewOrder, NumberError, OrderOrigin,
+    OrderRequest, OrderStatus, Px, Qty, ReplaceOrder, Side, SymbolId,
 };
 
+use crate::errors::Class;
 use crate::json::{JsonError, Reader, Scalar, unescape};
 use crate::symbols::Symbols;
 
@@ -405,6 +406,56 @@ impl<'a> OrderRow<'a> {
 /// What is still open of an order.
 fn leaves(status: OrderStatus, qty: Qty, cum: Qty) -> Qty {
     if status.is_done() { Qty::ZERO } else { Qty((qty - cum).0.max(0)) }
+}
+
+/// Why a report comes, by what was asked and the state that came back.
+pub(crate) const fn reply_type(request: Option<&OrderRequest>, status: OrderStatus) -> ExecType {
+    match (request, status) {
+        (Some(OrderRequest::New(_)), OrderStatus::New) => ExecType::New,
+        (Some(OrderRequest::New(_)), OrderStatus::Expired) => ExecType::Expired,
+        (Some(OrderRequest::Replace(_)), OrderStatus::New | OrderStatus::PartiallyFilled) => {
+            ExecType::Amendment
+        }
+        // A modify that would take, or that leaves nothing open, cancels the order.
+        (Some(OrderRequest::Cancel(_) | OrderRequest::Replace(_)), OrderStatus::Canceled) => {
+            ExecType::Canceled
+        }
+        _ => ExecType::Status,
+    }
+}
+
+/// The report of a request that was refused or not answered.
+pub(crate) fn error_report(request: &OrderRequest, class: Class, code: i32) -> ExecutionReport {
+    let unknown = class == Class::Unknown;
+    let report = |symbol, id, exec_type| ExecutionReport {
+        code,
+        ..blank_report(symbol, OrderOrigin::Ours(id), if unknown { ExecType::Unknown } else { exec_type })
+    };
+    match request {
+        OrderRequest::New(NewOrder { symbol, client_order_id, side, px, qty, reduce_only, .. }) => {
+            ExecutionReport {
+                status: if unknown { OrderStatus::Unknown } else { OrderStatus::Rejected },
+                side: *side,
+                px: *px,
+                qty: *qty,
+                reduce_only: *reduce_only,
+                ..report(*symbol, *client_order_id, ExecType::Rejected)
+            }
+        }
+        OrderRequest::Replace(ReplaceOrder { symbol, client_order_id, side, px, qty }) => ExecutionReport {
+            side: *side,
+            px: *px,
+            qty: *qty,
+            ..report(*symbol, *client_order_id, ExecType::ReplaceRejected)
+        },
+        OrderRequest::Cancel(o) => report(o.symbol, o.client_order_id, ExecType::CancelRejected),
+        // A query that failed says nothing about its order; only −2013 does.
+        OrderRequest::Query(o) if code == -2013 => report(o.symbol, o.client_order_id, ExecType::NotFound),
+        OrderRequest::Query(o) => report(o.symbol, o.client_order_id, ExecType::Unknown),
+        OrderRequest::CancelAll(symbol) => {
+            ExecutionReport { code, ..blank_report(*symbol, OrderOrigin::External, ExecType::CancelRejected) }
+        }
+    }
 }
 
 #[cfg(test)]

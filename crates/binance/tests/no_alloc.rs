@@ -53,13 +53,13 @@ fn encoding_and_settling_orders_allocates_nothing() {
     for attempt in 0..200 {
         let mut told = 0;
         let allocations = count(|| {
-            let Ok(Outgoing::Frame(frame)) = gateway.request(&request(attempt), now) else { panic!() };
+            let Ok(Outgoing::Frame(frame)) = gateway.request(&request(attempt), 2_000, now) else { panic!() };
             assert!(frame.len() > 400);
             let cancel = CancelOrder {
                 symbol: SymbolId(0),
                 client_order_id: ClientOrderId { run: 1, intent: 2, attempt },
             };
-            gateway.request(&OrderRequest::Cancel(cancel), now).unwrap();
+            gateway.request(&OrderRequest::Cancel(cancel), 2_000, now).unwrap();
             use std::fmt::Write;
             reply.clear();
             let (good, bad) = (2 * u64::from(attempt) + 1, 2 * u64::from(attempt) + 2);

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use binance::decode::{Decoder, Frame};
 use binance::hosts::{Hosts, Venue as VenueName};
 use binance::key::ApiKey;
+use binance::limits::Urgency;
 use binance::net::{Change, WsConn};
 use binance::rest::{RestClient, RestError};
 use book::{BookOutcome, LocalBook};
@@ -217,7 +218,7 @@ impl Mirror {
             {
                 let (rest, name) = (Arc::clone(rest), self.instruments[symbol.index()].symbol.clone());
                 jobs.push(async move {
-                    let reply = rest.depth(&name, 1000).await;
+                    let reply = rest.depth(&name, 1000, Urgency::Snapshot).await;
                     if reply.is_err() {
                         tokio::time::sleep(RETRY).await;
                     }

@@ -9,6 +9,7 @@ use binance::Symbols;
 use binance::clock::ServerClock;
 use binance::gateway::{Gateway, GatewayConfig};
 use binance::hosts::Venue;
+use binance::limits::Urgency;
 use binance::rest::{AnnouncedLimit, RestClient, RestConfig, RestError};
 use binance::sign::Signer;
 
@@ -249,7 +250,7 @@ async fn prepare(
         tracing::warn!("{symbol} does not trade at the venue now; it is followed but not traded");
     }
     preflight::position_mode(rest.dual_side().await.map_err(|e| unavailable(&e))?).into_result()?;
-    let account = rest.account().await.map_err(|e| unavailable(&e))?;
+    let account = rest.account(Urgency::Start).await.map_err(|e| unavailable(&e))?;
     preflight::margin(&account, &options.config, &info.instruments).into_result()?;
     let key = rest.create_listen_key().await.map_err(|e| unavailable(&e))?;
     let listen_key = secrecy::ExposeSecret::expose_secret(&key).to_owned();
@@ -310,14 +311,14 @@ struct Left {
 }
 
 async fn leave(rest: &RestClient, ready: &Ready, clock: &Clock) -> Result<Left, RestError> {
-    let mut account = control::account(rest, &ready.symbols, clock).await?;
+    let mut account = control::account(rest, &ready.symbols, clock, Urgency::Exit).await?;
     if !account.orders.is_empty() {
         let mut symbols: Vec<_> = account.orders.iter().map(|o| o.symbol).collect();
         symbols.dedup();
         for symbol in symbols {
             rest.cancel_all(symbol, &ready.symbols).await?;
         }
-        account = control::account(rest, &ready.symbols, clock).await?;
+        account = control::account(rest, &ready.symbols, clock, Urgency::Exit).await?;
     }
     let _ = rest.close_listen_key().await;
     let position = |p: &execution::VenuePosition| {

@@ -237,7 +237,7 @@ impl Node {
             }
             while !self.out.requests.is_empty() {
                 let request = self.out.requests.remove(0);
-                let Ok(Outgoing::Frame(bytes)) = self.gateway.request(&request, now) else {
+                let Ok(Outgoing::Frame(bytes)) = self.gateway.request(&request, 2_000, now) else {
                     panic!("{request:?}")
                 };
                 assert!(bytes.len() > 100);

@@ -112,6 +112,21 @@ pub struct ApiRestrictions {
     pub futures: bool,
 }
 
+/// A change of the wallet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Income {
+    /// Asset.
+    pub asset: String,
+    /// Signed.
+    pub amount: Amount,
+    /// Symbol, empty for transfers.
+    pub symbol: String,
+    /// Venue's id, unique within a kind.
+    pub id: u64,
+    /// Venue time.
+    pub ts_event: Nanos,
+}
+
 /// The named scalars of one object.
 pub(crate) struct Row<'a, const N: usize> {
     names: &'static [&'static str; N],
@@ -253,6 +268,23 @@ pub(crate) fn user_trades(body: &[u8], symbols: &Symbols) -> Result<Vec<Executio
         Ok(())
     })?;
     rows.iter().map(|row| row.report_of("userTrades", symbols, Fact::Fill)).collect()
+}
+
+/// Changes of the wallet.
+pub(crate) fn income(body: &[u8]) -> Result<Vec<Income>, FrameError> {
+    const FRAME: &str = "income";
+    let rows = Row::list(&["asset", "income", "symbol", "tranId", "time"], body)?;
+    rows.iter()
+        .map(|row| {
+            Ok(Income {
+                asset: row.need(FRAME, "asset", Scalar::filled)?.to_owned(),
+                amount: row.need(FRAME, "income", amount)?,
+                symbol: crate::json::unescape(row.get("symbol").text().unwrap_or("")).into_owned(),
+                id: row.need(FRAME, "tranId", Scalar::u64)?,
+                ts_event: Nanos::from_millis(row.need(FRAME, "time", Scalar::u64)?),
+            })
+        })
+        .collect()
 }
 
 /// Aggregate trades. REST tells no send time: the time of the trade stands in for it.

@@ -10,6 +10,7 @@ use binance::Symbols;
 use binance::gateway::{Gateway, GatewayConfig};
 use binance::hosts::{Hosts, Venue};
 use binance::key::{ApiKey, KeySource};
+use binance::limits::Urgency;
 use binance::net::WsConn;
 use binance::rest::{RestClient, RestConfig};
 use binance::sign::Signer;
@@ -300,11 +301,13 @@ impl Check<'_> {
     async fn account(&mut self, rest: &RestClient, venue: &Venue, instruments: &[Instrument]) {
         let Some(dual) = self.need("account", rest.dual_side().await) else { return };
         self.add(preflight::position_mode(dual));
-        let Some(account) = self.need("account", rest.account().await) else { return };
+        let Some(account) = self.need("account", rest.account(Urgency::Start).await) else { return };
         self.add(preflight::margin(&account, self.config, instruments));
         let symbols = Symbols::new(instruments.to_vec());
-        if let Some((orders, foreign)) = self.need("account", rest.open_orders(&symbols, None).await)
-            && let Some(positions) = self.need("account", rest.positions(&symbols, None).await)
+        if let Some((orders, foreign)) =
+            self.need("account", rest.open_orders(&symbols, None, Urgency::Start).await)
+            && let Some(positions) =
+                self.need("account", rest.positions(&symbols, None, Urgency::Start).await)
         {
             let open = positions.iter().filter(|p| p.amount != 0.0).count();
             let text = format!("{} open orders, {open} positions", orders.len() + foreign);

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use binance::Symbols;
 use binance::errors::{self, Action};
-use binance::gateway::rest_report;
-use binance::limits::Holds;
-use binance::rest::{RestClient, RestError, TradesFrom};
+use binance::limits::{Holds, Urgency};
+use binance::rest::{RestClient, RestError, windows};
 use binance::user_stream::{UserAction, UserStream, UserStreamConfig};
 use execution::{Check, VenuePosition};
 use market::{Amount, ExecutionReport, Nanos, OrderRequest, SymbolId};
@@ -27,8 +26,6 @@ const READ_AGAIN_NS: u64 = 500 * Nanos::MS;
 const KEY_REFUSED_NS: u64 = 60 * Nanos::SECOND;
 /// Fills are listed from this long before the last good comparison on, venue ms.
 const FILLS_MARGIN_MS: u64 = 30_000;
-/// Rows of one listing of fills.
-const FILLS_PAGE: usize = 1_000;
 
 /// The state of the private side.
 pub(super) struct Private {
@@ -253,7 +250,7 @@ impl Control {
         }
         let (rest, symbols) = (Arc::clone(&self.rest), self.symbols.clone());
         self.start(async move {
-            let result = rest.order(&request, &symbols).await;
+            let result = rest.order(&request, &symbols, rest.config().recv_window_ms).await;
             Done::Ordered(request, result)
         });
     }
@@ -270,7 +267,7 @@ impl Control {
                 tracing::warn!("order over REST: {error}");
                 self.private_error(&error);
                 let all = matches!(request, OrderRequest::CancelAll(_));
-                (!all).then(|| rest_report(request, &error))
+                (!all).then(|| error.report(request))
             }
         };
         if let Some(report) = report {
@@ -371,11 +368,16 @@ impl Control {
 }
 
 /// Open orders, positions and balance.
-pub async fn account(rest: &RestClient, symbols: &Symbols, clock: &Clock) -> Result<AccountState, RestError> {
+pub async fn account(
+    rest: &RestClient,
+    symbols: &Symbols,
+    clock: &Clock,
+    urgency: Urgency,
+) -> Result<AccountState, RestError> {
     let requested_at = Nanos(clock.now_ns());
-    let (orders, _unlisted) = rest.open_orders(symbols, None).await?;
-    let positions = rest.positions(symbols, None).await?;
-    let wallet = rest.account().await?.wallet;
+    let (orders, _unlisted) = rest.open_orders(symbols, None, urgency).await?;
+    let positions = rest.positions(symbols, None, urgency).await?;
+    let wallet = rest.account(urgency).await?.wallet;
     let listed = positions.iter().filter_map(|p| {
         let symbol = p.id.filter(|_| !p.qty.is_zero())?;
         Some(VenuePosition { symbol, qty: p.qty, entry_px: p.entry_px })
@@ -392,20 +394,14 @@ async fn read(
     mut traded: BTreeSet<SymbolId>,
     since_ms: u64,
 ) -> Result<AccountState, RestError> {
-    let mut state = account(rest, symbols, clock).await?;
+    let mut state = account(rest, symbols, clock, Urgency::Reconcile).await?;
+    let until_ms = rest.clock().server_time(Nanos(clock.now_ns())).millis() + FILLS_MARGIN_MS;
     traded.extend(state.orders.iter().map(|o| o.symbol));
     traded.extend(state.positions.iter().map(|p| p.symbol));
     for symbol in traded {
         let Some(name) = symbols.get(symbol).map(|i| i.symbol.clone()) else { continue };
-        let mut from = TradesFrom::TimeMs(since_ms);
-        loop {
-            let rows = rest.user_trades(symbols, &name, from).await?;
-            let (full, last) = (rows.len() >= FILLS_PAGE, rows.last().map(|r| r.trade_id));
-            state.fills.extend(rows);
-            match last.filter(|_| full) {
-                Some(id) => from = TradesFrom::Id(id + 1),
-                None => break,
-            }
+        for window in windows(since_ms, until_ms) {
+            state.fills.extend(rest.user_trades(symbols, &name, window, Urgency::Reconcile).await?);
         }
     }
     Ok(state)

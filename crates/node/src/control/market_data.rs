@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use binance::feed::FeedEvent;
+use binance::limits::Urgency;
 use binance::net::Change;
 use binance::rest::{RestClient, RestError};
 use futures_util::StreamExt;
@@ -155,8 +156,9 @@ impl MarketController {
         while let Some((symbol, audit)) = self.snapshots.next(now) {
             let (rest, levels) = (Arc::clone(&self.rest), self.levels);
             let name = self.name(symbol).to_owned();
+            let urgency = if audit { Urgency::Audit } else { Urgency::Snapshot };
             self.fetches.push(Box::pin(async move {
-                Fetched { symbol, audit, reply: rest.depth(&name, levels).await }
+                Fetched { symbol, audit, reply: rest.depth(&name, levels, urgency).await }
             }));
         }
     }

@@ -48,7 +48,9 @@ impl Writer {
             outbound.news(GatewayNews::Traded(order.symbol));
         }
         let open = api.is_open();
-        let made = if open { core.request(request, now) } else { core.request_over_rest(request, now) };
+        let window_ms = core.config().recv_window_ms;
+        let made =
+            if open { core.request(request, window_ms, now) } else { core.request_over_rest(request, now) };
         let outgoing = match made {
             Ok(outgoing) => outgoing,
             Err(refusal) => {
