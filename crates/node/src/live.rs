@@ -89,7 +89,7 @@ pub async fn live(mut options: Options, environment: &Environment) -> Result<Sum
     let watch = watch_config(&options.config);
     let mut control =
         Control::new(orders, Arc::clone(&rest), symbols, ends, environment.clone(), watch, signalled);
-    control.board = alpha.as_ref().map(|a| a.board.clone());
+    control.alpha_status = alpha.as_ref().map(|a| a.status.clone());
     control.use_listen_key(&ready.listen_key);
     control.run(&stop).await;
 
@@ -103,7 +103,7 @@ pub async fn live(mut options: Options, environment: &Environment) -> Result<Sum
     let seconds = (clock.now_ns() - started) as f64 / 1e9;
     let run = Run { layout, seconds, stages, gates_before, left, memory };
     let mut summary = summarise(&options, &ready, &mut control, run);
-    summary.alpha = alpha.map(|a| a.shown());
+    summary.alpha = alpha.map(|a| a.status());
     if fenced {
         return Err(lease_lost(&options.orders, &summary));
     }
