@@ -8,46 +8,31 @@
 mod account;
 pub mod market_data;
 pub mod orders;
+mod state;
 pub mod status;
 mod watch;
 
-use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use binance::Symbols;
-use binance::clock::ServerClock;
-use binance::rest::{RestClient, RestError};
-
 use execution::{AlertKind, Control as Errand, Gate, KillTrigger};
 use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-use market::{ExecutionReport, Nanos, OrderRequest, SymbolId};
+use market::{Nanos, SymbolId};
 use memory::SystemMemory;
-use runtime::clock::Clock;
-use runtime::environment::Files;
-use runtime::ring::{Rx, Tx};
-use secrecy::SecretString;
+use runtime::ring::Rx;
 
-use crate::environment::Environment;
-use crate::roles::standby::Board;
-use crate::sensors::HealthWatch;
-use crate::shards::assembly::ShardCounters;
 use crate::stages::alpha::{AlphaCommand, AlphaNews};
-use crate::stages::router::{AccountState, RouterCommand, RouterNews};
-use crate::topology::{AccountEnds, Ends, SourceEnds};
+use crate::stages::router::{RouterCommand, RouterNews};
+use crate::topology::AccountEnds;
 pub use account::account;
-pub use watch::WatchConfig;
 
 use self::market_data::{Fetched, MarketController};
 pub use self::orders::{KILL_FLATTEN, Orders, say};
+pub use self::state::{Control, WatchConfig};
+use self::state::{Done, Ending, push};
 pub use self::status::Seen;
 
-/// Levels of a snapshot of a book.
-const SNAPSHOT_LEVELS: u32 = 1000;
 /// How often the control thread looks.
 const TURN: Duration = Duration::from_millis(20);
 /// How long the end of a run waits: for a flat position, and then for the kill ladder.
@@ -56,121 +41,7 @@ const KILLED_WITHIN_NS: u64 = 15 * Nanos::SECOND;
 /// Why a run ended that began while memory was silent.
 const MEMORY_ANSWERS: &str = "system memory that answers";
 
-/// The result of an errand.
-#[expect(clippy::large_enum_variant, reason = "a few at a time, off the hot path")]
-enum Done {
-    Clock(Result<ServerClock, RestError>),
-    /// Asked for at this venue time, ms.
-    Account(u64, Result<Box<AccountState>, RestError>),
-    ListenKey(Result<SecretString, RestError>),
-    Kept(Result<(), RestError>),
-    Ordered(OrderRequest, Result<Option<ExecutionReport>, RestError>),
-    Settings(Result<watch::Settings, RestError>),
-    Instruments(Result<binance::rest::ExchangeInfo, RestError>),
-    Sent(&'static str, Result<(), RestError>),
-}
-
-type Job = Pin<Box<dyn Future<Output = Done>>>;
-
-/// Where the end of a run stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    No,
-    /// Waiting for the engine's exit.
-    Flattening {
-        until: u64,
-    },
-    /// Waiting for the kill ladder.
-    Killing {
-        until: u64,
-    },
-    Over,
-}
-
-/// The thread's state.
-pub struct Control {
-    orders: Orders,
-    rest: Arc<RestClient>,
-    symbols: Symbols,
-    ends: AccountEnds,
-    clock: Clock,
-    files: Arc<dyn Files>,
-    started: u64,
-    gate: Gate,
-    gate_told: Option<Gate>,
-    jobs: FuturesUnordered<Job>,
-    /// `None` in the role alpha: the shards are the market there.
-    market: Option<MarketController>,
-    shards: Option<Rx<ShardCounters>>,
-    private: account::Private,
-    watch: watch::Watch,
-    progress_due: u64,
-    router_commands: VecDeque<RouterCommand>,
-    orders_told: (u64, u64),
-    health: HealthWatch,
-    /// The run began while memory was silent: it ends when it answers.
-    memory: Option<SystemMemory>,
-    ending: Ending,
-    signalled: Arc<AtomicBool>,
-    /// Where the role alpha shows how it does.
-    pub board: Option<Board>,
-    /// What it has seen.
-    pub seen: Seen,
-}
-
 impl Control {
-    /// A control thread for a running pipeline. `clock` of the venue has been taken, the listen key too.
-    pub fn new(
-        orders: Orders,
-        rest: Arc<RestClient>,
-        symbols: Symbols,
-        ends: Ends,
-        environment: Environment,
-        watch: WatchConfig,
-        signalled: Arc<AtomicBool>,
-    ) -> Self {
-        let clock = environment.clock.clone();
-        let now = clock.now_ns();
-        let venue_ms = rest.clock().server_time(Nanos(now)).millis();
-        let private = account::Private::new(&orders.private_path, now, venue_ms);
-        let watch = watch::Watch::new(watch, symbols.clone(), now);
-        let mut seen = Seen::default();
-        let names = symbols.all().iter().map(|i| i.symbol.clone()).collect();
-        let Ends { source, account: ends } = ends;
-        let (market, shards) = match source {
-            SourceEnds::Streams(market) => {
-                let rest = Arc::clone(&rest);
-                (Some(MarketController::new(market, rest, names, SNAPSHOT_LEVELS, now, &mut seen)), None)
-            }
-            SourceEnds::Shards(shards) => (None, Some(shards)),
-        };
-        Self {
-            orders,
-            rest,
-            symbols,
-            ends,
-            started: now,
-            gate: Gate::default(),
-            gate_told: None,
-            jobs: FuturesUnordered::new(),
-            market,
-            shards,
-            private,
-            watch,
-            progress_due: now + 5 * Nanos::SECOND,
-            router_commands: VecDeque::new(),
-            orders_told: (0, 0),
-            health: HealthWatch::default(),
-            memory: None,
-            ending: Ending::No,
-            signalled,
-            clock,
-            files: environment.files,
-            board: None,
-            seen,
-        }
-    }
-
     /// Memory was silent at the start: nothing is opened, and the run ends when it answers.
     pub fn wait_for_memory(&mut self, memory: SystemMemory) {
         push(&mut self.ends.to_alpha, AlphaCommand::Stop { flatten: false });
@@ -219,8 +90,8 @@ impl Control {
             self.seen.shards = counters;
             // For whoever looks at the market's health: a fresh symbol is a book in sync.
             self.seen.book.live_books = counters.fresh;
-            if let Some(board) = &self.board {
-                board.show(counters);
+            if let Some(status) = &self.alpha_status {
+                status.show(counters);
             }
         }
         while let Some(news) = self.ends.alpha.pop() {
@@ -435,15 +306,6 @@ impl Control {
 
     // ---- errands ------------------------------------------------------------------------------------------------
 
-    /// May this node still act for the account?
-    fn may_send(&self) -> bool {
-        self.ends.fence.is_open(self.clock.now_ns())
-    }
-
-    fn start(&self, job: impl Future<Output = Done> + 'static) {
-        self.jobs.push(Box::pin(job));
-    }
-
     fn snapshot(&mut self, fetched: Fetched) {
         let now = self.clock.now_ns();
         if let Some(market) = &mut self.market {
@@ -482,21 +344,9 @@ impl Control {
             }
         }
     }
-
-    fn alert(&mut self, kind: &str) {
-        self.seen.alert(kind);
-    }
 }
 
 /// The next snapshot to arrive, where there are books.
 async fn fetched(market: &mut Option<MarketController>) -> Option<Fetched> {
     market.as_mut()?.fetched().await
-}
-
-/// A command for a stage that polls every few microseconds: its ring is full only if the stage is dead, and then the
-/// run is ending.
-fn push<T>(tx: &mut Tx<T>, command: T) {
-    if tx.push(command).is_err() {
-        tracing::error!("the ring {} is full: its stage does not answer", tx.stats().name());
-    }
 }

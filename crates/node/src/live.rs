@@ -114,7 +114,7 @@ async fn one_run(options: &mut Options, environment: &Environment) -> Result<End
     let watch = watch_config(&options.config);
     let mut control =
         Control::new(orders, Arc::clone(&rest), symbols, ends, environment.clone(), watch, signalled);
-    control.board = alpha.as_ref().map(|a| a.board.clone());
+    control.alpha_status = alpha.as_ref().map(|a| a.status.clone());
     control.use_listen_key(&ready.listen_key);
     if !read {
         control.wait_for_memory(link.memory().clone());
@@ -131,7 +131,7 @@ async fn one_run(options: &mut Options, environment: &Environment) -> Result<End
     let seconds = (clock.now_ns() - started) as f64 / 1e9;
     let run = Run { layout, seconds, stages, gates_before, left, memory };
     let mut summary = summarise(options, &ready, &mut control, run);
-    summary.alpha = alpha.map(|a| a.shown());
+    summary.alpha = alpha.map(|a| a.status());
     if fenced {
         return Err(lease_lost(&options.orders, &summary));
     }

@@ -4,6 +4,7 @@
 pub mod ingest;
 pub mod lease;
 pub mod standby;
+pub mod status;
 
 use binance::hosts::Hosts;
 use binance::rest::{RestClient, RestConfig};

@@ -59,13 +59,15 @@ fn memory_that_is_silent_at_a_start_loses_no_trade() {
 /// Seen: two starts in one second gave two orders one client order id.
 #[test]
 fn two_starts_in_one_second_never_share_a_client_order_id() {
-    let faults = [(90_000, kill(0, 10)), (90_300, kill(0, 10)), (90_700, kill(0, 10)), (91_000, kill(300, 10))];
+    let faults =
+        [(90_000, kill(0, 10)), (90_300, kill(0, 10)), (90_700, kill(0, 10)), (91_000, kill(300, 10))];
     holds(&play(4, 5, Layout::One, &faults), faults.len());
 }
 
 /// FAULTS 22: kill -9 at many moments, holding and flat; the next start goes on with position, capital and trades.
 #[test]
 fn killed_at_many_moments_nothing_is_lost() {
-    let faults: Vec<(u64, Fault)> = (0..12).map(|i| (70_000 + i * 14_370, kill(i * 97, 20 + i * 333))).collect();
+    let faults: Vec<(u64, Fault)> =
+        (0..12).map(|i| (70_000 + i * 14_370, kill(i * 97, 20 + i * 333))).collect();
     holds(&play(8, 5, Layout::One, &faults), faults.len());
 }

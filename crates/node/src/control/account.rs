@@ -1,20 +1,20 @@
 //! The private side of the control thread: the user stream's life, the comparison with the venue, orders over REST
 //! while the order connection is down, the clock, and what the venue told us to wait for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use binance::Symbols;
 use binance::errors::{self, Action};
 use binance::limits::{Holds, Urgency};
 use binance::rest::{RestClient, RestError, windows};
-use binance::user_stream::{UserAction, UserStream, UserStreamConfig};
+use binance::user_stream::UserAction;
 use execution::{Check, VenuePosition};
 use market::{Amount, ExecutionReport, Nanos, OrderRequest, SymbolId};
 use runtime::clock::Clock;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Control, Done, push};
+use super::state::{Control, Done, push};
 use crate::stages::gateway::{GatewayCommand, GatewayNews};
 use crate::stages::router::{AccountState, RouterCommand};
 
@@ -26,50 +26,6 @@ const READ_AGAIN_NS: u64 = 500 * Nanos::MS;
 const KEY_REFUSED_NS: u64 = 60 * Nanos::SECOND;
 /// Fills are listed from this long before the last good comparison on, venue ms.
 const FILLS_MARGIN_MS: u64 = 30_000;
-
-/// The state of the private side.
-pub(super) struct Private {
-    stream: UserStream,
-    /// Looks at the account begun so far; the stream waits for one that began after it opened.
-    reads: u64,
-    reading: bool,
-    read_again: bool,
-    read_due: Option<u64>,
-    read_failures: u32,
-    stream_waits_for: Option<u64>,
-    /// When an order was last sent or seen open in an instrument, venue ms.
-    traded: BTreeMap<SymbolId, u64>,
-    fills_since_ms: u64,
-    last_read_ms: u64,
-    holds: Holds,
-    clock_due: u64,
-    clock_running: bool,
-    fatal: BTreeSet<i32>,
-    told: BTreeSet<i32>,
-}
-
-impl Private {
-    /// Below `private_path`; fills count from `venue_ms` on.
-    pub(super) fn new(private_path: &str, now: u64, venue_ms: u64) -> Self {
-        Self {
-            stream: UserStream::new(private_path, UserStreamConfig::default()),
-            reads: 0,
-            reading: false,
-            read_again: false,
-            read_due: None,
-            read_failures: 0,
-            stream_waits_for: None,
-            traded: BTreeMap::new(),
-            fills_since_ms: venue_ms,
-            last_read_ms: venue_ms,
-            holds: Holds::default(),
-            clock_due: now,
-            clock_running: false,
-            fatal: BTreeSet::new(),
-            told: BTreeSet::new(),
-        }
-    }
-}
 
 impl Control {
     /// Takes the listen key that the node has created.

@@ -7,7 +7,6 @@
 //! standby.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use alpha::Engine;
@@ -17,10 +16,10 @@ use market::{Instrument, Nanos};
 use memory::schema::{HEARTBEAT, Heartbeat, Phase, to_text};
 use memory::{Lease, LeaseConfig, SystemMemory, WriteBehind};
 use runtime::clock::Clock;
-use serde::Serialize;
 use tokio::sync::watch;
 
 use super::lease::{Fence, LeaseView, keep};
+use super::status::{AlphaStatus, SharedAlphaStatus};
 use crate::config::{Config, Deployment};
 use crate::control::orders::Orders;
 use crate::environment::Environment;
@@ -29,8 +28,8 @@ use crate::memory_link::MemoryLink;
 use crate::options::Options;
 use crate::preflight::rest_error as unavailable;
 use crate::restart;
-use crate::shards::assembly::{Assembly, ShardCounters};
-use crate::shards::reader::{Reader, ReaderCounters, ReaderHandle};
+use crate::shards::assembly::Assembly;
+use crate::shards::reader::{Reader, ReaderHandle};
 use crate::stages::Tick;
 use crate::stages::shards::ShardSource;
 use crate::summary::Summary;
@@ -47,34 +46,6 @@ const SETTLED: Duration = Duration::from_secs(3);
 /// Between two lines of progress.
 const PROGRESS_NS: u64 = 5 * Nanos::SECOND;
 
-/// What a node of the role alpha shows of itself, in memory and in its summary.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Shown {
-    /// `standby` or `active`.
-    pub state: &'static str,
-    /// Where the lease stands.
-    pub lease: LeaseView,
-    /// How ticks are gathered.
-    pub shards: ShardCounters,
-    /// What was read from the maps.
-    pub reader: ReaderCounters,
-}
-
-/// Where it is shown, from any thread.
-#[derive(Debug, Clone, Default)]
-pub struct Board(Arc<Mutex<Shown>>);
-
-impl Board {
-    /// How ticks are gathered now.
-    pub fn show(&self, shards: ShardCounters) {
-        self.change(|shown| shown.shards = shards);
-    }
-
-    fn change<T>(&self, f: impl FnOnce(&mut Shown) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 /// What keeps its warmth while the node stands by.
 pub struct Warm {
     /// Stepped on every tick.
@@ -88,7 +59,7 @@ pub struct Warm {
 /// A node of the role alpha beside its pipeline: reader, lease, sign of life, all on memory's thread.
 pub struct Alpha {
     /// What it shows.
-    pub board: Board,
+    pub status: SharedAlphaStatus,
     /// What every request to the venue must pass.
     pub fence: Fence,
     name: String,
@@ -136,12 +107,12 @@ impl Alpha {
         let lease = Lease::new(link.memory().clone(), asked).map_err(refused)?;
         let (view, seen) = watch::channel(LeaseView { state: "unknown", ..LeaseView::default() });
         let (stop, stopped) = watch::channel(false);
-        let (fence, board) = (Fence::shut(), Board::default());
-        board.change(|shown| shown.state = "standby");
+        let (fence, status) = (Fence::shut(), SharedAlphaStatus::default());
+        status.change(|status| status.state = "standby");
         let handle = reader.handle();
         let beat = Pulse {
             name: name.clone(),
-            board: board.clone(),
+            status: status.clone(),
             lease: seen.clone(),
             reader: handle.clone(),
             writes: link.writes().clone(),
@@ -152,7 +123,7 @@ impl Alpha {
             link.spawn("shards", reader.run()),
             link.spawn("heartbeat", beat.run()),
         ];
-        let alpha = Self { board, fence, name, key, lease: seen, reader: handle, stop, tasks };
+        let alpha = Self { status, fence, name, key, lease: seen, reader: handle, stop, tasks };
         Ok((alpha, ShardSource { updates: from_reader, assembly }))
     }
 
@@ -178,7 +149,7 @@ impl Alpha {
                 warm.source.assembly.tell(&mut tick, now);
                 warm.scanner.step(&tick.mids);
                 warm.engine.warm(&tick.mids);
-                self.board.show(warm.source.assembly.counters());
+                self.status.show(warm.source.assembly.counters());
             }
             let view = self.lease.borrow_and_update().clone();
             if view.state == "standby" && view.holder != holder {
@@ -189,7 +160,7 @@ impl Alpha {
                 let before = if holder.is_empty() { "nobody".to_owned() } else { holder };
                 let number = view.fence.unwrap_or(0);
                 tracing::info!("{} is active now, by lease {number}; before it {before} was", self.name);
-                self.board.change(|shown| shown.state = "active");
+                self.status.change(|status| status.state = "active");
                 return Waited::Active;
             }
             if signalled.load(Ordering::Acquire) {
@@ -221,9 +192,9 @@ impl Alpha {
     }
 
     /// What it shows now.
-    pub fn shown(&self) -> Shown {
+    pub fn status(&self) -> AlphaStatus {
         let (lease, reader) = (self.lease.borrow().clone(), self.reader.counters());
-        Shown { lease, reader, ..self.board.change(|shown| shown.clone()) }
+        AlphaStatus { lease, reader, ..self.status.change(|status| status.clone()) }
     }
 
     /// Gives the lease up, once nothing of this node is left at the venue.
@@ -291,7 +262,7 @@ pub async fn stand_by(
         layout: "standing by".to_owned(),
         symbols: symbols.len(),
         seconds: (clock.now_ns() - started) as f64 / 1e9,
-        alpha: Some(alpha.shown()),
+        alpha: Some(alpha.status()),
         ended_by: ended_by.to_owned(),
         ..Summary::default()
     };
@@ -309,7 +280,7 @@ const fn lease_key(deployment: Deployment) -> &'static str {
 /// The sign of life: `DOLPHIN_HEARTBEAT[alpha_<host>_<pid>]`.
 struct Pulse {
     name: String,
-    board: Board,
+    status: SharedAlphaStatus,
     lease: watch::Receiver<LeaseView>,
     reader: ReaderHandle,
     writes: WriteBehind,
@@ -319,12 +290,12 @@ struct Pulse {
 impl Pulse {
     async fn run(self) {
         loop {
-            let shown = Shown {
+            let status = AlphaStatus {
                 lease: self.lease.borrow().clone(),
                 reader: self.reader.counters(),
-                ..self.board.change(|shown| shown.clone())
+                ..self.status.change(|status| status.clone())
             };
-            let extra = serde_json::to_value(&shown).ok().and_then(|v| v.as_object().cloned());
+            let extra = serde_json::to_value(&status).ok().and_then(|v| v.as_object().cloned());
             let beat = Heartbeat {
                 ts: Nanos(self.clock.now_ns()),
                 phase: Phase::LivePulse,
