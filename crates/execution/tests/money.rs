@@ -17,12 +17,19 @@ fn a_restart_while_short_knows_no_equity_before_a_price_has_come() {
     let mut d = Desk::cold(RouterConfig::default());
     assert!(d.router.adopt_position(d.now(), SYM, Qty(-100_000), 100.0, 0.0095));
     d.router.set_gate(d.now(), Gate::open(), &mut d.out);
-    d.reconcile(&[], &[VenuePosition { symbol: SYM, qty: Qty(-100_000), entry_px: 100.0 }]);
+    d.reconcile(&[], &[VenuePosition { symbol: SYM, qty: Qty(-100_000), entry_px: 100.0, liquidation_px: 0.0 }]);
+    let ledger = d.router.ledger();
+    assert_eq!((ledger.equity(), ledger.day_pnl(), ledger.drawdown()), (None, None, None));
+    d.enter(1, 10.0, 0.9);
+    let closed: Vec<Check> = d.router.closed_gates(d.now()).map(|g| g.which).collect();
+    assert_eq!(closed, [Check::EquityUnknown]);
     d.bbo(10_000, 10_002);
     let mark =
         MarkPrice { symbol: SYM, ts_send: d.now(), mark: 100.01, index: 100.01, funding_rate: 0.0, next_funding: Nanos(0) };
     d.router.on_mark(d.now(), &mark);
-    assert!(d.router.account().drawdown() < 0.001, "{:?}", d.router.account());
+    let ledger = d.router.ledger();
+    assert!(ledger.drawdown().unwrap() < 0.001 && ledger.day_pnl().is_some(), "{ledger:?}");
+    assert_eq!(d.router.tripped(), None);
 }
 
 #[test]
@@ -58,23 +65,17 @@ fn a_balance_read_before_a_fill_does_not_undo_it() {
     let asked = d.now();
     d.at(50);
     d.fill(&tp, 100, 100, tp.px.0, true);
-    let wallet = d.router.account().wallet;
-    assert_eq!(wallet, usd(25_000.95));
-    let venue = VenueState {
-        requested_at: asked,
-        orders: &[],
-        positions: &[],
-        fills: &[],
-        wallet: usd(25_000.0),
-    };
+    let wallet = d.router.ledger().wallet();
+    assert_eq!(wallet, Some(usd(25_000.95)));
+    let venue = VenueState { requested_at: asked, ..d.venue_state() };
     d.router.reconcile(d.now(), &venue, &mut d.out);
-    assert_eq!(d.router.account().wallet, wallet);
+    assert_eq!(d.router.ledger().wallet(), wallet);
 }
 
 #[test]
 fn a_denial_that_is_repeated_latches_nothing() {
     let mut cfg = RouterConfig::default();
-    cfg.risk.max_order_notional_usd = 50.0;
+    cfg.risk.max_order_notional_usd = Some(4.0);
     let mut d = Desk::with(cfg);
     for _ in 0..300 {
         d.at(100);
@@ -90,14 +91,16 @@ fn a_denial_that_is_repeated_latches_nothing() {
 fn a_clock_that_is_ahead_makes_no_decision_old() {
     let mut d = Desk::new();
     // Ours is 1.1 s ahead of the venue's.
-    d.router.set_gate(d.now(), Gate { clock_offset_ns: -1_100_000_000, ..Gate::open() }, &mut d.out);
+    let clock = ClockOffset { offset_ns: -1_100_000_000, ..ClockOffset::EXACT };
+    d.router.set_gate(d.now(), Gate { clock: Some(clock), ..Gate::open() }, &mut d.out);
     d.bbo(10_000, 10_002);
-    let ts_event = Nanos(d.now().0 - 1_100_000_000);
+    let ts_event = VenueTime(Nanos(d.now().0 - 1_100_000_000));
     let e = EnterIntent {
         symbol: SYM,
         direction: 1,
         notional: 100.0,
         leverage: 1.0,
+        capital: 25_000.0,
         decision_px: 100.01,
         tp_pct: 0.0095,
         fill_probability: 0.9,
