@@ -39,11 +39,16 @@ impl Router {
     }
 
     fn enter(&mut self, now: Nanos, e: &EnterIntent, out: &mut Outbox) {
-        // A second copy of what is being worked gets a denial but no outcome: that will be the first one's.
         let copy = self.last_enter == Some((e.symbol, e.direction, e.ts_event));
-        if copy || self.symbols[e.symbol.index()].trade.is_some() {
+        let trade = self.symbols[e.symbol.index()].trade;
+        if trade.is_some_and(|t| t.told || t.is_entering()) {
+            // A second copy of what is being worked gets a denial but no outcome: that will be the first one's.
             self.deny(now, e.symbol, (Check::DuplicateIntent, 1.0, 0.0), out);
             return;
+        }
+        if copy || trade.is_some() {
+            // The engine waits for an answer: what is being closed here it knows nothing of.
+            return self.refuse(now, e, (Check::DuplicateIntent, 1.0, 0.0), out);
         }
         self.risk.capital = Some(e.capital).filter(|c| c.is_finite() && *c > 0.0);
         let checked = {

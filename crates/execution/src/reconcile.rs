@@ -243,6 +243,8 @@ impl Router {
         let balance = self.ledger.take_balance(venue.wallet, as_of, venue.transfers, estimates);
         if let Balance::Unexplained(_) = balance {
             out.alert(Alert::new(now, AlertKind::WalletUnexplained));
+        }
+        if !self.ledger.unexplained().is_zero() {
             self.control(Control::ListTransfers, out);
         }
         self.observe_equity();

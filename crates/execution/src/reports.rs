@@ -96,7 +96,7 @@ impl Router {
         if let Some(t) = s.trade.as_mut().filter(|_| planned) {
             if o.purpose == Purpose::Entry {
                 t.got += d.lots;
-                let opened = s.trip.as_ref().filter(|trip| trip.direction == t.direction);
+                let opened = s.trip.as_ref().filter(|trip| trip.direction == t.direction && !t.told);
                 t.trip = opened.map_or(t.trip, |trip| trip.id);
             } else {
                 t.exit_fails = 0;
@@ -107,12 +107,8 @@ impl Router {
             let alert = Alert::new(now, AlertKind::LateFill);
             out.alert(Alert { symbol: Some(o.symbol), id: Some(o.id), qty: d.lots, ..alert });
         }
-        // An entry that was reported as abandoned has filled after all: nobody holds it, so it is closed at once.
-        let s = &self.symbols[o.symbol.index()];
-        if !planned && s.trade.is_none() && !s.position.qty.is_zero() && !d.lots.is_zero() {
-            self.begin_flatten(o.symbol);
-            self.start_exit(now, o.symbol, ExitReason::Flatten);
-        }
+        // An entry that was reported as abandoned has filled after all.
+        self.close_leftover(now, o.symbol);
     }
 
     /// Remembers where an order's lots without a price are counted.

@@ -33,6 +33,8 @@ pub struct RoundTrip {
     pub exit: FillSum,
     /// Why the last exit fill happened.
     pub closed_by: ExitReason,
+    /// Did an order of this run begin it? Then it is ours to close, whatever becomes of the entry.
+    pub own: bool,
     told_entry: Option<FillSum>,
     told_exit: Option<FillSum>,
 }
@@ -41,7 +43,7 @@ impl RoundTrip {
     fn new(id: TripId, symbol: SymbolId, direction: i8) -> Self {
         let (entry, exit) = (FillSum::default(), FillSum::default());
         let closed_by = ExitReason::External;
-        Self { id, symbol, direction, entry, exit, closed_by, told_entry: None, told_exit: None }
+        Self { id, symbol, direction, entry, exit, closed_by, own: false, told_entry: None, told_exit: None }
     }
 
     /// Has its end been told?
@@ -211,7 +213,8 @@ pub(crate) struct Booking<'a> {
 }
 
 impl Booking<'_> {
-    /// New lots (signed) at `d`'s price if they are `priced`, else at its stand-in; `d`'s commission goes with the first
+    /// New lots (signed) of an order of ours, or of nobody we know (`reason` is then [`ExitReason::External`]), at `d`'s
+    /// price if they are `priced`, else at its stand-in; `d`'s commission goes with the first
     /// part, that which closes. Returns the profit and where the lots are.
     pub(crate) fn count(
         &mut self,
@@ -231,7 +234,9 @@ impl Booking<'_> {
             piece.priced = if priced { piece.lots } else { Qty::ZERO };
             let id = self.instrument.id;
             let direction = if n < 0 { -1 } else { 1 };
-            let trip = self.open.get_or_insert_with(|| self.closed.begin(id, direction));
+            let own = reason != ExitReason::External;
+            let trip =
+                self.open.get_or_insert_with(|| RoundTrip { own, ..self.closed.begin(id, direction) });
             if closes {
                 trip.exit.add(&piece);
                 trip.closed_by = reason;

@@ -79,6 +79,9 @@ impl Router {
             Phase::Exiting(..) => o.purpose == Purpose::Exit && o.id.intent == t.exit_intent,
         };
         let killed = self.kill.is_latched();
+        // Once the engine's round trip is closed the trade is over, even where orders that filled late made another
+        // position: that one is closed by itself.
+        let over = t.told && s.trip.is_none_or(|trip| trip.id != t.trip);
         View {
             now,
             cfg: &self.cfg,
@@ -86,7 +89,7 @@ impl Router {
             bid: s.bid,
             ask: s.ask,
             book_at: s.book_at,
-            position: s.position.qty,
+            position: if over { Qty::ZERO } else { s.position.qty },
             entry: self.trip_of(symbol, t.trip).map_or_else(FillSum::default, |trip| trip.entry),
             resting: self.orders.live_in(symbol).find(mine),
             tp_may_rest: !killed && self.gate.state != TradingState::Halted,
@@ -349,6 +352,7 @@ impl Router {
             out.outcomes.push(Outcome::Abandoned { symbol, reason });
             s.trade = None;
             s.untold = true;
+            self.close_leftover(now, symbol);
             return true;
         };
         self.stats.entries += 1;
@@ -370,25 +374,32 @@ impl Router {
     }
 
     fn finish_exit(&mut self, now: Nanos, symbol: SymbolId, t: &Trade, out: &mut Outbox) -> bool {
-        let i = &self.instruments[symbol.index()];
         let s = &mut self.symbols[symbol.index()];
         s.trade = None;
         // What the engine does not hold is told as a whole, by `tell_trips`.
         s.untold = true;
-        if !t.told {
-            return true;
+        let closed = &mut self.closed;
+        let trip = closed.iter_mut().rev().find(|r| t.told && r.id == t.trip && !r.is_told());
+        if let Some(trip) = trip {
+            self.stats.exits += 1;
+            let told = trip.tell_exit(&self.instruments[symbol.index()]);
+            out.outcomes.push(Outcome::Exited(told));
+            if !told.provisional && told.reason != ExitReason::External {
+                let worse = -f64::from(t.direction) * (told.avg_px / t.exit_px - 1.0);
+                self.check_slippage(now, symbol, worse, out);
+            }
         }
-        let Some(trip) = self.closed.iter_mut().rev().find(|r| r.id == t.trip && !r.is_told()) else {
-            return true;
-        };
-        self.stats.exits += 1;
-        let told = trip.tell_exit(i);
-        out.outcomes.push(Outcome::Exited(told));
-        if !told.provisional && told.reason != ExitReason::External {
-            let worse = -f64::from(t.direction) * (told.avg_px / t.exit_px - 1.0);
-            self.check_slippage(now, symbol, worse, out);
-        }
+        self.close_leftover(now, symbol);
         true
+    }
+
+    /// A trade is over, and orders of an earlier one have filled after all: nobody holds that position, so it is closed.
+    pub(crate) fn close_leftover(&mut self, now: Nanos, symbol: SymbolId) {
+        let s = &self.symbols[symbol.index()];
+        if s.trade.is_none() && s.trip.is_some_and(|trip| trip.own) {
+            self.begin_flatten(symbol);
+            self.start_exit(now, symbol, ExitReason::Flatten);
+        }
     }
 
     /// A fill is this much worse than the price that was decided at: beyond the limit nothing is opened until a person

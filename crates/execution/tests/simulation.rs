@@ -179,7 +179,9 @@ impl World {
                         unlisted: Some(&[]),
                     };
                     let found = self.router.reconcile(now, &state, &mut self.out);
-                    self.note(|| format!("reconciled {:?}", found.differences));
+                    self.venue.begun = true;
+                    let ledger = self.router.ledger().clone();
+                    self.note(|| format!("reconciled {:?} {wallet} {ledger:?}", found.differences));
                 }
                 _ => {}
             }
@@ -394,6 +396,13 @@ fn on_a_good_wire_everything_trades_and_the_money_is_exact() {
 
 fn fills_value(i: &Instrument, ticklots: i128) -> i64 {
     fills::value_amount(i, ticklots).0
+}
+
+/// One seed again, with `DOLPHIN_SIM_LOG=1` its whole log: `DOLPHIN_SIM_SEED=n`.
+#[test]
+fn one_seed() {
+    let seed = std::env::var("DOLPHIN_SIM_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
+    run(seed, mixed(seed));
 }
 
 #[test]

@@ -117,6 +117,8 @@ pub struct Venue {
     pub wire: Vec<(u64, Message)>,
     pub connected: bool,
     pub lost_fill_reports: bool,
+    /// The first balance was told: what the account had before it is no profit of the day.
+    pub begun: bool,
     next_id: u64,
     next_trade: u64,
 }
@@ -149,6 +151,7 @@ impl Venue {
             wire: Vec::new(),
             connected: true,
             lost_fill_reports: false,
+            begun: false,
             next_id: 1,
             next_trade: 1,
         }
@@ -428,7 +431,7 @@ impl Venue {
         } else {
             (false, self.faults.transfer)
         };
-        if !self.rng.chance(often) {
+        if !self.rng.chance(often) || !self.begun {
             return;
         }
         let change = (self.rng.below(2_000) as i64 - 1_000) * Amount::ONE / if is_profit { 1_000 } else { 1 };
