@@ -150,6 +150,8 @@ pub struct NewOrder {
     pub reduce_only: bool,
     /// Position, in hedge mode.
     pub position_side: PositionSide,
+    /// How long the venue may take it for (`recvWindow`), ms: never longer than the lease that is left.
+    pub recv_window_ms: u32,
 }
 
 /// Cancel one order by our id.
