@@ -4,8 +4,8 @@
 
 use alpha::{Action, Booked, Booking, Engine, Gate, OutcomeError, Params, StepReport, TickInput};
 use market::{
-    AbandonReason, Amount, Correction, Date, EntryFilled, ExitFilled, ExitReason, Filled, Intent, Nanos, Outcome,
-    Posture, Qty, SymbolId, TripId,
+    AbandonReason, Amount, Correction, Date, EntryFilled, ExitFilled, ExitReason, Filled, Intent, Nanos,
+    Outcome, Posture, Qty, SymbolId, TripId,
 };
 
 const ETH: SymbolId = SymbolId(1);
@@ -295,7 +295,10 @@ fn an_estimated_entry_is_put_right_while_it_is_held() {
     for _ in 0..2 {
         assert_eq!(m.engine.on_outcome(&c), Ok(Booked::Corrected { since: None }));
         let p = m.engine.position().unwrap();
-        assert_eq!((p.entry_price, p.notional, p.maker_entry, p.vel_div), (1_998.0, 999.0, Some(false), -0.03));
+        assert_eq!(
+            (p.entry_price, p.notional, p.maker_entry, p.vel_div),
+            (1_998.0, 999.0, Some(false), -0.03)
+        );
         assert!((p.fee_entry * p.notional - 0.5).abs() < 1e-12);
     }
     assert_eq!(m.engine.capital(), 25_000.0);
@@ -327,7 +330,9 @@ fn a_closed_trade_is_put_right_to_the_venues_facts_and_only_once() {
         let trades: Vec<_> = m.engine.trades_since(1).map(|(n, t)| (n, *t)).collect();
         assert_eq!([trades[0].0, trades[1].0], [1, 2]);
         let t = trades[0].1;
-        assert!((t.pnl - pnl).abs() < 1e-9 && (t.fees - 0.125).abs() < 1e-9 && (t.gross_pnl - gross).abs() < 1e-9);
+        assert!(
+            (t.pnl - pnl).abs() < 1e-9 && (t.fees - 0.125).abs() < 1e-9 && (t.gross_pnl - gross).abs() < 1e-9
+        );
         assert_eq!((t.exit_price, t.reason, t.position.entry_price), (2_012.5, ExitReason::Stop, 2_001.0));
         assert!((trades[1].1.capital_after - m.engine.capital()).abs() < 1e-9);
     }

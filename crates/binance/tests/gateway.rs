@@ -56,6 +56,7 @@ fn limit(attempt: u16, tif: TimeInForce) -> NewOrder {
         qty: Qty(10),
         reduce_only: false,
         position_side: PositionSide::Both,
+        recv_window_ms: 5_000,
     }
 }
 
@@ -166,6 +167,7 @@ proptest! {
             tif: [TimeInForce::Gtc, TimeInForce::Ioc, TimeInForce::Fok, TimeInForce::Gtx][usize::from(tif)],
             reduce_only: reduce,
             position_side: [PositionSide::Both, PositionSide::Long, PositionSide::Short][usize::from(hedge)],
+            recv_window_ms: 5_000,
         };
         let request = match kind {
             0 | 1 => OrderRequest::New(order),

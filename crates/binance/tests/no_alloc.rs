@@ -36,6 +36,7 @@ fn request(attempt: u16) -> OrderRequest {
         qty: Qty(10_000),
         reduce_only: true,
         position_side: PositionSide::Both,
+        recv_window_ms: 5_000,
     })
 }
 

@@ -159,6 +159,7 @@ fn order() -> OrderRequest {
         qty: Qty(10),
         reduce_only: false,
         position_side: PositionSide::Both,
+        recv_window_ms: 5_000,
     })
 }
 

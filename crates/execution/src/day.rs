@@ -9,7 +9,7 @@ use crate::index::hash;
 use crate::kill::KillLatch;
 use crate::ledger::Day;
 use crate::outbox::{Alert, AlertKind, Outbox};
-use crate::rearm::{Reason, Rearm, RearmError, Rearmed};
+use crate::rearm::{Rearm, RearmError, Rearmed, Reason};
 use crate::router::Router;
 
 /// The day in one instrument.
@@ -82,7 +82,11 @@ impl Router {
                     halted: s.halted,
                 })
                 .collect(),
-            rearmed: self.rearmed.map(|r| RearmedText { at: r.at, reason: r.reason.as_str().to_owned(), day: r.day }),
+            rearmed: self.rearmed.map(|r| RearmedText {
+                at: r.at,
+                reason: r.reason.as_str().to_owned(),
+                day: r.day,
+            }),
         }
     }
 
@@ -131,11 +135,8 @@ impl Router {
                 s.day_realised = day.realised;
             }
         }
-        self.rearmed = state.rearmed.as_ref().map(|r| Rearmed {
-            at: r.at,
-            reason: Reason::of(&r.reason),
-            day: r.day,
-        });
+        self.rearmed =
+            state.rearmed.as_ref().map(|r| Rearmed { at: r.at, reason: Reason::of(&r.reason), day: r.day });
         self.observe_equity();
     }
 

@@ -1,6 +1,8 @@
 //! What the engine wants: entries and exits taken up, and what is closed without its asking.
 
-use market::{AbandonReason, Amount, EnterIntent, ExitFilled, ExitIntent, ExitReason, Intent, Nanos, Outcome};
+use market::{
+    AbandonReason, Amount, EnterIntent, ExitFilled, ExitIntent, ExitReason, Intent, Nanos, Outcome,
+};
 use market::{Qty, Side, SymbolId, TripId};
 
 use crate::check::{Broken, Check, Denial, Latch};

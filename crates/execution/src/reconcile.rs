@@ -6,7 +6,9 @@
 //! once no order of it is on its way. The balance comes last, when everything that is in it is booked.
 
 use market::planted::{Bug, planted};
-use market::{CancelOrder, ExecType, ExecutionReport, ExitReason, Nanos, OrderOrigin, OrderRequest, OrderStatus};
+use market::{
+    CancelOrder, ExecType, ExecutionReport, ExitReason, Nanos, OrderOrigin, OrderRequest, OrderStatus,
+};
 use market::{Px, Qty, SymbolId, VenueTime};
 
 use crate::check::Check;

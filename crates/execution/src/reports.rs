@@ -1,7 +1,8 @@
 //! Execution reports: what the venue (or its silence) says, taken into orders, positions and the trade.
 
 use market::{
-    AbandonReason, Amount, ExecType, ExecutionReport, ExitReason, Nanos, OrderOrigin, OrderRequest, OrderStatus,
+    AbandonReason, Amount, ExecType, ExecutionReport, ExitReason, Nanos, OrderOrigin, OrderRequest,
+    OrderStatus,
 };
 use market::{CancelOrder, ClientOrderId, Qty, SymbolId, TimeInForce, VenueTime};
 
@@ -185,7 +186,13 @@ impl Router {
     }
 
     /// Up to `lots` that the venue's position had before any fill explained them, and that a fill of `at` may explain.
-    fn take_unexplained(&mut self, symbol: SymbolId, sign: i64, lots: i64, at: VenueTime) -> Option<Unexplained> {
+    fn take_unexplained(
+        &mut self,
+        symbol: SymbolId,
+        sign: i64,
+        lots: i64,
+        at: VenueTime,
+    ) -> Option<Unexplained> {
         let list = &mut self.symbols[symbol.index()].unexplained;
         let place = list.iter().position(|u| u.sign == sign && at <= u.until).filter(|_| lots > 0)?;
         let mut found = list[place];
@@ -361,7 +368,13 @@ impl Router {
         live && r.exec_type != ExecType::CancelRejected
     }
 
-    fn cancel_stray(&mut self, now: Nanos, symbol: SymbolId, client_order_id: ClientOrderId, out: &mut Outbox) {
+    fn cancel_stray(
+        &mut self,
+        now: Nanos,
+        symbol: SymbolId,
+        client_order_id: ClientOrderId,
+        out: &mut Outbox,
+    ) {
         if self.send(OrderRequest::Cancel(CancelOrder { symbol, client_order_id }), out) {
             self.risk.sent_weight(now, 1);
             self.stats.cancels += 1;

@@ -195,7 +195,10 @@ impl Risk {
         let (l, now) = (&self.limits, s.view.account.now);
         let sane = e.notional.is_finite() && e.notional > 0.0 && (e.direction == 1 || e.direction == -1);
         let based = e.capital.is_finite() && e.capital > 0.0;
-        must(Check::Malformed, sane && based && e.decision_px > 0.0 && e.tp_pct.is_finite() && e.tp_pct > 0.0)?;
+        must(
+            Check::Malformed,
+            sane && based && e.decision_px > 0.0 && e.tp_pct.is_finite() && e.tp_pct > 0.0,
+        )?;
         must(Check::DuplicateIntent, s.orders_here == 0 && s.position.is_zero())?;
         at_most(Check::OpenPositions, f64::from(s.open_positions + 1), f64::from(l.max_open_positions))?;
         gates::clock(&s.view.account)?;

@@ -3,7 +3,9 @@
 //! [`crate::status`] (what others may ask).
 
 use arrayvec::ArrayVec;
-use market::{Amount, ClientOrderId, Instrument, Level, MarkPrice, Nanos, OrderRequest, OrderStatus, Px, Qty};
+use market::{
+    Amount, ClientOrderId, Instrument, Level, MarkPrice, Nanos, OrderRequest, OrderStatus, Px, Qty,
+};
 use market::{SymbolId, VenueTime};
 
 use crate::check::{Broken, Check, Denial, Latch};

@@ -7,7 +7,10 @@
 //! pending edit or a fill, and the exposure in between is the larger of two; cancel-then-new has one race, and it is
 //! resolved by the order's own final state.)
 
-use market::{AbandonReason, EnterIntent, ExitReason, Instrument, Level, Nanos, OrderType, Px, Qty, Side, TimeInForce, TripId};
+use market::{
+    AbandonReason, EnterIntent, ExitReason, Instrument, Level, Nanos, OrderType, Px, Qty, Side, TimeInForce,
+    TripId,
+};
 
 use crate::config::RouterConfig;
 use crate::fills::FillSum;
@@ -185,7 +188,11 @@ impl View<'_> {
 impl Trade {
     /// A trade that begins with an entry.
     pub fn entry(intent: u32, e: &EnterIntent, target: Qty) -> Self {
-        Self { decision_px: e.decision_px, capital: e.capital, ..Self::new(intent, e.direction, target, e.tp_pct) }
+        Self {
+            decision_px: e.decision_px,
+            capital: e.capital,
+            ..Self::new(intent, e.direction, target, e.tp_pct)
+        }
     }
 
     /// A trade that begins with a position: that of round trip `trip`.

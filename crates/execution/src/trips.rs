@@ -235,8 +235,7 @@ impl Booking<'_> {
             let id = self.instrument.id;
             let direction = if n < 0 { -1 } else { 1 };
             let own = reason != ExitReason::External;
-            let trip =
-                self.open.get_or_insert_with(|| RoundTrip { own, ..self.closed.begin(id, direction) });
+            let trip = self.open.get_or_insert_with(|| RoundTrip { own, ..self.closed.begin(id, direction) });
             if closes {
                 trip.exit.add(&piece);
                 trip.closed_by = reason;
@@ -377,7 +376,8 @@ mod tests {
         let i = inst();
         let (mut position, mut open, mut closed) = (Position::default(), None, ClosedTrips::new(3));
         let mut b = Booking { instrument: &i, position: &mut position, open: &mut open, closed: &mut closed };
-        let d = FillDelta { px: Px(9_000), stand_in: Px(10_000), commission: Amount(7), ..Default::default() };
+        let d =
+            FillDelta { px: Px(9_000), stand_in: Px(10_000), commission: Amount(7), ..Default::default() };
         let (_, parts) = b.count(5, &FillDelta { commission: Amount::ZERO, ..d }, false, ExitReason::Tp);
         let trip = open.as_mut().unwrap();
         let told = trip.tell_entry(&i);

@@ -155,8 +155,12 @@ impl UnlistedHoldings {
                     break;
                 }
             }
-            let _ =
-                self.list.try_push(UnlistedHolding { name, qty: u.qty, notional: u.notional, order: u.order });
+            let _ = self.list.try_push(UnlistedHolding {
+                name,
+                qty: u.qty,
+                notional: u.notional,
+                order: u.order,
+            });
         }
     }
 

@@ -276,14 +276,7 @@ impl Router {
     }
 
     /// Our own checks refused an order.
-    fn denied(
-        &mut self,
-        now: Nanos,
-        symbol: SymbolId,
-        w: &Wanted,
-        broken: Broken,
-        out: &mut Outbox,
-    ) -> bool {
+    fn denied(&mut self, now: Nanos, symbol: SymbolId, w: &Wanted, broken: Broken, out: &mut Outbox) -> bool {
         let pause = RouterConfig::ns(self.cfg.exit_retry_ms);
         let Some(t) = &mut self.symbols[symbol.index()].trade else { return false };
         let (first, mut again) = (t.exit_fails == 0, false);
@@ -325,11 +318,7 @@ impl Router {
                 return false;
             }
             let qty = sum.qty - sum.priced;
-            out.alert(Alert {
-                symbol: Some(symbol),
-                qty,
-                ..Alert::new(now, AlertKind::FillPriceEstimated)
-            });
+            out.alert(Alert { symbol: Some(symbol), qty, ..Alert::new(now, AlertKind::FillPriceEstimated) });
         }
         if out.outcomes.is_full() {
             self.stalled = true;

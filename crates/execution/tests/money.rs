@@ -17,15 +17,24 @@ fn a_restart_while_short_knows_no_equity_before_a_price_has_come() {
     let mut d = Desk::cold(RouterConfig::default());
     assert!(d.router.adopt_position(d.now(), SYM, Qty(-100_000), 100.0, 0.0095));
     d.router.set_gate(d.now(), Gate::open(), &mut d.out);
-    d.reconcile(&[], &[VenuePosition { symbol: SYM, qty: Qty(-100_000), entry_px: 100.0, liquidation_px: 0.0 }]);
+    d.reconcile(
+        &[],
+        &[VenuePosition { symbol: SYM, qty: Qty(-100_000), entry_px: 100.0, liquidation_px: 0.0 }],
+    );
     let ledger = d.router.ledger();
     assert_eq!((ledger.equity(), ledger.day_pnl(), ledger.drawdown()), (None, None, None));
     d.enter(1, 10.0, 0.9);
     let closed: Vec<Check> = d.router.closed_gates(d.now()).map(|g| g.which).collect();
     assert_eq!(closed, [Check::EquityUnknown]);
     d.bbo(10_000, 10_002);
-    let mark =
-        MarkPrice { symbol: SYM, ts_send: d.now(), mark: 100.01, index: 100.01, funding_rate: 0.0, next_funding: Nanos(0) };
+    let mark = MarkPrice {
+        symbol: SYM,
+        ts_send: d.now(),
+        mark: 100.01,
+        index: 100.01,
+        funding_rate: 0.0,
+        next_funding: Nanos(0),
+    };
     d.router.on_mark(d.now(), &mark);
     let ledger = d.router.ledger();
     assert!(ledger.drawdown().unwrap() < 0.001 && ledger.day_pnl().is_some(), "{ledger:?}");

@@ -244,7 +244,10 @@ fn an_entry_that_filled_after_all_is_closed_and_its_profit_counts() {
     d.fill(&x, 10, 10, 10_000, false);
     assert_eq!(d.router.position(SYM).qty, Qty::ZERO);
     let Outcome::Unplanned { entry, exit } = d.outcome() else { panic!() };
-    assert_eq!((entry.qty, entry.avg_px, exit.avg_px, exit.reason), (Qty(10), 100.0, 100.0, ExitReason::Flatten));
+    assert_eq!(
+        (entry.qty, entry.avg_px, exit.avg_px, exit.reason),
+        (Qty(10), 100.0, 100.0, ExitReason::Flatten)
+    );
     assert!(d.outcomes.is_empty(), "neither as an entry nor as an exit of the engine's");
     let w = d.router.orders().iter().find(|w| w.id == o.client_order_id).unwrap();
     assert_eq!((w.status, w.cum), (OrderStatus::Canceled, Qty(10)), "the end is sticky, the quantity is not");

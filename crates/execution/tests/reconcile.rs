@@ -29,7 +29,7 @@ fn stray_orders_of_ours_are_cancelled_and_the_venue_is_asked_again() {
         qty: Qty(5),
         reduce_only: true,
         position_side: PositionSide::Both,
-            recv_window_ms: 5_000,
+        recv_window_ms: 5_000,
     };
     let listed = ExecutionReport { exec_type: ExecType::Status, ..d.base(&stray) };
     let found = d.reconcile(&[listed], &[]);

@@ -113,7 +113,8 @@ impl World {
         let complain = || log.join("\n");
         match o {
             Outcome::Entered(e) => {
-                let new = self.records.insert(e.trip, Record { direction: e.direction, entry: of(e), exit: None });
+                let new =
+                    self.records.insert(e.trip, Record { direction: e.direction, entry: of(e), exit: None });
                 assert!(new.is_none(), "{:?} was told twice\n{}", e.trip, complain());
             }
             Outcome::Exited(x) if !x.trip.is_none() => {

@@ -184,9 +184,17 @@ impl Control {
                 let Some(name) = self.symbols.get(symbol).map(|i| i.symbol.clone()) else { return };
                 let rest = Arc::clone(&self.rest);
                 self.start(async move {
-                    Done::Sent("dead-man switch", rest.countdown_cancel_all(&name, countdown_ms).await)
+                    let result = rest.countdown_cancel_all(&name, countdown_ms).await;
+                    if countdown_ms > 0 {
+                        Done::DeadMan(symbol, result)
+                    } else {
+                        Done::Sent("dead-man switch", result)
+                    }
                 });
             }
+            // Not done here yet: the router goes on with what it knows, and says so.
+            Errand::ListTransfers => {}
+            Errand::ClearUnlisted { .. } => self.alert("UnlistedRemain"),
             Errand::RefreshFilters(symbol) => self.refresh_filters(symbol),
         }
     }
@@ -322,6 +330,10 @@ impl Control {
             Done::Ordered(request, result) => self.ordered(&request, result),
             Done::Settings(result) => self.settings_read(result),
             Done::Instruments(result) => self.instruments_read(result),
+            Done::DeadMan(symbol, result) => {
+                self.router_commands.push_back(RouterCommand::DeadMan(symbol, result.is_ok()));
+                self.done(Done::Sent("dead-man switch", result));
+            }
             Done::Sent(what, Err(error)) => {
                 tracing::error!("{what}: {error}");
                 self.private_error(&error);

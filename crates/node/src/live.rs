@@ -276,8 +276,10 @@ fn parts(
     let signer = Signer::new(&options.key).map_err(|e| bad(&e))?;
     let gateway_config = GatewayConfig {
         recv_window_ms: u32::try_from(config.router.recv_window_ms).unwrap_or(60_000),
-        max_order_notional: Amount::from_f64(config.router.risk.max_order_notional_usd)
-            .unwrap_or(Amount::ZERO),
+        max_order_notional: Amount::from_f64(
+            config.router.risk.max_order_notional_usd.unwrap_or(execution::RiskConfig::HARD_MAX_ORDER_USD),
+        )
+        .unwrap_or(Amount::ZERO),
         ..GatewayConfig::default()
     };
     let mut gateway = Gateway::new(signer, ready.symbols.clone(), gateway_config).map_err(|e| bad(&e))?;

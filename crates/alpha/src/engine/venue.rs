@@ -195,9 +195,11 @@ impl Engine {
         let was = self.recent.0[place].trade;
         let position = c.entry.map_or(was.position, |e| entered_at(was.position, &e));
         let fill = match c.exit {
-            Some(x) => {
-                Fill { price: x.avg_px, maker: made(x.maker_share), fee: fee(x.commission, position.notional) }
-            }
+            Some(x) => Fill {
+                price: x.avg_px,
+                maker: made(x.maker_share),
+                fee: fee(x.commission, position.notional),
+            },
             None => {
                 // The exit's part of the fees is what the entry's leaves.
                 let exit_fees = was.fees - was.position.notional * was.position.fee_entry;

@@ -87,11 +87,22 @@ impl ModelOrder {
 /// What is on the wire.
 #[derive(Debug, Clone)]
 pub enum Message {
-    Request { sent: u64, request: OrderRequest },
+    Request {
+        sent: u64,
+        request: OrderRequest,
+    },
     Report(ExecutionReport),
     /// Orders, positions and balance as they were at `requested_at`; fills and transfers are read when it is answered.
-    Snapshot { requested_at: Nanos, orders: Vec<ExecutionReport>, positions: Vec<VenuePosition>, wallet: Amount },
-    Income { change: Amount, is_profit: bool },
+    Snapshot {
+        requested_at: Nanos,
+        orders: Vec<ExecutionReport>,
+        positions: Vec<VenuePosition>,
+        wallet: Amount,
+    },
+    Income {
+        change: Amount,
+        is_profit: bool,
+    },
 }
 
 pub struct Venue {
@@ -426,11 +437,8 @@ impl Venue {
 
     /// Money that comes and goes by itself; the stream tells, or the report is lost.
     fn income(&mut self) {
-        let (is_profit, often) = if self.rng.chance(500) {
-            (true, self.faults.funding)
-        } else {
-            (false, self.faults.transfer)
-        };
+        let (is_profit, often) =
+            if self.rng.chance(500) { (true, self.faults.funding) } else { (false, self.faults.transfer) };
         if !self.rng.chance(often) || !self.begun {
             return;
         }

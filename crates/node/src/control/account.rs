@@ -9,8 +9,8 @@ use binance::errors::{self, Action};
 use binance::limits::{Holds, Urgency};
 use binance::rest::{RestClient, RestError, windows};
 use binance::user_stream::UserAction;
-use execution::{Check, VenuePosition};
-use market::{Amount, ExecutionReport, Nanos, OrderRequest, SymbolId};
+use execution::{Check, Margin, VenuePosition};
+use market::{Amount, ClockOffset, ExecutionReport, Nanos, OrderRequest, SymbolId};
 use runtime::clock::Clock;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -144,7 +144,7 @@ impl Control {
         if self.private.fatal.insert(code) {
             tracing::error!("trading stops: {why}");
             self.alert("TradingStopped");
-            self.router_commands.push_back(RouterCommand::Trip(Check::State));
+            self.router_commands.push_back(RouterCommand::Trip(Check::Refused));
         }
     }
 
@@ -186,12 +186,16 @@ impl Control {
         match result {
             Ok(server) => {
                 let off = |ns: i64| ns.unsigned_abs() > self.watch.max_clock_offset_ms * Nanos::MS;
-                if off(server.offset()) && !off(self.gate.clock_offset_ns) {
+                if off(server.offset()) && !self.gate.clock.is_some_and(|c| off(c.offset_ns)) {
                     let ms = server.offset() / Nanos::MS as i64;
                     tracing::error!("our clock is {ms} ms behind the venue's: nothing is opened meanwhile");
                     self.alert("ClockOffset");
                 }
-                self.gate.clock_offset_ns = server.offset();
+                self.gate.clock = server.error_bound().map(|error_ns| ClockOffset {
+                    offset_ns: server.offset(),
+                    error_ns,
+                    at: Nanos(self.clock.now_ns()),
+                });
                 push(&mut self.ends.to_gateway, GatewayCommand::Clock(Box::new(server)));
             }
             Err(error) => tracing::warn!("clock: {error}"),
@@ -303,7 +307,8 @@ impl Control {
         let p = &mut self.private;
         p.read_failures = 0;
         // What the router shows now is what it made of the look before this one.
-        if self.seen.router.reconciled && self.seen.router.unknown == 0 {
+        let settled = self.seen.router.unknown == 0 && self.seen.router.unpriced == 0;
+        if self.seen.router.reconciled && settled {
             p.fills_since_ms = p.fills_since_ms.max(p.last_read_ms.saturating_sub(FILLS_MARGIN_MS));
         }
         p.last_read_ms = asked_ms;
@@ -333,12 +338,20 @@ pub async fn account(
     let requested_at = Nanos(clock.now_ns());
     let (orders, _unlisted) = rest.open_orders(symbols, None, urgency).await?;
     let positions = rest.positions(symbols, None, urgency).await?;
-    let wallet = rest.account(urgency).await?.wallet;
+    let summary = rest.account(urgency).await?;
+    let margin = Some(Margin { available: summary.available, maintenance: summary.maintenance });
     let listed = positions.iter().filter_map(|p| {
         let symbol = p.id.filter(|_| !p.qty.is_zero())?;
-        Some(VenuePosition { symbol, qty: p.qty, entry_px: p.entry_px })
+        Some(VenuePosition { symbol, qty: p.qty, entry_px: p.entry_px, liquidation_px: p.liquidation_px })
     });
-    Ok(AccountState { requested_at, orders, positions: listed.collect(), fills: Vec::new(), wallet })
+    Ok(AccountState {
+        requested_at,
+        orders,
+        positions: listed.collect(),
+        fills: Vec::new(),
+        wallet: summary.wallet,
+        margin,
+    })
 }
 
 /// The same, and then the fills since `since_ms` (venue time) wherever there may be any: after the positions, so that

@@ -44,6 +44,7 @@ pub(super) enum Done {
     Ordered(OrderRequest, Result<Option<ExecutionReport>, RestError>),
     Settings(Result<Settings, RestError>),
     Instruments(Result<ExchangeInfo, RestError>),
+    DeadMan(SymbolId, Result<(), RestError>),
     Sent(&'static str, Result<(), RestError>),
 }
 

@@ -208,8 +208,14 @@ impl AlphaStage {
         match self.engine.on_outcome(outcome) {
             Ok(Booked::Entered { exit: Some(exit) }) => self.emit(Action::Intent(exit), 0),
             Ok(Booked::Entered { exit: None } | Booked::Abandoned) => {}
-            Ok(Booked::Exited) => {
-                if let Outcome::Exited(filled) = outcome {
+            Ok(Booked::Corrected { since }) => {
+                for (number, trade) in since.into_iter().flat_map(|n| self.engine.trades_since(n)) {
+                    // The same number again: the record is written anew.
+                    let _ = self.links.memory_news.push(MemoryNews::Closed(number, *trade));
+                }
+            }
+            Ok(Booked::Exited | Booked::Unplanned) => {
+                if let Outcome::Exited(filled) | Outcome::Unplanned { exit: filled, .. } = outcome {
                     self.booked = self.booked.max(filled.ts_event);
                 }
                 while let Some(trade) = self.engine.take_trade() {

@@ -5,7 +5,7 @@
 //! never a lost order.
 
 use execution::{
-    Alert, Check, Control, Denial, Gate, KillTrigger, Outbox, Router, VenuePosition, VenueState,
+    Alert, Check, Control, Denial, Gate, KillTrigger, Margin, Outbox, Router, VenuePosition, VenueState,
 };
 use market::{Amount, Bbo, ExecutionReport, Instrument, MarkPrice, Nanos, Outcome, Qty, SymbolId};
 use runtime::clock::Clock;
@@ -37,6 +37,8 @@ pub enum RouterCommand {
     Halt(SymbolId),
     /// The control thread found something that must stop entries until a human looks.
     Trip(Check),
+    /// What came of a dead-man switch that was set.
+    DeadMan(SymbolId, bool),
     /// Stop: no entries, cancel everything, close positions if `flatten`.
     Kill {
         /// Close positions too.
@@ -59,6 +61,8 @@ pub struct AccountState {
     pub fills: Vec<ExecutionReport>,
     /// Wallet balance in the quote asset.
     pub wallet: Amount,
+    /// Margin; `None`: not asked.
+    pub margin: Option<Margin>,
 }
 
 /// What the book stage tells the router.
@@ -118,10 +122,12 @@ pub struct RouterState {
     pub maker_exits: Option<f64>,
     /// Maker share of both.
     pub maker_share: Option<f64>,
-    /// Profit and loss since the day began, commissions included, quote asset.
-    pub day_pnl: f64,
-    /// Fall of equity from the day's peak, fraction of it.
-    pub drawdown: f64,
+    /// Profit and loss since the day began, commissions included, quote asset; `None`: equity is not known.
+    pub day_pnl: Option<f64>,
+    /// Fall of equity from the day's peak, fraction of it; `None`: equity is not known.
+    pub drawdown: Option<f64>,
+    /// Orders of which some lots are booked at an estimated price.
+    pub unpriced: u32,
     /// Has the last comparison with the venue been clean?
     pub reconciled: bool,
     /// The kill switch is pulled.
@@ -226,15 +232,27 @@ impl RouterStage {
         match command {
             RouterCommand::Gate(gate) => self.router.set_gate(now, gate, out),
             RouterCommand::Account(state) => {
-                let AccountState { requested_at, ref orders, ref positions, ref fills, wallet } = *state;
-                let venue = VenueState { requested_at, orders, positions, fills, wallet };
+                let AccountState { requested_at, ref orders, ref positions, ref fills, wallet, margin } =
+                    *state;
+                let (transfers, unlisted) = (None, None);
+                let venue = VenueState {
+                    requested_at,
+                    orders,
+                    positions,
+                    fills,
+                    wallet,
+                    margin,
+                    transfers,
+                    unlisted,
+                };
                 self.router.reconcile(now, &venue, out);
             }
             RouterCommand::Instrument(instrument) => {
                 self.router.set_instrument(*instrument);
             }
             RouterCommand::BeginDay => self.router.begin_day(),
-            RouterCommand::Income { change, is_profit } => self.router.on_income(change, is_profit),
+            RouterCommand::Income { change, is_profit } => self.router.on_income(now, change, is_profit),
+            RouterCommand::DeadMan(symbol, taken) => self.router.on_dead_man(symbol, taken),
             RouterCommand::Halt(symbol) => self.router.halt(now, symbol, out),
             RouterCommand::Trip(check) => self.router.trip(now, check, out),
             RouterCommand::Kill { flatten, trigger } => self.router.kill(now, trigger, flatten, out),
@@ -281,8 +299,9 @@ impl RouterStage {
             maker_entries: known(r.maker_share().entries()),
             maker_exits: known(r.maker_share().exits()),
             maker_share: known(made / all),
-            day_pnl: r.account().day_pnl().to_f64(),
-            drawdown: r.account().drawdown(),
+            day_pnl: r.ledger().day_pnl().map(Amount::to_f64),
+            drawdown: r.ledger().drawdown(),
+            unpriced: r.unpriced_orders(),
             reconciled: r.is_reconciled(),
             killed: r.kill_switch().is_latched(),
             kill_done: step == execution::KillStep::Done,
