@@ -317,7 +317,7 @@ pub struct WorkingOrders {
 }
 
 fn id_hash(id: ClientOrderId) -> u64 {
-    hash(u64::from(id.intent) << 16 | u64::from(id.attempt), u64::from(id.run))
+    hash(u64::from(id.intent) << 16 | u64::from(id.attempt), id.run)
 }
 
 fn venue_hash(symbol: SymbolId, order_id: u64) -> u64 {

@@ -132,7 +132,18 @@ async fn one_run(options: &mut Options, environment: &Environment) -> Result<End
     let run = Run { layout, seconds, stages, gates_before, left, memory };
     let mut summary = summarise(options, &ready, &mut control, run);
     summary.alpha = alpha.map(|a| a.status());
-    if fenced {
+    outcome(options, &mut control, (died, &panics), summary, environment)
+}
+
+/// What a run that is over comes to.
+fn outcome(
+    options: &Options,
+    control: &mut Control,
+    (died, panics): (bool, &[String]),
+    summary: Summary,
+    environment: &Environment,
+) -> Result<Ended, Failure> {
+    if control.seen.fenced {
         return Err(lease_lost(&options.orders, &summary));
     }
     if let Some(file) = options.orders.kill_file.as_ref().filter(|f| environment.has_file(f)) {
@@ -142,7 +153,7 @@ async fn one_run(options: &mut Options, environment: &Environment) -> Result<End
         return Err(Failure::unavailable(why));
     }
     if died || !panics.is_empty() {
-        return Err(stopped(&options.orders, &panics, &summary));
+        return Err(stopped(&options.orders, panics, &summary));
     }
     if control.memory_answers() {
         return Ok(Ended::MemoryAnswers);

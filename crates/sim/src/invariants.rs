@@ -233,12 +233,14 @@ pub fn books(
     if n != ledger.round_trips {
         say("trades in memory", format!("{n} in memory, {} round trips at the venue", ledger.round_trips));
     }
-    if !((sum - ledger.closed()).abs() <= 1e-6) {
+    // A sum that is no number is never right.
+    let equal = |a: f64, b: f64| (a - b).abs() <= 1e-6;
+    if !equal(sum, ledger.closed()) {
         say("capital = start + Σ pnl", format!("trades say {sum:.8}, the venue {:.8}", ledger.closed()));
     }
     let state: Value = state.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let capital = state.get("capital").and_then(Value::as_f64).unwrap_or(f64::NAN);
-    if n > 0 && !((capital - initial - ledger.closed()).abs() <= 1e-6) {
+    if n > 0 && !equal(capital, initial + ledger.closed()) {
         let should = initial + ledger.closed();
         say("capital = start + Σ pnl", format!("capital {capital:.8}, by the venue's fills {should:.8}"));
     }

@@ -237,8 +237,7 @@ impl<'s> Run<'s> {
         let slots = self.world.slots.borrow();
         let trades = |s: &crate::world::Slot| s.process.is_some() && s.program.role != Role::Ingest;
         let ready = |s: &crate::world::Slot| s.seen.borrow().gate.order_path;
-        let found = slots.iter().position(|s| trades(s) && ready(s));
-        found
+        slots.iter().position(|s| trades(s) && ready(s))
     }
 
     /// Nothing is wrong any more: the node must be trading soon, and everything must agree.

@@ -6,6 +6,7 @@ use crate::faults::Fault;
 use crate::world::World;
 
 /// Lets a fault happen now. `false`: there was nothing it could happen to.
+#[expect(clippy::too_many_lines, reason = "one line or two for each kind of fault")]
 pub fn strike(world: &World, fault: &Fault) -> bool {
     let now = world.time.now_ns();
     let until = |ms: u64| now + ms * Nanos::MS;
