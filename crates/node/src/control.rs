@@ -42,9 +42,12 @@ const KILLED_WITHIN_NS: u64 = 15 * Nanos::SECOND;
 const MEMORY_ANSWERS: &str = "system memory that answers";
 
 impl Control {
-    /// Memory was silent at the start: nothing is opened, and the run ends when it answers.
-    pub fn wait_for_memory(&mut self, memory: SystemMemory) {
-        push(&mut self.ends.to_alpha, AlphaCommand::Stop { flatten: false });
+    /// Memory was silent at the start: the run ends when it answers, and opens nothing unless it `may_open` because
+    /// there was a local state.
+    pub fn wait_for_memory(&mut self, memory: SystemMemory, may_open: bool) {
+        if !may_open {
+            push(&mut self.ends.to_alpha, AlphaCommand::Stop { flatten: false });
+        }
         self.memory = Some(memory);
         self.alert("MemoryUnread");
     }

@@ -91,10 +91,10 @@ async fn one_run(options: &mut Options, environment: &Environment) -> Result<End
     let (deployment, account) = (section.deployment, options.key.fingerprint());
     let lease = active.as_ref().and_then(|a| a.alpha.lease_fence());
     let owner = Owner { deployment, venue, account, lease };
-    let local_state = link.local_state(section, &owner.venue);
+    let local_state = link.local_state(section, &owner.venue, !matches!(options.venue, Venue::Local(_)));
     let local = local_state.as_ref().and_then(|path| environment.files.read(path).ok().flatten());
     let mut loaded = memory_link::load(link.memory(), &owner, local.as_deref(), limit).await;
-    let read = loaded.read;
+    let (read, may_open) = (loaded.read, loaded.read || loaded.state.is_some());
     let (alpha, warm) = active.map_or((None, None), |a| (Some(a.alpha), Some((a.symbols, a.warm))));
     let (mut ready, begun, source) = begin(options, &rest, warm, &mut loaded, environment).await?;
     let fence = alpha.as_ref().map_or_else(Fence::open, |a| a.fence.clone());
@@ -117,7 +117,7 @@ async fn one_run(options: &mut Options, environment: &Environment) -> Result<End
     control.alpha_status = alpha.as_ref().map(|a| a.status.clone());
     control.use_listen_key(&ready.listen_key);
     if !read {
-        control.wait_for_memory(link.memory().clone());
+        control.wait_for_memory(link.memory().clone(), may_open);
     }
     control.run(&stop).await;
 

@@ -201,15 +201,16 @@ impl MemoryLink {
         &self.writes
     }
 
-    /// Where the local state of a venue and deployment is kept: beside the embedded store, else in the state directory.
-    /// `None`: this run leaves nothing behind, or there is no such directory.
-    pub fn local_state(&self, section: &MemorySection, venue: &str) -> Option<PathBuf> {
-        if self.scratch.is_some() {
-            return None;
-        }
+    /// Where the local state of a venue and deployment is kept: beside `memory: path:` where that is named, else in the
+    /// state directory. `None`: there is no such directory, or the venue forgets with the run (`lasting` is false), and
+    /// so does what is remembered of it.
+    pub fn local_state(&self, section: &MemorySection, venue: &str, lasting: bool) -> Option<PathBuf> {
         let name = format!("{}.{}.state.json", venue.replace(['/', ':'], "_"), section.deployment.name());
-        if let (Backend::Embedded, Some(path)) = (section.backend, &section.path) {
+        if let Some(path) = &section.path {
             return Some(path.with_file_name(name));
+        }
+        if !lasting {
+            return None;
         }
         let found = state_directory(|name| self.environment.files.variable(name).map(PathBuf::from));
         found.map(|directory| directory.join(name))

@@ -29,6 +29,8 @@ const NAMES: [&str; 4] = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"];
 /// Levels a side that the made-up books keep.
 const DEEP: i64 = 10;
 const START_MS: u64 = 1_767_225_600_000;
+/// When funding comes: long after, because nothing is opened around it.
+const FUNDING_MS: u64 = START_MS + 8 * 3_600_000;
 
 fn instruments() -> Vec<Instrument> {
     let one = |(id, name): (u16, &&str)| Instrument {
@@ -71,7 +73,7 @@ impl Market {
     /// The frames of the next 100 ms: of each symbol the new book, a trade that lifts the ask, the mark price.
     fn step(&mut self) -> Vec<String> {
         self.tick += 1;
-        let (at, id) = (START_MS + 100 * self.tick + 1, self.tick + 1);
+        let (at, id, funding) = (START_MS + 100 * self.tick + 1, self.tick + 1, FUNDING_MS);
         let common = self.random(25) - 12;
         let mut frames = Vec::new();
         for (s, name) in NAMES.iter().enumerate() {
@@ -99,7 +101,7 @@ impl Market {
                 r#"{{"e":"aggTrade","E":{at},"a":{id},"s":"{name}","p":"{px}","q":"9.000","f":1,"l":1,"T":{at},"m":false,"st":1}}"#
             ));
             frames.push(format!(
-                r#"{{"e":"markPriceUpdate","E":{at},"s":"{name}","p":"{px}","i":"{px}","r":"0.0001","T":{at},"st":1}}"#
+                r#"{{"e":"markPriceUpdate","E":{at},"s":"{name}","p":"{px}","i":"{px}","r":"0.0001","T":{funding},"st":1}}"#
             ));
         }
         frames

@@ -99,6 +99,8 @@ fn programs(setup: &Setup, symbols: Vec<String>) -> Result<Vec<Program>, String>
     config.market.max_symbols = setup.symbols;
     config.market.symbols = symbols;
     config.memory.backend = Backend::Hazelcast;
+    // The local state lies beside it.
+    config.memory.path = Some("/var/lib/dolphin/memory".into());
     config.runtime.layout = Some(1);
     let program =
         |name: &str, role, share| Program { name: name.to_owned(), config: config.clone(), role, share };

@@ -62,8 +62,8 @@ pub struct Owner {
 /// Everything that a start finds in memory.
 #[derive(Debug, Clone, Default)]
 pub struct Loaded {
-    /// Memory has answered: what it holds is known, and may be written. Else the run goes on with local state, opens
-    /// nothing and writes nothing there (SPEC §9).
+    /// Memory has answered: what it holds is known, and may be written. Else the run goes on with local state, writes
+    /// nothing to memory, and opens nothing where there was no local state either (SPEC §9).
     pub read: bool,
     /// The state, and where it stood.
     pub state: Option<Restored>,
@@ -134,7 +134,9 @@ pub async fn load(memory: &SystemMemory, owner: &Owner, local: Option<&str>, lim
             state.and_then(|restored| owner.own(restored))
         }
         Ok(Err(error)) => {
-            tracing::warn!("starting without system memory: {error}; nothing is opened until it answers");
+            tracing::warn!(
+                "starting without system memory: {error}; nothing is written there before it was read"
+            );
             None
         }
         Err(_) => {
@@ -152,6 +154,9 @@ pub async fn load(memory: &SystemMemory, owner: &Owner, local: Option<&str>, lim
         }
     });
     loaded.choose(in_memory, here);
+    if !loaded.read && loaded.state.is_none() {
+        tracing::warn!("there is no local state either: nothing is opened until system memory answers");
+    }
     loaded
 }
 

@@ -260,7 +260,8 @@ impl Writer {
     fn trade(&mut self, numbered: Numbered) {
         let key = format!("{}.{:08}", numbered.trade.exit_date, numbered.number);
         self.put(trades_map(self.identity.owner.deployment), &key, to_text(&numbered));
-        if self.recent.len() == RECENT {
+        // What memory does not have travels with the local state.
+        if self.recent.len() >= RECENT && self.may_write {
             self.recent.pop_front();
         }
         self.recent.push_back(numbered);
