@@ -1,4 +1,4 @@
-//! The vocabulary of the house. Every crate speaks these words and no other: instruments, prices in ticks and
+//! The vocabulary. Every crate speaks these words and no other: instruments, prices in ticks and
 //! quantities in lots, nanosecond times, book events, order requests, execution reports, features, posture.
 //!
 //! The crate depends on nothing of ours, reads no clock and does no I/O.
@@ -8,9 +8,12 @@ pub mod event;
 pub mod features;
 pub mod instrument;
 pub mod intent;
+pub mod json;
 pub mod order;
 pub mod planted;
 pub mod posture;
+pub mod scan;
+pub mod stamp;
 pub mod time;
 
 pub use decimal::{Amount, Increment, NumberError, Px, Qty};

@@ -94,7 +94,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
     crate::secrets::harden();
     let key = if args.paper { Paper::key()? } else { key(&args, &venue)? };
-    let history = args.warm_start.as_deref().map_or(Ok(History::default()), super::read_history)?;
+    let history = match &args.warm_start {
+        Some(path) => super::read_history(path, &config.alpha.reference_symbol)?,
+        None => History::default(),
+    };
     let signalled = super::on_signal()?;
     let named = format!("{} ({})", venue.name(), hosts.rest);
     let who = if args.paper { "PAPER, no key".to_owned() } else { format!("key {}", key.fingerprint()) };
