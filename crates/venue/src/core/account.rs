@@ -49,6 +49,10 @@ pub struct Account {
     pub(super) by_client: BTreeMap<String, u64>,
     /// Finished orders, oldest first.
     pub(super) done: VecDeque<u64>,
+    /// Conditional orders that wait.
+    pub(super) open_algos: BTreeSet<u64>,
+    /// Conditional orders that have ended, oldest first.
+    pub(super) done_algos: VecDeque<u64>,
     /// Fills, oldest first.
     pub fills: VecDeque<Fill>,
     /// Income, oldest first.

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use market::{Amount, ExecType, Level, Nanos, OrderStatus, PositionSide, Px, Qty, Side, SymbolId};
 
 use super::account::Account;
+use super::algo::{AlgoOrder, AlgoStatus};
 use super::ids::AccountId;
 use super::ladder::Ladder;
 use super::listing::Listing;
 use super::order::{Amendment, ExpiryReason, Fill, Order, OrderRef, OrderReport, Output};
 use super::reject::{self, Reject};
+use super::terms::WorkingType;
 
 /// Edits kept.
 const AMENDMENTS_KEPT: usize = 10_000;
@@ -40,6 +42,10 @@ pub struct Exchange {
     pub(super) last_px: Vec<Px>,
     pub(super) accounts: Vec<Account>,
     pub(super) orders: BTreeMap<u64, Order>,
+    pub(super) algos: BTreeMap<u64, AlgoOrder>,
+    pub(super) next_algo: u64,
+    /// Prices that may trigger conditional orders, since they were looked at last.
+    pub(super) noted: Vec<(SymbolId, WorkingType, Amount)>,
     pub(super) fees: Fees,
     pub(super) next_order: u64,
     pub(super) next_trade: Vec<u64>,
@@ -59,6 +65,9 @@ impl Exchange {
             listings,
             accounts,
             orders: BTreeMap::new(),
+            algos: BTreeMap::new(),
+            next_algo: 3_000_000_000_000_001,
+            noted: Vec::new(),
             fees,
             next_order: 8_000_000_000,
             amendments: VecDeque::new(),
@@ -259,6 +268,8 @@ impl Exchange {
         let id = self.next_trade[symbol.index()];
         self.next_trade[symbol.index()] += 1;
         self.last_px[symbol.index()] = px;
+        let unit = self.listings[symbol.index()].unit_price(px);
+        self.note_price(symbol, WorkingType::Contract, unit);
         self.out.push(Output::Trade { symbol, id, px, qty, aggressor, at });
         id
     }
@@ -365,6 +376,11 @@ impl Exchange {
                 self.ladders[symbol.index()].shrink(side, px, id, Qty(held.abs()));
             }
         }
+        if held == 0 {
+            let closes =
+                |o: &AlgoOrder| o.ask.close_position && o.ask.symbol == symbol && o.ask.position_side == leg;
+            self.end_algos(account, closes, AlgoStatus::Expired, now);
+        }
     }
 
     /// Takes an open order out of the book with a final status, and reports it.
@@ -397,6 +413,7 @@ impl Exchange {
 
     pub(super) fn report(&mut self, id: u64, exec: ExecType, fill: Option<Fill>, at: Nanos) {
         let order = self.orders[&id].clone();
+        let told = order.origin.is_some().then(|| order.clone());
         let (bid_notional, ask_notional) = self.open_notional(order.account, order.symbol);
         self.out.push(Output::Order(Box::new(OrderReport {
             order,
@@ -406,6 +423,9 @@ impl Exchange {
             ask_notional,
             at,
         })));
+        if let Some(order) = told {
+            self.follow_origin(&order, exec, at);
+        }
     }
 
     /// Value of an account's open buys and sells on a symbol.

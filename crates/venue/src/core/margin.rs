@@ -7,11 +7,13 @@ use market::{
 };
 
 use super::account::Setting;
+use super::algo::AlgoStatus;
 use super::exchange::Exchange;
 use super::ids::{AccountId, Leg};
 use super::listing::SymbolStatus;
-use super::order::{ExpiryReason, Order, Output, PlaceOrder, SelfTrade};
+use super::order::{ExpiryReason, Order, Output, PlaceOrder};
 use super::reject::{self, Reject};
+use super::terms::{PriceMatch, SelfTrade, WorkingType};
 
 /// The totals of an account.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -178,7 +180,8 @@ impl Exchange {
         if old.isolated == isolated {
             return Err(reject::SAME_MARGIN_TYPE);
         }
-        if a.open.iter().any(|id| self.orders[id].symbol == symbol) {
+        let waits = a.open_algos.iter().any(|id| self.algos[id].ask.symbol == symbol);
+        if waits || a.open.iter().any(|id| self.orders[id].symbol == symbol) {
             return Err(reject::MARGIN_TYPE_ORDERS);
         }
         if a.positions.iter().any(|((s, _), p)| *s == symbol && p.qty.0 != 0) {
@@ -194,7 +197,7 @@ impl Exchange {
         if a.hedge == hedge {
             return Err(reject::SAME_POSITION_SIDE);
         }
-        if !a.open.is_empty() {
+        if !a.open.is_empty() || !a.open_algos.is_empty() {
             return Err(reject::MODE_ORDERS);
         }
         if a.positions.values().any(|p| p.qty.0 != 0) {
@@ -216,6 +219,7 @@ impl Exchange {
 
     /// What is due by `now`: dead man's switches, good-till-date orders.
     pub fn on_time(&mut self, now: Nanos) {
+        self.work_algos(now);
         for account in self.account_ids() {
             let a = &mut self.accounts[account.0 as usize];
             let due: Vec<SymbolId> =
@@ -237,7 +241,12 @@ impl Exchange {
     pub fn due(&self) -> Nanos {
         let timers = self.accounts.iter().flat_map(|a| a.countdown.values().copied());
         let ends = (self.accounts.iter().flat_map(|a| &a.open)).filter_map(|id| self.orders[id].good_till);
-        timers.chain(ends).min().unwrap_or(Nanos(u64::MAX))
+        let algos = self.accounts.iter().flat_map(|a| &a.open_algos);
+        let dates = algos.filter_map(|id| self.algos[id].ask.good_till);
+        if !self.noted.is_empty() {
+            return Nanos(0);
+        }
+        timers.chain(ends).chain(dates).min().unwrap_or(Nanos(u64::MAX))
     }
 
     /// A new mark price; accounts that cannot bear it are liquidated.
@@ -245,6 +254,7 @@ impl Exchange {
         let m = &mut self.listings[symbol.index()].mark;
         m.mark = mark;
         m.index = index;
+        self.note_price(symbol, WorkingType::Mark, mark);
         for account in self.account_ids() {
             let holds = legs(true).iter().chain(legs(false));
             if holds.into_iter().any(|&leg| self.account(account).position(symbol, leg).qty.0 != 0) {
@@ -283,6 +293,7 @@ impl Exchange {
                 self.close_order(id, ExecType::Expired, why, now);
             }
         }
+        self.end_algos(account, |o| of.is_none_or(|s| o.ask.symbol == s), AlgoStatus::Expired, now);
     }
 
     /// Positions of an account, of a symbol or all.
@@ -381,6 +392,8 @@ impl Exchange {
             position_side: leg,
             self_trade: SelfTrade::None,
             good_till: None,
+            price_match: PriceMatch::None,
+            origin: None,
             status: OrderStatus::New,
             expiry: ExpiryReason::None,
             edits: 0,

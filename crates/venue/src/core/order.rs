@@ -4,32 +4,27 @@ use market::{
     Amount, ExecType, Nanos, OrderStatus, OrderType, PositionSide, Px, Qty, Side, SymbolId, TimeInForce,
 };
 
+use super::algo::AlgoOrder;
 use super::ids::AccountId;
+use super::terms::{AlgoKind, PriceMatch, SelfTrade, WorkingType};
 
-/// Self-trade prevention: who gives way when an account would trade with itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SelfTrade {
-    /// Nobody: the trade happens.
-    None,
-    /// The incoming order.
-    ExpireTaker,
-    /// The resting order (the REST default).
-    #[default]
-    ExpireMaker,
-    /// Both.
-    ExpireBoth,
-}
-
-impl SelfTrade {
-    /// Wire name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::None => "NONE",
-            Self::ExpireTaker => "EXPIRE_TAKER",
-            Self::ExpireMaker => "EXPIRE_MAKER",
-            Self::ExpireBoth => "EXPIRE_BOTH",
-        }
-    }
+/// The conditional order that an order came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// Its id.
+    pub algo: u64,
+    /// Its kind: the order's original type.
+    pub kind: AlgoKind,
+    /// Its trigger or activation price.
+    pub trigger: Px,
+    /// Which price triggered it.
+    pub working: WorkingType,
+    /// It closed the position.
+    pub close_position: bool,
+    /// It was protected.
+    pub price_protect: bool,
+    /// Trailing stop: the share it gave back, in 10⁻⁴.
+    pub callback: i64,
 }
 
 /// Why an order expired (`er` of ORDER_TRADE_UPDATE).
@@ -81,6 +76,36 @@ pub struct PlaceOrder {
     pub self_trade: SelfTrade,
     /// Good till date.
     pub good_till: Option<Nanos>,
+    /// How the price was found.
+    pub price_match: PriceMatch,
+    /// Where it came from.
+    pub origin: Option<Origin>,
+}
+
+impl PlaceOrder {
+    /// A limit order, good till cancelled, in one-way mode.
+    pub fn limit(symbol: SymbolId, side: Side, px: Px, qty: Qty) -> Self {
+        Self {
+            symbol,
+            client_id: None,
+            side,
+            kind: OrderType::Limit,
+            tif: TimeInForce::Gtc,
+            px,
+            qty,
+            reduce_only: false,
+            position_side: PositionSide::Both,
+            self_trade: SelfTrade::ExpireMaker,
+            good_till: None,
+            price_match: PriceMatch::None,
+            origin: None,
+        }
+    }
+
+    /// A market order in one-way mode.
+    pub fn market(symbol: SymbolId, side: Side, qty: Qty) -> Self {
+        Self { kind: OrderType::Market, ..Self::limit(symbol, side, Px::ZERO, qty) }
+    }
 }
 
 /// An order the exchange has accepted.
@@ -118,6 +143,10 @@ pub struct Order {
     pub self_trade: SelfTrade,
     /// Good till date.
     pub good_till: Option<Nanos>,
+    /// How the price was found.
+    pub price_match: PriceMatch,
+    /// The conditional order it came from.
+    pub origin: Option<Origin>,
     /// Status.
     pub status: OrderStatus,
     /// Why it expired.
@@ -309,6 +338,10 @@ pub enum Output {
         /// When.
         at: Nanos,
     },
+    /// To an account: ALGO_UPDATE.
+    Algo(Box<AlgoOrder>),
+    /// To an account: CONDITIONAL_ORDER_TRIGGER_REJECT.
+    TriggerReject(Box<AlgoOrder>),
     /// To everybody: a liquidation (`forceOrder`).
     Liquidation(Box<Order>),
 }

@@ -68,6 +68,13 @@ rejects! {
     PRECISION = (-1111, "Precision is over the maximum defined for this asset.");
     UNKNOWN_ORDER = (-2011, "Unknown order sent.");
     NO_SUCH_ORDER = (-2013, "Order does not exist.");
+    WOULD_TRIGGER = (-2021, "Order would immediately trigger.");
+    CLOSING_EXISTS = (-4130, "An open stop or take profit order with GTE and closePosition in the direction is existing.");
+    GTE_WITHOUT_POSITION = (-4509, "Time in Force (TIF) GTE can only be used with open positions. Please ensure that positions are available.");
+    QTY_WITH_CLOSE_POSITION = (-4137, "Quantity must be zero with closePosition equals true.");
+    NO_MATCH = (-5041, "No depth matches this BBO order.");
+    BAD_MATCH = (-5037, "Invalid price match.");
+    MATCH_TYPE = (-5038, "Price match only supports order type: LIMIT, STOP AND TAKE_PROFIT.");
     MARGIN = (-2019, "Margin is insufficient.");
     NO_DEPTH = (-2020, "Unable to fill.");
     REDUCE_ONLY = (-2022, "ReduceOnly Order is rejected.");
@@ -80,9 +87,12 @@ rejects! {
     QTY_TOO_SMALL = (-4004, "Quantity less than min quantity.");
     QTY_TOO_LARGE = (-4005, "Quantity greater than max quantity.");
     PRICE_TOO_LOW = (-4013, "Price less than min price.");
+    STOP_PRICE_BELOW_ZERO = (-4006, "Stop price less than zero.");
+    STOP_PRICE_TOO_HIGH = (-4007, "Stop price greater than max price.");
     OFF_TICK = (-4014, "Price not increased by tick size.");
     BAD_CLIENT_ID = (-4015, "Client order id is not valid.");
     OFF_STEP = (-4023, "Qty not increased by step size.");
+    MAX_STOP_ORDERS = (-4045, "Reach max stop order limit.");
     BAD_LEVERAGE = (-4028, "Leverage is not valid.");
     SAME_MARGIN_TYPE = (-4046, "No need to change margin type.");
     MARGIN_TYPE_ORDERS = (-4047, "Margin type cannot be changed if there exists open orders.");

@@ -497,6 +497,15 @@ impl World {
                 });
                 self.tell_account(*account, "user@ACCOUNT_CONFIG_UPDATE", &event.to_string(), at);
             }
+            Output::Algo(o) => {
+                let event = user::algo_event(o, self.exchange.listing(o.ask.symbol), at);
+                let kind = format!("user@ALGO_UPDATE@{}", o.status.name());
+                self.tell_account(o.account, &kind, &event, at);
+            }
+            Output::TriggerReject(o) => {
+                let event = user::trigger_reject_event(o, self.exchange.listing(o.ask.symbol), at);
+                self.tell_account(o.account, "user@CONDITIONAL_ORDER_TRIGGER_REJECT", &event, at);
+            }
             Output::Liquidation(o) => self.tell_liquidation(o, at),
             Output::Trade { .. } => {}
         }
