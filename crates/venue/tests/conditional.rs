@@ -7,53 +7,22 @@
 mod bench;
 #[path = "common/pipe.rs"]
 mod pipe;
+#[path = "common/trader.rs"]
+mod trader;
 
-use bench::{Bench, read};
-use market::{Amount, Level, Nanos, PositionSide, Px, Qty, Side, SymbolId};
-use pipe::ClientEnd;
+use bench::read;
 use serde_json::{Value, json};
-use venue::{Mirrored, VenueConfig};
+use trader::Trader;
 
-/// A BTCUSDT (tick 0.1, lot 0.001) whose market stands where the test puts it.
-struct Desk {
-    b: Bench,
-    user: ClientEnd,
-    symbol: SymbolId,
+/// Conditional orders of the account.
+trait Algo {
+    fn algo(&mut self, query: &str) -> (u16, Value);
+    fn placed(&mut self, query: &str) -> u64;
+    fn steps(&mut self) -> Vec<String>;
+    fn status(&mut self, id: u64) -> String;
 }
 
-impl Desk {
-    fn new() -> Self {
-        let mut b = Bench::new(VenueConfig { mirrored: venue::sim::listings(2), ..VenueConfig::default() });
-        let symbol = b.venue.symbol("BTCUSDT").unwrap();
-        let (_, key) = b.call("POST", "/fapi/v1/listenKey", "");
-        let user = b.connect(&format!("/private/ws?listenKey={}", key["listenKey"].as_str().unwrap()));
-        let mut d = Self { b, user, symbol };
-        d.market(80_000);
-        d
-    }
-
-    /// The market moves to a price: book, trade and mark.
-    fn market(&mut self, px: i64) {
-        self.trade(px);
-        self.mark(px);
-    }
-
-    fn trade(&mut self, px: i64) {
-        let level = |ticks: i64| [Level { px: Px(px * 10 + ticks), qty: Qty(100_000) }];
-        let book = Mirrored::Book { bids: &level(-1), asks: &level(1) };
-        self.b.venue.mirror(self.symbol, book, self.b.now);
-        let trade = Mirrored::Trade { aggressor: Side::Buy, px: Px(px * 10), qty: Qty(1) };
-        self.b.venue.mirror(self.symbol, trade, self.b.now);
-        self.b.run(10);
-    }
-
-    fn mark(&mut self, px: i64) {
-        let price = Amount(px * Amount::ONE);
-        let mark = Mirrored::Mark { mark: price, index: price, funding_rate: 0, next_funding: Nanos(0) };
-        self.b.venue.mirror(self.symbol, mark, self.b.now);
-        self.b.run(10);
-    }
-
+impl Algo for Trader {
     fn algo(&mut self, query: &str) -> (u16, Value) {
         self.b.call("POST", "/fapi/v1/algoOrder", &format!("algoType=CONDITIONAL&symbol=BTCUSDT&{query}"))
     }
@@ -62,22 +31,6 @@ impl Desk {
         let (status, v) = self.algo(query);
         assert_eq!((status, v["algoStatus"].as_str()), (200, Some("NEW")), "{query}: {v}");
         v["algoId"].as_u64().unwrap()
-    }
-
-    fn buy(&mut self, quantity: &str) {
-        let query = format!("symbol=BTCUSDT&side=BUY&type=MARKET&quantity={quantity}");
-        assert_eq!(self.b.call("POST", "/fapi/v1/order", &query).0, 200);
-    }
-
-    fn held(&self) -> i64 {
-        let account = self.b.venue.account(0);
-        self.b.venue.inspect(|x| x.account(account).position(self.symbol, PositionSide::Both).qty.0)
-    }
-
-    /// The user events since the last call.
-    fn events(&mut self) -> Vec<Value> {
-        self.b.run(0);
-        read(&self.user.texts())
     }
 
     /// The order and algo events since the last call, in short.
@@ -99,7 +52,7 @@ impl Desk {
 
 #[test]
 fn a_stop_closes_the_position_and_tells_of_each_step() {
-    let mut d = Desk::new();
+    let mut d = Trader::new();
     d.buy("0.050");
     d.events();
     let (_, placed) = d.algo(
@@ -180,7 +133,7 @@ fn each_kind_triggers_on_its_side() {
         ),
         ("side=BUY&type=TAKE_PROFIT&triggerPrice=79000&price=79500&quantity=0.010", 79_001, 78_900, 60),
     ] {
-        let mut d = Desk::new();
+        let mut d = Trader::new();
         d.buy("0.050");
         let id = d.placed(query);
         d.events();
@@ -193,7 +146,7 @@ fn each_kind_triggers_on_its_side() {
 
 #[test]
 fn a_stop_limit_rests_after_its_trigger_and_is_an_order_like_any_other() {
-    let mut d = Desk::new();
+    let mut d = Trader::new();
     let id =
         d.placed("side=BUY&type=TAKE_PROFIT&triggerPrice=79000&price=78000&quantity=0.010&clientAlgoId=dip");
     d.market(79_000);
@@ -215,7 +168,7 @@ fn a_stop_limit_rests_after_its_trigger_and_is_an_order_like_any_other() {
 
 #[test]
 fn a_trailing_stop_follows_the_price() {
-    let mut d = Desk::new();
+    let mut d = Trader::new();
     d.buy("0.050");
     let id = d.placed(
         "side=SELL&type=TRAILING_STOP_MARKET&activatePrice=81000&callbackRate=1&quantity=0.050&reduceOnly=true",
@@ -244,7 +197,7 @@ fn a_trailing_stop_follows_the_price() {
 
 #[test]
 fn what_the_venue_refuses() {
-    let mut d = Desk::new();
+    let mut d = Trader::new();
     for (query, code) in [
         ("side=SELL&type=STOP_MARKET&triggerPrice=79000&closePosition=true", -4509),
         ("side=SELL&type=STOP_MARKET&triggerPrice=80000&quantity=0.010", -2021),
@@ -300,7 +253,7 @@ fn what_the_venue_refuses() {
 
 #[test]
 fn an_account_holds_two_hundred_of_them() {
-    let mut d = Desk::new();
+    let mut d = Trader::new();
     for n in 0..200 {
         d.b.run(250); // within the order rate limit
         d.placed(&format!("side=BUY&type=STOP_MARKET&triggerPrice={}&quantity=0.001", 90_000 + n));
@@ -312,7 +265,7 @@ fn an_account_holds_two_hundred_of_them() {
 
 #[test]
 fn a_trigger_may_end_in_a_refusal() {
-    let mut d = Desk::new();
+    let mut d = Trader::new();
     let id = d.placed("side=SELL&type=STOP_MARKET&triggerPrice=79000&quantity=0.010&reduceOnly=true");
     d.events();
     d.market(79_000);
@@ -336,7 +289,7 @@ fn a_trigger_may_end_in_a_refusal() {
 
 #[test]
 fn they_are_listed_cancelled_and_expire() {
-    let mut d = Desk::new();
+    let mut d = Trader::new();
     d.buy("0.050");
     let stop = d.placed("side=SELL&type=STOP_MARKET&triggerPrice=79000&closePosition=true&clientAlgoId=stop");
     let far = d.placed("side=BUY&type=STOP_MARKET&triggerPrice=90000&quantity=0.010");
@@ -384,7 +337,7 @@ fn they_are_listed_cancelled_and_expire() {
 
 #[test]
 fn a_liquidation_takes_them_along() {
-    let mut d = Desk::new();
+    let mut d = Trader::new();
     d.buy("0.050");
     let stop = d.placed("side=SELL&type=STOP_MARKET&triggerPrice=79000&closePosition=true");
     let entry = d.placed("side=BUY&type=STOP_MARKET&triggerPrice=90000&quantity=0.010");
@@ -394,7 +347,7 @@ fn a_liquidation_takes_them_along() {
 
 #[test]
 fn the_websocket_api_places_and_cancels_them() {
-    let mut d = Desk::new();
+    let mut d = Trader::new();
     let mut api = d.b.connect("/ws-fapi/v1?returnRateLimits=false");
     let ask = json!({
         "algoType": "CONDITIONAL", "symbol": "BTCUSDT", "side": "BUY", "type": "STOP_MARKET",

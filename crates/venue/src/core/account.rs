@@ -7,7 +7,7 @@ use market::{Amount, Nanos, PositionSide, SymbolId};
 
 use super::ids::Leg;
 use super::listing::Listing;
-use super::order::{Fill, Income, PositionRow};
+use super::order::{Fill, Income, MarginChange, PositionRow};
 use super::position::Position;
 
 /// Fills kept for `userTrades`.
@@ -57,10 +57,12 @@ pub struct Account {
     pub fills: VecDeque<Fill>,
     /// Income, oldest first.
     pub income: VecDeque<Income>,
+    /// Changes of isolated margins, oldest first.
+    pub margin_changes: VecDeque<MarginChange>,
     /// Dead man's switch: when all orders of a symbol are cancelled.
     pub(super) countdown: BTreeMap<SymbolId, Nanos>,
-    /// A margin call was sent and the account has not recovered since.
-    pub(super) margin_called: bool,
+    /// A margin call was sent for the crossed positions (`None`) or an isolated one, which has not recovered since.
+    pub(super) margin_called: BTreeSet<Option<(SymbolId, Leg)>>,
     pub(super) next_income: u64,
 }
 
@@ -73,6 +75,11 @@ impl Account {
     /// The position, flat if there never was one.
     pub fn position(&self, symbol: SymbolId, side: PositionSide) -> Position {
         self.positions.get(&(symbol, side.into())).copied().unwrap_or_default()
+    }
+
+    /// What is not set aside for isolated positions.
+    pub fn cross_wallet(&self) -> Amount {
+        self.positions.values().fold(self.wallet, |sum, p| sum - p.isolated)
     }
 
     /// The settings of a symbol.
@@ -121,6 +128,7 @@ impl Account {
             entry,
             break_even,
             realised: p.realised,
+            isolated_wallet: p.isolated,
             unrealised: listing.unrealised(&p),
             isolated: self.setting(listing.instrument.id).isolated,
         }

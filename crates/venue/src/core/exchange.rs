@@ -309,11 +309,17 @@ impl Exchange {
         let commission = Amount(i64::try_from(commission).expect("a rate below one"));
 
         let a = &mut self.accounts[account.0 as usize];
+        let setting = a.setting(symbol);
         let position = a.positions.entry((symbol, leg.into())).or_default();
         let was_open = position.qty.0;
         let realised = position.book(side.sign() * qty.0, |q| listing.notional(px, Qty(q)));
         if was_open.signum() * side.sign() >= 0 {
             position.fees += commission;
+        }
+        if setting.isolated {
+            let opened = if was_open.signum() * side.sign() >= 0 { qty.0 } else { qty.0 - was_open.abs() };
+            let value = listing.notional(px, Qty(opened.max(0)));
+            position.isolated.0 += value.0 / i64::from(setting.leverage.max(1));
         }
         position.updated = now;
         a.wallet = a.wallet + realised - commission;
@@ -334,22 +340,28 @@ impl Exchange {
         a.add_fill(fill);
         a.add_income("REALIZED_PNL", Some(symbol), realised, trade, now);
         a.add_income("COMMISSION", Some(symbol), -commission, trade, now);
-        let row = a.row(listing, leg);
-        let wallet = a.wallet;
         if self.orders[&id].status == OrderStatus::Filled {
             self.retire(id);
         }
-        self.out.push(Output::Account {
-            account,
-            reason: "ORDER",
-            wallet,
-            change: Amount::ZERO,
-            positions: vec![row],
-            symbol: None,
-            at: now,
-        });
+        self.tell_account(account, "ORDER", Amount::ZERO, &[(symbol, leg)], None, now);
         self.report(id, exec, Some(fill), now);
         self.follow_position(account, symbol, leg, now);
+    }
+
+    /// Tells an account of its balance and of some positions.
+    pub(super) fn tell_account(
+        &mut self,
+        account: AccountId,
+        reason: &'static str,
+        change: Amount,
+        of: &[(SymbolId, PositionSide)],
+        symbol: Option<SymbolId>,
+        at: Nanos,
+    ) {
+        let a = &self.accounts[account.0 as usize];
+        let positions = of.iter().map(|(s, leg)| a.row(&self.listings[s.index()], *leg)).collect();
+        let (wallet, cross) = (a.wallet, a.cross_wallet());
+        self.out.push(Output::Account { account, reason, wallet, cross, change, positions, symbol, at });
     }
 
     /// Reduce-only orders never exceed the position: shrink them, or expire them when nothing is left to reduce.

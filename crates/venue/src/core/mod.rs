@@ -9,8 +9,10 @@ mod exchange;
 mod ids;
 mod ladder;
 pub(crate) mod levels;
+mod liquidation;
 mod listing;
 mod margin;
+mod money;
 mod order;
 mod position;
 pub mod reject;
@@ -30,8 +32,8 @@ pub(crate) use listing::{DELIVERY, ONBOARD};
 pub use margin::Margins;
 pub(crate) use margin::legs;
 pub use order::{
-    Amendment, ExpiryReason, Fill, Income, Order, OrderRef, OrderReport, Origin, Output, PlaceOrder,
-    PositionRow,
+    Amendment, ExpiryReason, Fill, Income, MarginChange, Order, OrderRef, OrderReport, Origin, Output,
+    PlaceOrder, PositionRow,
 };
 pub use position::Position;
 pub use reject::Reject;

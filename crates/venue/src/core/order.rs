@@ -277,6 +277,21 @@ pub struct PositionRow {
     pub unrealised: Amount,
     /// Isolated margin?
     pub isolated: bool,
+    /// Its own money, where its margin is isolated.
+    pub isolated_wallet: Amount,
+}
+
+/// An isolated position's margin was changed by its owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MarginChange {
+    /// Instrument.
+    pub symbol: SymbolId,
+    /// Position.
+    pub position_side: PositionSide,
+    /// By this much, signed.
+    pub amount: Amount,
+    /// When.
+    pub at: Nanos,
 }
 
 /// What the exchange says after something happened.
@@ -292,6 +307,8 @@ pub enum Output {
         reason: &'static str,
         /// Wallet balance.
         wallet: Amount,
+        /// What of it is not set aside for isolated positions.
+        cross: Amount,
         /// Change of the balance that is neither profit nor commission.
         change: Amount,
         /// Positions that changed.
@@ -305,10 +322,19 @@ pub enum Output {
     MarginCall {
         /// Whose.
         account: AccountId,
-        /// Wallet balance.
-        wallet: Amount,
-        /// Its positions with maintenance margins.
+        /// Crossed wallet balance; `None` where an isolated position is called.
+        cross: Option<Amount>,
+        /// The positions that are called, with their maintenance margins.
         positions: Vec<(PositionRow, Amount)>,
+        /// When.
+        at: Nanos,
+    },
+    /// To an account: ACCOUNT_CONFIG_UPDATE (multi-assets mode).
+    MultiAssets {
+        /// Whose.
+        account: AccountId,
+        /// On or off.
+        on: bool,
         /// When.
         at: Nanos,
     },

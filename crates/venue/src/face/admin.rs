@@ -223,7 +223,7 @@ fn on_account(w: &mut World, fault: &Fault, at: Nanos) -> Result<bool, String> {
         }
         Fault::SetMarginType { account, symbol, isolated } => {
             let (account, symbol) = (account_of(w, *account)?, symbol_of(w, symbol)?);
-            w.exchange.set_isolated(account, symbol, *isolated).map_err(|e| e.to_string())?;
+            w.exchange.set_isolated(account, symbol, *isolated, at).map_err(|e| e.to_string())?;
         }
         _ => return Ok(false),
     }

@@ -191,7 +191,7 @@ pub(crate) fn position_json(row: &PositionRow, l: &Listing) -> Value {
     json!({
         "s": l.instrument.symbol, "pa": l.instrument.lot.format(row.qty.0).as_str(), "ep": entry(row.entry, l),
         "cr": row.realised.to_string(), "up": zero_or(row.unrealised),
-        "mt": if row.isolated { "isolated" } else { "cross" }, "iw": "0", "ps": leg(row.side), "ma": l.quote,
+        "mt": if row.isolated { "isolated" } else { "cross" }, "iw": zero_or(row.isolated_wallet), "ps": leg(row.side), "ma": l.quote,
         "bep": entry(row.break_even, l),
     })
 }
@@ -200,7 +200,7 @@ pub(crate) fn position_json(row: &PositionRow, l: &Listing) -> Value {
 pub(crate) fn margin_call_json(row: &PositionRow, maintenance: Amount, l: &Listing) -> Value {
     json!({
         "s": l.instrument.symbol, "ps": leg(row.side), "pa": l.instrument.lot.format(row.qty.0).as_str(),
-        "mt": if row.isolated { "ISOLATED" } else { "CROSSED" }, "iw": "0", "mp": l.mark.mark.to_string(),
+        "mt": if row.isolated { "ISOLATED" } else { "CROSSED" }, "iw": zero_or(row.isolated_wallet), "mp": l.mark.mark.to_string(),
         "up": row.unrealised.to_string(), "mm": maintenance.to_string(),
     })
 }
