@@ -11,10 +11,10 @@ mod pipe;
 use std::time::Duration;
 
 use bench::{Bench, IP, read};
-use market::{Amount, Nanos, OrderType, PositionSide, Px, Qty, Side, TimeInForce};
+use market::{Amount, Nanos, PositionSide, Qty, Side};
 use pipe::{ClientEnd, pipe};
 use serde_json::{Value, json};
-use venue::core::{PlaceOrder, SelfTrade};
+use venue::core::PlaceOrder;
 use venue::faults::{Ending, Fault, Rule};
 use venue::{Answer, HttpReply, RequestId, Rules, VenueConfig};
 
@@ -284,19 +284,8 @@ fn others_act_on_the_account_and_its_streams_tell() {
     let (account, symbol) = (b.venue.account(0), b.venue.symbol("BTCUSDT").unwrap());
     let now = b.now;
     b.venue.act(now, |x, at| {
-        let ask = PlaceOrder {
-            symbol,
-            client_id: Some("web_1".into()),
-            side: Side::Buy,
-            kind: OrderType::Market,
-            tif: TimeInForce::Gtc,
-            px: Px::ZERO,
-            qty: Qty(5),
-            reduce_only: false,
-            position_side: PositionSide::Both,
-            self_trade: SelfTrade::None,
-            good_till: None,
-        };
+        let ask =
+            PlaceOrder { client_id: Some("web_1".into()), ..PlaceOrder::market(symbol, Side::Buy, Qty(5)) };
         x.place(account, ask, at).unwrap();
         x.transfer(account, Amount(-1000 * Amount::ONE), at);
         x.set_leverage(account, symbol, 3, at).unwrap();

@@ -7,7 +7,7 @@ use market::{Amount, Nanos, PositionSide, SymbolId};
 
 use super::ids::Leg;
 use super::listing::Listing;
-use super::order::{Fill, Income, PositionRow};
+use super::order::{Fill, Income, MarginChange, PositionRow};
 use super::position::Position;
 
 /// Fills kept for `userTrades`.
@@ -49,14 +49,20 @@ pub struct Account {
     pub(super) by_client: BTreeMap<String, u64>,
     /// Finished orders, oldest first.
     pub(super) done: VecDeque<u64>,
+    /// Conditional orders that wait.
+    pub(super) open_algos: BTreeSet<u64>,
+    /// Conditional orders that have ended, oldest first.
+    pub(super) done_algos: VecDeque<u64>,
     /// Fills, oldest first.
     pub fills: VecDeque<Fill>,
     /// Income, oldest first.
     pub income: VecDeque<Income>,
+    /// Changes of isolated margins, oldest first.
+    pub margin_changes: VecDeque<MarginChange>,
     /// Dead man's switch: when all orders of a symbol are cancelled.
     pub(super) countdown: BTreeMap<SymbolId, Nanos>,
-    /// A margin call was sent and the account has not recovered since.
-    pub(super) margin_called: bool,
+    /// A margin call was sent for the crossed positions (`None`) or an isolated one, which has not recovered since.
+    pub(super) margin_called: BTreeSet<Option<(SymbolId, Leg)>>,
     pub(super) next_income: u64,
 }
 
@@ -69,6 +75,11 @@ impl Account {
     /// The position, flat if there never was one.
     pub fn position(&self, symbol: SymbolId, side: PositionSide) -> Position {
         self.positions.get(&(symbol, side.into())).copied().unwrap_or_default()
+    }
+
+    /// What is not set aside for isolated positions.
+    pub fn cross_wallet(&self) -> Amount {
+        self.positions.values().fold(self.wallet, |sum, p| sum - p.isolated)
     }
 
     /// The settings of a symbol.
@@ -117,6 +128,7 @@ impl Account {
             entry,
             break_even,
             realised: p.realised,
+            isolated_wallet: p.isolated,
             unrealised: listing.unrealised(&p),
             isolated: self.setting(listing.instrument.id).isolated,
         }

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use market::{Amount, ExecType, Level, Nanos, OrderStatus, PositionSide, Px, Qty, Side, SymbolId};
 
 use super::account::Account;
+use super::algo::{AlgoOrder, AlgoStatus};
 use super::ids::AccountId;
 use super::ladder::Ladder;
 use super::listing::Listing;
 use super::order::{Amendment, ExpiryReason, Fill, Order, OrderRef, OrderReport, Output};
 use super::reject::{self, Reject};
+use super::terms::WorkingType;
 
 /// Edits kept.
 const AMENDMENTS_KEPT: usize = 10_000;
@@ -40,6 +42,10 @@ pub struct Exchange {
     pub(super) last_px: Vec<Px>,
     pub(super) accounts: Vec<Account>,
     pub(super) orders: BTreeMap<u64, Order>,
+    pub(super) algos: BTreeMap<u64, AlgoOrder>,
+    pub(super) next_algo: u64,
+    /// Prices that may trigger conditional orders, since they were looked at last.
+    pub(super) noted: Vec<(SymbolId, WorkingType, Amount)>,
     pub(super) fees: Fees,
     pub(super) next_order: u64,
     pub(super) next_trade: Vec<u64>,
@@ -59,6 +65,9 @@ impl Exchange {
             listings,
             accounts,
             orders: BTreeMap::new(),
+            algos: BTreeMap::new(),
+            next_algo: 3_000_000_000_000_001,
+            noted: Vec::new(),
             fees,
             next_order: 8_000_000_000,
             amendments: VecDeque::new(),
@@ -259,6 +268,8 @@ impl Exchange {
         let id = self.next_trade[symbol.index()];
         self.next_trade[symbol.index()] += 1;
         self.last_px[symbol.index()] = px;
+        let unit = self.listings[symbol.index()].unit_price(px);
+        self.note_price(symbol, WorkingType::Contract, unit);
         self.out.push(Output::Trade { symbol, id, px, qty, aggressor, at });
         id
     }
@@ -298,11 +309,17 @@ impl Exchange {
         let commission = Amount(i64::try_from(commission).expect("a rate below one"));
 
         let a = &mut self.accounts[account.0 as usize];
+        let setting = a.setting(symbol);
         let position = a.positions.entry((symbol, leg.into())).or_default();
         let was_open = position.qty.0;
         let realised = position.book(side.sign() * qty.0, |q| listing.notional(px, Qty(q)));
         if was_open.signum() * side.sign() >= 0 {
             position.fees += commission;
+        }
+        if setting.isolated {
+            let opened = if was_open.signum() * side.sign() >= 0 { qty.0 } else { qty.0 - was_open.abs() };
+            let value = listing.notional(px, Qty(opened.max(0)));
+            position.isolated.0 += value.0 / i64::from(setting.leverage.max(1));
         }
         position.updated = now;
         a.wallet = a.wallet + realised - commission;
@@ -323,22 +340,28 @@ impl Exchange {
         a.add_fill(fill);
         a.add_income("REALIZED_PNL", Some(symbol), realised, trade, now);
         a.add_income("COMMISSION", Some(symbol), -commission, trade, now);
-        let row = a.row(listing, leg);
-        let wallet = a.wallet;
         if self.orders[&id].status == OrderStatus::Filled {
             self.retire(id);
         }
-        self.out.push(Output::Account {
-            account,
-            reason: "ORDER",
-            wallet,
-            change: Amount::ZERO,
-            positions: vec![row],
-            symbol: None,
-            at: now,
-        });
+        self.tell_account(account, "ORDER", Amount::ZERO, &[(symbol, leg)], None, now);
         self.report(id, exec, Some(fill), now);
         self.follow_position(account, symbol, leg, now);
+    }
+
+    /// Tells an account of its balance and of some positions.
+    pub(super) fn tell_account(
+        &mut self,
+        account: AccountId,
+        reason: &'static str,
+        change: Amount,
+        of: &[(SymbolId, PositionSide)],
+        symbol: Option<SymbolId>,
+        at: Nanos,
+    ) {
+        let a = &self.accounts[account.0 as usize];
+        let positions = of.iter().map(|(s, leg)| a.row(&self.listings[s.index()], *leg)).collect();
+        let (wallet, cross) = (a.wallet, a.cross_wallet());
+        self.out.push(Output::Account { account, reason, wallet, cross, change, positions, symbol, at });
     }
 
     /// Reduce-only orders never exceed the position: shrink them, or expire them when nothing is left to reduce.
@@ -364,6 +387,11 @@ impl Exchange {
             } else {
                 self.ladders[symbol.index()].shrink(side, px, id, Qty(held.abs()));
             }
+        }
+        if held == 0 {
+            let closes =
+                |o: &AlgoOrder| o.ask.close_position && o.ask.symbol == symbol && o.ask.position_side == leg;
+            self.end_algos(account, closes, AlgoStatus::Expired, now);
         }
     }
 
@@ -397,6 +425,7 @@ impl Exchange {
 
     pub(super) fn report(&mut self, id: u64, exec: ExecType, fill: Option<Fill>, at: Nanos) {
         let order = self.orders[&id].clone();
+        let told = order.origin.is_some().then(|| order.clone());
         let (bid_notional, ask_notional) = self.open_notional(order.account, order.symbol);
         self.out.push(Output::Order(Box::new(OrderReport {
             order,
@@ -406,6 +435,9 @@ impl Exchange {
             ask_notional,
             at,
         })));
+        if let Some(order) = told {
+            self.follow_origin(&order, exec, at);
+        }
     }
 
     /// Value of an account's open buys and sells on a symbol.

@@ -9,6 +9,8 @@ pub struct Position {
     pub qty: Qty,
     /// Σ signed price·quantity of what is open.
     pub cost: Amount,
+    /// Its own money, where its margin is isolated.
+    pub isolated: Amount,
     /// Commission paid on what is open (for the break-even price).
     pub fees: Amount,
     /// Realised profit so far, before fees.
@@ -31,6 +33,10 @@ impl Position {
             self.cost.0 -= part;
             self.fees.0 -= i64::try_from(fees).expect("a part of fees that fit");
             self.qty.0 += signed.signum() * closing;
+        }
+        if closing > 0 && self.isolated.0 > 0 {
+            let back = i128::from(self.isolated.0) * i128::from(closing) / i128::from(open.abs());
+            self.isolated.0 -= i64::try_from(back).expect("a part of money that fits");
         }
         let opening = signed.abs() - closing;
         if opening > 0 {

@@ -1,6 +1,6 @@
 //! The operator's hand: `/dolphin/faults`, `/dolphin/counters`, and what [`crate::VenueHandle::inject`] does.
 
-use market::{Amount, Increment, Nanos, OrderType, Px, Qty, Side, SymbolId, TimeInForce};
+use market::{Amount, Increment, Nanos, OrderType, Px, Qty, Side, SymbolId};
 use serde_json::{Value, json};
 
 use super::call::HttpReply;
@@ -166,17 +166,11 @@ fn on_orders(w: &mut World, fault: &Fault, at: Nanos) -> Result<bool, String> {
                 (true, Side::Sell) => Some("SHORT"),
             };
             let ask = PlaceOrder {
-                symbol,
                 client_id: Some(client_id.clone().unwrap_or_else(|| format!("web_{}", at.millis()))),
-                side,
                 kind: if price.is_some() { OrderType::Limit } else { OrderType::Market },
-                tif: TimeInForce::Gtc,
-                px: Px(px),
-                qty: Qty(qty),
-                reduce_only: false,
                 position_side: position_side(leg).map_err(|e| e.to_string())?,
                 self_trade: SelfTrade::None,
-                good_till: None,
+                ..PlaceOrder::limit(symbol, side, Px(px), Qty(qty))
             };
             w.exchange.place(account, ask, at).map_err(|e| e.to_string())?;
         }
@@ -229,7 +223,7 @@ fn on_account(w: &mut World, fault: &Fault, at: Nanos) -> Result<bool, String> {
         }
         Fault::SetMarginType { account, symbol, isolated } => {
             let (account, symbol) = (account_of(w, *account)?, symbol_of(w, symbol)?);
-            w.exchange.set_isolated(account, symbol, *isolated).map_err(|e| e.to_string())?;
+            w.exchange.set_isolated(account, symbol, *isolated, at).map_err(|e| e.to_string())?;
         }
         _ => return Ok(false),
     }

@@ -4,6 +4,7 @@
 
 mod account;
 pub(crate) mod admin;
+mod algo;
 mod auth;
 pub(crate) mod call;
 mod candles;

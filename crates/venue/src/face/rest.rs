@@ -9,7 +9,7 @@ use super::params::{Params, percent_decode};
 use super::request::{HttpRequest, Reply, Trouble, error_body};
 use super::trade::{Answer, Call};
 use super::world::World;
-use super::{account, public, trade};
+use super::{account, algo, public, trade};
 use crate::core::{AccountId, Reject, reject};
 use crate::faults::{Fault, matches};
 
@@ -117,14 +117,17 @@ fn signed_endpoint(method: &str, path: &str, p: &Params) -> Option<(Handler, u32
         ("GET", "/fapi/v1/allOrders") => (trade::all_orders, 5),
         ("DELETE", "/fapi/v1/allOpenOrders") => (trade::cancel_all, 1),
         ("POST", "/fapi/v1/countdownCancelAll") => (trade::countdown, 10),
-        ("GET", "/fapi/v1/openAlgoOrders" | "/fapi/v1/allAlgoOrders") => (public::empty_list, 1),
-        ("POST", "/fapi/v1/algoOrder") => (trade::no_algo, 0),
-        ("GET" | "DELETE", "/fapi/v1/algoOrder") => (trade::no_such_algo, 1),
-        ("DELETE", "/fapi/v1/algoOpenOrders") => (trade::no_algo_open, 1),
+        ("POST", "/fapi/v1/algoOrder") => (algo::place, 0),
+        ("GET", "/fapi/v1/algoOrder") => (algo::query, 1),
+        ("DELETE", "/fapi/v1/algoOrder") => (algo::cancel, 1),
+        ("DELETE", "/fapi/v1/algoOpenOrders") => (algo::cancel_all, 1),
+        ("GET", "/fapi/v1/openAlgoOrders") => (algo::open, all(1, 40)),
+        ("GET", "/fapi/v1/allAlgoOrders") => (algo::all, 5),
         ("GET", "/fapi/v1/orderAmendment") => (trade::amendments, 1),
         ("GET", "/fapi/v1/forceOrders") => (trade::force_orders, 20),
         ("GET", "/fapi/v1/adlQuantile") => (account::adl_quantile, 5),
-        ("GET", "/fapi/v1/positionMargin/history") => (public::empty_list, 1),
+        ("POST", "/fapi/v1/positionMargin") => (account::adjust_margin, 1),
+        ("GET", "/fapi/v1/positionMargin/history") => (account::margin_changes, 1),
         ("GET", "/fapi/v1/feeBurn") => (account::fee_burn, 1),
         ("GET", "/fapi/v1/apiTradingStatus") => (account::trading_status, 1),
         ("GET", "/fapi/v1/userTrades") => (account::user_trades, 5),

@@ -467,27 +467,29 @@ impl World {
     fn tell(&mut self, output: &Output, at: Nanos) {
         match output {
             Output::Order(r) => self.tell_order(r, at),
-            Output::Account { account, reason, wallet, change, positions, symbol, at: when } => {
+            Output::Account { account, reason, wallet, cross, change, positions, symbol, at: when } => {
                 let rows: Vec<Value> = positions
                     .iter()
                     .map(|p| user::position_json(p, self.exchange.listing(p.symbol)))
                     .collect();
-                let wallet = wallet.to_string();
-                let mut a = json!({
-                    "B": [{"a": "USDT", "wb": wallet, "cw": wallet, "bc": change.to_string()}], "P": rows, "m": reason,
+                let balance = json!({
+                    "a": "USDT", "wb": wallet.to_string(), "cw": cross.to_string(), "bc": change.to_string(),
                 });
+                let mut a = json!({"B": [balance], "P": rows, "m": reason});
                 if let Some(s) = symbol {
                     a["S"] = json!(self.exchange.listing(*s).instrument.symbol);
                 }
                 let event = json!({"e": "ACCOUNT_UPDATE", "T": when.millis(), "E": at.millis(), "a": a});
                 self.tell_account(*account, "user@ACCOUNT_UPDATE", &event.to_string(), at);
             }
-            Output::MarginCall { account, wallet, positions, .. } => {
+            Output::MarginCall { account, cross, positions, .. } => {
                 let rows: Vec<Value> = (positions.iter())
                     .map(|(p, m)| user::margin_call_json(p, *m, self.exchange.listing(p.symbol)))
                     .collect();
-                let event =
-                    json!({"e": "MARGIN_CALL", "E": at.millis(), "cw": wallet.to_string(), "p": rows});
+                let mut event = json!({"e": "MARGIN_CALL", "E": at.millis(), "p": rows});
+                if let Some(cross) = cross {
+                    event["cw"] = json!(cross.to_string());
+                }
                 self.tell_account(*account, "user@MARGIN_CALL", &event.to_string(), at);
             }
             Output::Leverage { account, symbol, leverage, at: when } => {
@@ -496,6 +498,21 @@ impl World {
                     "e": "ACCOUNT_CONFIG_UPDATE", "E": at.millis(), "T": when.millis(), "ac": {"s": s, "l": leverage},
                 });
                 self.tell_account(*account, "user@ACCOUNT_CONFIG_UPDATE", &event.to_string(), at);
+            }
+            Output::MultiAssets { account, on, at: when } => {
+                let event = json!({
+                    "e": "ACCOUNT_CONFIG_UPDATE", "E": at.millis(), "T": when.millis(), "ai": {"j": on},
+                });
+                self.tell_account(*account, "user@ACCOUNT_CONFIG_UPDATE", &event.to_string(), at);
+            }
+            Output::Algo(o) => {
+                let event = user::algo_event(o, self.exchange.listing(o.ask.symbol), at);
+                let kind = format!("user@ALGO_UPDATE@{}", o.status.name());
+                self.tell_account(o.account, &kind, &event, at);
+            }
+            Output::TriggerReject(o) => {
+                let event = user::trigger_reject_event(o, self.exchange.listing(o.ask.symbol), at);
+                self.tell_account(o.account, "user@CONDITIONAL_ORDER_TRIGGER_REJECT", &event, at);
             }
             Output::Liquidation(o) => self.tell_liquidation(o, at),
             Output::Trade { .. } => {}

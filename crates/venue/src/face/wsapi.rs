@@ -11,7 +11,7 @@ use super::request::Frame;
 use super::session::Session;
 use super::trade::{Answer, Call};
 use super::world::World;
-use super::{account, public, trade};
+use super::{account, algo, public, trade};
 use crate::core::{AccountId, Reject};
 
 type Handler = fn(&mut World, &Call) -> Answer;
@@ -30,8 +30,8 @@ fn method(name: &str, p: &Params) -> Option<(Handler, u32, Proof)> {
         "time" => (public::time, 1, Open),
         "depth" => (public::depth, public::depth_weight(p.get("limit")), Open),
         "ticker.price" => (public::price, 1, Open),
-        "algoOrder.place" => (trade::no_algo, 0, Signed),
-        "algoOrder.cancel" => (trade::no_such_algo, 1, Signed),
+        "algoOrder.place" => (algo::place, 0, Signed),
+        "algoOrder.cancel" => (algo::cancel, 1, Signed),
         "ticker.book" => (public::book_ticker, 2, Open),
         "order.place" => (trade::place, 0, Signed),
         "order.modify" => (trade::modify, 0, Signed),
@@ -104,7 +104,8 @@ fn answer(
         Err(e) => return (with_status(Err(e)), (weight, None)),
     };
     let call = Call { params, account, at };
-    let counted = matches!(f.method.as_str(), "order.place" | "order.modify").then_some(account);
+    let counted =
+        matches!(f.method.as_str(), "order.place" | "order.modify" | "algoOrder.place").then_some(account);
     (with_status(handler(w, &call)), (weight, counted))
 }
 
