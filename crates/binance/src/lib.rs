@@ -15,6 +15,7 @@ pub mod hosts;
 mod json;
 pub mod key;
 pub mod limits;
+#[expect(clippy::disallowed_methods, reason = "the production dialer")]
 pub mod net;
 #[cfg(test)]
 mod payloads;

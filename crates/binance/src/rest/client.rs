@@ -23,7 +23,7 @@ use crate::json::{Reader, Scalar};
 use crate::limits::{Cost, LimitKind, RateLimits, Ticket, Urgency, Wait, interval_ns};
 use crate::net::tls_config;
 use crate::reply::ErrorBody;
-use crate::report::{Fact, OrderRow, Source, reply_type};
+use crate::report::{Fact, FrameError, OrderRow, Source, reply_type};
 use crate::sign::Signer;
 use crate::snapshots::depth_weight;
 use crate::symbols::Symbols;
@@ -193,6 +193,7 @@ impl RestClient {
     }
 
     /// Waits if the client is patient and this error is one of a window that ends; `false`: it is final.
+    #[expect(clippy::disallowed_methods, reason = "the production client waits by the runtime's clock")]
     async fn waits_after(&self, name: &'static str, error: &RestError) -> bool {
         if error.action() != Action::WaitForWindow || !self.patient.load(Ordering::Relaxed) {
             return false;
@@ -615,7 +616,7 @@ pub(super) fn order_rows(
     for row in rows {
         match row.report_of("order", symbols, Fact::State(ExecType::Status)) {
             Ok(report) => reports.push((row.created_ms().unwrap_or(report.ts_event.millis()), report)),
-            Err(crate::FrameError::UnlistedSymbol { .. }) => unlisted += 1,
+            Err(FrameError::UnlistedSymbol { .. }) => unlisted += 1,
             Err(e) => return Err(RestError::frame(name)(e)),
         }
     }
