@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use alpha::TradeRecord;
 use archive::day::{Bar, Day};
 use market::{Amount, Qty, Side};
-use memory::{EmbeddedConfig, MemoryConfig, SystemMemory};
+use memory::{EmbeddedConfig, MemoryConfig, MemoryEnvironment, SystemMemory};
 use serde_json::Value;
 use testkit::hazelcast::{CLUSTER_NAME, CURRENT, Cluster, Python};
 use venue::core::Fill;
@@ -169,7 +169,9 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 async fn open(path: &Path) -> SystemMemory {
-    let memory = SystemMemory::open(MemoryConfig::Embedded(EmbeddedConfig::at(path))).unwrap();
+    let memory =
+        SystemMemory::open(MemoryConfig::Embedded(EmbeddedConfig::at(path)), &MemoryEnvironment::system())
+            .unwrap();
     memory.wait_ready(Duration::from_secs(20)).await.unwrap();
     memory
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use market::ClientOrderId;
 use memory::schema::HEARTBEAT;
-use memory::{EmbeddedConfig, HazelcastConfig, MemoryConfig, SystemMemory};
+use memory::{EmbeddedConfig, HazelcastConfig, MemoryConfig, MemoryEnvironment, SystemMemory};
 use serde_json::Value;
 use testkit::hazelcast::{Cluster, WITH_CP};
 use venue::core::Order;
@@ -116,7 +116,7 @@ impl Scene {
         std::thread::spawn(move || tokio.block_on(std::future::pending::<()>()));
         let memory = {
             let _inside = handle.enter();
-            SystemMemory::open(memory).unwrap()
+            SystemMemory::open(memory, &MemoryEnvironment::system()).unwrap()
         };
         Self { folder, venue, tokio: handle, memory }
     }
@@ -230,7 +230,7 @@ fn play(symbols: usize, section: &str, memory: MemoryConfig, folder: tempfile::T
     let killed = Instant::now();
     scene.until("the standby is active", &mut second, |v| v["state"] == "active");
     println!("taken over {:.1} s after the kill", killed.elapsed().as_secs_f64());
-    let runs = |s: &Scene| -> BTreeSet<u32> {
+    let runs = |s: &Scene| -> BTreeSet<u64> {
         s.orders().iter().filter_map(|o| ClientOrderId::parse(&o.client_id)).map(|id| id.run).collect()
     };
     scene.until_venue("the new active node trades", &second, |s| {

@@ -36,6 +36,7 @@ const ORDER: OrderRequest = OrderRequest::New(NewOrder {
     qty: Qty(10),
     reduce_only: false,
     position_side: PositionSide::Both,
+    recv_window_ms: 5_000,
 });
 
 /// One order: checks, limits, table, both texts, signature. The answer is settled too, or the table would fill.

@@ -314,8 +314,8 @@ const fn position_side(side: PositionSide) -> &'static str {
 /// The text of one of our ids, without the general formatter.
 fn id_text(id: ClientOrderId) -> arrayvec::ArrayString<36> {
     let mut text = arrayvec::ArrayString::new();
-    let mut hex = [0u8; 8];
-    let mut first = 7;
+    let mut hex = [0u8; 16];
+    let mut first = 15;
     let mut run = id.run;
     loop {
         hex[first] = b"0123456789abcdef"[(run & 15) as usize];

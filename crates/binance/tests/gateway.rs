@@ -56,6 +56,7 @@ fn limit(attempt: u16, tif: TimeInForce) -> NewOrder {
         qty: Qty(10),
         reduce_only: false,
         position_side: PositionSide::Both,
+        recv_window_ms: 5_000,
     }
 }
 
@@ -153,7 +154,7 @@ proptest! {
     /// Every frame is JSON, its parameters come back exact, and its signature is of its own sorted parameters.
     #[test]
     fn signatures_match_their_frames(kind in 0..5u8, px in 1i64..9_000_000_000, qty in 1i64..100_000, tif in 0..4u8,
-        buy: bool, reduce: bool, hedge in 0..3u8, run: u32, intent: u32, attempt: u16, ms in 0u64..4_000_000_000_000, symbol in 0..2u16) {
+        buy: bool, reduce: bool, hedge in 0..3u8, run in 0..ClientOrderId::RUNS, intent: u32, attempt: u16, ms in 0u64..4_000_000_000_000, symbol in 0..2u16) {
         let key = ApiKey::hmac("K", "S").unwrap();
         let signer = Signer::new(&key).unwrap();
         let mut gw = gateway_with(&key, GatewayConfig::default());
@@ -166,6 +167,7 @@ proptest! {
             tif: [TimeInForce::Gtc, TimeInForce::Ioc, TimeInForce::Fok, TimeInForce::Gtx][usize::from(tif)],
             reduce_only: reduce,
             position_side: [PositionSide::Both, PositionSide::Long, PositionSide::Short][usize::from(hedge)],
+            recv_window_ms: 5_000,
         };
         let request = match kind {
             0 | 1 => OrderRequest::New(order),

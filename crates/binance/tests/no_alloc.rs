@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
 use std::net::TcpListener;
+use std::sync::Arc;
 
 use binance::Symbols;
 use binance::gateway::{Gateway, GatewayConfig, Outgoing};
 use binance::hosts::Endpoint;
 use binance::key::ApiKey;
-use binance::net::{ConnConfig, WsConn, tls_config};
+use binance::net::{ConnConfig, SystemDialer, WsConn};
 use binance::sign::Signer;
 use binance::user::UserDecoder;
 use market::{
@@ -35,6 +36,7 @@ fn request(attempt: u16) -> OrderRequest {
         qty: Qty(10_000),
         reduce_only: true,
         position_side: PositionSide::Both,
+        recv_window_ms: 5_000,
     })
 }
 
@@ -107,19 +109,19 @@ fn sending_and_polling_allocate_nothing() {
         }
     });
     let endpoint = Endpoint::parse(&format!("ws://127.0.0.1:{port}/")).unwrap();
-    let mut conn = WsConn::new(endpoint, tls_config(), ConnConfig::default(), 1);
+    let mut conn = WsConn::new(endpoint, Arc::new(SystemDialer::new()), ConnConfig::default(), 1);
     let now = Nanos(1_800_000_000 * Nanos::SECOND);
     let frame = vec![b'x'; 600];
     let mut echoed = 0;
     while !conn.is_open() {
-        conn.poll(now, &mut |_, _| {});
+        conn.poll(now, &mut |_, _, _| {});
     }
     let mut round = |conn: &mut WsConn| {
         let (before, mut got) = (echoed, 0);
         let allocations = count(|| {
             conn.send(&frame).unwrap();
             while got == 0 {
-                got += conn.poll(now, &mut |f, _| assert_eq!(f.len(), 600)).frames;
+                got += conn.poll(now, &mut |f, _, _| assert_eq!(f.len(), 600)).frames;
             }
         });
         echoed = before + got;

@@ -11,7 +11,9 @@ use binance::errors::{Action, Class};
 use binance::hosts::Venue;
 use binance::key::ApiKey;
 use binance::limits::{Cost, Urgency};
-use binance::rest::{IncomeKind, RestClient, RestConfig, RestError, TimeWindow, TransportKind, windows};
+use binance::rest::{
+    IncomeKind, RestClient, RestConfig, RestError, SystemTransport, TimeWindow, TransportKind, windows,
+};
 use binance::sign::Signer;
 use market::{
     Amount, CancelOrder, ClientOrderId, ExecType, Increment, Instrument, Nanos, NewOrder, OrderRequest,
@@ -92,10 +94,16 @@ fn serve(script: impl Fn(usize, &str) -> Option<Answer> + Send + 'static) -> (St
     (address, seen)
 }
 
+fn client_of(address: &str, signer: Option<Signer>, config: RestConfig) -> RestClient {
+    let hosts = Venue::Local(address.to_owned()).hosts();
+    let transport = Arc::new(SystemTransport::new(&hosts).unwrap());
+    RestClient::new(&hosts, signer, config, transport, Arc::new(now)).unwrap()
+}
+
 fn client(address: &str) -> RestClient {
     let signer = Signer::new(&ApiKey::hmac("CANARYKEY", "CANARYSECRET").unwrap()).unwrap();
     let config = RestConfig { timeout: 2 * Nanos::SECOND, ..RestConfig::default() };
-    RestClient::new(&Venue::Local(address.into()).hosts(), Some(signer), config, Arc::new(now)).unwrap()
+    client_of(address, Some(signer), config)
 }
 
 fn run<T>(work: impl Future<Output = T>) -> T {
@@ -151,6 +159,7 @@ fn order() -> OrderRequest {
         qty: Qty(10),
         reduce_only: false,
         position_side: PositionSide::Both,
+        recv_window_ms: 5_000,
     })
 }
 
@@ -370,8 +379,7 @@ fn every_failure_says_what_to_do() {
     let e = run(async { client(&address).balances().await.unwrap_err() });
     assert!(clean(&e).contains("the answer is not understood"), "{e}");
 
-    let no_key =
-        RestClient::new(&Venue::Local(address).hosts(), None, RestConfig::default(), Arc::new(now)).unwrap();
+    let no_key = client_of(&address, None, RestConfig::default());
     let e = run(async { no_key.balances().await.unwrap_err() });
     assert!(e.to_string().contains("--keys"), "{e}");
 }
@@ -380,7 +388,7 @@ fn every_failure_says_what_to_do() {
 fn a_body_without_end_is_cut_off() {
     let (address, _seen) = serve(|_, _| Some(answer("200 OK", &"x".repeat(70_000))));
     let config = RestConfig { max_body: 64 * 1024, ..RestConfig::default() };
-    let client = RestClient::new(&Venue::Local(address).hosts(), None, config, Arc::new(now)).unwrap();
+    let client = client_of(&address, None, config);
     let e = run(async { client.exchange_info(&[]).await.unwrap_err() });
     assert!(e.to_string().contains("more than 65536 bytes"), "{e}");
 }

@@ -10,6 +10,8 @@ pub mod live;
 pub mod memory;
 pub mod parity;
 pub mod replay;
+pub mod sim;
+pub mod topology;
 pub mod venue;
 
 use std::path::Path;

@@ -9,6 +9,7 @@ pub mod features;
 pub mod instrument;
 pub mod intent;
 pub mod order;
+pub mod planted;
 pub mod posture;
 pub mod time;
 
@@ -17,11 +18,12 @@ pub use event::{Bbo, DepthSnapshot, DepthUpdate, Level, MarkPrice, MarketEvent, 
 pub use features::{CrossAsset, DEPTH_BANDS, ObFeatures};
 pub use instrument::{Instrument, InstrumentStatus, SymbolId};
 pub use intent::{
-    AbandonReason, EnterIntent, EntryFilled, ExitFilled, ExitIntent, ExitReason, Intent, Outcome,
+    AbandonReason, Correction, EnterIntent, EntryFilled, ExitFilled, ExitIntent, ExitReason, Filled, Intent,
+    Outcome, TripId,
 };
 pub use order::{
     CancelOrder, ClientOrderId, ExecType, ExecutionReport, NewOrder, OrderOrigin, OrderRequest, OrderStatus,
     OrderType, PositionSide, ReplaceOrder, Side, TimeInForce,
 };
 pub use posture::Posture;
-pub use time::{Date, Nanos, utc_date};
+pub use time::{ClockOffset, Date, Nanos, VenueTime, utc_date};

@@ -19,7 +19,7 @@ use market::{
     AbandonReason, Amount, CancelOrder, EntryFilled, ExecutionReport, ExitFilled, ExitReason, Instrument,
     Nanos,
 };
-use market::{OrderOrigin, OrderRequest, Outcome, Px, Qty, SymbolId};
+use market::{OrderOrigin, OrderRequest, Outcome, Qty, SymbolId, TripId};
 
 /// Looks at the open orders until none of ours is left.
 const CANCEL_ROUNDS: u32 = 10;
@@ -110,7 +110,7 @@ pub async fn ask(
     let positions = rest.positions(symbols, None, Urgency::Exit).await?;
     let listed = positions.iter().filter_map(|p| {
         let symbol = p.id.filter(|_| !p.qty.is_zero())?;
-        Some(VenuePosition { symbol, qty: p.qty, entry_px: p.entry_px })
+        Some(VenuePosition { symbol, qty: p.qty, entry_px: p.entry_px, liquidation_px: p.liquidation_px })
     });
     let mut found = Found { positions: listed.collect(), fills: BTreeMap::new() };
     let mut wanted: BTreeSet<SymbolId> = found.positions.iter().map(|p| p.symbol).chain(held).collect();
@@ -214,10 +214,10 @@ fn delta(f: &ExecutionReport, lots: i64, commission: Amount) -> FillDelta {
         lots: Qty(lots),
         priced: Qty(lots),
         px: f.last_px,
-        repriced: Qty::ZERO,
         commission,
         maker: f.maker,
         ts_event: f.ts_event,
+        ..FillDelta::default()
     }
 }
 
@@ -285,7 +285,6 @@ pub fn book(
 impl Recovered {
     /// One round trip, whole or open.
     fn take(&mut self, engine: &mut Engine, i: &Instrument, trip: &Trip, asked: Option<ExitReason>) {
-        let stand_in = Px(0);
         let key = (trip.symbol, trip.direction);
         if let Some((symbol, _)) = engine.entering().filter(|entering| *entering != key) {
             tell(engine, &Outcome::Abandoned { symbol, reason: AbandonReason::Halted });
@@ -297,9 +296,11 @@ impl Recovered {
             let entered = EntryFilled {
                 symbol: trip.symbol,
                 direction: trip.direction,
+                trip: TripId::NONE,
+                provisional: false,
                 qty: Qty(trip.entry.qty.0 * i64::from(trip.direction)),
-                avg_px: trip.entry.avg_px(i, stand_in),
-                notional: trip.entry.notional(i, stand_in),
+                avg_px: trip.entry.avg_px(i),
+                notional: trip.entry.notional(i),
                 commission: trip.entry.commission,
                 maker_share: trip.entry.maker_share(),
                 ts_event: trip.entry.ts_event,
@@ -307,14 +308,16 @@ impl Recovered {
             tell(engine, &Outcome::Entered(entered));
         }
         if trip.is_closed() {
-            let avg_px = trip.exit.avg_px(i, stand_in);
+            let avg_px = trip.exit.avg_px(i);
             self.exited(
                 engine,
                 &ExitFilled {
                     symbol: trip.symbol,
+                    trip: TripId::NONE,
+                    provisional: false,
                     reason: reason(engine, trip, avg_px, asked),
                     avg_px,
-                    notional: trip.exit.notional(i, stand_in),
+                    notional: trip.exit.notional(i),
                     commission: trip.exit.commission,
                     maker_share: trip.exit.maker_share(),
                     ts_event: trip.exit.ts_event,
@@ -324,7 +327,7 @@ impl Recovered {
         }
         let lots = trip.entry.qty.0 - trip.exit.qty.0;
         let qty = Qty(lots * i64::from(trip.direction));
-        let avg_px = trip.entry.avg_px(i, stand_in);
+        let avg_px = trip.entry.avg_px(i);
         self.adopted = Some(Adopted { symbol: trip.symbol, qty, avg_px, exit: trip.exit });
     }
 
@@ -358,6 +361,8 @@ impl Recovered {
             let entered = EntryFilled {
                 symbol: v.symbol,
                 direction: if v.qty.0 < 0 { -1 } else { 1 },
+                trip: TripId::NONE,
+                provisional: false,
                 qty: v.qty,
                 avg_px: v.entry_px,
                 notional: v.entry_px * i.qty_f64(v.qty.abs()),
@@ -382,6 +387,8 @@ impl Recovered {
         let (reason, commission) = (ExitReason::External, Amount::ZERO);
         let exit = ExitFilled {
             symbol,
+            trip: TripId::NONE,
+            provisional: true,
             reason,
             avg_px: px,
             notional: 0.0,

@@ -148,8 +148,11 @@ impl Node {
         let risk = RiskConfig {
             max_repeated_entries: 32,
             repeat_window_ms: 10_000,
-            max_day_loss_usd: 0.0,
+            max_day_loss_usd: Some(0.0),
             max_day_drawdown: 0.0,
+            max_symbol_loss_usd: Some(0.0),
+            max_day_fees_usd: Some(0.0),
+            max_slippage_bps: 1_000.0,
             ..RiskConfig::default()
         };
         let config = RouterConfig { reconcile_interval_ms: 600_000, risk, ..RouterConfig::default() };
@@ -159,7 +162,16 @@ impl Node {
         let wallet = Amount(25_000 * Amount::ONE);
         router.reconcile(
             now,
-            &VenueState { requested_at: now, orders: &[], positions: &[], fills: &[], wallet },
+            &VenueState {
+                requested_at: now,
+                orders: &[],
+                positions: &[],
+                fills: &[],
+                wallet,
+                margin: Some(execution::Margin { available: wallet, maintenance: Amount::ZERO }),
+                transfers: None,
+                unlisted: None,
+            },
             &mut out,
         );
         let signer = Signer::new(&ApiKey::hmac(&"K".repeat(64), &"S".repeat(64)).unwrap()).unwrap();
@@ -271,7 +283,7 @@ impl Node {
                 self.exited += 1;
                 while self.engine.take_trade().is_some() {}
             }
-            Booked::Abandoned => {}
+            Booked::Abandoned | Booked::Unplanned | Booked::Corrected { .. } => {}
         }
     }
 

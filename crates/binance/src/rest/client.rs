@@ -5,8 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use market::{ExecType, ExecutionReport, Instrument, Nanos, OrderRequest, SymbolId, Trade};
-use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Method, Response, StatusCode};
 use secrecy::SecretString;
 
 use super::account::{
@@ -15,13 +13,13 @@ use super::account::{
 };
 use super::error::{RestError, TransportKind};
 use super::instruments::{ExchangeInfo, parse_exchange_info, parse_perpetuals};
+use super::transport::{HttpFailure, HttpRequest, HttpResponse, Transport};
 use crate::clock::ServerClock;
 use crate::encode::{Query, Sink, rest_query, window_left};
 use crate::errors::{Action, classify};
 use crate::hosts::{Endpoint, Hosts};
 use crate::json::{Reader, Scalar};
 use crate::limits::{Cost, LimitKind, RateLimits, Ticket, Urgency, Wait, interval_ns};
-use crate::net::tls_config;
 use crate::reply::ErrorBody;
 use crate::report::{Fact, FrameError, OrderRow, Source, reply_type};
 use crate::sign::Signer;
@@ -60,7 +58,7 @@ struct State {
 
 /// A REST client of one venue and (for signed endpoints) one key.
 pub struct RestClient {
-    http: reqwest::Client,
+    transport: Arc<dyn Transport>,
     base: String,
     host: String,
     account: Option<String>,
@@ -73,7 +71,7 @@ pub struct RestClient {
 
 /// What an endpoint is.
 pub(super) struct Call {
-    method: Method,
+    method: &'static str,
     /// Method and path, as errors name it.
     name: &'static str,
     auth: Auth,
@@ -89,7 +87,7 @@ pub(super) enum Auth {
 }
 
 pub(super) const fn call(
-    method: Method,
+    method: &'static str,
     name: &'static str,
     auth: Auth,
     weight: u32,
@@ -105,28 +103,17 @@ impl Call {
 }
 
 impl RestClient {
-    /// A client of `hosts`. Resolves the host once (blocking: call it while starting) to make sure that an
-    /// unencrypted connection stays on this machine, and keeps to those addresses then.
+    /// A client of `hosts`, whose requests `transport` carries.
     pub fn new(
         hosts: &Hosts,
         signer: Option<Signer>,
         config: RestConfig,
+        transport: Arc<dyn Transport>,
         now: Clock,
     ) -> Result<Self, RestError> {
         let endpoint = Endpoint::parse(&hosts.rest)?;
-        let addrs = endpoint.resolve()?;
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured((*tls_config()).clone())
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .tcp_nodelay(true)
-            .timeout(Duration::from_nanos(config.timeout));
-        if !endpoint.tls {
-            builder = builder.resolve_to_addrs(&endpoint.host, &addrs);
-        }
-        let http = builder.build().map_err(|e| RestError::answer("REST client", e.to_string()))?;
         Ok(Self {
-            http,
+            transport,
             base: hosts.rest.trim_end_matches('/').to_owned(),
             host: endpoint.to_string(),
             account: hosts.account.clone(),
@@ -232,57 +219,45 @@ impl RestClient {
     async fn exchange(&self, call: &Call, base: &str, query: String) -> Result<Vec<u8>, RestError> {
         let server = self.state().clock.server_time((self.now)());
         let ticket = self.state().limits.take(call.cost, call.urgency, server)?;
-        let mut url = format!("{base}{}", call.path());
-        if !query.is_empty() {
-            url.push('?');
-            url.push_str(&query);
+        let api_key = match (call.auth, &self.signer) {
+            (Auth::None, _) => None,
+            (_, Some(signer)) => Some(signer.api_key().to_owned()),
+            (_, None) => return Err(RestError::NoKey(call.name)),
+        };
+        let max_body = self.config.max_body;
+        let (method, path) = (call.method, call.path());
+        let request = HttpRequest { method, base: base.to_owned(), path, query, api_key, max_body };
+        let limit = Duration::from_nanos(self.config.timeout);
+        let exchanged = match tokio::time::timeout(limit, self.transport.exchange(request)).await {
+            Ok(exchanged) => exchanged,
+            Err(_) => Err(HttpFailure::Transport(TransportKind::TimedOut, String::new())),
+        };
+        match exchanged {
+            Ok(response) => self.receive(call, ticket, response),
+            Err(HttpFailure::TooLarge) => {
+                Err(RestError::answer(call.name, format!("more than {max_body} bytes")))
+            }
+            Err(HttpFailure::Transport(kind, why)) => {
+                Err(RestError::Transport { endpoint: call.name, host: self.host.clone(), kind, why })
+            }
         }
-        let mut request = self.http.request(call.method.clone(), url);
-        if call.auth != Auth::None {
-            let signer = self.signer.as_ref().ok_or(RestError::NoKey(call.name))?;
-            let mut key = HeaderValue::from_str(signer.api_key()).map_err(|_| RestError::NoKey(call.name))?;
-            key.set_sensitive(true);
-            request = request.header("X-MBX-APIKEY", key);
-        }
-        if call.method != Method::GET {
-            request = request.header("Content-Length", "0");
-        }
-        let response = request.send().await.map_err(|e| self.transport(call.name, &e))?;
-        self.receive(call, ticket, response).await
     }
 
-    async fn receive(
-        &self,
-        call: &Call,
-        ticket: Ticket,
-        mut response: Response,
-    ) -> Result<Vec<u8>, RestError> {
-        let status = response.status();
+    fn receive(&self, call: &Call, ticket: Ticket, response: HttpResponse) -> Result<Vec<u8>, RestError> {
+        let status = response.status;
         let server = self.state().clock.server_time((self.now)());
-        observe(&mut self.state().limits, response.headers(), ticket, server);
+        observe(&mut self.state().limits, &response.headers, ticket, server);
         let retry_after = response
-            .headers()
-            .get("retry-after")
-            .and_then(|v| v.to_str().ok()?.parse::<u64>().ok())
+            .header("retry-after")
+            .and_then(|v| v.parse::<u64>().ok())
             .map(|s| s.saturating_mul(Nanos::SECOND));
-        if status.is_redirection() {
-            let host = self.host.clone();
-            return Err(RestError::Redirect { endpoint: call.name, host, status: status.as_u16() });
+        if (300..400).contains(&status) {
+            return Err(RestError::Redirect { endpoint: call.name, host: self.host.clone(), status });
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| self.transport(call.name, &e))? {
-            if body.len() + chunk.len() > self.config.max_body {
-                return Err(RestError::answer(
-                    call.name,
-                    format!("more than {} bytes", self.config.max_body),
-                ));
-            }
-            body.extend_from_slice(&chunk);
+        if status == 200 {
+            return Ok(response.body);
         }
-        if status == StatusCode::OK {
-            return Ok(body);
-        }
-        Err(self.refusal(call.name, status.as_u16(), &body, retry_after, server))
+        Err(self.refusal(call.name, status, &response.body, retry_after, server))
     }
 
     fn refusal(
@@ -305,25 +280,10 @@ impl RestClient {
         RestError::Venue { endpoint, status, code, text: one_line(text), rule }
     }
 
-    /// The innermost cause, never the URL: it holds the signature.
-    fn transport(&self, endpoint: &'static str, error: &reqwest::Error) -> RestError {
-        let mut why: &dyn std::error::Error = error;
-        while let Some(source) = why.source() {
-            why = source;
-        }
-        let inner = if std::error::Error::source(error).is_some() { why.to_string() } else { String::new() };
-        let kind = match error {
-            e if e.is_connect() => TransportKind::Connect,
-            e if e.is_timeout() => TransportKind::TimedOut,
-            _ => TransportKind::Broken,
-        };
-        RestError::Transport { endpoint, host: self.host.clone(), kind, why: inner }
-    }
-
     /// GET /fapi/v1/time `samples` times; the clock keeps the best. Returns the clock.
     pub async fn sync_clock(&self, samples: u32) -> Result<ServerClock, RestError> {
         const NAME: &str = "GET /fapi/v1/time";
-        let endpoint = call(Method::GET, NAME, Auth::None, 1, Urgency::Exit);
+        let endpoint = call("GET", NAME, Auth::None, 1, Urgency::Exit);
         for _ in 0..samples.max(1) {
             // A wait for the limit is no part of the round trip.
             let (sent, body) = loop {
@@ -345,7 +305,7 @@ impl RestClient {
     /// The instruments of `wanted`, and the announced rate limits (which are applied here too).
     pub async fn exchange_info(&self, wanted: &[&str]) -> Result<ExchangeInfo, RestError> {
         let body = self
-            .send(call(Method::GET, "GET /fapi/v1/exchangeInfo", Auth::None, 1, Urgency::Start), |_| {})
+            .send(call("GET", "GET /fapi/v1/exchangeInfo", Auth::None, 1, Urgency::Start), |_| {})
             .await?;
         let info = parse_exchange_info(&body, wanted)?;
         info.apply_limits(&mut self.state().limits);
@@ -355,7 +315,7 @@ impl RestClient {
     /// Names of the perpetuals in `quote` that trade now, in the venue's order.
     pub async fn perpetuals(&self, quote: &str) -> Result<Vec<String>, RestError> {
         let body = self
-            .send(call(Method::GET, "GET /fapi/v1/exchangeInfo", Auth::None, 1, Urgency::Start), |_| {})
+            .send(call("GET", "GET /fapi/v1/exchangeInfo", Auth::None, 1, Urgency::Start), |_| {})
             .await?;
         Ok(parse_perpetuals(&body, quote)?)
     }
@@ -364,7 +324,7 @@ impl RestClient {
     /// ([`crate::snapshots::Purpose::urgency`]).
     pub async fn depth(&self, symbol: &str, limit: u32, urgency: Urgency) -> Result<Vec<u8>, RestError> {
         let weight = depth_weight(limit);
-        self.send(call(Method::GET, "GET /fapi/v1/depth", Auth::None, weight, urgency), |q| {
+        self.send(call("GET", "GET /fapi/v1/depth", Auth::None, weight, urgency), |q| {
             q.text("symbol", symbol);
             q.int("limit", limit.into());
         })
@@ -374,7 +334,7 @@ impl RestClient {
     /// Creates the listen key, or returns the live one, good for 60 minutes.
     pub async fn create_listen_key(&self) -> Result<SecretString, RestError> {
         const NAME: &str = "POST /fapi/v1/listenKey";
-        let body = self.send(call(Method::POST, NAME, Auth::Header, 1, Urgency::Exit), |_| {}).await?;
+        let body = self.send(call("POST", NAME, Auth::Header, 1, Urgency::Exit), |_| {}).await?;
         let row = Row::document(&["listenKey"], &body).map_err(|e| RestError::answer(NAME, e.to_string()))?;
         let key = row.need(NAME, "listenKey", Scalar::filled).map_err(RestError::frame(NAME))?;
         if key.len() > 512 || !key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
@@ -385,13 +345,13 @@ impl RestClient {
 
     /// Extends the listen key by 60 minutes. −1125: it is gone, create a new one.
     pub async fn keep_listen_key(&self) -> Result<(), RestError> {
-        let endpoint = call(Method::PUT, "PUT /fapi/v1/listenKey", Auth::Header, 1, Urgency::Exit);
+        let endpoint = call("PUT", "PUT /fapi/v1/listenKey", Auth::Header, 1, Urgency::Exit);
         self.send(endpoint, |_| {}).await.map(|_| ())
     }
 
     /// Ends the user stream.
     pub async fn close_listen_key(&self) -> Result<(), RestError> {
-        self.send(call(Method::DELETE, "DELETE /fapi/v1/listenKey", Auth::Header, 1, Urgency::Exit), |_| {})
+        self.send(call("DELETE", "DELETE /fapi/v1/listenKey", Auth::Header, 1, Urgency::Exit), |_| {})
             .await
             .map(|_| ())
     }
@@ -399,14 +359,14 @@ impl RestClient {
     /// Balances.
     pub async fn balances(&self) -> Result<Vec<Balance>, RestError> {
         const NAME: &str = "GET /fapi/v3/balance";
-        let body = self.send(call(Method::GET, NAME, Auth::Signed, 5, Urgency::Reconcile), |_| {}).await?;
+        let body = self.send(call("GET", NAME, Auth::Signed, 5, Urgency::Reconcile), |_| {}).await?;
         account::balances(&body).map_err(RestError::frame(NAME))
     }
 
     /// Totals of the account.
     pub async fn account(&self, urgency: Urgency) -> Result<AccountSummary, RestError> {
         const NAME: &str = "GET /fapi/v3/account";
-        let body = self.send(call(Method::GET, NAME, Auth::Signed, 5, urgency), |_| {}).await?;
+        let body = self.send(call("GET", NAME, Auth::Signed, 5, urgency), |_| {}).await?;
         account::summary(&body).map_err(RestError::frame(NAME))
     }
 
@@ -419,7 +379,7 @@ impl RestClient {
         urgency: Urgency,
     ) -> Result<Vec<Position>, RestError> {
         const NAME: &str = "GET /fapi/v3/positionRisk";
-        let endpoint = call(Method::GET, NAME, Auth::Signed, 5, urgency);
+        let endpoint = call("GET", NAME, Auth::Signed, 5, urgency);
         let body = self.send(endpoint, |q| of(q, symbol)).await?;
         account::positions(&body, symbols).map_err(RestError::frame(NAME))
     }
@@ -434,7 +394,7 @@ impl RestClient {
     ) -> Result<(Vec<ExecutionReport>, usize), RestError> {
         const NAME: &str = "GET /fapi/v1/openOrders";
         let weight = if symbol.is_some() { 1 } else { 40 };
-        let endpoint = call(Method::GET, NAME, Auth::Signed, weight, urgency);
+        let endpoint = call("GET", NAME, Auth::Signed, weight, urgency);
         let body = self.send(endpoint, |q| of(q, symbol)).await?;
         let (rows, unlisted) = order_rows(NAME, &body, symbols)?;
         Ok((rows.into_iter().map(|(_, report)| report).collect(), unlisted))
@@ -450,7 +410,7 @@ impl RestClient {
         urgency: Urgency,
     ) -> Result<ExecutionReport, RestError> {
         const NAME: &str = "GET /fapi/v1/order";
-        let body = self.send(call(Method::GET, NAME, Auth::Signed, 1, urgency), |q| {
+        let body = self.send(call("GET", NAME, Auth::Signed, 1, urgency), |q| {
             q.text("symbol", symbol);
             q.int("orderId", order_id);
         });
@@ -460,7 +420,7 @@ impl RestClient {
     /// Aggregate trades of an instrument from an id on, at most 1000: the backfill of a gap in the stream.
     pub async fn agg_trades(&self, instrument: &Instrument, from_id: u64) -> Result<Vec<Trade>, RestError> {
         const NAME: &str = "GET /fapi/v1/aggTrades";
-        let body = self.send(call(Method::GET, NAME, Auth::None, 20, Urgency::Audit), |q| {
+        let body = self.send(call("GET", NAME, Auth::None, 20, Urgency::Audit), |q| {
             q.text("symbol", &instrument.symbol);
             q.int("fromId", from_id);
             q.int("limit", 1000);
@@ -525,7 +485,7 @@ impl RestClient {
     /// `countdown_ms`; 0 switches it off.
     pub async fn countdown_cancel_all(&self, symbol: &str, countdown_ms: u64) -> Result<(), RestError> {
         const NAME: &str = "POST /fapi/v1/countdownCancelAll";
-        let body = self.send(call(Method::POST, NAME, Auth::Signed, 10, Urgency::Cancel), |q| {
+        let body = self.send(call("POST", NAME, Auth::Signed, 10, Urgency::Cancel), |q| {
             q.text("symbol", symbol);
             q.int("countdownTime", countdown_ms);
         });
@@ -535,7 +495,7 @@ impl RestClient {
     /// Sets the leverage of a symbol.
     pub async fn set_leverage(&self, symbol: &str, leverage: u32) -> Result<Leverage, RestError> {
         const NAME: &str = "POST /fapi/v1/leverage";
-        let body = self.send(call(Method::POST, NAME, Auth::Signed, 1, Urgency::Start), |q| {
+        let body = self.send(call("POST", NAME, Auth::Signed, 1, Urgency::Start), |q| {
             q.text("symbol", symbol);
             q.int("leverage", leverage.into());
         });
@@ -545,7 +505,7 @@ impl RestClient {
     /// Is the account in hedge mode?
     pub async fn dual_side(&self) -> Result<bool, RestError> {
         const NAME: &str = "GET /fapi/v1/positionSide/dual";
-        let body = self.send(call(Method::GET, NAME, Auth::Signed, 30, Urgency::Start), |_| {}).await?;
+        let body = self.send(call("GET", NAME, Auth::Signed, 30, Urgency::Start), |_| {}).await?;
         let row = Row::document(&["dualSidePosition"], &body)
             .map_err(|e| RestError::answer(NAME, e.to_string()))?;
         row.need(NAME, "dualSidePosition", Scalar::bool).map_err(RestError::frame(NAME))
@@ -554,15 +514,14 @@ impl RestClient {
     /// How the account is set.
     pub async fn account_config(&self) -> Result<AccountConfig, RestError> {
         const NAME: &str = "GET /fapi/v1/accountConfig";
-        let body = self.send(call(Method::GET, NAME, Auth::Signed, 5, Urgency::Start), |_| {}).await?;
+        let body = self.send(call("GET", NAME, Auth::Signed, 5, Urgency::Start), |_| {}).await?;
         account::account_config(&body).map_err(RestError::frame(NAME))
     }
 
     /// How symbols are set.
     pub async fn symbol_configs(&self, symbol: Option<&str>) -> Result<Vec<SymbolConfig>, RestError> {
         const NAME: &str = "GET /fapi/v1/symbolConfig";
-        let body =
-            self.send(call(Method::GET, NAME, Auth::Signed, 5, Urgency::Start), |q| of(q, symbol)).await?;
+        let body = self.send(call("GET", NAME, Auth::Signed, 5, Urgency::Start), |q| of(q, symbol)).await?;
         account::symbol_configs(&body).map_err(RestError::frame(NAME))
     }
 
@@ -570,7 +529,7 @@ impl RestClient {
     pub async fn commission_rate(&self, symbol: &str) -> Result<CommissionRate, RestError> {
         const NAME: &str = "GET /fapi/v1/commissionRate";
         let body = self
-            .send(call(Method::GET, NAME, Auth::Signed, 20, Urgency::Start), |q| q.text("symbol", symbol))
+            .send(call("GET", NAME, Auth::Signed, 20, Urgency::Start), |q| q.text("symbol", symbol))
             .await?;
         account::commission_rate(&body).map_err(RestError::frame(NAME))
     }
@@ -583,8 +542,7 @@ impl RestClient {
         query.int("recvWindow", self.config.recv_window_ms.into());
         query.int("timestamp", self.timestamp_ms());
         query.sign(signer);
-        let body =
-            self.exchange(&call(Method::GET, NAME, Auth::Signed, 1, Urgency::Start), base, query.0).await?;
+        let body = self.exchange(&call("GET", NAME, Auth::Signed, 1, Urgency::Start), base, query.0).await?;
         account::restrictions(&body).map(Some).map_err(RestError::frame(NAME))
     }
 }
@@ -634,24 +592,16 @@ const fn order_call(request: &OrderRequest) -> Call {
     match request {
         OrderRequest::New(o) => {
             let urgency = if o.reduce_only { Urgency::Exit } else { Urgency::Entry };
-            Call {
-                method: Method::POST,
-                name: "POST /fapi/v1/order",
-                auth: Auth::Signed,
-                cost: order,
-                urgency,
-            }
+            Call { method: "POST", name: "POST /fapi/v1/order", auth: Auth::Signed, cost: order, urgency }
         }
         OrderRequest::Replace(_) => {
             let urgency = Urgency::Exit;
-            Call { method: Method::PUT, name: "PUT /fapi/v1/order", auth: Auth::Signed, cost: order, urgency }
+            Call { method: "PUT", name: "PUT /fapi/v1/order", auth: Auth::Signed, cost: order, urgency }
         }
-        OrderRequest::Cancel(_) => {
-            call(Method::DELETE, "DELETE /fapi/v1/order", Auth::Signed, 1, Urgency::Cancel)
-        }
-        OrderRequest::Query(_) => call(Method::GET, "GET /fapi/v1/order", Auth::Signed, 1, Urgency::Exit),
+        OrderRequest::Cancel(_) => call("DELETE", "DELETE /fapi/v1/order", Auth::Signed, 1, Urgency::Cancel),
+        OrderRequest::Query(_) => call("GET", "GET /fapi/v1/order", Auth::Signed, 1, Urgency::Exit),
         OrderRequest::CancelAll(_) => {
-            call(Method::DELETE, "DELETE /fapi/v1/allOpenOrders", Auth::Signed, 1, Urgency::Cancel)
+            call("DELETE", "DELETE /fapi/v1/allOpenOrders", Auth::Signed, 1, Urgency::Cancel)
         }
     }
 }
@@ -663,9 +613,8 @@ fn one_line(text: &str) -> String {
 }
 
 /// Takes the venue's own counts from headers such as `X-MBX-USED-WEIGHT-1M` and `X-MBX-ORDER-COUNT-10S`.
-fn observe(limits: &mut RateLimits, headers: &HeaderMap, ticket: Ticket, server: Nanos) {
+fn observe(limits: &mut RateLimits, headers: &[(String, String)], ticket: Ticket, server: Nanos) {
     for (name, value) in headers {
-        let name = name.as_str();
         let (kind, window) = if let Some(w) = name.strip_prefix("x-mbx-used-weight-") {
             (LimitKind::Weight, w)
         } else if let Some(w) = name.strip_prefix("x-mbx-order-count-") {
@@ -676,8 +625,7 @@ fn observe(limits: &mut RateLimits, headers: &HeaderMap, ticket: Ticket, server:
         let split = window.len().saturating_sub(1);
         let Some((count, unit)) = window.split_at_checked(split) else { continue };
         let length = count.parse().ok().and_then(|n| interval_ns(&unit.to_ascii_uppercase(), n));
-        let used = value.to_str().ok().and_then(|v| v.parse().ok());
-        if let (Some(length), Some(used)) = (length, used) {
+        if let (Some(length), Ok(used)) = (length, value.parse()) {
             limits.observe(kind, length, used, ticket, server);
         }
     }

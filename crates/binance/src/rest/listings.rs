@@ -5,7 +5,6 @@
 use std::collections::BTreeSet;
 
 use market::ExecutionReport;
-use reqwest::Method;
 
 use super::account::{self, Income};
 use super::client::{Auth, RestClient, call, order_rows};
@@ -51,7 +50,7 @@ impl RestClient {
     ) -> Result<Vec<T>, RestError> {
         let mut pages = Pages::new(window);
         while let Some(asked) = pages.next() {
-            let body = self.send(call(Method::GET, name, Auth::Signed, weight, urgency), |q| {
+            let body = self.send(call("GET", name, Auth::Signed, weight, urgency), |q| {
                 params(q);
                 q.int("startTime", asked.start_ms);
                 q.int("endTime", asked.end_ms);

@@ -9,6 +9,8 @@ mod error;
 mod instruments;
 mod listings;
 mod pages;
+mod system;
+mod transport;
 
 pub use account::{
     AccountConfig, AccountSummary, ApiRestrictions, Balance, CommissionRate, Income, Leverage, Position,
@@ -21,3 +23,5 @@ pub(crate) use instruments::parse_perpetuals;
 pub use instruments::{AnnouncedLimit, ExchangeInfo, InstrumentError, parse_exchange_info};
 pub use listings::IncomeKind;
 pub use pages::{LISTED_MS, TimeWindow, windows};
+pub use system::SystemTransport;
+pub use transport::{Exchange, HttpFailure, HttpRequest, HttpResponse, Transport};

@@ -1,20 +1,20 @@
 //! The private side of the control thread: the user stream's life, the comparison with the venue, orders over REST
 //! while the order connection is down, the clock, and what the venue told us to wait for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use binance::Symbols;
 use binance::errors::{self, Action};
 use binance::limits::{Holds, Urgency};
 use binance::rest::{RestClient, RestError, windows};
-use binance::user_stream::{UserAction, UserStream, UserStreamConfig};
-use execution::{Check, VenuePosition};
-use market::{Amount, ExecutionReport, Nanos, OrderRequest, SymbolId};
+use binance::user_stream::UserAction;
+use execution::{Check, Margin, VenuePosition};
+use market::{Amount, ClockOffset, ExecutionReport, Nanos, OrderRequest, SymbolId};
 use runtime::clock::Clock;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Control, Done, push};
+use super::state::{Control, Done, push};
 use crate::stages::gateway::{GatewayCommand, GatewayNews};
 use crate::stages::router::{AccountState, RouterCommand};
 
@@ -26,50 +26,6 @@ const READ_AGAIN_NS: u64 = 500 * Nanos::MS;
 const KEY_REFUSED_NS: u64 = 60 * Nanos::SECOND;
 /// Fills are listed from this long before the last good comparison on, venue ms.
 const FILLS_MARGIN_MS: u64 = 30_000;
-
-/// The state of the private side.
-pub(super) struct Private {
-    stream: UserStream,
-    /// Looks at the account begun so far; the stream waits for one that began after it opened.
-    reads: u64,
-    reading: bool,
-    read_again: bool,
-    read_due: Option<u64>,
-    read_failures: u32,
-    stream_waits_for: Option<u64>,
-    /// When an order was last sent or seen open in an instrument, venue ms.
-    traded: BTreeMap<SymbolId, u64>,
-    fills_since_ms: u64,
-    last_read_ms: u64,
-    holds: Holds,
-    clock_due: u64,
-    clock_running: bool,
-    fatal: BTreeSet<i32>,
-    told: BTreeSet<i32>,
-}
-
-impl Private {
-    /// Below `private_path`; fills count from `venue_ms` on.
-    pub(super) fn new(private_path: &str, now: u64, venue_ms: u64) -> Self {
-        Self {
-            stream: UserStream::new(private_path, UserStreamConfig::default()),
-            reads: 0,
-            reading: false,
-            read_again: false,
-            read_due: None,
-            read_failures: 0,
-            stream_waits_for: None,
-            traded: BTreeMap::new(),
-            fills_since_ms: venue_ms,
-            last_read_ms: venue_ms,
-            holds: Holds::default(),
-            clock_due: now,
-            clock_running: false,
-            fatal: BTreeSet::new(),
-            told: BTreeSet::new(),
-        }
-    }
-}
 
 impl Control {
     /// Takes the listen key that the node has created.
@@ -188,12 +144,12 @@ impl Control {
         if self.private.fatal.insert(code) {
             tracing::error!("trading stops: {why}");
             self.alert("TradingStopped");
-            self.router_commands.push_back(RouterCommand::Trip(Check::State));
+            self.router_commands.push_back(RouterCommand::Trip(Check::Refused));
         }
     }
 
     fn income(&mut self, reason: &str, asset: &str, change: Amount) {
-        let quote = asset == crate::live::QUOTE;
+        let quote = asset == crate::preflight::QUOTE;
         let entry = if quote { reason.to_owned() } else { format!("{reason} {asset}") };
         *self.seen.ledger.entry(entry).or_default() += change.to_f64();
         if quote {
@@ -230,12 +186,16 @@ impl Control {
         match result {
             Ok(server) => {
                 let off = |ns: i64| ns.unsigned_abs() > self.watch.max_clock_offset_ms * Nanos::MS;
-                if off(server.offset()) && !off(self.gate.clock_offset_ns) {
+                if off(server.offset()) && !self.gate.clock.is_some_and(|c| off(c.offset_ns)) {
                     let ms = server.offset() / Nanos::MS as i64;
                     tracing::error!("our clock is {ms} ms behind the venue's: nothing is opened meanwhile");
                     self.alert("ClockOffset");
                 }
-                self.gate.clock_offset_ns = server.offset();
+                self.gate.clock = server.error_bound().map(|error_ns| ClockOffset {
+                    offset_ns: server.offset(),
+                    error_ns,
+                    at: Nanos(self.clock.now_ns()),
+                });
                 push(&mut self.ends.to_gateway, GatewayCommand::Clock(Box::new(server)));
             }
             Err(error) => tracing::warn!("clock: {error}"),
@@ -347,7 +307,8 @@ impl Control {
         let p = &mut self.private;
         p.read_failures = 0;
         // What the router shows now is what it made of the look before this one.
-        if self.seen.router.reconciled && self.seen.router.unknown == 0 {
+        let settled = self.seen.router.unknown == 0 && self.seen.router.unpriced == 0;
+        if self.seen.router.reconciled && settled {
             p.fills_since_ms = p.fills_since_ms.max(p.last_read_ms.saturating_sub(FILLS_MARGIN_MS));
         }
         p.last_read_ms = asked_ms;
@@ -377,12 +338,20 @@ pub async fn account(
     let requested_at = Nanos(clock.now_ns());
     let (orders, _unlisted) = rest.open_orders(symbols, None, urgency).await?;
     let positions = rest.positions(symbols, None, urgency).await?;
-    let wallet = rest.account(urgency).await?.wallet;
+    let summary = rest.account(urgency).await?;
+    let margin = Some(Margin { available: summary.available, maintenance: summary.maintenance });
     let listed = positions.iter().filter_map(|p| {
         let symbol = p.id.filter(|_| !p.qty.is_zero())?;
-        Some(VenuePosition { symbol, qty: p.qty, entry_px: p.entry_px })
+        Some(VenuePosition { symbol, qty: p.qty, entry_px: p.entry_px, liquidation_px: p.liquidation_px })
     });
-    Ok(AccountState { requested_at, orders, positions: listed.collect(), fills: Vec::new(), wallet })
+    Ok(AccountState {
+        requested_at,
+        orders,
+        positions: listed.collect(),
+        fills: Vec::new(),
+        wallet: summary.wallet,
+        margin,
+    })
 }
 
 /// The same, and then the fills since `since_ms` (venue time) wherever there may be any: after the positions, so that

@@ -37,7 +37,7 @@ pub struct Frame {
     pub kind: FrameKind,
     /// On which connection, by its place in the plan.
     pub route: u8,
-    /// Which opening of it, counted from 1.
+    /// Which of that connection's lives: what a replaced one still delivers has a smaller number.
     pub generation: u32,
 }
 
@@ -49,8 +49,6 @@ pub struct Route {
     pub url: String,
     /// The connection; its streams are subscribed once it is open.
     pub conn: WsConn,
-    /// Times it has opened, successors included.
-    pub generation: u32,
 }
 
 /// What is wanted of a connection.
@@ -147,8 +145,7 @@ impl FeedStage {
 
     fn read(&mut self, route: u8, now_ns: u64) -> bool {
         let Self { routes, feed_to_book, counters, .. } = self;
-        let Route { conn, generation, .. } = &mut routes[usize::from(route)];
-        let activity = conn.poll(Nanos(now_ns), &mut |bytes, at| {
+        let activity = routes[usize::from(route)].conn.poll(Nanos(now_ns), &mut |bytes, at, generation| {
             counters.frames += 1;
             // No empty box: the book is behind. The frame is given up; its `pu` check will find the gap.
             let Some(mut frame) = feed_to_book.acquire() else {
@@ -158,7 +155,7 @@ impl FeedStage {
             frame.bytes.clear();
             frame.bytes.extend_from_slice(bytes);
             (frame.recv_ns, frame.kind) = (at.0, FrameKind::Market);
-            (frame.route, frame.generation) = (route, *generation);
+            (frame.route, frame.generation) = (route, generation);
             feed_to_book.send(frame);
         });
         let did = activity.frames > 0 || activity.change.is_some();
@@ -169,8 +166,8 @@ impl FeedStage {
                 Change::Lost(_) => Some(FrameKind::Lost),
                 Change::Failed(_) => None,
             };
-            *generation += u32::from(matches!(change, Change::Opened | Change::Replaced));
-            self.untold.extend(kind.map(|kind| (route, *generation, kind)));
+            let generation = self.routes[usize::from(route)].conn.generation();
+            self.untold.extend(kind.map(|kind| (route, generation, kind)));
             let _ = self.feed_to_control.push(FeedNews::Changed { route, change });
         }
         did
@@ -199,10 +196,13 @@ impl Stage for FeedStage {
             did |= self.read(route as u8, now_ns);
             self.tell_changes(now_ns);
         }
+        Work::from(did)
+    }
+
+    fn housekeep(&mut self, now_ns: u64) {
         if now_ns.saturating_sub(self.told_at) > 500 * Nanos::MS {
             self.told_at = now_ns;
             let _ = self.feed_to_control.push(FeedNews::Counters(self.counters));
         }
-        Work::from(did)
     }
 }

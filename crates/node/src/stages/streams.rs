@@ -9,63 +9,11 @@ use market::{MarketEvent, Nanos, SymbolId};
 use runtime::conveyor::Loader;
 use runtime::ring::Tx;
 
-use super::book::BookNews;
+use super::book::news::{BookNews, HEAD, StreamCounters, StreamNews};
 use super::feed::{FeedAction, FeedCommand, FrameKind};
 
 /// How often silence is looked for and subscriptions are sent.
 const LOOK_EVERY: u64 = 50 * Nanos::MS;
-/// Bytes of a rejected frame that are shown.
-const HEAD: usize = 96;
-
-/// What the streams tell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StreamNews {
-    /// The connection has brought its first data since the start.
-    Delivers {
-        /// Connection.
-        route: u8,
-    },
-    /// From the rules of [`binance::feed`].
-    Event {
-        /// Connection.
-        route: u8,
-        /// What.
-        event: FeedEvent,
-    },
-    /// A frame was refused whole.
-    BadFrame {
-        /// Connection.
-        route: u8,
-        /// Why.
-        error: DecodeError,
-        /// How it begins.
-        head: arrayvec::ArrayVec<u8, HEAD>,
-    },
-    /// More refused frames within a minute than a connection may have: it is replaced.
-    TooManyBadFrames {
-        /// Connection.
-        route: u8,
-    },
-}
-
-/// Counters of the streams.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct StreamCounters {
-    /// Streams found silent.
-    pub silent: u64,
-    /// Streams silent after a second subscription.
-    pub dead: u64,
-    /// Connections on which everything fell silent together.
-    pub stalled: u64,
-    /// Holes in the ids of aggregate trades.
-    pub trade_gaps: u64,
-    /// Trades missing in them.
-    pub trades_missed: u64,
-    /// Aggregate trades told before, dropped.
-    pub repeated_trades: u64,
-    /// Connections replaced because of these findings.
-    pub replaced: u64,
-}
 
 struct Line {
     feed: Feed,

@@ -2,9 +2,14 @@
 
 use market::{Amount, Instrument, Nanos, OrderType, Px, Qty, Side};
 
-use super::account::Position;
 use super::order::PlaceOrder;
+use super::position::Position;
 use super::reject::{self, Reject};
+
+/// A perpetual's `deliveryDate`.
+pub(crate) const DELIVERY: u64 = 4_133_404_800_000;
+/// Every instrument's `onboardDate`.
+pub(crate) const ONBOARD: u64 = 1_569_398_400_000;
 
 /// Trading status as the venue names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -6,11 +6,12 @@ use market::{
     Amount, ExecType, Nanos, OrderStatus, OrderType, PositionSide, Px, Qty, Side, SymbolId, TimeInForce,
 };
 
-use super::account::{Leg, Setting};
+use super::account::Setting;
+use super::exchange::Exchange;
+use super::ids::{AccountId, Leg};
 use super::listing::SymbolStatus;
 use super::order::{ExpiryReason, Order, Output, PlaceOrder, SelfTrade};
 use super::reject::{self, Reject};
-use super::{AccountId, Exchange};
 
 /// The totals of an account.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -230,6 +231,13 @@ impl Exchange {
                 self.close_order(id, ExecType::Expired, ExpiryReason::Gtd, now);
             }
         }
+    }
+
+    /// When [`Self::on_time`] has something to do next.
+    pub fn due(&self) -> Nanos {
+        let timers = self.accounts.iter().flat_map(|a| a.countdown.values().copied());
+        let ends = (self.accounts.iter().flat_map(|a| &a.open)).filter_map(|id| self.orders[id].good_till);
+        timers.chain(ends).min().unwrap_or(Nanos(u64::MAX))
     }
 
     /// A new mark price; accounts that cannot bear it are liquidated.

@@ -4,7 +4,7 @@ use market::{
     Amount, ExecType, Nanos, OrderStatus, OrderType, PositionSide, Px, Qty, Side, SymbolId, TimeInForce,
 };
 
-use super::AccountId;
+use super::ids::AccountId;
 
 /// Self-trade prevention: who gives way when an account would trade with itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

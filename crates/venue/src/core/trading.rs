@@ -4,11 +4,12 @@ use market::{
     Amount, ExecType, Nanos, OrderStatus, OrderType, PositionSide, Px, Qty, Side, SymbolId, TimeInForce,
 };
 
+use super::exchange::Exchange;
+use super::ids::AccountId;
 use super::ladder::Hit;
 use super::listing::SymbolStatus;
 use super::order::{ExpiryReason, Order, OrderRef, PlaceOrder, SelfTrade};
 use super::reject::{self, Reject};
-use super::{AccountId, Exchange};
 
 /// A client order id: 1–36 of `A-Z a-z 0-9 . : / _ -`.
 pub(crate) fn is_client_id(text: &str) -> bool {

@@ -3,19 +3,25 @@
 use market::{Amount, Increment, Nanos, OrderType, Px, Qty, Side, SymbolId, TimeInForce};
 use serde_json::{Value, json};
 
+use super::call::HttpReply;
+use super::request::HttpRequest;
 use super::trade::position_side;
 use super::world::World;
 use crate::core::{AccountId, OrderRef, PlaceOrder, SelfTrade, SymbolStatus, reject};
 use crate::faults::{Fault, MAX_RULES, Rule, matches};
 
 /// Answers `/dolphin/…`; `None` for other paths.
-pub(crate) fn handle(
-    w: &mut World,
-    method: &str,
-    path: &str,
-    body: &str,
-    now: Nanos,
-) -> Option<(u16, Value)> {
+pub(crate) fn handle(w: &mut World, r: &HttpRequest, now: Nanos) -> Option<HttpReply> {
+    if !r.path.starts_with("/dolphin/") {
+        return None;
+    }
+    Some(match answer(w, &r.method, &r.path, &r.body, now) {
+        Some((status, v)) => HttpReply::json(status, v.to_string()),
+        None => HttpReply::empty(404),
+    })
+}
+
+fn answer(w: &mut World, method: &str, path: &str, body: &str, now: Nanos) -> Option<(u16, Value)> {
     let bad = |e: String| (400, json!({"error": e}));
     let one = path.strip_prefix("/dolphin/faults/").and_then(|id| id.parse().ok());
     Some(match (method, path, one) {
@@ -32,7 +38,7 @@ pub(crate) fn handle(
                 inject(w, rule, for_ms, now).map_or_else(bad, |id| (200, json!({"id": id})))
             }
         },
-        ("GET", "/dolphin/counters", _) => (200, json!(w.counters)),
+        ("GET", "/dolphin/counters", _) => (200, json!(w.counted())),
         _ => return None,
     })
 }
@@ -100,7 +106,7 @@ fn on_connections(w: &mut World, fault: &Fault, now: Nanos, at: Nanos) -> Result
         Fault::Disconnect { route, how } => {
             w.hub.disconnect(route, *how);
             if matches(route, "rest") {
-                w.cuts.end_rest(*how);
+                w.rest_endings.push(*how);
             }
         }
         Fault::Ban { ms } => {

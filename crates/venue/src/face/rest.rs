@@ -1,13 +1,12 @@
 //! REST: which endpoint, at what weight, with which proof; then the call, then the faults.
 
-use std::net::IpAddr;
-
 use market::Nanos;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::auth::{check_time, rest_payload};
 use super::limits::Used;
 use super::params::{Params, percent_decode};
+use super::request::{HttpRequest, Reply, Trouble, error_body};
 use super::trade::{Answer, Call};
 use super::world::World;
 use super::{account, public, trade};
@@ -26,45 +25,6 @@ enum Proof {
 }
 
 type Handler = fn(&mut World, &Call) -> Answer;
-
-/// A request as it came.
-#[derive(Debug, Clone)]
-pub(crate) struct Request {
-    pub method: String,
-    pub path: String,
-    pub query: String,
-    pub body: String,
-    pub api_key: Option<String>,
-    pub ip: IpAddr,
-}
-
-/// What is answered.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Reply {
-    pub status: u16,
-    pub body: String,
-    pub used: Used,
-    pub retry_after: Option<u64>,
-}
-
-/// What a fault does to a request.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Trouble {
-    /// Wait before executing, ms.
-    pub before: u64,
-    /// Wait before answering, ms.
-    pub after: u64,
-    /// Do not execute.
-    pub skip: bool,
-    /// Answer with an HTML page of this status.
-    pub page: Option<u16>,
-    /// Answer this instead.
-    pub instead: Option<Reply>,
-    /// Reset the connection instead of answering.
-    pub lost: bool,
-    /// Never answer.
-    pub never: bool,
-}
 
 /// The request faults that strike this request (`name` as in [`Fault`]).
 pub(crate) fn trouble(w: &mut World, name: &str) -> Trouble {
@@ -105,10 +65,6 @@ pub(crate) fn trouble(w: &mut World, name: &str) -> Trouble {
         _ => {}
     }
     t
-}
-
-fn error_body(code: i32, msg: &str) -> String {
-    json!({"code": code, "msg": msg}).to_string()
 }
 
 /// Endpoint: handler, weight, proof.
@@ -194,7 +150,7 @@ fn signed_endpoint(method: &str, path: &str, p: &Params) -> Option<(Handler, u32
 }
 
 /// Answers a request.
-pub(crate) fn handle(w: &mut World, r: &Request, now: Nanos) -> Reply {
+pub(crate) fn handle(w: &mut World, r: &HttpRequest, now: Nanos) -> Reply {
     let at = w.clock(now);
     w.counters.requests += 1;
     let params = Params::parse(&r.query, &r.body);
@@ -235,7 +191,7 @@ fn finish(w: &mut World, answer: Result<Value, Reject>, used: Used) -> Reply {
     }
 }
 
-fn authorise(w: &World, r: &Request, p: &Params, proof: Proof, at: Nanos) -> Result<AccountId, Reject> {
+fn authorise(w: &World, r: &HttpRequest, p: &Params, proof: Proof, at: Nanos) -> Result<AccountId, Reject> {
     if proof == Proof::None {
         return Ok(AccountId(0));
     }
