@@ -15,7 +15,6 @@ pub mod hosts;
 mod json;
 pub mod key;
 pub mod limits;
-#[expect(clippy::disallowed_methods, reason = "the production dialer")]
 pub mod net;
 #[cfg(test)]
 mod payloads;

@@ -15,7 +15,7 @@ use super::error::{RestError, TransportKind};
 use super::instruments::{ExchangeInfo, parse_exchange_info, parse_perpetuals};
 use super::transport::{HttpFailure, HttpRequest, HttpResponse, Transport};
 use crate::clock::ServerClock;
-use crate::encode::{Query, Sink, rest_query, window_left};
+use crate::encode::{Query, Sink, rest_query, window_left, window_of};
 use crate::errors::{Action, classify};
 use crate::hosts::{Endpoint, Hosts};
 use crate::json::{Reader, Scalar};
@@ -180,7 +180,6 @@ impl RestClient {
     }
 
     /// Waits if the client is patient and this error is one of a window that ends; `false`: it is final.
-    #[expect(clippy::disallowed_methods, reason = "the production client waits by the runtime's clock")]
     async fn waits_after(&self, name: &'static str, error: &RestError) -> bool {
         if error.action() != Action::WaitForWindow || !self.patient.load(Ordering::Relaxed) {
             return false;
@@ -430,8 +429,8 @@ impl RestClient {
 
     /// An order request over REST: the fallback where the WebSocket API is not there. An error of class `Unknown`
     /// leaves the order's fate open. `CancelAll` is only acknowledged (no report): the orders close one by one, told
-    /// by the user stream. The venue executes it within `recv_window_ms` from now or never (at most the configured
-    /// window; 0: it is too late, and nothing is sent).
+    /// by the user stream. The venue executes it from now within `recv_window_ms`, the order's own window and the
+    /// configured one, whichever is shortest, or never; 0: it is too late, and nothing is sent.
     pub async fn order(
         &self,
         request: &OrderRequest,
@@ -439,7 +438,7 @@ impl RestClient {
         recv_window_ms: u32,
     ) -> Result<Option<ExecutionReport>, RestError> {
         let endpoint = order_call(request);
-        let window_ms = recv_window_ms.min(self.config.recv_window_ms);
+        let window_ms = window_of(request, recv_window_ms.min(self.config.recv_window_ms));
         let since = (self.now)();
         let body = match self.order_once(&endpoint, request, symbols, window_ms).await {
             // Not executed, and the reason is ours: once more, under the same client order id, in what is left of its
