@@ -26,6 +26,14 @@ pub enum EncodeError {
     RecvWindow(u32),
 }
 
+/// The receive window of a request: the order's own, which its router reckons with, and no longer than `most_ms`.
+pub(crate) fn window_of(request: &OrderRequest, most_ms: u32) -> u32 {
+    match request {
+        OrderRequest::New(order) => order.recv_window_ms.min(most_ms),
+        _ => most_ms,
+    }
+}
+
 /// What is left at `now` of a receive window that began at `since`, ms, rounded down.
 pub(crate) fn window_left(recv_window_ms: u32, since: Nanos, now: Nanos) -> u32 {
     let spent = now.since(since).0.div_ceil(Nanos::MS);

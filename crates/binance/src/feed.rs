@@ -19,6 +19,7 @@
 //! A pure core: control frames in and out, data noted by [`Feed::on_event`], time and generation as arguments. A
 //! generation is a number that the connection raises each time it opens, first opening and successor alike.
 
+use market::planted::{Bug, planted};
 use market::{MarketEvent, Nanos, SymbolId, TradeKind};
 
 use crate::json::Reader;
@@ -392,7 +393,7 @@ impl Feed {
         let Some(kind) = StreamKind::of(event) else { return true };
         let symbol = event.symbol();
         let Some(&place) = self.places.get(symbol.index()).map(|p| &p[kind as usize]) else { return true };
-        if self.generation == Some(generation) {
+        if self.generation == Some(generation) || planted(Bug::SubscriptionsLostOnRollover) {
             self.delivered(place as usize, now, events);
         }
         match event {
@@ -407,7 +408,8 @@ impl Feed {
         stream.seen = now;
         self.newest = Some(now);
         // What is queued is not subscribed: rule 6.
-        if matches!(stream.state, StreamState::Live | StreamState::Queued { .. }) {
+        let queued = matches!(stream.state, StreamState::Queued { .. });
+        if stream.state == StreamState::Live || (queued && !planted(Bug::SubscriptionsLostOnRollover)) {
             return;
         }
         stream.state = StreamState::Live;

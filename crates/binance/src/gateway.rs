@@ -15,7 +15,7 @@ use arrayvec::{ArrayString, ArrayVec};
 use market::{Amount, ExecType, ExecutionReport, Nanos, OrderRequest, OrderType, Px, Qty, SymbolId};
 
 use crate::clock::ServerClock;
-use crate::encode::{EncodeError, Encoder, window_left};
+use crate::encode::{EncodeError, Encoder, window_left, window_of};
 use crate::errors::{Action, Class, ErrorRule, classify};
 use crate::limits::{Cost, RateLimits, Ticket, Urgency, Wait};
 use crate::reply::{ErrorBody, Reply};
@@ -186,9 +186,9 @@ impl Gateway {
         })
     }
 
-    /// Makes `request` ready to be sent now. The venue executes it within `recv_window_ms` from now or never (at most the
-    /// configured window; 0: it is too late). Whoever may be replaced takes what is left of its lease, less the error of
-    /// the clock.
+    /// Makes `request` ready to be sent now. The venue executes it from now within `recv_window_ms`, the order's own window
+    /// and the configured one, whichever is shortest, or never; 0: it is too late. Whoever may be replaced gives what is
+    /// left of its lease, less the error of the clock.
     #[inline]
     pub fn request(
         &mut self,
@@ -197,7 +197,7 @@ impl Gateway {
         now: Nanos,
     ) -> Result<Outgoing<'_>, Refusal> {
         self.check(request, now)?;
-        let recv_window_ms = recv_window_ms.min(self.config.recv_window_ms);
+        let recv_window_ms = window_of(request, recv_window_ms.min(self.config.recv_window_ms));
         if recv_window_ms == 0 {
             return Err(Refusal::TooLate);
         }

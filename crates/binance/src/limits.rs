@@ -15,6 +15,7 @@
 
 use arrayvec::ArrayVec;
 use market::Nanos;
+use market::planted::{Bug, planted};
 use serde::Deserialize;
 
 use crate::errors::{Action, Class, ErrorRule, ban_ends};
@@ -72,8 +73,9 @@ impl Urgency {
     ];
 
     /// What is kept back for it of a weight window, percent.
-    const fn reserve(self) -> u64 {
+    fn reserve(self) -> u64 {
         match self {
+            Self::Exit | Self::Cancel if planted(Bug::LimitReserveForCancelsGone) => 0,
             // Orders have no weight.
             Self::Audit | Self::Snapshot | Self::Entry => 0,
             Self::Resync | Self::Start | Self::Exit | Self::Cancel => 3,
@@ -82,8 +84,9 @@ impl Urgency {
     }
 
     /// How far it may fill a window of orders, percent.
-    const fn orders_share(self) -> u64 {
+    fn orders_share(self) -> u64 {
         match self {
+            _ if planted(Bug::LimitReserveForCancelsGone) => 100 - HEADROOM,
             Self::Cancel => 100 - HEADROOM,
             Self::Exit => 90,
             _ => 80,

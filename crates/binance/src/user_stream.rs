@@ -16,6 +16,7 @@
 use std::fmt;
 
 use arrayvec::ArrayVec;
+use market::planted::{Bug, planted};
 use market::{ClientOrderId, Nanos};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -150,7 +151,7 @@ impl UserStream {
                 self.key = Key::Creating;
                 return Some(UserAction::CreateKey);
             }
-            Key::Good { keep_at } if now >= keep_at => {
+            Key::Good { keep_at } if now >= keep_at && !planted(Bug::ListenKeyNotRenewed) => {
                 self.key = Key::Keeping;
                 return Some(UserAction::KeepKey);
             }
@@ -258,6 +259,9 @@ impl UserStream {
 
     /// Takes the key as dead.
     fn renew(&mut self, now: Nanos) {
+        if planted(Bug::ListenKeyNotRenewed) {
+            return;
+        }
         self.distrust();
         if self.key != Key::Creating {
             let at = if self.failures == 0 { now } else { self.retry_at(now, Action::BackOff) };

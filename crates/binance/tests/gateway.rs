@@ -361,6 +361,11 @@ fn each_order_has_its_own_receive_window() {
         2_000,
         "at most the configured"
     );
+    // The router reckons with the window that it gave the order: no other may be longer.
+    let own = OrderRequest::New(NewOrder { recv_window_ms: 300, ..limit(5, TimeInForce::Gtx) });
+    assert_eq!(sent(gw.request(&own, 2_000, T0))["params"]["recvWindow"], 300);
+    let none = OrderRequest::New(NewOrder { recv_window_ms: 0, ..limit(6, TimeInForce::Gtx) });
+    assert_eq!(gw.request(&none, 2_000, T0), Err(Refusal::TooLate));
     assert_eq!(gw.request(&new(2), 0, T0), Err(Refusal::TooLate));
     assert_eq!(Refusal::TooLate.report(&new(2)).exec_type, ExecType::Rejected);
     // Once more after the clock was taken: in what is left of the window, or not at all.

@@ -538,6 +538,9 @@ fn each_order_has_its_own_receive_window_and_a_late_one_is_not_sent() {
         let (client, symbols) = (client(&address), symbols());
         client.order(&order(), &symbols, 250).await.unwrap();
         client.order(&order(), &symbols, 60_000).await.unwrap();
+        let OrderRequest::New(own) = order() else { panic!() };
+        let own = OrderRequest::New(NewOrder { recv_window_ms: 0, ..own });
+        assert_eq!(client.order(&own, &symbols, 5_000).await, Err(RestError::TooLate));
         let e = client.order(&order(), &symbols, 0).await.unwrap_err();
         assert_eq!((e.class(), e), (Class::Failed, RestError::TooLate));
         assert_eq!(RestError::TooLate.report(&order()).exec_type, ExecType::Rejected);

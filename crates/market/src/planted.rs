@@ -44,6 +44,14 @@ bugs! {
     DeadManNotRefreshed = "dead_man_not_refreshed",
     /// An entry may be placed on a book of any age.
     StaleQuoteDecidedUpon = "stale_quote_decided_upon",
+    /// The venue's time is taken to be ours, whatever was measured.
+    ClockOffsetIgnored = "clock_offset_ignored",
+    /// Whatever is less urgent may use up the weight and the orders that are kept for exits and cancels.
+    LimitReserveForCancelsGone = "limit_reserve_for_cancels_gone",
+    /// A listen key is neither extended nor, once it is dead, created anew.
+    ListenKeyNotRenewed = "listen_key_not_renewed",
+    /// Data of a connection that is being replaced counts for its successor: what it delivers is not asked for.
+    SubscriptionsLostOnRollover = "subscriptions_lost_on_rollover",
 }
 
 impl std::str::FromStr for Bug {

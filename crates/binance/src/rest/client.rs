@@ -15,13 +15,13 @@ use super::error::{RestError, TransportKind};
 use super::instruments::{ExchangeInfo, parse_exchange_info, parse_perpetuals};
 use super::transport::{HttpFailure, HttpRequest, HttpResponse, Transport};
 use crate::clock::ServerClock;
-use crate::encode::{Query, Sink, rest_query, window_left};
+use crate::encode::{Query, Sink, rest_query, window_left, window_of};
 use crate::errors::{Action, classify};
 use crate::hosts::{Endpoint, Hosts};
 use crate::json::{Reader, Scalar};
 use crate::limits::{Cost, LimitKind, RateLimits, Ticket, Urgency, Wait, interval_ns};
 use crate::reply::ErrorBody;
-use crate::report::{Fact, OrderRow, Source, reply_type};
+use crate::report::{Fact, FrameError, OrderRow, Source, reply_type};
 use crate::sign::Signer;
 use crate::snapshots::depth_weight;
 use crate::symbols::Symbols;
@@ -429,8 +429,8 @@ impl RestClient {
 
     /// An order request over REST: the fallback where the WebSocket API is not there. An error of class `Unknown`
     /// leaves the order's fate open. `CancelAll` is only acknowledged (no report): the orders close one by one, told
-    /// by the user stream. The venue executes it within `recv_window_ms` from now or never (at most the configured
-    /// window; 0: it is too late, and nothing is sent).
+    /// by the user stream. The venue executes it from now within `recv_window_ms`, the order's own window and the
+    /// configured one, whichever is shortest, or never; 0: it is too late, and nothing is sent.
     pub async fn order(
         &self,
         request: &OrderRequest,
@@ -438,7 +438,7 @@ impl RestClient {
         recv_window_ms: u32,
     ) -> Result<Option<ExecutionReport>, RestError> {
         let endpoint = order_call(request);
-        let window_ms = recv_window_ms.min(self.config.recv_window_ms);
+        let window_ms = window_of(request, recv_window_ms.min(self.config.recv_window_ms));
         let since = (self.now)();
         let body = match self.order_once(&endpoint, request, symbols, window_ms).await {
             // Not executed, and the reason is ours: once more, under the same client order id, in what is left of its
@@ -573,7 +573,7 @@ pub(super) fn order_rows(
     for row in rows {
         match row.report_of("order", symbols, Fact::State(ExecType::Status)) {
             Ok(report) => reports.push((row.created_ms().unwrap_or(report.ts_event.millis()), report)),
-            Err(crate::FrameError::UnlistedSymbol { .. }) => unlisted += 1,
+            Err(FrameError::UnlistedSymbol { .. }) => unlisted += 1,
             Err(e) => return Err(RestError::frame(name)(e)),
         }
     }
