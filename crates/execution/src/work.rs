@@ -401,8 +401,11 @@ impl Router {
     }
 
     pub(crate) fn trip_of(&self, symbol: SymbolId, id: TripId) -> Option<&RoundTrip> {
+        if id.is_none() {
+            return None;
+        }
         let open = self.symbols[symbol.index()].trip.as_ref().filter(|r| r.id == id);
-        open.or_else(|| self.closed.iter().rev().find(|r| r.id == id && !id.is_none()))
+        open.or_else(|| self.closed.iter().rev().find(|r| r.id == id))
     }
 
     /// Tells the round trips that no intent explains, and what has changed of those told before.
