@@ -180,6 +180,8 @@ checks! {
     Unexpected = (57, "a position that no intent explains", "unexpected_position", Rearm),
     /// The venue refused our key or account: latches.
     Refused = (58, "the venue refused our key, permission or account mode, code", "venue", Rearm),
+    /// An order of the run before may still arrive.
+    Predecessor = (59, "an order of the run before may still arrive", "recv_window_ms, risk.max_clock_error_ms", Comparison),
 }
 
 impl Check {

@@ -65,8 +65,8 @@ pub struct RouterConfig {
     /// Largest error of our clock against the venue's. After its `recvWindow` plus this a request that was lost on
     /// the way can no longer become an order.
     pub max_clock_error_ms: u64,
-    /// Longest time to hold a position, by our own clock: no lost or stopped tick makes it longer. 0 = the engine alone
-    /// decides.
+    /// Longest time to hold a position, by our own clock: no lost or stopped tick makes it longer. 0 = a live node takes
+    /// the engine's `max_hold_bars`.
     #[schemars(range(min = 0, max = 604800000))]
     pub max_hold_ms: u64,
     /// How long an outcome waits for the price of a fill of which only the quantity is known.
@@ -112,7 +112,7 @@ impl Default for RouterConfig {
             cancel_timeout_ms: 1_000,
             query_timeout_ms: 2_000,
             verify_interval_ms: 10_000,
-            recv_window_ms: 5_000,
+            recv_window_ms: 2_000,
             min_recv_window_ms: 250,
             max_clock_error_ms: 1_000,
             max_hold_ms: 0,
@@ -139,6 +139,9 @@ const RESEND_MS: u64 = 1_000;
 pub const MAX_ACTIVE: usize = 32;
 
 impl RouterConfig {
+    /// Hard ceiling of `max_hold_ms`: seven days.
+    pub const MAX_HOLD_MS: u64 = 7 * 86_400_000;
+
     /// Checks every value against its range and the values against each other.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let r = &self.risk;
@@ -195,7 +198,7 @@ impl RouterConfig {
         let good = (self.min_recv_window_ms..=60_000).contains(&window) && self.min_recv_window_ms > 0;
         ensure(good, "recv_window_ms", window as f64, "it lies between min_recv_window_ms (> 0) and 60000")?;
         let hold = self.max_hold_ms;
-        ensure(hold <= 7 * 86_400_000, "max_hold_ms", hold as f64, "it is at most 7 days (0 = off)")
+        ensure(hold <= Self::MAX_HOLD_MS, "max_hold_ms", hold as f64, "it is at most 7 days (0 = off)")
     }
 
     pub(crate) fn ns(ms: u64) -> u64 {

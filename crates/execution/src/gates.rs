@@ -56,6 +56,8 @@ pub(crate) struct AccountView<'a> {
     pub gate: &'a Gate,
     pub killed: bool,
     pub reconciled: bool,
+    /// No order of a run before this one can arrive any more.
+    pub alone: bool,
     pub ledger: &'a Ledger,
     pub min_recv_window_ms: u64,
     /// Capital of the newest intent.
@@ -109,7 +111,7 @@ type AccountGate = (Check, fn(&AccountView<'_>) -> Verdict);
 type SymbolGate = (Check, fn(&SymbolView<'_>) -> Verdict);
 
 /// The account's gates, in the order in which they are asked.
-pub(crate) const ACCOUNT: [AccountGate; 23] = [
+pub(crate) const ACCOUNT: [AccountGate; 24] = [
     (Check::State, |v| must(Check::State, v.gate.state == TradingState::Active)),
     (Check::Kill, |v| must(Check::Kill, !v.killed)),
     (Check::Lease, lease),
@@ -117,6 +119,7 @@ pub(crate) const ACCOUNT: [AccountGate; 23] = [
         must(Check::Connected, v.gate.order_path && v.gate.user_stream && !v.gate.fallback)
     }),
     (Check::Reconciled, |v| must(Check::Reconciled, v.reconciled)),
+    (Check::Predecessor, |v| must(Check::Predecessor, v.alone)),
     (Check::Posture, |v| must(Check::Posture, v.gate.posture != Posture::Hibernate)),
     (Check::Breaker, |v| must(Check::Breaker, v.gate.breaker_can_open)),
     (Check::Clock, clock),

@@ -64,7 +64,7 @@ pub struct RiskConfig {
     /// Farthest a decision may lie ahead of our clock, beyond its error: such an event time is not believed.
     #[schemars(range(min = 0, max = 10000))]
     pub max_signal_ahead_ms: u64,
-    /// Largest clock offset for new entries; a quarter of `recv_window_ms` by FAULTS §2 row 13.
+    /// Largest clock offset for new entries; a quarter of the venue's own receive window (5 s) by FAULTS §2 row 13.
     #[schemars(range(min = 0, max = 60000))]
     pub max_clock_offset_ms: u64,
     /// Largest error of the clock offset for new entries.

@@ -43,6 +43,9 @@ impl Router {
         // Messages that cross a look at the venue are no reason to stop what was in order before it.
         self.reconciled =
             self.gate.user_stream && (found.is_clean() || (self.reconciled && found.is_in_flight()));
+        if found.is_clean() && venue.requested_at >= self.alone_from {
+            self.alone_from = Nanos(0);
+        }
         if found.is_conclusive() {
             let left = self.unlisted.remains(venue.orders.len() as u32, venue.positions.len() as u32);
             self.compared = Some((venue.requested_at, left));
@@ -72,7 +75,10 @@ impl Router {
             self.reconcile_again = 0;
             regular
         };
-        self.reconcile_due = Some(now.plus(RouterConfig::ns(wait)));
+        let due = now.plus(RouterConfig::ns(wait));
+        let alone =
+            (self.alone_from != Nanos(0)).then(|| self.alone_from.max(now.plus(RouterConfig::ns(retry))));
+        self.reconcile_due = Some(alone.map_or(due, |at| due.min(at)));
     }
 
     /// Takes in the fills that were missed: first of all, so that the position is compared with them.

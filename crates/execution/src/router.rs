@@ -167,6 +167,9 @@ pub struct Router {
     pub(crate) run: u64,
     pub(crate) last_intent: u32,
     pub(crate) reconciled: bool,
+    /// Until then an order of a run before this one may reach the venue; 0: none can, and a comparison that was asked for
+    /// after it has said so.
+    pub(crate) alone_from: Nanos,
     /// The newest comparison in which nothing was on its way: asked for when, and what was left at the venue.
     pub(crate) compared: Option<(Nanos, Remains)>,
     pub(crate) reconcile_due: Option<Nanos>,
@@ -210,12 +213,19 @@ impl Router {
             run,
             last_intent: 0,
             reconciled: false,
+            alone_from: Nanos(0),
             compared: None,
             reconcile_due: Some(Nanos(0)),
             reconcile_again: 0,
             last_enter: None,
             stalled: false,
         })
+    }
+
+    /// There was a run before this one, and an order that it sent may reach the venue until `until`. That the venue does
+    /// not list it before then says nothing: nothing is opened until a clean comparison that was asked for afterwards.
+    pub const fn set_predecessor(&mut self, until: Nanos) {
+        self.alone_from = until;
     }
 
     // ---- inputs -------------------------------------------------------------------------------------------------

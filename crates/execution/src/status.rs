@@ -184,6 +184,7 @@ impl Router {
             gate: &self.gate,
             killed: self.kill.is_latched(),
             reconciled: self.reconciled,
+            alone: self.alone_from == Nanos(0),
             ledger: &self.ledger,
             min_recv_window_ms: self.cfg.min_recv_window_ms,
             capital: self.risk.capital,

@@ -20,7 +20,7 @@ fn entering() -> (Desk, NewOrder) {
 
 #[test]
 fn silence_is_unknown_and_absence_counts_only_after_the_request_can_no_longer_arrive() {
-    let mut d = Desk::new();
+    let mut d = Desk::with(RouterConfig { recv_window_ms: 5_000, ..RouterConfig::default() });
     d.bbo(10_000, 10_002);
     d.enter(1, 10.0, 0.9);
     let o = d.sent_new();

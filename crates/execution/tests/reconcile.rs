@@ -320,3 +320,24 @@ fn a_kill_without_closing_leaves_the_position_to_the_exits() {
     let x = d.sent_new();
     assert!(x.reduce_only, "an exit is never blocked");
 }
+
+/// Issue: an order that a killed run had sent lay in TCP, was not listed at the restart, and came after it.
+#[test]
+fn nothing_is_opened_before_the_last_order_of_the_run_before_can_have_arrived() {
+    let mut d = Desk::cold(RouterConfig::default());
+    d.router.set_predecessor(Nanos::from_millis(T0 + 2_500));
+    d.router.set_gate(d.now(), Gate::open(), &mut d.out);
+    d.bbo(10_000, 10_002);
+    assert!(d.reconcile(&[], &[]).is_clean());
+    d.controls.clear();
+    d.enter(-1, 50.5, 0.9);
+    assert!(d.nothing_sent());
+    assert_eq!(d.denials.pop_front().unwrap().check, Check::Predecessor);
+    assert!(d.router.closed_gates(d.now()).any(|g| g.which == Check::Predecessor));
+    d.wait_with_book(2_499);
+    assert!(d.controls.is_empty(), "no comparison before it would say something: {:?}", d.controls);
+    d.wait_with_book(1);
+    assert!(d.controls.contains(&Control::Reconcile));
+    assert!(d.reconcile(&[], &[]).is_clean());
+    assert_eq!(d.router.closed_gates(d.now()).count(), 0);
+}
