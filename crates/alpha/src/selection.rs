@@ -46,12 +46,13 @@ impl Selector {
         }
     }
 
-    /// The asset to trade, if one is left; `values` tells how it came about.
+    /// The asset to trade, if one is left; `values` tells how it came about. `live`: an asset whose features are missing is
+    /// no candidate (in replay it is).
     pub fn select(
         &mut self,
         params: &Params,
         history: &PriceHistory,
-        direction: i8,
+        (direction, live): (i8, bool),
         ob: Option<&ObView<'_>>,
         values: &mut GateValues,
     ) -> Option<SymbolId> {
@@ -78,7 +79,7 @@ impl Selector {
             if f64::from(aligned[i]) / lookback < params.min_irp_alignment {
                 continue;
             }
-            let Some(score) = book_score(params, ob, i, d, score) else { continue };
+            let Some(score) = book_score(params, ob, i, (d, live), score) else { continue };
             values.passed += 1;
             if self.beats(score, i, best) {
                 best = Some((score, i));
@@ -114,9 +115,17 @@ impl Selector {
     }
 }
 
-/// The order-book tests of one asset, and its score after them; without features they pass.
-fn book_score(params: &Params, ob: Option<&ObView<'_>>, asset: usize, d: f64, score: f64) -> Option<f64> {
-    let (Some(view), Some(f)) = (ob, features_of(ob, asset)) else { return Some(score) };
+/// The order-book tests of one asset, and its score after them. Without features they pass, unless the books are `live`:
+/// then something is wrong with its book (out of step, one-sided, a spread wider than the bands).
+fn book_score(
+    params: &Params,
+    ob: Option<&ObView<'_>>,
+    asset: usize,
+    (d, live): (f64, bool),
+    score: f64,
+) -> Option<f64> {
+    let Some(view) = ob else { return Some(score) };
+    let Some(f) = features_of(ob, asset) else { return (!live).then_some(score) };
     // Written so that NaN fails.
     let passes = fill_probability(f, d as i8) >= params.min_fill_probability
         && d * f.depth_asymmetry > 0.0

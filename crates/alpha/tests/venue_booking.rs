@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
 
-use alpha::{Action, Booked, Booking, Engine, Gate, OutcomeError, Params, StepReport, TickInput};
+use alpha::{Action, Booked, Booking, Engine, Gate, ObView, OutcomeError, Params, StepReport, TickInput};
 use market::{
-    AbandonReason, Amount, Correction, Date, EntryFilled, ExitFilled, ExitReason, Filled, Intent, Nanos,
-    Outcome, Posture, Qty, SymbolId, TripId,
+    AbandonReason, Amount, Correction, CrossAsset, Date, EntryFilled, ExitFilled, ExitReason, Filled, Intent,
+    Nanos, Outcome, Posture, Qty, SymbolId, TripId,
 };
 
 const ETH: SymbolId = SymbolId(1);
@@ -394,4 +394,17 @@ fn a_correction_of_what_is_not_known_changes_nothing() {
     let nan = Some(filled(f64::NAN, 1_000.0, 0.0));
     assert_eq!(m.engine.on_outcome(&c(nan, None)), Err(OutcomeError::Impossible(ETH)));
     assert_eq!((m.engine.capital(), m.engine.position().unwrap().entry_price), (25_000.0, 2_000.0));
+}
+
+/// SPEC §3.7: a spread above 2 % leaves a mid and no features, and features that are not there passed every test.
+#[test]
+fn live_an_asset_without_features_is_no_candidate() {
+    for (booking, gate) in [(Booking::Venue, Gate::Asset), (Booking::Model, Gate::Entered)] {
+        let mut m = Market::new();
+        m.engine = m.engine.with_booking(booking);
+        let prices = [m.prices[0] * 0.9998, m.prices[1] * 0.999];
+        let ob = Some(ObView { features: &[None, None], cross: CrossAsset::default() });
+        let input = TickInput { vel_div: -0.03, ob, ..TickInput::quiet(m.bar, Nanos(9_000), &prices) };
+        assert_eq!(m.engine.step_bar(&input).gate, gate, "{booking:?}");
+    }
 }
