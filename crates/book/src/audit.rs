@@ -56,6 +56,16 @@ impl Audit {
         self.shadow.on_snapshot(snapshot)
     }
 
+    /// The second book itself, once both are in step at the same update id: it may take the place of `book`, whose levels
+    /// it has and those beyond as far as its snapshot reached.
+    pub fn take(&mut self, book: &LocalBook) -> Option<LocalBook> {
+        let ready = self.range.is_some() && self.shadow.is_live() && book.is_live();
+        (ready && self.shadow.last_update_id() == book.last_update_id()).then(|| {
+            self.range = None;
+            std::mem::take(&mut self.shadow)
+        })
+    }
+
     /// Compares, once both books are in step at the same update id; `None` before.
     pub fn verdict(&self, book: &LocalBook) -> Option<Verdict> {
         let (mut low, mut high) = self.range?;
@@ -155,6 +165,27 @@ mod tests {
         let next = update(4, &bids, &[]);
         book.on_update(&next);
         assert_eq!(audit.verdict(&book), None, "not at the same id");
+    }
+
+    #[test]
+    fn a_deeper_book_takes_the_place_of_a_shallow_one_at_the_same_id() {
+        let (mut book, mut audit) = pair();
+        let next = update(3, &[level(97, 3)], &[]);
+        book.on_update(&next);
+        audit.on_update(&next);
+        assert!(audit.take(&book).is_none(), "no snapshot yet");
+        let bids = [level(99, 1), level(98, 2), level(90, 5), level(80, 7)];
+        audit.on_snapshot(&snapshot(2, &bids, &[level(101, 1), level(110, 5), level(120, 6)]));
+        let early = update(4, &[level(96, 1)], &[]);
+        book.on_update(&early);
+        assert!(audit.take(&book).is_none(), "not at the same id");
+        audit.on_update(&early);
+        let deep = audit.take(&book).unwrap();
+        assert!(deep.is_live() && deep.last_update_id() == 4);
+        let prices = |b: &LocalBook| b.book().bids().map(|l| l.px.0).collect::<Vec<_>>();
+        assert_eq!(prices(&deep), [99, 98, 97, 96, 90, 80]);
+        assert_eq!(deep.book().asks().count(), 3);
+        assert!(audit.take(&book).is_none(), "it is gone");
     }
 
     #[test]

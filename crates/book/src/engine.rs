@@ -209,6 +209,13 @@ impl FeatureEngine {
         self.symbols.get(symbol.index()).map(|s| &s.book)
     }
 
+    /// Another book of the symbol takes the place of its own; the histories of its features go on.
+    pub fn replace_book(&mut self, symbol: SymbolId, book: LocalBook) {
+        if let Some(s) = self.symbols.get_mut(symbol.index()) {
+            s.book = book;
+        }
+    }
+
     /// The connection behind the symbol's depth was lost: its book is stale until the next snapshot.
     pub fn invalidate(&mut self, symbol: SymbolId) {
         if let Some(s) = self.symbols.get_mut(symbol.index()) {
