@@ -156,7 +156,7 @@ impl ApiKey {
         if let Some(dir) = std::env::var_os("CREDENTIALS_DIRECTORY") {
             let path = Path::new(&dir).join(CREDENTIAL_NAME);
             if path.exists() {
-                return Ok((Self::from_file(&path, venue)?, KeySource::Credentials(path)));
+                return Ok((Self::read(&path, venue, GROUP_READS)?, KeySource::Credentials(path)));
             }
         }
         let (key, secret) = ENV_NAMES;
@@ -171,7 +171,12 @@ impl ApiKey {
 
     /// The key in section `[venue]` of a TOML file that only its owner can read.
     pub fn from_file(path: &Path, venue: &str) -> Result<Self, KeyError> {
-        let text = read_private(path)?;
+        Self::read(path, venue, 0)
+    }
+
+    /// … and whom `allowed` lets read it too.
+    fn read(path: &Path, venue: &str, allowed: u32) -> Result<Self, KeyError> {
+        let text = read_private(path, allowed)?;
         // The parser's own message would quote the file: only the line is told.
         let format = |offset: Option<usize>| {
             let line =
@@ -214,9 +219,13 @@ fn check(what: &'static str, text: &str) -> Result<(), KeyError> {
     Ok(())
 }
 
-/// Reads a regular file that is not a link and that no one else may read. The opened file is compared with what
+/// systemd gives a credential to a service's user by an access control list; its mask shows as the group's bits (0440), and
+/// the group itself may read nothing. Under `$CREDENTIALS_DIRECTORY`, which only the service may enter, that is private.
+const GROUP_READS: u32 = 0o040;
+
+/// Reads a regular file that is not a link and that no one else may read, but by the mode bits `allowed`. The opened file is compared with what
 /// was looked at, so that it cannot be exchanged in between.
-fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyError> {
+fn read_private(path: &Path, allowed: u32) -> Result<Zeroizing<String>, KeyError> {
     let io = |source| KeyError::Io { path: path.to_owned(), source };
     let seen = std::fs::symlink_metadata(path).map_err(io)?;
     if seen.file_type().is_symlink() {
@@ -231,7 +240,7 @@ fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyError> {
         return Err(KeyError::NotAFile(path.to_owned()));
     }
     let mode = opened.mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if mode & 0o077 & !allowed != 0 {
         return Err(KeyError::Mode { path: path.to_owned(), mode });
     }
     let mut text = Zeroizing::new(String::with_capacity(MAX_FILE as usize));
@@ -267,6 +276,20 @@ mod tests {
         file(dir.path(), text, 0o640);
         let said = ApiKey::from_file(&path, "testnet").unwrap_err().to_string();
         assert!(said.contains("chmod 600"), "{said}");
+    }
+
+    /// Modes as systemd 257 leaves them: 0400 owned by the user, or 0440 where an access control list lets him read.
+    #[test]
+    fn a_credential_of_systemd_may_show_its_mask_as_the_groups_bits() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "[testnet]\nkey = \"K1\"\nsecret = \"CANARY\"\n";
+        for (mode, good) in [(0o400, true), (0o440, true), (0o444, false), (0o460, false), (0o441, false)] {
+            let path = dir.path().join(format!("{mode:o}"));
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(ApiKey::read(&path, "testnet", GROUP_READS).is_ok(), good, "{mode:o}");
+            assert_eq!(ApiKey::from_file(&path, "testnet").is_ok(), mode == 0o400, "{mode:o} elsewhere");
+        }
     }
 
     /// A type that holds a secret has neither `Clone` nor `Serialize` nor a `Debug` of its making; this does not compile
