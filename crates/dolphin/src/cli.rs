@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -69,6 +70,7 @@ enum Command {
 /// Parses, runs, and turns the result into the exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    runtime::console::start();
     logging();
     let result = match cli.command {
         Command::Demo(args) => commands::demo::run(args),
@@ -86,19 +88,30 @@ pub fn main() -> ExitCode {
         Command::Topology(args) => commands::topology::run(&args),
         Command::Bench(args) => commands::bench::run(args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "dolphin", &mut std::io::stdout());
+            // In one piece: the generator panics where its reader goes away.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "dolphin", &mut script);
+            print!("{}", String::from_utf8_lossy(&script));
             Ok(())
         }
         Command::Man { out } => manual(&out),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+    let code = match result {
+        Ok(()) if crate::out::finish() => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::from(UNWRITTEN),
         Err(Failure { exit, message }) => {
             eprintln!("dolphin: {message}");
             ExitCode::from(exit)
         }
-    }
+    };
+    runtime::console::flush(LAST_WORDS);
+    code
 }
+
+/// What was asked for could not be written.
+const UNWRITTEN: u8 = 3;
+/// How long the reader of stderr has for what is left.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 fn manual(out: &Path) -> Result<(), Failure> {
     let written = std::fs::create_dir_all(out).and_then(|()| clap_mangen::generate_to(Cli::command(), out));
@@ -115,5 +128,9 @@ fn logging() {
         Ok(directive) => filter.add_directive(directive),
         Err(_) => filter,
     });
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| runtime::console::Log)
+        .with_target(false)
+        .init();
 }

@@ -1,5 +1,8 @@
 //! The command line: parsing, logging, exit codes, reports. What a command runs stands in the other crates.
 
+#[macro_use]
+mod out;
+
 pub mod cli;
 pub mod commands;
 pub mod paper;

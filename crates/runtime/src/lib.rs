@@ -7,6 +7,7 @@
 //! may contain `unsafe`.
 
 pub mod clock;
+pub mod console;
 pub mod conveyor;
 pub mod counting_alloc;
 pub mod environment;

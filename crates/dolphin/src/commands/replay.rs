@@ -1,6 +1,5 @@
 //! `dolphin replay`: day files to trades and a report, or a grid of parameters over them.
 
-use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use ::replay::days::{Observer, Progress, ReplayConfig, Run, run as run_days};
 use ::replay::output::Staging;
 use ::replay::report::Provenance;
 use ::replay::summary::Summary;
-use ::replay::sweep::{Axis, Sweep, set, sweep};
+use ::replay::sweep::{Axis, set, sweep};
 use alpha::params::CHAMPION;
 use archive::day::AssetColumns;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -176,20 +175,10 @@ fn grid(
     if json {
         return super::print_json(&done);
     }
-    write_table(&done).map_err(|e| Failure::usage(format!("standard output: {e}")))
-}
-
-fn write_table(done: &Sweep) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", done.table())?;
-    writeln!(
-        out,
-        "{} combinations × {} days × {} bars in {:.2} s",
-        done.rows.len(),
-        done.days,
-        done.bars,
-        done.elapsed_s
-    )
+    println!("{}", done.table());
+    let (n, s) = (done.rows.len(), done.elapsed_s);
+    println!("{n} combinations × {} days × {} bars in {s:.2} s", done.days, done.bars);
+    Ok(())
 }
 
 impl DayArgs {

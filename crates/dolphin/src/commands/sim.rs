@@ -1,7 +1,6 @@
 //! `dolphin sim`: the whole system on one thread and one seed.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -185,9 +184,8 @@ fn progress(total: &Total, report: &Report, took: f64, seeds: u64, begun: Instan
     ));
 }
 
-/// Whoever reads it may have gone: that ends nothing.
 fn say(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    runtime::console::text(text);
 }
 
 fn tell(args: &Args, total: &Total) -> Result<(), Failure> {
