@@ -122,7 +122,7 @@ const SPOILED: [(&str, &str, &str, &str); 17] = [
     ("market.max_symbols: 3", "symbols", "warn", "below 8"),
     ("alpha.mc_models_dir: /nowhere", "models", "warn", "DISABLED"),
     ("router.risk.max_order_notional_usd: 100", "sizes", "warn", "cut"),
-    ("breaker.max_daily_loss: null", "breaker", "warn", "max_daily_loss"),
+    ("breaker.max_daily_loss: 0", "breaker", "warn", "max_daily_loss"),
     ("router.risk.venue_orders_per_10s: 100000", "budget", "fail", "set it to"),
     ("router.risk.venue_weight_per_min: 1000000", "budget", "fail", "set it to"),
     ("venue.public_url: ws://127.0.0.1:1", "public", "fail", "venue.public_url"),

@@ -1,5 +1,6 @@
 //! The configuration file: YAML, unknown keys refused with the nearest known one, every range checked at load.
 
+mod breaker;
 mod check;
 mod document;
 mod effective;
@@ -7,6 +8,7 @@ mod load;
 pub mod schema;
 mod sections;
 
+pub use breaker::BreakerConfig;
 pub use effective::{Effective, effective};
 pub use sections::{
     Backend, Config, Deployment, Direction, HibernateAction, MAINNET_LINE, MarketConfig, MemorySection,

@@ -220,7 +220,7 @@ fn warm(options: &Options, scanner: &mut Scanner, engine: &mut Engine, loaded: &
 /// Limits, forewarner, an open day, and the posture that memory says.
 fn ready(options: &Options, engine: &mut Engine, loaded: &Loaded, now: Nanos) -> Result<(), Failure> {
     let config = &options.config;
-    engine.breaker_mut().set_limits(config.breaker);
+    engine.breaker_mut().set_limits(config.breaker.limits());
     engine.set_forewarner(options.forewarner.clone());
     let safety = loaded.safety.unwrap_or(Safety::FREE);
     if engine.date().is_none() {

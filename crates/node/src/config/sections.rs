@@ -4,10 +4,11 @@
 use std::path::PathBuf;
 
 use alpha::Params;
-use alpha::breaker::BreakerLimits;
 use execution::RouterConfig;
 use runtime::worker::Idle;
 use serde::{Deserialize, Serialize};
+
+use super::breaker::BreakerConfig;
 
 /// What must stand under `venue: mainnet:` before `--mainnet` trades real money.
 pub const MAINNET_LINE: &str = "I trade real money";
@@ -30,8 +31,8 @@ pub struct Config {
     pub venue: VenueConfig,
     /// From decision to orders, and the limits.
     pub router: RouterConfig,
-    /// Circuit breaker: all off in the champion (parity), on live.
-    pub breaker: BreakerLimits,
+    /// Circuit breaker.
+    pub breaker: BreakerConfig,
     /// System memory: where state outlives the program.
     pub memory: MemorySection,
     /// Nodes of several roles.
@@ -315,7 +316,7 @@ impl Default for RolesConfig {
 }
 
 /// Threads and cores.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RuntimeConfig {
     /// Workers' layout by number of cores: 1, 2, 4 or 6; absent: the largest that fits the machine.
@@ -326,8 +327,28 @@ pub struct RuntimeConfig {
     pub first_core: usize,
     /// Leave threads where the kernel puts them.
     pub unpinned: bool,
+    /// A worker or a control thread that is silent for so long ends the run: what works is cancelled over REST, exit 4.
+    #[schemars(range(min = 1000, max = 60000))]
+    pub watchdog_ms: u64,
+    /// Nothing that changes the account is sent (`live --dry-run`).
+    #[serde(skip)]
+    pub dry_run: bool,
     /// `dolphin kill` writes it, the node watches it; absent: this file's name and `.kill`.
     pub kill_file: Option<PathBuf>,
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> Self {
+        Self {
+            layout: None,
+            idle: None,
+            first_core: 0,
+            unpinned: false,
+            watchdog_ms: 2_000,
+            dry_run: false,
+            kill_file: None,
+        }
+    }
 }
 
 impl Config {

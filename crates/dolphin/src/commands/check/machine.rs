@@ -17,7 +17,7 @@ pub fn findings(config: &Config) -> Vec<Finding> {
     let mut found = vec![file(&config.path), kill_file(&config.kill_file())];
     found.extend(disk(&state_directory(config)));
     found.extend([descriptors(), ram(), clock_source(), governor()]);
-    found.extend([symbols(config), sizes(config), breaker(&config.breaker)]);
+    found.extend([symbols(config), sizes(config), breaker(&config.breaker.limits())]);
     found.extend(models(config.alpha.mc_models_dir.as_deref()));
     found
 }
