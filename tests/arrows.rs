@@ -64,6 +64,15 @@ fn dependencies_point_one_way() {
 }
 
 #[test]
+fn money_is_counted_with_overflow_checks() {
+    let manifest: toml::Table = read(&crates().join("../Cargo.toml")).parse().unwrap();
+    for name in ["market", "execution", "binance", "memory", "node"] {
+        let checked = manifest["profile"]["release"]["package"][name]["overflow-checks"].as_bool();
+        assert_eq!(checked, Some(true), "{name}");
+    }
+}
+
+#[test]
 fn only_runtime_departs_from_the_lint_table() {
     for name in arrows().keys() {
         let manifest: toml::Table = read(&crates().join(name).join("Cargo.toml")).parse().unwrap();

@@ -75,8 +75,8 @@ fn no_key_at_all_and_keys_from_elsewhere() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(stderr(&output).contains("comes from the environment"), "{}", stderr(&output));
 
-    // systemd's credentials come before the environment.
-    set.write("dolphin-keys.toml", &super::stage::keys_text("K", "S"), 0o600);
+    // systemd's credentials come before the environment, with the mode that an access control list shows.
+    set.write("dolphin-keys.toml", &super::stage::keys_text("K", "S"), 0o440);
     let mut credential = live();
     credential
         .env("CREDENTIALS_DIRECTORY", set.dir.path())
@@ -104,6 +104,13 @@ fn mainnet_is_guarded_and_venues_do_not_mix() {
         &["guard.yml", "mainnet: I trade real money"],
     );
     fails(with("direction: short\n", &["--venue", "testnet", "--mainnet"]), 2, &["contradicts", "testnet"]);
+    let real = "venue: {name: mainnet, mainnet: I trade real money}\n";
+    fails(with(real, &["--mainnet"]), 2, &["real money", "--i-understand", "fingerprint"]);
+    fails(
+        with(real, &["--mainnet", "--i-understand", "deadbeef"]),
+        2,
+        &["`deadbeef` is not the fingerprint"],
+    );
     let mixed = "venue: {ws_api_url: \"wss://ws-fapi.binance.com/ws-fapi/v1\"}\n";
     fails(with(mixed, &["--venue", "testnet"]), 2, &["a mainnet host", "all hosts of a session"]);
     let mixed =

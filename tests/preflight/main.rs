@@ -6,6 +6,7 @@
 mod account;
 mod canary;
 mod check;
+mod endings;
 mod hosts;
 mod keys;
 mod kill;

@@ -22,7 +22,7 @@ use std::sync::atomic::AtomicBool;
 use ::venue::VenueError;
 use alpha::Forewarner;
 use archive::day::{self, AssetColumns, Day, Wanted};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use node::config::Config;
 use node::error::Failure;
@@ -38,6 +38,28 @@ fn on_signal() -> Result<Arc<AtomicBool>, Failure> {
         signal_hook::flag::register(signal, Arc::clone(&flag)).map_err(refused)?;
     }
     Ok(flag)
+}
+
+/// A flag that SIGINT, SIGTERM and SIGHUP (the terminal has gone) set, again and again: whoever ends takes each as one more
+/// word. None of them ends the program by itself, because something of ours may work at the venue.
+fn on_signals() -> Result<Arc<AtomicBool>, Failure> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // `nohup` has a meaning.
+        if signal == SIGHUP && ignores_hangup() {
+            continue;
+        }
+        signal_hook::flag::register(signal, Arc::clone(&flag))
+            .map_err(|e| Failure::usage(format!("cannot listen for signals: {e}")))?;
+    }
+    Ok(flag)
+}
+
+/// Was this program started so that it ignores SIGHUP?
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 != 0)
 }
 
 fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {

@@ -24,9 +24,21 @@ pub fn connection(config: &Config, url: &str, environment: &Environment) -> Resu
     if endpoint.path.is_empty() {
         "/".clone_into(&mut endpoint.path);
     }
-    let config =
-        ConnConfig { max_age: config.market.max_connection_age_s * Nanos::SECOND, ..ConnConfig::default() };
+    let config = conn_config(config);
     Ok(WsConn::new(endpoint, Arc::clone(&environment.dialer), config, environment.entropy.next_u64()))
+}
+
+fn conn_config(config: &Config) -> ConnConfig {
+    ConnConfig { max_age: config.market.max_connection_age_s * Nanos::SECOND, ..ConnConfig::default() }
+}
+
+/// The connection of a feed. One that is replaced is read until its successor has asked for all its streams, and a little
+/// longer.
+fn feed_connection(config: &Config, feed: &Feed, environment: &Environment) -> Result<WsConn, Failure> {
+    let usual = conn_config(config);
+    let config = ConnConfig { drain: usual.drain + feed.asking_time(), ..usual };
+    let (dialer, seed) = (Arc::clone(&environment.dialer), environment.entropy.next_u64());
+    Ok(WsConn::new(endpoint(feed.url())?, dialer, config, seed))
 }
 
 /// A connection to a whole URL, not opened yet.
@@ -54,7 +66,7 @@ pub fn routes(
         };
         counts[place] += 1;
         let name = if counts[place] == 1 { name.to_owned() } else { format!("{name}-{}", counts[place]) };
-        let conn = connection(config, feed.url(), environment)?;
+        let conn = feed_connection(config, feed, environment)?;
         routes.push(Route { name, url: feed.url().to_owned(), conn });
     }
     Ok((routes, feeds))

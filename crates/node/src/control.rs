@@ -16,12 +16,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use execution::{AlertKind, Control as Errand, Gate, KillTrigger};
+use execution::{AlertKind, Check, Control as Errand, Gate, KillTrigger, TradingState};
 use futures_util::StreamExt;
 use market::{Nanos, SymbolId};
 use memory::SystemMemory;
 use runtime::ring::Rx;
 
+use crate::drop_copy::Believed;
 use crate::stages::alpha::{AlphaCommand, AlphaNews};
 use crate::stages::router::{RouterCommand, RouterNews};
 use crate::topology::AccountEnds;
@@ -35,9 +36,10 @@ pub use self::status::Seen;
 
 /// How often the control thread looks.
 const TURN: Duration = Duration::from_millis(20);
-/// How long the end of a run waits: for a flat position, and then for the kill ladder.
-const FLAT_WITHIN_NS: u64 = 8 * Nanos::SECOND;
-const KILLED_WITHIN_NS: u64 = 15 * Nanos::SECOND;
+/// How long the end of a run waits for the engine's own exit; then follows the kill ladder ([`Ending::killing`]).
+const FLAT_WITHIN_NS: u64 = 3 * Nanos::SECOND;
+/// How much longer after a second signal.
+const HURRY_NS: u64 = 300 * Nanos::MS;
 /// Why a run ended that began while memory was silent.
 const MEMORY_ANSWERS: &str = "system memory that answers";
 
@@ -106,10 +108,54 @@ impl Control {
         while let Some(news) = self.ends.router.pop() {
             self.router(news);
         }
+        self.beat.turned();
+        self.gate.lease_until = self.ends.fence.until();
+        self.trading_state();
+        self.drop_copy();
         self.timers(now);
         self.ending(now, stop);
         self.tell_router();
         self.show();
+    }
+
+    /// While a worker is silent nothing is opened: what it had in hand may come out at any moment. Nor while the state can be
+    /// kept nowhere: the next start would not know what was done.
+    fn trading_state(&mut self) {
+        let now = (self.silence.is_there(), self.unkept.load(Ordering::Acquire));
+        self.gate.state = match now {
+            _ if self.ends.fence.is_dry() => TradingState::Halted,
+            (false, false) => TradingState::Active,
+            _ => TradingState::Reducing,
+        };
+        let before = std::mem::replace(&mut self.told_state, now);
+        if now.0 && !before.0 {
+            self.alert("WorkerSilent");
+        }
+        if now.1 != before.1 && now.1 {
+            tracing::error!(
+                "the state can be written neither to memory nor to the local file (is the disk full?): nothing is \
+                 opened until it can; exits go on"
+            );
+            self.alert("StateUnkept");
+        } else if now.1 != before.1 {
+            tracing::info!("the state is kept again");
+        }
+    }
+
+    /// What the router believes, for the drop copy; and its word.
+    fn drop_copy(&mut self) {
+        let r = &self.seen.router;
+        let named = |(name, qty): (&String, &market::Qty)| Some((self.symbols.by_name(name)?.id, *qty));
+        self.drop_copy.believe(&Believed {
+            positions: self.seen.positions.iter().filter_map(named).collect(),
+            traded: self.private.traded.keys().copied().collect(),
+            settled: r.reconciled && r.unknown == 0 && r.unpriced == 0,
+        });
+        if let Some(found) = self.drop_copy.differs() {
+            tracing::error!("drop copy: {found}; nothing is opened until a person has looked");
+            self.alert("DropCopyDiffers");
+            self.router_commands.push_back(RouterCommand::Trip(Check::Unexpected));
+        }
     }
 
     fn show(&mut self) {
@@ -249,11 +295,20 @@ impl Control {
             self.seen.ended_by = "a stage that died".to_owned();
             self.ending = Ending::Over;
         }
-        if self.ending != Ending::Over && !self.ends.fence.is_open(now) {
+        self.lease(now);
+        if self.ending != Ending::Over && self.ends.fence.is_lost() {
             tracing::warn!("the lease is lost: nothing more is sent to the venue");
             self.seen.fenced = true;
             "a lost lease".clone_into(&mut self.seen.ended_by);
             self.ending = Ending::Over;
+        }
+        if self.ending != Ending::No && self.signalled.swap(false, Ordering::AcqRel) {
+            self.orders.say("a second signal: what works is cancelled at once, positions stay");
+            if matches!(self.ending, Ending::Flattening { .. }) {
+                let (flatten, trigger) = (false, KillTrigger::Command);
+                self.router_commands.push_back(RouterCommand::Kill { flatten, trigger });
+            }
+            self.ending = self.ending.hurried(now + HURRY_NS);
         }
         match self.ending {
             Ending::No => {
@@ -262,7 +317,7 @@ impl Control {
                     push(&mut self.ends.to_alpha, AlphaCommand::Stop { flatten: false });
                     let trigger = KillTrigger::File;
                     self.router_commands.push_back(RouterCommand::Kill { flatten, trigger });
-                    self.ending = Ending::Killing { until: now + KILLED_WITHIN_NS };
+                    self.ending = Ending::killing(now, flatten);
                 } else if let Some(why) = self.should_end(now) {
                     why.clone_into(&mut self.seen.ended_by);
                     // A position outlives the change to another state.
@@ -278,7 +333,7 @@ impl Control {
                 if flat || !wanted || now >= until {
                     let (flatten, trigger) = (wanted, KillTrigger::Command);
                     self.router_commands.push_back(RouterCommand::Kill { flatten, trigger });
-                    self.ending = Ending::Killing { until: now + KILLED_WITHIN_NS };
+                    self.ending = Ending::killing(now, flatten);
                 }
             }
             Ending::Killing { until } => {
@@ -287,6 +342,24 @@ impl Control {
                 }
             }
             Ending::Over => {}
+        }
+    }
+
+    /// Memory that does not confirm the lease is no reason to end (SPEC 12, invariant 5): nothing is sent while the fence is
+    /// shut, and when memory answers the run goes on, or ends because another node has taken over.
+    fn lease(&mut self, now: u64) {
+        let away = !self.ends.fence.is_open(now) && !self.ends.fence.is_dry();
+        if std::mem::replace(&mut self.lease_away, away) == away {
+            return;
+        }
+        if away {
+            tracing::warn!(
+                "system memory does not confirm the lease: nothing is sent to the venue meanwhile"
+            );
+            self.alert("LeaseUnconfirmed");
+        } else {
+            tracing::info!("the lease is confirmed again");
+            self.reconcile();
         }
     }
 
@@ -305,7 +378,7 @@ impl Control {
             self.seen.failed = Some(why.to_owned());
             return Some("market data that never came");
         }
-        if self.signalled.load(Ordering::Acquire) {
+        if self.signalled.swap(false, Ordering::AcqRel) {
             return Some("a signal");
         }
         if self.memory.as_ref().is_some_and(|memory| memory.status().connected) {

@@ -1,8 +1,12 @@
 //! The trading node as a library: everything of a live run but the command line. Start reading at [`topology`].
 
+pub mod beat;
 pub mod config;
 pub mod connections;
 pub mod control;
+pub mod drop_copy;
+pub mod dry;
+pub mod ending;
 pub mod environment;
 pub mod error;
 pub mod live;
@@ -18,3 +22,4 @@ pub mod shards;
 pub mod stages;
 pub mod summary;
 pub mod topology;
+pub mod watchdog;

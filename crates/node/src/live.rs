@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use binance::Symbols;
@@ -10,17 +10,21 @@ use binance::clock::ServerClock;
 use binance::gateway::{Gateway, GatewayConfig};
 use binance::hosts::Venue;
 use binance::limits::Urgency;
-use binance::rest::{AnnouncedLimit, RestClient, RestConfig, RestError};
+use binance::rest::{AnnouncedLimit, RestClient, RestConfig, RestError, Transport};
 use binance::sign::Signer;
 
 use binance::user::UserDecoder;
-use execution::Router;
+use execution::{Router, RouterConfig};
 use market::{Amount, ClientOrderId, Instrument, Nanos};
 use runtime::clock::Clock;
+use runtime::worker::Worker;
 
 use crate::config::Config;
 use crate::connections::{connection, endpoint, routes};
-use crate::control::{self, Control, Orders, Seen, WatchConfig};
+use crate::control::{Control, Orders, Seen, WatchConfig};
+use crate::drop_copy::DropCopy;
+use crate::dry::ReadOnly;
+use crate::ending::AtVenue;
 use crate::environment::Environment;
 use crate::error::Failure;
 use crate::memory_link::{self, Identity, Loaded, MemoryLink, MemoryStatus, Owner};
@@ -30,11 +34,12 @@ use crate::preflight::rest_error as unavailable;
 use crate::restart::{self, Begun};
 use crate::role::Role;
 use crate::roles::lease::Fence;
-use crate::roles::standby::{self, StoodBy, Warm};
+use crate::roles::standby::{self, Alpha, StoodBy, Warm};
 use crate::stages::Hop;
 use crate::stages::gateway::GatewayConnections;
 use crate::summary::{OpenPosition, RingSummary, StageSummary, Summary};
 use crate::topology::{self, Parts, Pipeline, Source};
+use crate::watchdog::{self, Watchdog, Watched};
 
 /// Runs a node on this thread until its end.
 pub fn run(options: Options, environment: &Environment) -> Result<Summary, Failure> {
@@ -48,8 +53,9 @@ pub fn run(options: Options, environment: &Environment) -> Result<Summary, Failu
 /// A node until its end, on the present tokio runtime. A run that began while memory was silent ends when it answers,
 /// and begins anew with what it says.
 pub async fn live(mut options: Options, environment: &Environment) -> Result<Summary, Failure> {
+    let watchdog = Watchdog::start(environment)?;
     loop {
-        match one_run(&mut options, environment).await? {
+        match one_run(&mut options, &watchdog, environment).await? {
             Ended::Over(summary) => return Ok(*summary),
             Ended::MemoryAnswers => {
                 tracing::info!("system memory answers: the node begins anew with the state it holds");
@@ -63,11 +69,16 @@ enum Ended {
     MemoryAnswers,
 }
 
-async fn one_run(options: &mut Options, environment: &Environment) -> Result<Ended, Failure> {
+async fn one_run(
+    options: &mut Options,
+    watchdog: &Watchdog,
+    environment: &Environment,
+) -> Result<Ended, Failure> {
     refuse_while_killed(&options.orders, environment)?;
     let guests = std::mem::take(&mut options.guests);
     let options = &*options;
     let clock = environment.clock.clone();
+    let began = Nanos(clock.now_ns());
     let rest = Arc::new(rest_client(options, environment)?);
     // A position of the last run may wait to be looked after: a start never gives up over a full window.
     rest.set_patient(true);
@@ -96,38 +107,38 @@ async fn one_run(options: &mut Options, environment: &Environment) -> Result<End
     let mut loaded = memory_link::load(link.memory(), &owner, local.as_deref(), limit).await;
     let (read, may_open) = (loaded.read, loaded.read || loaded.state.is_some());
     let (alpha, warm) = active.map_or((None, None), |a| (Some(a.alpha), Some((a.symbols, a.warm))));
+    let fence = fence(options, alpha.as_ref());
+    let before = predecessor_until(&options.config, &loaded, &fence, began);
     let (mut ready, begun, source) = begin(options, &rest, warm, &mut loaded, environment).await?;
-    let fence = alpha.as_ref().map_or_else(Fence::open, |a| a.fence.clone());
-    let parts = Parts { guests, ..parts(options, &mut ready, begun, (source, fence.clone()), environment)? };
+    let mut parts =
+        Parts { guests, ..parts(options, &mut ready, begun, (source, fence.clone()), environment)? };
+    before.into_iter().for_each(|until| parts.router.set_predecessor(until));
     rest.set_patient(false);
     let gates_before = *parts.engine.gate_counts();
     let pipeline = topology::start(&options.config, parts, environment)
         .map_err(|e| Failure::unavailable(format!("cannot start the workers: {e}")))?;
     let Pipeline { ends, memory, workers, stop, layout } = pipeline;
     let assets = ready.symbols.all().iter().map(|i| i.symbol.clone()).collect();
+    let at_venue = at_venue(options, &rest, &ready, &clock, &fence);
     let identity = Identity { owner, local_state, assets, fence };
     link.run(&options.config, identity, memory, loaded, &clock);
-    let private_path = endpoint(&options.hosts.private)?.path;
-    let orders = Orders { private_path, ..options.orders.clone() };
     let started = clock.now_ns();
-    let (symbols, signalled) = (ready.symbols.clone(), Arc::clone(&options.signalled));
-    let watch = watch_config(&options.config);
-    let mut control =
-        Control::new(orders, Arc::clone(&rest), symbols, ends, environment.clone(), watch, signalled);
+    let mut control = controller(options, &rest, &ready, ends, environment)?;
     control.alpha_status = alpha.as_ref().map(|a| a.status.clone());
-    control.use_listen_key(&ready.listen_key);
     if !read {
         control.wait_for_memory(link.memory().clone(), may_open);
     }
+    control.unkept = link.unkept();
+    look_after(&mut control, options, &at_venue, (watchdog, &workers, &stop), environment)?;
     control.run(&stop).await;
+    watchdog.rest();
 
     let died = stop.swap(true, Ordering::AcqRel);
-    let (stages, panics) = join(workers).await;
-    // An account that another node may act for by now is not touched. The lease outlives the last words to venue and
-    // memory, and then runs out.
-    let fenced = control.seen.fenced;
-    let left = if fenced { Ok(Left::default()) } else { leave(&rest, &ready, &clock).await };
-    let memory = link.finish().await;
+    let (stages, mut panics) = join(workers).await;
+    panics.extend(watchdog.fired());
+    let left = left(&control.seen, &at_venue).await;
+    let memory = tokio::time::timeout(REMEMBERED_WITHIN, link.finish()).await;
+    let memory = memory.unwrap_or_else(|_| link.status());
     let seconds = (clock.now_ns() - started) as f64 / 1e9;
     let run = Run { layout, seconds, stages, gates_before, left, memory };
     let mut summary = summarise(options, &ready, &mut control, run);
@@ -205,8 +216,81 @@ async fn begin(
     Ok((ready, begun, source))
 }
 
+/// The control thread of a pipeline that runs.
+fn controller(
+    options: &Options,
+    rest: &Arc<RestClient>,
+    ready: &Ready,
+    ends: topology::Ends,
+    environment: &Environment,
+) -> Result<Control, Failure> {
+    let private_path = endpoint(&options.hosts.private)?.path;
+    let orders = Orders { private_path, ..options.orders.clone() };
+    let (symbols, signalled) = (ready.symbols.clone(), Arc::clone(&options.signalled));
+    let watch = watch_config(&options.config);
+    let mut control =
+        Control::new(orders, Arc::clone(rest), symbols, ends, environment.clone(), watch, signalled);
+    control.use_listen_key(&ready.listen_key);
+    Ok(control)
+}
+
+fn at_venue(
+    options: &Options,
+    rest: &Arc<RestClient>,
+    ready: &Ready,
+    clock: &Clock,
+    fence: &Fence,
+) -> AtVenue {
+    AtVenue {
+        rest: Arc::clone(rest),
+        symbols: ready.symbols.clone(),
+        clock: clock.clone(),
+        fence: fence.clone(),
+        recv_window_ms: recv_window_ms(&options.config),
+    }
+}
+
+/// What every request to the venue must pass.
+fn fence(options: &Options, alpha: Option<&Alpha>) -> Fence {
+    match alpha {
+        _ if options.config.runtime.dry_run => Fence::dry(),
+        Some(alpha) => alpha.fence.clone(),
+        None => Fence::open(),
+    }
+}
+
+/// The watchdog and the drop copy, each with a REST client that nobody else waits for.
+fn look_after(
+    control: &mut Control,
+    options: &Options,
+    venue: &AtVenue,
+    (watchdog, workers, stop): (&Watchdog, &[Worker], &Arc<AtomicBool>),
+    environment: &Environment,
+) -> Result<(), Failure> {
+    control.silence = watchdog.silence();
+    let rest = rest_client(options, environment)?;
+    control.drop_copy = DropCopy::start(rest, venue.symbols.clone(), environment)?;
+    let venue = AtVenue { rest: Arc::new(rest_client(options, environment)?), ..venue.clone() };
+    let limit_ms = options.config.runtime.watchdog_ms;
+    watchdog.watch(Watched::of(workers, &control.beat, stop, Some(venue), limit_ms));
+    Ok(())
+}
+
+/// What the venue says is left after a last cancel. An account that another node may act for by now is not touched; the
+/// lease outlives the last words to venue and memory, and then runs out.
+async fn left(seen: &Seen, venue: &AtVenue) -> Result<Left, RestError> {
+    let r = &seen.router;
+    if venue.may_send() {
+        return leave(venue, r.kill_done && r.working == 0 && r.unknown == 0).await;
+    }
+    if seen.fenced || venue.fence.is_dry() { Ok(Left::default()) } else { Err(RestError::TooLate) }
+}
+
+/// How long system memory has for the last values.
+const REMEMBERED_WITHIN: Duration = Duration::from_secs(6);
+
 /// Waits for the workers: what their stages did, and what they died of.
-async fn join(workers: Vec<runtime::worker::Worker>) -> (Vec<StageSummary>, Vec<String>) {
+async fn join(workers: Vec<Worker>) -> (Vec<StageSummary>, Vec<String>) {
     let stages = workers.iter().flat_map(|w| {
         let stage = |s: &Arc<runtime::worker::StageStats>| StageSummary {
             name: s.name(),
@@ -217,11 +301,7 @@ async fn join(workers: Vec<runtime::worker::Worker>) -> (Vec<StageSummary>, Vec<
         w.stats().iter().map(stage).collect::<Vec<_>>()
     });
     let stages = stages.collect();
-    let mut panics = Vec::new();
-    for worker in workers {
-        panics.extend(worker.join().await.err());
-    }
-    (stages, panics)
+    (stages, watchdog::join(workers).await)
 }
 
 /// What the venue said before the start.
@@ -238,8 +318,12 @@ fn rest_client(options: &Options, environment: &Environment) -> Result<RestClien
     let now = environment.clock.clone();
     let now = Arc::new(move || Nanos(now.now_ns()));
     let transport = environment.surroundings.transport(&options.hosts).map_err(|e| unavailable(&e))?;
-    let recv_window_ms = u32::try_from(options.config.router.recv_window_ms).unwrap_or(60_000);
-    let config = RestConfig { recv_window_ms, ..RestConfig::default() };
+    let transport: Arc<dyn Transport> =
+        if options.config.runtime.dry_run { Arc::new(ReadOnly(transport)) } else { transport };
+    // Orders carry a window of their own; a question may take longer.
+    let least = RestConfig::default().recv_window_ms;
+    let config =
+        RestConfig { recv_window_ms: recv_window_ms(&options.config).max(least), ..RestConfig::default() };
     RestClient::new(&options.hosts, Some(signer), config, transport, now).map_err(|e| unavailable(&e))
 }
 
@@ -282,11 +366,11 @@ fn parts(
     // No client order id is ever used twice.
     let run = ClientOrderId::run(environment.clock.wall_ns(), environment.entropy.next_u64());
     let mut router =
-        Router::new(config.router.clone(), ready.instruments.clone(), run).map_err(|e| bad(&e))?;
+        Router::new(router_config(config), ready.instruments.clone(), run).map_err(|e| bad(&e))?;
     recovered.adopt(&mut router, Nanos(environment.clock.now_ns()), config.alpha.fixed_tp_pct);
     let signer = Signer::new(&options.key).map_err(|e| bad(&e))?;
     let gateway_config = GatewayConfig {
-        recv_window_ms: u32::try_from(config.router.recv_window_ms).unwrap_or(60_000),
+        recv_window_ms: recv_window_ms(config),
         max_order_notional: Amount::from_f64(
             config.router.risk.max_order_notional_usd.unwrap_or(execution::RiskConfig::HARD_MAX_ORDER_USD),
         )
@@ -323,19 +407,11 @@ struct Left {
     orders: usize,
 }
 
-async fn leave(rest: &RestClient, ready: &Ready, clock: &Clock) -> Result<Left, RestError> {
-    let mut account = control::account(rest, &ready.symbols, clock, Urgency::Exit).await?;
-    if !account.orders.is_empty() {
-        let mut symbols: Vec<_> = account.orders.iter().map(|o| o.symbol).collect();
-        symbols.dedup();
-        for symbol in symbols {
-            rest.cancel_all(symbol, &ready.symbols).await?;
-        }
-        account = control::account(rest, &ready.symbols, clock, Urgency::Exit).await?;
-    }
-    let _ = rest.close_listen_key().await;
+async fn leave(venue: &AtVenue, settled: bool) -> Result<Left, RestError> {
+    let account = venue.leave(settled).await?;
+    let _ = venue.rest.close_listen_key().await;
     let position = |p: &execution::VenuePosition| {
-        let i = ready.symbols.get(p.symbol)?;
+        let i = venue.symbols.get(p.symbol)?;
         Some(OpenPosition { symbol: i.symbol.clone(), qty: i.lot.format(p.qty.0).to_string() })
     };
     Ok(Left {
@@ -353,11 +429,36 @@ fn refuse_while_killed(orders: &Orders, environment: &Environment) -> Result<(),
     )))
 }
 
+/// The router's configuration, its longest hold that of the engine by time: neither a lost tick nor a market that stands
+/// still makes it longer. A little more than the engine's own count, which goes first while ticks come.
+fn router_config(config: &Config) -> RouterConfig {
+    let mut router = config.router.clone();
+    if router.max_hold_ms == 0 {
+        let hold = u64::from(config.alpha.max_hold_bars) * config.market.bar_ms;
+        router.max_hold_ms = (hold + 2 * config.market.tick_ms).min(RouterConfig::MAX_HOLD_MS);
+    }
+    router
+}
+
+/// Longest receive window of an order.
+fn recv_window_ms(config: &Config) -> u32 {
+    u32::try_from(config.router.recv_window_ms).unwrap_or(60_000)
+}
+
+/// Until when an order of the run before, if there was one, may reach the venue: the most that its receive window was.
+/// One that held a lease sent nothing that could outlive it.
+fn predecessor_until(config: &Config, loaded: &Loaded, fence: &Fence, began: Nanos) -> Option<Nanos> {
+    let none = loaded.read && loaded.saved.is_none() && loaded.state.is_none();
+    let most_ms = config.router.recv_window_ms + config.router.risk.max_clock_error_ms;
+    (!none && fence.until().is_none()).then(|| began.plus(most_ms * Nanos::MS))
+}
+
 fn watch_config(config: &Config) -> WatchConfig {
     WatchConfig {
         account_ms: config.venue.account_check_ms,
         instruments_ms: config.venue.instruments_check_ms,
         max_clock_offset_ms: config.router.risk.max_clock_offset_ms,
+        recv_window_ms: recv_window_ms(config),
     }
 }
 

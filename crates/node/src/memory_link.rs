@@ -8,6 +8,7 @@
 //! [`MemoryLink::spawn`] puts further tasks (a lease, readers of shards) on the thread.
 
 mod history;
+mod kept;
 mod state;
 mod watches;
 mod writer;
@@ -119,6 +120,8 @@ pub struct MemoryStatus {
 struct Shared {
     status: Mutex<MemoryStatus>,
     finish: AtomicBool,
+    /// The state could be kept nowhere for some time.
+    unkept: Arc<AtomicBool>,
 }
 
 impl Shared {
@@ -199,6 +202,11 @@ impl MemoryLink {
     /// Values handed over here are written behind.
     pub const fn writes(&self) -> &WriteBehind {
         &self.writes
+    }
+
+    /// Set while the state can be kept nowhere (disk full, memory away): then nothing is opened.
+    pub fn unkept(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.shared.unkept)
     }
 
     /// Where the local state of a venue and deployment is kept: beside `memory: path:` where that is named, else in the

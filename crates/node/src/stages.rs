@@ -10,6 +10,7 @@ pub mod router;
 pub mod scanner;
 pub mod shards;
 pub mod streams;
+pub mod ticks;
 
 use ::alpha::eigen::Scan;
 use market::{CrossAsset, Nanos, ObFeatures};

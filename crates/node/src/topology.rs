@@ -237,18 +237,22 @@ fn market_side(
     let (feed_news, feed) = wiring.ring(&table::FEED_NEWS);
     let (book_news, book) = wiring.ring(&table::BOOK_NEWS);
     let (snapshots, snapshots_out) = wiring.ring(&table::SNAPSHOTS);
-    let ends = MarketEnds { connections: ConnectionName::of(&routes), feed, book, snapshots };
+    let (venue_clock, clock_taken) = wiring.latest(&table::VENUE_CLOCK);
+    let connections = ConnectionName::of(&routes);
+    let ends = MarketEnds { connections, feed, book, snapshots, clock: venue_clock };
     let feed_stage = FeedStage::new(routes, frames_in, commands_out, feed_news);
     let links_of_book = BookLinks {
         frames,
         commands,
         snapshots: snapshots_out,
+        clock: clock_taken,
         ticks: ticks_in,
         quotes: quotes_in,
         news: book_news,
     };
     let probe = wiring.probe(links.samples);
-    let book_stage = BookStage::new(&config.market, instruments, feeds, links_of_book, clock.clone(), probe);
+    let limits = (&config.market, Nanos::from_millis(config.router.risk.max_signal_ahead_ms));
+    let book_stage = BookStage::new(limits, instruments, feeds, links_of_book, clock.clone(), probe);
     let stages: Stages = vec![("feed", Box::new(feed_stage)), ("book", Box::new(book_stage))];
     MarketSide { stages, ticks, quotes, ends }
 }

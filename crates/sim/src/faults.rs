@@ -39,6 +39,8 @@ pub enum Fault {
     Kill { machine: Machine, after_polls: u64, power: bool, back_ms: u64 },
     /// SIGSTOP, and SIGCONT after `for_ms`.
     Pause { machine: Machine, for_ms: u64 },
+    /// The stages hang.
+    Hang { machine: Machine },
     /// SIGTERM, and a start after `back_ms`.
     Terminate { machine: Machine, back_ms: u64 },
     /// The wall clock steps.
@@ -129,6 +131,7 @@ const KINDS: &[(Draw, u64, u64)] = &[
     (venue_account, 60, 400),
     (venue_clock, 90, 500),
     (kill_switch, 200, 900),
+    (hang, 200, 900),
 ];
 
 /// How many kinds there are.
@@ -390,6 +393,10 @@ fn venue_clock(r: &mut Random, _: &Stage<'_>) -> Fault {
 
 fn kill_switch(r: &mut Random, s: &Stage<'_>) -> Fault {
     Fault::KillSwitch { machine: machine(r, s), flatten: r.one_in(2) }
+}
+
+fn hang(r: &mut Random, s: &Stage<'_>) -> Fault {
+    Fault::Hang { machine: machine(r, s) }
 }
 
 /// A time for people: `mm:ss.mmm` since the beginning.

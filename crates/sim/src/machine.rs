@@ -103,6 +103,7 @@ impl Host {
                 cluster: Arc::clone(cluster),
                 spawner,
                 machine: self.number,
+                process: Arc::clone(&process),
             }),
             files: Arc::new(self.files.clone()),
         };
@@ -117,6 +118,7 @@ struct Reach {
     cluster: Arc<Cluster>,
     spawner: Arc<dyn Spawner>,
     machine: Machine,
+    process: Arc<Process>,
 }
 
 impl Surroundings for Reach {
@@ -126,6 +128,12 @@ impl Surroundings for Reach {
 
     fn memory(&self, _config: MemoryConfig) -> Result<SystemMemory, MemoryError> {
         Ok(SystemMemory::with_backend(self.cluster.member(self.machine), Arc::clone(&self.spawner)))
+    }
+
+    fn notify(&self, _state: &str) {}
+
+    fn exit(&self, _code: u8, _why: &str) {
+        self.process.kill_after(0);
     }
 
     fn host_name(&self) -> String {

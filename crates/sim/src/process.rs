@@ -87,6 +87,8 @@ pub struct Process {
     began: (u64, u64, i64),
     dead: AtomicBool,
     stopped: AtomicBool,
+    /// Its workers do not come back from a poll.
+    hangs: AtomicBool,
     /// Polls left before it is killed; `u64::MAX`: none planned.
     kill_in: AtomicU64,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -109,6 +111,7 @@ impl Process {
             began,
             dead: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
+            hangs: AtomicBool::new(false),
             kill_in: AtomicU64::new(u64::MAX),
             tasks: Mutex::default(),
             waiting: Mutex::default(),
@@ -162,6 +165,11 @@ impl Process {
     /// Is it stopped?
     pub fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// From now on none of its workers comes back from a poll; everything else goes on.
+    pub fn hang(&self) {
+        self.hangs.store(true, Ordering::Relaxed);
     }
 
     fn go_on(&self) {
@@ -300,6 +308,9 @@ impl Workers for ProcessSpawner {
                             break 'run;
                         }
                     }
+                }
+                if process.hangs.load(Ordering::Relaxed) {
+                    std::future::pending::<()>().await;
                 }
                 tokio::select! {
                     biased;

@@ -12,12 +12,11 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::task::LocalSet;
 use tokio::time::sleep;
-use venue::core::AccountId;
 use venue::{AccountConfig, VenueConfig};
 
 use crate::faults::{Fault, Planned, Stage, draw};
 use crate::invariants::{Ledger, Violation, agreement, books, not_armed, positions, secrets};
-use crate::world::{KEY, Program, World};
+use crate::world::{ACCOUNT, KEY, Program, World};
 
 /// The node's settings: short bars and holds, so that an hour holds many trades.
 const CONFIG: &str = include_str!("../../../configs/demo.yml");
@@ -28,7 +27,6 @@ const CALM_MS: u64 = 60_000;
 const ARMED_WITHIN_MS: u64 = 30_000;
 /// Balance of the account at the start, USDT.
 const BALANCE: i64 = 100_000;
-const ACCOUNT: AccountId = AccountId(0);
 
 /// What to run.
 #[derive(Debug, Clone)]

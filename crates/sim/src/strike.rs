@@ -48,6 +48,7 @@ pub fn strike(world: &World, fault: &Fault) -> bool {
             world.kill(*machine, *after_polls, *power, *back_ms)
         }
         Fault::Pause { machine, for_ms } => world.pause(*machine, *for_ms),
+        Fault::Hang { machine } => world.hang(*machine),
         Fault::Terminate { machine, back_ms } => world.terminate(*machine, *back_ms),
         Fault::ClockStep { machine, ms } => {
             world.slots.borrow()[*machine].host.clock.step(ms * Nanos::MS as i64);

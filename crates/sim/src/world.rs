@@ -23,7 +23,7 @@ use node::summary::Summary;
 use runtime::environment::Files;
 use tokio::sync::watch;
 use tokio::time::sleep_until;
-use venue::core::SymbolStatus;
+use venue::core::{AccountId, SymbolStatus};
 use venue::faults::Fault as VenueFault;
 use venue::{Answer, HttpRequest, PolledVenue, RequestId, VenueConfig};
 
@@ -35,6 +35,8 @@ use crate::time::TrueTime;
 
 /// Key of the account; it opens nothing but the venue of the run.
 pub const KEY: (&str, &str) = ("sim-key-of-the-account", "sim-secret-that-must-never-leave");
+/// The account of [`KEY`] at the venue.
+pub const ACCOUNT: AccountId = AccountId(0);
 /// The kill file of every machine.
 pub const KILL_FILE: &str = "/etc/dolphin/kill";
 /// A node that ended is started again after this, as systemd would; not one that says that its configuration is wrong.
@@ -291,7 +293,8 @@ impl World {
             End::Killed => "killed".to_owned(),
         };
         let restart = if matches!(end, End::Failed(USAGE, _)) { u64::MAX } else { now + RESTART };
-        self.note(format!("{} ends: {how}", process.name));
+        let open = self.venue.borrow().inspect(|e| e.account(ACCOUNT).open.len());
+        self.note(format!("{} ends with {open} orders at the venue: {how}", process.name));
         process.kill_after(0);
         slot.process = None;
         slot.ends.push((now, end));
@@ -390,6 +393,14 @@ impl World {
         process.stop(true);
         slot.continue_at = now + for_ms * Nanos::MS;
         true
+    }
+
+    /// The workers of a machine do not come back from a poll. Was there a process?
+    pub fn hang(&self, machine: Machine) -> bool {
+        self.slots.borrow()[machine].process.as_ref().is_some_and(|process| {
+            process.hang();
+            true
+        })
     }
 
     /// SIGTERM; it starts again `back_ms` after its end.

@@ -11,6 +11,8 @@ fn stallable(seed: u64, layout: u8, worker: &'static str, symbols: usize) -> (No
     let (guest, stall) = Stall::on(worker);
     let mut setup = Setup::new(seed).config(|c| {
         c.runtime.layout = Some(layout);
+        // Longer than any stall here: a worker that hangs is another matter.
+        c.runtime.watchdog_ms = 30_000;
         c.market.max_symbols = symbols;
     });
     setup.venue.symbols = symbols;

@@ -61,7 +61,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         None => Config::parse(DEMO).map_err(|e| Failure::usage(format!("configs/demo.yml{e}")))?,
     };
     config.market.max_symbols = config.market.max_symbols.min(args.symbols);
-    let signalled = super::on_signal()?;
+    let signalled = super::on_signals()?;
     let venue = start_venue(&args)?;
     let name = VenueName::Local(venue.addr().to_string());
     let key = ApiKey::hmac(KEY.0, KEY.1).map_err(|e| Failure::usage(e.to_string()))?;

@@ -1,5 +1,6 @@
 //! `dolphin live`: the trading node.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use binance::hosts::{Hosts, Venue};
@@ -20,7 +21,8 @@ use node::roles::ingest;
     after_help = "Example: dolphin live --config configs/blue.yml --keys keys.toml --venue testnet\n\n\
 Keys come from --keys, else from the systemd credential dolphin-keys.toml, else from the environment; see keys.example.toml.\n\
 With --paper the market is the venue's and the fills are simulated here: no key, no order leaves this machine.\n\
-SIGTERM and Ctrl-C stop entries, cancel all working orders and exit 0; dolphin kill does so from elsewhere."
+Ctrl-C, SIGTERM and a closed terminal stop entries, cancel all working orders and exit 0, within 5 s and what the venue\n\
+needs; a second one shortens the wait and leaves no order either. dolphin kill does so from elsewhere."
 )]
 pub struct Args {
     #[command(flatten)]
@@ -53,6 +55,12 @@ pub struct Args {
     /// Share of an ingest node: the I-th of N
     #[arg(long, value_name = "I/N")]
     share: Option<String>,
+    /// The whole pipeline, and nothing that changes the account: no order, no cancel, no countdown
+    #[arg(long, conflicts_with = "paper")]
+    dry_run: bool,
+    /// Trade real money without being asked for it: the fingerprint of the key
+    #[arg(long, value_name = "FINGERPRINT")]
+    i_understand: Option<String>,
     /// Print one JSON object at the end
     #[arg(long)]
     json: bool,
@@ -94,13 +102,16 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
     crate::secrets::harden();
     let key = if args.paper { Paper::key()? } else { key(&args, &venue)? };
+    confirm(&args, &venue, &key)?;
+    config.runtime.dry_run = args.dry_run;
     let history = match &args.warm_start {
         Some(path) => super::read_history(path, &config.alpha.reference_symbol)?,
         None => History::default(),
     };
-    let signalled = super::on_signal()?;
+    let signalled = super::on_signals()?;
     let named = format!("{} ({})", venue.name(), hosts.rest);
     let who = if args.paper { "PAPER, no key".to_owned() } else { format!("key {}", key.fingerprint()) };
+    let who = if args.dry_run { format!("{who}, DRY RUN") } else { who };
     eprintln!("venue {named}, {who}, profile {}", config.alpha.profile);
     let environment = Environment::system();
     let paper = if args.paper { Some(Paper::start(&config, &hosts, &environment)?) } else { None };
@@ -156,7 +167,7 @@ fn ingest(config: Config, venue: Venue, hosts: Hosts, share: Share, args: &Args)
         share,
         seconds: args.seconds,
         progress: !args.json,
-        signalled: super::on_signal()?,
+        signalled: super::on_signals()?,
     };
     let summary = ingest::run(options, &Environment::system())?;
     if args.json {
@@ -175,6 +186,38 @@ fn key(args: &Args, venue: &Venue) -> Result<ApiKey, Failure> {
         );
     }
     Ok(key)
+}
+
+/// Real money is traded by the account that was meant: its key's fingerprint is typed, or given.
+fn confirm(args: &Args, venue: &Venue, key: &ApiKey) -> Result<(), Failure> {
+    if *venue != Venue::Mainnet || args.paper || args.dry_run {
+        return Ok(());
+    }
+    let fingerprint = key.fingerprint();
+    let typed = match &args.i_understand {
+        Some(given) => given.clone(),
+        None if std::io::stdin().is_terminal() => {
+            eprint!("MAINNET: real money. Type the fingerprint of the key, {fingerprint}, to go on: ");
+            let mut line = String::new();
+            std::io::stdin()
+                .read_line(&mut line)
+                .map_err(|e| Failure::usage(format!("cannot read the fingerprint: {e}")))?;
+            line
+        }
+        None => {
+            return Err(Failure::usage(
+                "mainnet trades real money: without a terminal to ask, say which account by --i-understand and the \
+                 fingerprint of its key (`dolphin check` shows it)",
+            ));
+        }
+    };
+    if typed.trim() != fingerprint {
+        return Err(Failure::usage(format!(
+            "`{}` is not the fingerprint of this key, {fingerprint}: nothing was sent",
+            typed.trim()
+        )));
+    }
+    Ok(())
 }
 
 /// The champion hash, checked at every start (SPEC §3.1).

@@ -15,7 +15,7 @@ use runtime::clock::Clock;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::state::{Control, Done, push};
-use crate::stages::gateway::{GatewayCommand, GatewayNews};
+use crate::stages::gateway::{GatewayCommand, GatewayNews, UNMEASURED};
 use crate::stages::router::{AccountState, RouterCommand};
 
 /// How often the clock is compared.
@@ -191,15 +191,26 @@ impl Control {
                     tracing::error!("our clock is {ms} ms behind the venue's: nothing is opened meanwhile");
                     self.alert("ClockOffset");
                 }
-                self.gate.clock = server.error_bound().map(|error_ns| ClockOffset {
+                let measured = server.error_bound().map(|error_ns| ClockOffset {
                     offset_ns: server.offset(),
                     error_ns,
                     at: Nanos(self.clock.now_ns()),
                 });
+                self.gate.clock = measured;
+                if let (Some(market), Some(measured)) = (&mut self.market, measured) {
+                    market.set_clock(measured);
+                }
                 push(&mut self.ends.to_gateway, GatewayCommand::Clock(Box::new(server)));
             }
             Err(error) => tracing::warn!("clock: {error}"),
         }
+    }
+
+    /// How long an order that is sent now may be on its way, ms; 0: it is too late.
+    fn window_ms(&self) -> u32 {
+        let now = self.clock.now_ns();
+        let error = self.gate.clock.map_or(UNMEASURED, |clock| clock.error_at(Nanos(now)));
+        self.ends.fence.window_ms(now, error, self.watch.recv_window_ms)
     }
 
     // ---- orders over REST ---------------------------------------------------------------------------------------
@@ -209,8 +220,9 @@ impl Control {
             return;
         }
         let (rest, symbols) = (Arc::clone(&self.rest), self.symbols.clone());
+        let window_ms = self.window_ms();
         self.start(async move {
-            let result = rest.order(&request, &symbols, rest.config().recv_window_ms).await;
+            let result = rest.order(&request, &symbols, window_ms).await;
             Done::Ordered(request, result)
         });
     }

@@ -1,95 +1,39 @@
 //! Market connections, for every role that has any: snapshots for the books, the life of the connections, and whether the
 //! streams came at all.
 //!
-//! * A snapshot weighs 20 of the venue's 2400 a minute. A few are fetched at a time, and one symbol's next attempt waits
-//!   longer and longer while its book does not come into step ([`Snapshots`]).
+//! * Which snapshot is fetched next and how deep says [`Snapshots`], by what the venue's weight limit has room for.
 //! * A run whose connection never brought anything is no run: wrong host, wrong route, closed port. It ends with the
 //!   URL ([`MarketController::failed`]). A single stream that never comes is told, its symbol masked, and the run goes on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use binance::feed::FeedEvent;
-use binance::limits::Urgency;
 use binance::net::Change;
 use binance::rest::{RestClient, RestError};
+use binance::snapshots::{
+    FEATURE_DEPTH, Fetched as How, Purpose, SnapshotConfig, SnapshotRequest, Snapshots, levels_within,
+};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use market::{Nanos, SymbolId};
+use market::{ClockOffset, Nanos, SymbolId};
 
 use super::status::{LineSummary, Seen};
 use crate::stages::book::news::{BookNews, Mask, SnapshotReply, StreamNews};
 use crate::stages::feed::FeedNews;
 use crate::topology::MarketEnds;
 
-/// Snapshots fetched at one time.
-const AT_ONCE: usize = 4;
-/// First pause before another snapshot of a book that did not come into step; it doubles.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// Longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
-/// A book that was in step for so long has forgotten its failures. One that crosses or breaks again and again right
-/// after each snapshot must not use up the venue's limit.
-const SETTLED_NS: u64 = 10 * Nanos::SECOND;
 /// So many snapshots without success are worth a word, again and again.
 const MANY: u32 = 5;
 /// After this a connection that has brought nothing has failed: first data, a second subscription, first data again, and
 /// the time to connect.
 const START_WITHIN_NS: u64 = 20 * Nanos::SECOND;
 
-/// Which snapshots are due.
-#[derive(Debug, Default)]
-struct Snapshots {
-    /// Due time, symbol, for an audit?
-    wanted: BTreeSet<(u64, SymbolId, bool)>,
-    /// By symbol: snapshots since its book was last in step for long, and since when it is in step.
-    attempts: BTreeMap<SymbolId, (u32, Option<u64>)>,
-    running: usize,
-}
-
-impl Snapshots {
-    /// A book needs one; how many it had since it was last in step for long.
-    fn need(&mut self, symbol: SymbolId, now: u64) -> u32 {
-        let (attempts, synced) = self.attempts.entry(symbol).or_default();
-        if synced.take().is_some_and(|at| now.saturating_sub(at) >= SETTLED_NS) {
-            *attempts = 0;
-        }
-        let pause = match *attempts {
-            0 => Duration::ZERO,
-            n => FIRST_PAUSE.saturating_mul(1 << (n - 1).min(10)).min(LONGEST_PAUSE),
-        };
-        *attempts += 1;
-        self.wanted.insert((now + pause.as_nanos() as u64, symbol, false));
-        *attempts - 1
-    }
-
-    /// The next one to fetch; [`Self::done`] must follow.
-    fn next(&mut self, now: u64) -> Option<(SymbolId, bool)> {
-        let &(due, symbol, audit) = self.wanted.first()?;
-        if due > now || self.running >= AT_ONCE {
-            return None;
-        }
-        self.wanted.pop_first();
-        self.running += 1;
-        Some((symbol, audit))
-    }
-
-    /// A fetch has ended. One that failed is made again, unless it was for an audit: that one is given up.
-    fn done(&mut self, symbol: SymbolId, audit: bool, failed: bool, now: u64) {
-        self.running -= 1;
-        if failed && !audit {
-            self.need(symbol, now);
-        }
-    }
-}
-
-/// A snapshot that was fetched: whose, whether for an audit, and the venue's reply.
+/// A snapshot that was fetched: what was asked for, and the venue's reply.
 pub struct Fetched {
-    symbol: SymbolId,
-    audit: bool,
+    request: SnapshotRequest,
     reply: Result<Vec<u8>, RestError>,
 }
 
@@ -100,8 +44,8 @@ pub struct MarketController {
     ends: MarketEnds,
     rest: Arc<RestClient>,
     names: Vec<String>,
-    /// Levels of a snapshot.
-    levels: u32,
+    /// By symbol: how many of a book's levels its snapshot had.
+    taken: Vec<u32>,
     /// Connections that have brought nothing yet.
     waiting: BTreeSet<u8>,
     started: u64,
@@ -117,12 +61,11 @@ pub struct MarketController {
 const SHOW_BAD_FRAMES: u32 = 20;
 
 impl MarketController {
-    /// For the symbols `names`, in column order, all masked at first. Snapshots have `levels` levels.
+    /// For these symbols, in column order, all masked at first.
     pub fn new(
         ends: MarketEnds,
         rest: Arc<RestClient>,
         names: Vec<String>,
-        levels: u32,
         now: u64,
         seen: &mut Seen,
     ) -> Self {
@@ -133,11 +76,11 @@ impl MarketController {
         Self {
             ends,
             rest,
+            taken: vec![0; names.len()],
+            snapshots: Snapshots::new(names.len(), SnapshotConfig::default()),
             names,
-            levels,
             waiting,
             started: now,
-            snapshots: Snapshots::default(),
             fetches: FuturesUnordered::new(),
             refused: false,
             failed: None,
@@ -153,14 +96,29 @@ impl MarketController {
         while let Some(news) = self.ends.book.pop() {
             self.on_book(news, now, seen);
         }
-        while let Some((symbol, audit)) = self.snapshots.next(now) {
-            let (rest, levels) = (Arc::clone(&self.rest), self.levels);
-            let name = self.name(symbol).to_owned();
-            let urgency = if audit { Urgency::Audit } else { Urgency::Snapshot };
-            self.fetches.push(Box::pin(async move {
-                Fetched { symbol, audit, reply: rest.depth(&name, levels, urgency).await }
-            }));
+        // One a turn: its weight is counted before the next is planned.
+        let (now, snapshots) = (Nanos(now), &mut self.snapshots);
+        let server = self.rest.clock().server_time(now);
+        if let Some(request) = self.rest.with_limits(|limits| snapshots.next(limits, server, now)) {
+            self.fetch(request);
         }
+    }
+
+    fn fetch(&mut self, request: SnapshotRequest) {
+        let (rest, name) = (Arc::clone(&self.rest), self.name(request.symbol).to_owned());
+        if request.purpose == Purpose::Deepen {
+            // A stage that polls every few microseconds leaves room; if it is dead the run is ending.
+            let _ = self.ends.snapshots.push(Box::new(SnapshotReply { request, body: None }));
+        }
+        self.fetches.push(Box::pin(async move {
+            let reply = rest.depth(&name, request.limit, request.purpose.urgency()).await;
+            Fetched { request, reply }
+        }));
+    }
+
+    /// The venue's clock was measured: event times are judged by it.
+    pub fn set_clock(&mut self, clock: ClockOffset) {
+        self.ends.clock.publish(clock);
     }
 
     /// The next snapshot to arrive; `None`: none is under way.
@@ -170,14 +128,26 @@ impl MarketController {
 
     /// Hands a snapshot to the books.
     pub fn on_fetched(&mut self, fetched: Fetched, now: u64) {
-        let Fetched { symbol, audit, reply } = fetched;
-        self.snapshots.done(symbol, audit, reply.is_err(), now);
+        let Fetched { request, reply } = fetched;
+        let how = match &reply {
+            Ok(_) => How::Arrived,
+            Err(RestError::Wait(_)) => How::NotSent,
+            Err(_) => How::Failed,
+        };
+        self.snapshots.done(request, how, Nanos(now));
         match reply {
             Ok(body) => {
                 self.refused = false;
-                // A stage that polls every few microseconds leaves room; if it is dead the run is ending.
-                let _ = self.ends.snapshots.push(Box::new(SnapshotReply { symbol, audit, body }));
+                let taken = &mut self.taken[request.symbol.index()];
+                match request.purpose {
+                    Purpose::Book | Purpose::Resync => *taken = request.limit,
+                    // It would tell of levels that the book was never given.
+                    Purpose::Audit if request.limit > *taken => return,
+                    Purpose::Audit | Purpose::Deepen => {}
+                }
+                let _ = self.ends.snapshots.push(Box::new(SnapshotReply { request, body: Some(body) }));
             }
+            Err(RestError::Wait(_)) => {}
             Err(error) => {
                 if !std::mem::replace(&mut self.refused, true) {
                     tracing::warn!("a snapshot is tried again, as others may be: {error}");
@@ -235,18 +205,23 @@ impl MarketController {
         match news {
             BookNews::Counters(counters) => seen.book = counters,
             BookNews::NeedsSnapshot(symbol) => {
-                let had = self.snapshots.need(symbol, now);
+                let had = self.snapshots.need(symbol, Nanos(now));
                 if had > 0 && had.is_multiple_of(MANY) {
                     tracing::warn!("{}: {had} snapshots, and its book is not in step", self.name(symbol));
                     seen.alert("ResyncFailing");
                 }
             }
-            BookNews::Synced(symbol) => {
-                self.snapshots.attempts.entry(symbol).or_default().1 = Some(now);
+            BookNews::Synced(symbol, ticks) => {
+                self.snapshots.set_levels(symbol, levels_within(ticks, 1.0, FEATURE_DEPTH));
+                self.snapshots.synced(symbol, Nanos(now));
             }
-            BookNews::Audit(symbol) => {
-                self.snapshots.wanted.insert((now, symbol, true));
+            BookNews::Deepened(symbol, limit) => {
+                self.snapshots.deepened(symbol, limit, Nanos(now));
+                if let (Some(limit), Some(taken)) = (limit, self.taken.get_mut(symbol.index())) {
+                    *taken = limit;
+                }
             }
+            BookNews::Audit(symbol) => self.snapshots.audit(symbol, Nanos(now)),
             BookNews::AuditFailed(symbol, verdict) => {
                 tracing::warn!(
                     ?verdict,
@@ -328,53 +303,5 @@ impl MarketController {
                 seen.alert("SubscriptionRefused");
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: u64 = Nanos::MS;
-
-    #[test]
-    fn a_book_that_does_not_come_into_step_is_asked_for_less_and_less_often() {
-        let (mut s, symbol) = (Snapshots::default(), SymbolId(3));
-        let mut now = 0;
-        let mut times = Vec::new();
-        s.need(symbol, now);
-        while times.len() < 8 {
-            if s.next(now).is_some() {
-                times.push(now / MS);
-                s.done(symbol, false, true, now);
-            }
-            now += 50 * MS;
-        }
-        let pauses: Vec<u64> = times.windows(2).map(|w| w[1] - w[0]).collect();
-        assert_eq!(pauses, [250, 500, 1_000, 2_000, 4_000, 8_000, 8_000]);
-    }
-
-    #[test]
-    fn a_book_that_breaks_right_after_each_snapshot_waits_too_and_a_settled_one_does_not() {
-        let (mut s, symbol) = (Snapshots::default(), SymbolId(3));
-        let due = |s: &mut Snapshots, now: u64| {
-            s.need(symbol, now);
-            let at = s.wanted.pop_first().unwrap().0;
-            s.attempts.get_mut(&symbol).unwrap().1 = Some(at);
-            (at - now) / MS
-        };
-        assert_eq!([0, 1_000, 2_000].map(|ms| due(&mut s, ms * MS)), [0, 250, 500]);
-        assert_eq!(due(&mut s, 20_000 * MS), 0);
-    }
-
-    #[test]
-    fn few_are_fetched_at_a_time_and_a_failed_audit_is_given_up() {
-        let mut s = Snapshots::default();
-        (0..6).for_each(|i| {
-            s.need(SymbolId(i), 0);
-        });
-        assert_eq!((0..6).filter_map(|_| s.next(0)).count(), AT_ONCE);
-        s.done(SymbolId(0), true, true, 0);
-        assert_eq!((s.wanted.len(), s.running), (2, AT_ONCE - 1));
     }
 }

@@ -35,8 +35,7 @@ impl Orders {
     }
 }
 
-/// A text for people, on stderr. Whoever reads it may have gone: that ends nothing.
+/// A text for people, on stderr. Nobody waits for its reader.
 pub fn say(text: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+    runtime::console::line(text.trim_end());
 }

@@ -23,15 +23,14 @@ use secrecy::SecretString;
 use super::market_data::MarketController;
 use super::orders::Orders;
 use super::status::Seen;
+use crate::beat::{Beat, Silence};
+use crate::drop_copy::DropCopy;
 use crate::environment::Environment;
 use crate::roles::status::SharedAlphaStatus;
 use crate::sensors::HealthWatch;
 use crate::shards::assembly::ShardCounters;
 use crate::stages::router::{AccountState, RouterCommand};
 use crate::topology::{AccountEnds, Ends, SourceEnds};
-
-/// Levels of a snapshot of a book.
-const SNAPSHOT_LEVELS: u32 = 1000;
 
 /// The result of a request.
 #[expect(clippy::large_enum_variant, reason = "a few at a time, off the hot path")]
@@ -50,6 +49,11 @@ pub(super) enum Done {
 
 pub(super) type Job = Pin<Box<dyn Future<Output = Done>>>;
 
+/// How long the end of a run waits for the kill ladder where it cancels, and where it closes positions too; what it has not
+/// done by then is done over REST as far as orders go.
+const CANCELLED_WITHIN_NS: u64 = 4 * Nanos::SECOND;
+const CLOSED_WITHIN_NS: u64 = 12 * Nanos::SECOND;
+
 /// Where the end of a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -63,6 +67,24 @@ pub(super) enum Ending {
         until: u64,
     },
     Over,
+}
+
+impl Ending {
+    /// The kill ladder begins.
+    pub(super) const fn killing(now: u64, flatten: bool) -> Self {
+        let within = if flatten { CLOSED_WITHIN_NS } else { CANCELLED_WITHIN_NS };
+        Self::Killing { until: now + within }
+    }
+
+    /// Waits no longer than this, for the ladder that is begun as for the exit before it.
+    pub(super) fn hurried(self, latest: u64) -> Self {
+        match self {
+            Self::Flattening { until } | Self::Killing { until } => {
+                Self::Killing { until: until.min(latest) }
+            }
+            other => other,
+        }
+    }
 }
 
 /// The thread's state.
@@ -89,7 +111,19 @@ pub struct Control {
     /// The run began while memory was silent: it ends when it answers.
     pub(super) memory: Option<SystemMemory>,
     pub(super) ending: Ending,
+    /// Of a silent worker and of a state that is not kept: told already.
+    pub(super) told_state: (bool, bool),
+    /// The fence is shut, and nobody else is known to have the lease.
+    pub(super) lease_away: bool,
     pub(super) signalled: Arc<AtomicBool>,
+    /// Tells the watchdog that this thread turns.
+    pub beat: Beat,
+    /// The watchdog's word about the others.
+    pub silence: Silence,
+    /// Adds the fills up by another way.
+    pub drop_copy: DropCopy,
+    /// Set while the state can be kept nowhere.
+    pub unkept: Arc<AtomicBool>,
     /// Where the role alpha shows its status.
     pub alpha_status: Option<SharedAlphaStatus>,
     /// What it has seen.
@@ -118,7 +152,7 @@ impl Control {
         let (market, shards) = match source {
             SourceEnds::Streams(market) => {
                 let rest = Arc::clone(&rest);
-                (Some(MarketController::new(market, rest, names, SNAPSHOT_LEVELS, now, &mut seen)), None)
+                (Some(MarketController::new(market, rest, names, now, &mut seen)), None)
             }
             SourceEnds::Shards(shards) => (None, Some(shards)),
         };
@@ -141,9 +175,15 @@ impl Control {
             health: HealthWatch::default(),
             memory: None,
             ending: Ending::No,
+            lease_away: false,
             signalled,
             clock,
             files: environment.files,
+            beat: Beat::default(),
+            silence: Silence::default(),
+            drop_copy: DropCopy::default(),
+            unkept: Arc::default(),
+            told_state: (false, false),
             alpha_status: None,
             seen,
         }
@@ -227,6 +267,8 @@ pub struct WatchConfig {
     pub instruments_ms: u64,
     /// From this offset on an alert is raised (`risk.max_clock_offset_ms`).
     pub max_clock_offset_ms: u64,
+    /// Longest receive window of an order (`router.recv_window_ms`).
+    pub recv_window_ms: u32,
 }
 
 /// How the account is set: what the session began with must stay.

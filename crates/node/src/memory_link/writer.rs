@@ -1,6 +1,6 @@
 //! Memory's thread at work: steps in, writes out, our own Rm back.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,6 +15,7 @@ use runtime::pending::Publisher;
 use serde_json::{Map, Value, json};
 
 use super::history::HistoryWriter;
+use super::kept::Kept;
 use super::state::{Numbered, RECENT, Saved};
 use super::watches::{self, SafetyWatch};
 use super::{Identity, Shared, Start, TURN};
@@ -80,6 +81,8 @@ pub(super) async fn run(start: Start, memory: &SystemMemory, writes: &WriteBehin
         let now = clock.now_ns();
         own.sense(now, &writer);
         writer.write(now, &own);
+        let kept = writer.kept.get_mut().is_kept(now, writes.counts().delivered);
+        shared.unkept.store(!kept, Ordering::Release);
         tell(shared, &acb, scans.as_ref(), &safety, &own);
         if finishing {
             break;
@@ -188,6 +191,7 @@ struct Writer {
     pulse: Every,
     safety: Every,
     local_failed: Cell<bool>,
+    kept: RefCell<Kept>,
 }
 
 impl Writer {
@@ -221,6 +225,7 @@ impl Writer {
             pulse: Every { ns: PULSE_NS, due: 0 },
             safety: Every { ns: PUBLISH_RM_NS, due: 0 },
             local_failed: Cell::new(false),
+            kept: RefCell::default(),
         }
     }
 
@@ -369,7 +374,9 @@ impl Writer {
     /// The local state, for a start that memory does not answer. A disk that is full is told once a run.
     fn put_local(&self, text: &str) {
         let (Some(path), Some(files)) = (&self.identity.local_state, &self.files) else { return };
-        if let Err(error) = files.write(path, text)
+        let written = files.write(path, text);
+        self.kept.borrow_mut().local(written.is_ok());
+        if let Err(error) = written
             && !self.local_failed.replace(true)
         {
             tracing::error!("the local state {} cannot be written: {error}", path.display());
@@ -406,7 +413,12 @@ impl Writer {
         }
         // A refusal (too much waits, too large, the lease passed on) is counted and logged by the writer behind.
         let _ = match self.identity.owner.lease.as_ref().filter(|_| !free) {
-            Some(fence) => self.writes.put_fenced(map, key, value, fence),
+            Some(fence) => {
+                // Taken again after memory was away, the lease has another number.
+                let number = self.identity.fence.number().unwrap_or(fence.number);
+                let fence = memory::Fence { number, ..fence.clone() };
+                self.writes.put_fenced(map, key, value, &fence)
+            }
             None => self.writes.put(map, key, value),
         };
     }

@@ -10,12 +10,13 @@ use std::time::Duration;
 use binance::Symbols;
 use binance::hosts::{Hosts, Venue};
 use binance::rest::RestClient;
-use market::{Instrument, Nanos};
+use market::{ClockOffset, Instrument, Nanos};
 use memory::WriteBehind;
 use runtime::clock::Clock;
 use runtime::latency::Collector;
 use serde::Serialize;
 
+use crate::beat::Beat;
 use crate::config::Config;
 use crate::connections;
 use crate::control::market_data::MarketController;
@@ -29,6 +30,7 @@ use crate::shards::writer::{Writer, WriterCounters};
 use crate::stages::book::BookCounters;
 use crate::stages::feed::FeedCounters;
 use crate::topology::{self, IngestPipeline, MarketEnds};
+use crate::watchdog::{self, Watchdog, Watched};
 
 /// How often this thread looks.
 const TURN: Duration = Duration::from_millis(20);
@@ -158,12 +160,13 @@ pub async fn ingest(options: Options, environment: &Environment) -> Result<Summa
     let counters = Arc::clone(&writer.counters);
     let writing = environment.spawner.spawn("shards", Box::pin(writer.run()));
     let mut control = Control::new(&options, rest, &info.instruments, (ends, latency), &clock);
+    let watchdog = Watchdog::start(environment)?;
+    watchdog.watch(Watched::of(&workers, &control.beat, &stop, None, config.runtime.watchdog_ms));
     let ended_by = control.run(&stop, &counters, &writes).await;
+    watchdog.rest();
     let died = stop.swap(true, Ordering::AcqRel);
-    let mut panics = Vec::new();
-    for worker in workers {
-        panics.extend(worker.join().await.err());
-    }
+    let mut panics = watchdog::join(workers).await;
+    panics.extend(watchdog.fired());
     counters.finish.store(true, Ordering::Release);
     let _ = writing.await;
     writes.flush(FLUSH).await;
@@ -204,6 +207,7 @@ struct Control {
     progress: bool,
     seconds: Option<f64>,
     signalled: Arc<AtomicBool>,
+    beat: Beat,
     seen: Seen,
 }
 
@@ -216,15 +220,14 @@ impl Control {
         clock: &Clock,
     ) -> Self {
         let now = clock.now_ns();
-        // Fewer for many symbols, so that all snapshots together stay within the venue's weight of a minute.
-        let levels = match instruments.len() {
-            0..=50 => 1000,
-            51..=100 => 500,
-            _ => 100,
-        };
         let mut seen = Seen::default();
         let names = instruments.iter().map(|i| i.symbol.clone()).collect();
-        let market = MarketController::new(ends, rest, names, levels, now, &mut seen);
+        let (offset_ns, measured) = (rest.clock().offset(), rest.clock().error_bound());
+        let mut market = MarketController::new(ends, rest, names, now, &mut seen);
+        if let Some(error_ns) = measured {
+            // Measured once: its error grows, and with it what is believed.
+            market.set_clock(ClockOffset { offset_ns, error_ns, at: Nanos(now) });
+        }
         Self {
             market,
             latency,
@@ -235,6 +238,7 @@ impl Control {
             progress: options.progress,
             seconds: options.seconds,
             signalled: Arc::clone(&options.signalled),
+            beat: Beat::default(),
             seen,
         }
     }
@@ -287,6 +291,7 @@ impl Control {
     }
 
     fn turn(&mut self) {
+        self.beat.turned();
         self.latency.drain();
         self.market.poll(self.clock.now_ns(), &mut self.seen);
     }

@@ -15,29 +15,84 @@ use runtime::clock::Clock;
 use serde::Serialize;
 use tokio::sync::watch;
 
-/// Until when this process may send to the venue, ns of its monotonic clock.
+/// Until when this process may send to the venue, ns of its monotonic clock, and the number of the lease that says so.
 #[derive(Debug, Clone)]
-pub struct Fence(Arc<AtomicU64>);
+pub struct Fence(Arc<Inner>);
+
+/// The first nanosecond of 1970: long passed.
+const DRY: u64 = 1;
+
+#[derive(Debug)]
+struct Inner {
+    until: AtomicU64,
+    /// 0: no lease has been held.
+    number: AtomicU64,
+}
 
 impl Fence {
     /// For a node that shares its account with nobody: always open.
     pub fn open() -> Self {
-        Self(Arc::new(AtomicU64::new(u64::MAX)))
+        Self::with(u64::MAX)
     }
 
     /// Shut until a lease is held.
     pub fn shut() -> Self {
-        Self(Arc::new(AtomicU64::new(0)))
+        Self::with(0)
+    }
+
+    /// For a run that is to send nothing: never open, and never lost.
+    pub fn dry() -> Self {
+        Self::with(DRY)
+    }
+
+    /// Is it one that never opens?
+    pub fn is_dry(&self) -> bool {
+        self.0.until.load(Ordering::Acquire) == DRY
+    }
+
+    fn with(until: u64) -> Self {
+        Self(Arc::new(Inner { until: AtomicU64::new(until), number: AtomicU64::new(0) }))
+    }
+
+    /// Is the lease certainly not ours any more: somebody else has it, or it was given up? A fence that has only passed may
+    /// open again, when memory answers and says that nobody took the lease meanwhile.
+    pub fn is_lost(&self) -> bool {
+        self.0.until.load(Ordering::Acquire) == 0
+    }
+
+    /// The number of the lease as it was last confirmed: what is written to memory carries it.
+    pub fn number(&self) -> Option<u64> {
+        Some(self.0.number.load(Ordering::Acquire)).filter(|number| *number != 0)
     }
 
     /// May something be sent at `now_ns`? One load.
     #[inline]
     pub fn is_open(&self, now_ns: u64) -> bool {
-        now_ns < self.0.load(Ordering::Acquire)
+        now_ns < self.0.until.load(Ordering::Acquire)
+    }
+
+    /// When it shuts by itself (monotonic); `None`: never, there is no lease to keep.
+    pub fn until(&self) -> Option<Nanos> {
+        let until = self.0.until.load(Ordering::Acquire);
+        (until != u64::MAX).then_some(Nanos(until))
+    }
+
+    /// How long a request that is sent now may be on its way to the venue, ms: `most_ms`, and no longer than the lease
+    /// lasts, the error of our clock (ns) taken off. 0: it is too late.
+    pub fn window_ms(&self, now_ns: u64, clock_error_ns: u64, most_ms: u32) -> u32 {
+        let Some(until) = self.until() else { return most_ms };
+        let left = until.0.saturating_sub(now_ns).saturating_sub(clock_error_ns) / Nanos::MS;
+        most_ms.min(u32::try_from(left).unwrap_or(u32::MAX))
     }
 
     fn set(&self, until: u64) {
-        self.0.store(until, Ordering::Release);
+        self.0.until.store(until, Ordering::Release);
+    }
+
+    /// The lease is held under this number; whoever sees the fence open sees the number.
+    fn hold(&self, number: u64, until: u64) {
+        self.0.number.store(number, Ordering::Release);
+        self.set(until);
     }
 }
 
@@ -68,13 +123,13 @@ pub async fn keep(
     let mut told_error = false;
     while !*stop.borrow() {
         let ticked = lease.tick(clock.wall_ns() / Nanos::MS).await;
-        if let Some(remaining) = lease.remaining().and_then(|r| r.checked_sub(ttl / MARGIN)) {
-            let remaining = u64::try_from(remaining.as_nanos()).unwrap_or(u64::MAX);
-            fence.set(clock.now_ns().saturating_add(remaining));
-        }
         match ticked {
             Ok(LeaseState::Held { fence: number }) => {
                 told_error = false;
+                let remaining = lease.remaining().map_or(Duration::ZERO, |r| r.saturating_sub(ttl / MARGIN));
+                let remaining = u64::try_from(remaining.as_nanos()).unwrap_or(u64::MAX);
+                // Never 0, which says that it is lost.
+                fence.hold(number, clock.now_ns().saturating_add(remaining).max(DRY + 1));
                 view.send_replace(LeaseView { state: "held", fence: Some(number), holder: owner.clone() });
             }
             Ok(LeaseState::Standby { holder }) => {
@@ -104,6 +159,19 @@ mod tests {
     use memory::{EmbeddedConfig, LeaseConfig, MemoryConfig, MemoryEnvironment, SystemMemory};
 
     use super::*;
+
+    #[test]
+    fn a_request_lives_no_longer_than_the_lease_less_the_error_of_the_clock() {
+        let (fence, ms) = (Fence::shut(), Nanos::MS);
+        fence.set(10_000 * ms);
+        assert_eq!(fence.until(), Some(Nanos(10_000 * ms)));
+        assert_eq!(fence.window_ms(6_000 * ms, 20 * ms, 2_000), 2_000);
+        assert_eq!(fence.window_ms(9_000 * ms, 20 * ms, 2_000), 980);
+        assert_eq!(fence.window_ms(9_000 * ms + 1, 0, 2_000), 999, "never rounded up");
+        assert_eq!(fence.window_ms(9_990 * ms, 20 * ms, 2_000), 0);
+        assert_eq!(fence.window_ms(11_000 * ms, 0, 2_000), 0);
+        assert_eq!((Fence::open().until(), Fence::open().window_ms(1, 2, 2_000)), (None, 2_000));
+    }
 
     #[tokio::test]
     async fn the_fence_follows_the_lease_and_shuts_when_it_is_given_up() {

@@ -43,6 +43,8 @@ const PULSE: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(500);
 /// The symbols are taken as they are when none was added for so long.
 const SETTLED: Duration = Duration::from_secs(3);
+/// At least so much lies between two words about what is missing.
+const TELL: Duration = Duration::from_secs(10);
 /// Between two lines of progress.
 const PROGRESS_NS: u64 = 5 * Nanos::SECOND;
 
@@ -238,7 +240,10 @@ pub async fn stand_by(
     super::shared_memory(&config.memory)?;
     rest.sync_clock(3).await.map_err(|e| unavailable(&e))?;
     let symbols = if config.market.symbols.is_empty() {
-        discover(link.memory(), config, clock, &options.signalled).await?
+        match discover(link.memory(), config, clock, &options.signalled).await {
+            Some(symbols) => symbols,
+            None => return Ok(StoodBy::Ended(Box::new(waited_in_vain(options)))),
+        }
     } else {
         config.market.symbols.clone()
     };
@@ -256,18 +261,26 @@ pub async fn stand_by(
         Waited::Over => "its time",
     };
     let summary = Summary {
-        venue: format!("{} ({})", options.venue.name(), options.hosts.rest),
-        param_hash: config.alpha.hash(),
-        profile: config.alpha.profile.clone(),
-        layout: "standing by".to_owned(),
         symbols: symbols.len(),
         seconds: (clock.now_ns() - started) as f64 / 1e9,
         alpha: Some(alpha.status()),
         ended_by: ended_by.to_owned(),
-        ..Summary::default()
+        ..waited_in_vain(options)
     };
     alpha.finish().await;
     Ok(StoodBy::Ended(Box::new(summary)))
+}
+
+/// Of a run that ended before it was active.
+fn waited_in_vain(options: &Options) -> Summary {
+    Summary {
+        venue: format!("{} ({})", options.venue.name(), options.hosts.rest),
+        param_hash: options.config.alpha.hash(),
+        profile: options.config.alpha.profile.clone(),
+        layout: "standing by".to_owned(),
+        ended_by: "a signal".to_owned(),
+        ..Summary::default()
+    }
 }
 
 const fn lease_key(deployment: Deployment) -> &'static str {
@@ -309,17 +322,19 @@ impl Pulse {
 }
 
 /// The symbols that ingest nodes write, the reference first: what an alpha node without a list of symbols follows. Waits
-/// until they are there and no more are added.
+/// until they are there and no more are added, saying from time to time what is missing: whether memory or the ingest
+/// nodes are away, they come back. `None`: a signal came first.
 pub async fn discover(
     memory: &SystemMemory,
     config: &Config,
     clock: &Clock,
     signalled: &AtomicBool,
-) -> Result<Vec<String>, Failure> {
+) -> Option<Vec<String>> {
     let (reference, limit) =
         (&config.alpha.reference_symbol, Duration::from_millis(config.roles.discover_ms));
     let max_age = Nanos::from_millis(config.market.ob_stale_after_ms.max(5_000));
     let begun = tokio::time::Instant::now();
+    let mut told = begun;
     let (mut found, mut grown): (Vec<String>, _) = (Vec::new(), begun);
     let mut why = String::from("nothing is in the shards");
     loop {
@@ -336,19 +351,20 @@ pub async fn discover(
         }
         let there = found.first() == Some(reference);
         let full = found.len() == config.market.max_symbols;
-        if there && (full || grown.elapsed() >= SETTLED) {
-            return Ok(found);
+        if there && (full || grown.elapsed() >= SETTLED || begun.elapsed() >= limit) {
+            return Some(found);
         }
-        if begun.elapsed() >= limit || signalled.load(Ordering::Acquire) {
-            if there {
-                return Ok(found);
-            }
+        if signalled.load(Ordering::Acquire) {
+            return None;
+        }
+        if told.elapsed() >= limit.max(TELL) {
+            told = tokio::time::Instant::now();
             if !found.is_empty() {
                 why = format!("{} symbols are in the shards, {reference} is not", found.len());
             }
-            return Err(Failure::unavailable(format!(
-                "no symbols to trade: {why}; is an ingest node running, or name them under `market: symbols:`"
-            )));
+            tracing::warn!(
+                "no symbols to trade yet: {why}; is an ingest node running, or name them under `market: symbols:`"
+            );
         }
         tokio::time::sleep(LOOK).await;
     }

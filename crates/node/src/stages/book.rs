@@ -4,25 +4,32 @@
 //! the router is told at once that the book is lost. Everything else goes on.
 
 mod audit;
+mod believed;
+mod deepen;
 mod mask;
 pub mod news;
 
 use binance::decode::{Decoder, Frame as Decoded, Ignored};
 use binance::feed::Feed;
+use binance::snapshots::Purpose;
 use book::{BookOutcome, FeatureEngine, Verdict};
-use market::{Bbo, Instrument, MarketEvent, Nanos, SymbolId};
+use market::{Bbo, ClockOffset, Instrument, MarketEvent, Nanos, SymbolId};
 use runtime::clock::Clock;
 use runtime::conveyor::{Loader, Unloader};
 use runtime::latency::Probe;
+use runtime::pending::Taker;
 use runtime::ring::{Rx, Tx};
 use runtime::stage::{Stage, Work};
 
 use self::audit::Audits;
+use self::believed::VenueClock;
+use self::deepen::Deepening;
 use self::mask::{MaskLimits, SymbolMask};
 pub use self::news::{BookCounters, BookNews, Mask, SnapshotReply};
 use super::feed::{FeedCommand, Frame, FrameKind};
 use super::router::Quote;
 use super::streams::Streams;
+use super::ticks::TickOut;
 use super::{Hop, Tick};
 use crate::config::MarketConfig;
 
@@ -48,6 +55,8 @@ pub struct BookLinks {
     pub commands: Loader<FeedCommand>,
     /// Snapshots fetched by the control thread.
     pub snapshots: Rx<Box<SnapshotReply>>,
+    /// The venue's clock, whenever it was measured.
+    pub clock: Taker<ClockOffset>,
     /// Ticks for the scanner, or for the writer of an ingest node.
     pub ticks: Loader<Tick>,
     /// Quotes; conflated when full: the next one brings the state of then.
@@ -63,7 +72,9 @@ pub struct BookStage {
     streams: Streams,
     frames: Unloader<Frame>,
     snapshots: Rx<Box<SnapshotReply>>,
-    ticks: Loader<Tick>,
+    measured: Taker<ClockOffset>,
+    venue_clock: VenueClock,
+    ticks: TickOut,
     quotes: Tx<Quote>,
     news: Tx<BookNews>,
     limits: MaskLimits,
@@ -74,6 +85,7 @@ pub struct BookStage {
     states: Vec<SymbolState>,
     masks: Vec<SymbolMask>,
     audits: Audits,
+    deepening: Deepening,
     clock: Clock,
     probe: Probe,
 }
@@ -84,9 +96,10 @@ const BATCH: usize = 32;
 const COUNT_EVERY: u64 = 10;
 
 impl BookStage {
-    /// Over the connections that carry `feeds`, in their order.
+    /// Over the connections that carry `feeds`, in their order. `max_ahead`: how far ahead of the venue's clock an event time
+    /// is believed.
     pub fn new(
-        config: &MarketConfig,
+        (config, max_ahead): (&MarketConfig, Nanos),
         instruments: &[Instrument],
         feeds: Vec<Feed>,
         links: BookLinks,
@@ -96,14 +109,16 @@ impl BookStage {
         let n = instruments.len();
         let mut features = FeatureEngine::new(instruments, Nanos::from_millis(config.tick_ms));
         instruments.iter().for_each(|i| features.expect_aggregates(i.id));
-        let BookLinks { frames, commands, snapshots, ticks, quotes, news } = links;
+        let BookLinks { frames, commands, snapshots, clock: measured, ticks, quotes, news } = links;
         Self {
             decoder: Decoder::new(instruments),
             features,
             streams: Streams::new(feeds, n, config.max_bad_frames_per_min, commands),
             frames,
             snapshots,
-            ticks,
+            measured,
+            venue_clock: VenueClock::new(max_ahead),
+            ticks: TickOut::new(ticks, n),
             quotes,
             news,
             limits: MaskLimits::of(config),
@@ -113,6 +128,7 @@ impl BookStage {
             states: vec![SymbolState::default(); n],
             masks: vec![SymbolMask::new(); n],
             audits: Audits::new(Nanos::from_millis(config.audit_interval_ms).0),
+            deepening: Deepening::default(),
             clock,
             probe,
         }
@@ -126,7 +142,7 @@ impl BookStage {
         }
         let now = Nanos(frame.recv_ns);
         let Self { decoder, features, streams, news, ticks, counters, .. } = self;
-        let event = match decoder.decode(&frame.bytes) {
+        let mut event = match decoder.decode(&frame.bytes) {
             Ok(Decoded::Market(event)) => event,
             // Snapshots come in recordings alone.
             Ok(Decoded::Snapshot(_)) => {
@@ -150,21 +166,19 @@ impl BookStage {
             return false;
         }
         counters.events += 1;
+        counters.odd_times += u64::from(self.venue_clock.believe(&mut event, now));
         let mut sampled = false;
         let (masks, limits, clock) = (&mut self.masks, self.limits, &self.clock);
         let outcome = features.on_event(&event, |sample| {
             sampled = true;
             counters.samples += 1;
             mask::judge(sample, masks, |i| streams.is_silent(SymbolId(i as u16)), limits);
-            match ticks.acquire() {
-                Some(mut tick) => {
-                    counters.live_books = mask::fill(&mut tick, sample, masks);
-                    tick.recv_ns = frame.recv_ns;
-                    tick.handed_ns = clock.now_ns();
-                    ticks.send(tick);
-                }
-                None => counters.lost_samples += 1,
-            }
+            let kept = ticks.put(|tick| {
+                counters.live_books = mask::fill(tick, sample, masks);
+                tick.recv_ns = frame.recv_ns;
+                tick.handed_ns = clock.now_ns();
+            });
+            counters.lost_samples += u64::from(!kept);
         });
         let symbol = event.symbol();
         match event {
@@ -172,6 +186,9 @@ impl BookStage {
                 self.masks[symbol.index()].on_update(update.ts_send);
                 if self.audits.is_of(symbol) {
                     self.audits.on_update(&update);
+                }
+                if self.deepening.is_of(symbol) {
+                    self.deepening.on_update(&update);
                 }
             }
             MarketEvent::Mark(mark) => {
@@ -217,6 +234,9 @@ impl BookStage {
                 if self.audits.is_of(symbol) {
                     self.verdict(symbol);
                 }
+                if self.deepening.is_of(symbol) {
+                    self.deepen(symbol);
+                }
             }
             BookOutcome::Gap => self.counters.gaps += 1,
             BookOutcome::Crossed => self.counters.crossed += 1,
@@ -238,6 +258,8 @@ impl BookStage {
             return;
         }
         self.states[symbol.index()].lost_at = self.clock.now_ns();
+        // Its next book is taken anew.
+        self.deepening.give_up(symbol);
         self.mask(symbol, Some(Mask::Unsynced));
     }
 
@@ -269,7 +291,9 @@ impl BookStage {
             self.counters.resyncs += 1;
             self.counters.longest_resync_ms = self.counters.longest_resync_ms.max(took);
         }
-        let _ = self.news.push(BookNews::Synced(symbol));
+        let book = self.features.book(symbol).map(|b| b.book());
+        let middle = book.and_then(|b| Some((b.best_bid()?.px.0 + b.best_ask()?.px.0) as f64 / 2.0));
+        let _ = self.news.push(BookNews::Synced(symbol, middle.unwrap_or(f64::NAN)));
         self.mask(symbol, None);
     }
 
@@ -346,18 +370,22 @@ impl BookStage {
     }
 
     fn snapshot(&mut self, reply: &SnapshotReply) {
-        let symbol = reply.symbol;
-        if !reply.audit {
+        let (symbol, purpose, limit) = (reply.request.symbol, reply.request.purpose, reply.request.limit);
+        let to_build_on = matches!(purpose, Purpose::Book | Purpose::Resync);
+        let Some(body) = &reply.body else {
+            return self.deepening.begin(symbol, limit, self.clock.now_ns());
+        };
+        if to_build_on {
             self.states[symbol.index()].asked = false;
         }
-        let snapshot = match self.decoder.decode_snapshot(symbol, &reply.body) {
+        let snapshot = match self.decoder.decode_snapshot(symbol, body) {
             Ok(snapshot) => snapshot,
             Err(_) => {
                 self.counters.rejected += 1;
                 return self.ask(symbol);
             }
         };
-        if !reply.audit {
+        if to_build_on {
             let outcome = self.features.on_snapshot(&snapshot);
             // With the snapshot alone the book is not live: the next update decides.
             let live = self.features.book(symbol).is_some_and(|b| b.is_live());
@@ -366,9 +394,29 @@ impl BookStage {
             } else {
                 self.lost(symbol);
             }
+        } else if purpose == Purpose::Deepen {
+            self.deepening.on_snapshot(&snapshot);
+            self.deepen(symbol);
         } else if self.audits.is_of(symbol) {
             self.audits.on_snapshot(&snapshot);
             self.verdict(symbol);
+        }
+    }
+
+    /// Is the deeper book of `symbol` in step with the one it is to replace?
+    fn deepen(&mut self, symbol: SymbolId) {
+        let Some(kept) = self.features.book(symbol) else { return };
+        if let Some((book, limit)) = self.deepening.ready(symbol, kept) {
+            self.features.replace_book(symbol, book);
+            let _ = self.news.push(BookNews::Deepened(symbol, Some(limit)));
+        }
+    }
+
+    /// A deeper book that does not come into step.
+    fn give_up_deepening(&mut self, now_ns: u64) {
+        while let Some(symbol) = self.deepening.overdue(now_ns) {
+            self.deepening.give_up(symbol);
+            let _ = self.news.push(BookNews::Deepened(symbol, None));
         }
     }
 
@@ -401,7 +449,10 @@ impl Stage for BookStage {
     }
 
     fn poll(&mut self, _now_ns: u64) -> Work {
-        let mut did = false;
+        let mut did = self.ticks.flush();
+        if let Some(offset) = self.measured.take() {
+            self.venue_clock.set(offset);
+        }
         if let Some(reply) = self.snapshots.pop() {
             self.snapshot(&reply);
             did = true;
@@ -424,6 +475,7 @@ impl Stage for BookStage {
         self.drop_suspects();
         self.streams.tend(Nanos(now_ns), &mut self.news);
         self.audit(now_ns);
+        self.give_up_deepening(now_ns);
         self.send_counters();
     }
 }

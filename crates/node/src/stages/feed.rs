@@ -66,6 +66,8 @@ pub enum FeedAction {
 pub struct FeedCommand {
     /// Which one.
     pub route: u8,
+    /// Which of that connection's lives is meant.
+    pub generation: u32,
     /// What.
     pub action: FeedAction,
     /// The text to send.
@@ -130,7 +132,9 @@ impl FeedStage {
     fn obey(&mut self) -> bool {
         let mut did = false;
         while let Some(command) = self.book_to_feed.recv() {
-            if let Some(route) = self.routes.get_mut(usize::from(command.route)) {
+            // Meant for a connection that a successor has replaced: its streams are asked for anew there.
+            let route = self.routes.get_mut(usize::from(command.route));
+            if let Some(route) = route.filter(|r| r.conn.generation() == command.generation) {
                 match command.action {
                     // One that cannot be sent is missed as data, and asked for again.
                     FeedAction::Send => drop(route.conn.send(&command.bytes)),

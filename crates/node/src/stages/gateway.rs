@@ -19,6 +19,7 @@ use runtime::stage::{Stage, Work};
 
 pub use self::news::{GatewayCommand, GatewayNews};
 use self::reader::{Outbound, Reader};
+pub use self::writer::UNMEASURED;
 use self::writer::Writer;
 use super::StampedRequest;
 use crate::roles::lease::Fence;

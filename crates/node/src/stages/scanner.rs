@@ -15,6 +15,8 @@ pub struct ScannerStage {
     ticks: Unloader<Tick>,
     /// With one.
     scanned: Loader<Tick>,
+    /// An empty box of it.
+    room: Option<Box<Tick>>,
     clock: Clock,
     probe: Probe,
 }
@@ -28,7 +30,7 @@ impl ScannerStage {
         clock: Clock,
         probe: Probe,
     ) -> Self {
-        Self { scanner, ticks, scanned, clock, probe }
+        Self { scanner, ticks, scanned, room: None, clock, probe }
     }
 }
 
@@ -38,12 +40,16 @@ impl Stage for ScannerStage {
     }
 
     fn poll(&mut self, _now_ns: u64) -> Work {
+        // While the engine has no room nothing is taken: ticks conflate in one place, before the scanner.
+        self.room = self.room.take().or_else(|| self.scanned.acquire());
+        if self.room.is_none() {
+            return Work::Idle;
+        }
         let Some(mut tick) = self.ticks.recv() else { return Work::Idle };
-        // The scanner's history must not skip a tick, even where the engine has no room for it.
         tick.scan = self.scanner.step(&tick.mids);
         let now = self.clock.now_ns();
         self.probe.record(Hop::Scanner as u8, now - tick.handed_ns);
-        if let Some(mut out) = self.scanned.acquire() {
+        if let Some(mut out) = self.room.take() {
             std::mem::swap(&mut *out, &mut *tick);
             out.handed_ns = now;
             self.scanned.send(out);

@@ -161,9 +161,11 @@ impl Streams {
             let mut replace = false;
             line.feed.poll(now, &mut |event| replace |= told(route, event, silent, counters, news));
             line.replace |= replace;
+            // Nothing can be said to a connection that is closed.
+            let Some(generation) = line.feed.generation() else { continue };
             while let Some(mut command) = spare.take().or_else(|| to_feed.acquire()) {
                 command.bytes.clear();
-                command.route = route;
+                (command.route, command.generation) = (route, generation);
                 if std::mem::take(&mut line.replace) {
                     command.action = FeedAction::Replace;
                     counters.replaced += 1;

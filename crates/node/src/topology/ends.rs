@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use market::ClockOffset;
 use runtime::latency::Collector;
+use runtime::pending::Publisher;
 use runtime::ring::{RingStats, Rx, Tx};
 use serde::Serialize;
 
@@ -41,6 +43,8 @@ pub struct MarketEnds {
     pub book: Rx<BookNews>,
     /// Snapshots to the books.
     pub snapshots: Tx<Box<SnapshotReply>>,
+    /// The venue's clock to the books.
+    pub clock: Publisher<ClockOffset>,
 }
 
 /// Ends of whatever ticks and quotes come from.

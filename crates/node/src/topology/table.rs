@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::marker::PhantomData;
 
 use alpha::{AcbPush, Safety};
-use market::{ExecutionReport, Outcome};
+use market::{ClockOffset, ExecutionReport, Outcome};
 use serde::Serialize;
 
 use crate::role::Role::{self, All, Alpha, Ingest};
@@ -113,13 +113,13 @@ links! {
     INGEST_FRAMES:    [Ingest]     feed -> book, Boxes Frame, 4096, "the frame is dropped and counted; the book's `pu` check finds the gap and syncs anew";
     FEED_COMMANDS:    [All Ingest] book -> feed, Boxes FeedCommand, 16, "they wait, and are made anew at the next housekeeping";
     UPDATES:          [Alpha]      reader -> shards, Ring Update, 2048, "the update is given up and counted; the next picture brings the state of then";
-    TICKS:            [All]        book -> scanner, Boxes Tick, 32, "the tick is lost and counted";
+    TICKS:            [All]        book -> scanner, Boxes Tick, 32, "the newest tick waits, and a newer one takes its place, counted";
     SHARD_TICKS:      [Alpha]      shards -> scanner, Boxes Tick, 32, "the tick waits, and updates conflate behind it";
-    INGEST_TICKS:     [Ingest]     book -> writer, Boxes Tick, 8, "the tick is lost and counted; the next brings the state of then";
+    INGEST_TICKS:     [Ingest]     book -> writer, Boxes Tick, 8, "the newest tick waits, and a newer one takes its place, counted";
     QUOTES:           [All]        book -> router, Ring Quote, 4096, "given up; the next one brings the state of then";
     SHARD_QUOTES:     [Alpha]      shards -> router, Ring Quote, 4096, "given up; the next one brings the state of then";
     INGEST_QUOTES:    [Ingest]     book -> writer as "book_quotes", Ring Quote, 8192, "given up; the next one brings the state of then";
-    SCANNED:          [All Alpha]  scanner -> alpha, Boxes Tick, 32, "the tick is lost to the engine; the scanner's history goes on";
+    SCANNED:          [All Alpha]  scanner -> alpha, Boxes Tick, 32, "the scanner waits, and ticks conflate before it";
     INTENTS:          [All Alpha]  alpha -> router, Ring StampedIntent, 16, "the engine waits, and ticks conflate before it";
     OUTCOMES:         [All Alpha]  router -> alpha, Ring Outcome, 64, "the router waits";
     REQUESTS:         [All Alpha]  router -> gateway, Ring StampedRequest, 256, "the router waits with everything else it would take in";
@@ -137,6 +137,7 @@ links! {
     ROUTER_NEWS:      [All Alpha]  router -> control, Ring RouterNews, 1024, "news is given up; for requests over REST the router waits";
     GATEWAY_NEWS:     [All Alpha]  gateway -> control, Ring GatewayNews, 1024, "the gateway keeps them";
     SNAPSHOTS:        [All Ingest] control -> book, Ring Box<SnapshotReply>, 1024, "the stage is dead, and the run is ending";
+    VENUE_CLOCK:      [All Ingest] control -> book as "venue_clock", Latest ClockOffset, 1, "newest wins";
     ALPHA_COMMANDS:   [All Alpha]  control -> alpha, Ring AlphaCommand, 1024, "the stage is dead, and the run is ending";
     ROUTER_COMMANDS:  [All Alpha]  control -> router, Ring RouterCommand, 1024, "kept by the control thread";
     GATEWAY_COMMANDS: [All Alpha]  control -> gateway, Ring GatewayCommand, 1024, "the stage is dead, and the run is ending";

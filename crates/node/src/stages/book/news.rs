@@ -2,6 +2,7 @@
 
 use binance::decode::DecodeError;
 use binance::feed::FeedEvent;
+use binance::snapshots::SnapshotRequest;
 use book::Verdict;
 use market::SymbolId;
 
@@ -26,8 +27,10 @@ pub enum Mask {
 pub enum BookNews {
     /// This symbol's book waits for a snapshot.
     NeedsSnapshot(SymbolId),
-    /// This symbol's book is in sync (again).
-    Synced(SymbolId),
+    /// This symbol's book is in sync (again), with this mid, in ticks.
+    Synced(SymbolId, f64),
+    /// A deeper book of so many levels a side took the place of this symbol's; `None`: it did not come into step.
+    Deepened(SymbolId, Option<u32>),
     /// A snapshot is wanted to compare this symbol's book with.
     Audit(SymbolId),
     /// The comparison found a difference; the book is taken again.
@@ -65,8 +68,10 @@ pub struct BookCounters {
     pub longest_resync_ms: u64,
     /// Books in sync and not masked at the last sample.
     pub live_books: u32,
-    /// Samples that found no empty box: the engine is behind.
+    /// Samples whose place a newer one took: the engine is behind.
     pub lost_samples: u64,
+    /// Event times too far from the venue's clock to be believed.
+    pub odd_times: u64,
     /// Books compared level by level with the venue's at the same update id, and found equal.
     pub audits: u64,
     /// … and found different.
@@ -78,12 +83,12 @@ pub struct BookCounters {
 /// A depth snapshot as the REST reply brought it.
 #[derive(Debug)]
 pub struct SnapshotReply {
-    /// Whose.
-    pub symbol: SymbolId,
-    /// For a comparison, not to build on.
-    pub audit: bool,
-    /// The reply's body.
-    pub body: Vec<u8>,
+    /// Whose, what for, and how deep.
+    pub request: SnapshotRequest,
+    /// The reply's body; `None`: it is being asked for, and updates count from here on ([`Purpose::Deepen`] alone).
+    ///
+    /// [`Purpose::Deepen`]: binance::snapshots::Purpose::Deepen
+    pub body: Option<Vec<u8>>,
 }
 
 /// Bytes of a rejected frame that are shown.

@@ -13,6 +13,8 @@ use super::reader::Outbound;
 use crate::roles::lease::Fence;
 use crate::stages::{Hop, StampedRequest};
 
+/// Error of a clock that was never compared with the venue's, ns.
+pub const UNMEASURED: u64 = Nanos::SECOND;
 /// Orders whose acknowledgement is waited for at one time, for the latency alone.
 const WRITTEN: usize = 64;
 
@@ -40,7 +42,8 @@ impl Writer {
         now: Nanos,
     ) {
         let request = &stamped.request;
-        if !self.fence.is_open(self.clock.now_ns()) {
+        let sent_at = self.clock.now_ns();
+        if !self.fence.is_open(sent_at) {
             // Another node may act for this account by now; the control thread ends the run.
             return outbound.news(GatewayNews::Fenced);
         }
@@ -48,7 +51,15 @@ impl Writer {
             outbound.news(GatewayNews::Traded(order.symbol));
         }
         let open = api.is_open();
-        let window_ms = core.config().recv_window_ms;
+        // No request may arrive after the lease has ended: the next holder takes what it then finds for the truth.
+        let clock_error = core.clock().error_bound().unwrap_or(UNMEASURED);
+        let mut window_ms = self.fence.window_ms(sent_at, clock_error, core.config().recv_window_ms);
+        if let OrderRequest::New(order) = request {
+            // The router reckons with a window from when it decided: a worker that hung sends nothing late.
+            let waited = sent_at.saturating_sub(stamped.routed_ns).div_ceil(Nanos::MS);
+            let waited = u32::try_from(waited).unwrap_or(u32::MAX);
+            window_ms = window_ms.min(order.recv_window_ms.saturating_sub(waited));
+        }
         let made =
             if open { core.request(request, window_ms, now) } else { core.request_over_rest(request, now) };
         let outgoing = match made {
