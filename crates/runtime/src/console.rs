@@ -49,8 +49,10 @@ impl Console {
                     }
                     let _ = out.write_all(&text).and_then(|()| out.flush());
                 }
-                // Nobody may wait any more.
-                Message::Done(done) => drop(done.send(())),
+                Message::Done(done) => {
+                    // Nobody may wait any more.
+                    let _ = done.send(());
+                }
             }
         }
     }
