@@ -110,9 +110,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     };
     let signalled = super::on_signals()?;
     let named = format!("{} ({})", venue.name(), hosts.rest);
-    let who = if args.paper { "PAPER, no key".to_owned() } else { format!("key {}", key.fingerprint()) };
-    let who = if args.dry_run { format!("{who}, DRY RUN") } else { who };
-    eprintln!("venue {named}, {who}, profile {}", config.alpha.profile);
+    eprintln!("venue {named}, {}, profile {}", who(&args, &key), config.alpha.profile);
     let environment = Environment::system();
     let paper = if args.paper { Some(Paper::start(&config, &hosts, &environment)?) } else { None };
     let (venue, hosts) = match &paper {
@@ -156,6 +154,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
     print!("{}", summary.text());
     Ok(())
+}
+
+/// Who trades, for the first line.
+fn who(args: &Args, key: &ApiKey) -> String {
+    let who = if args.paper { "PAPER, no key".to_owned() } else { format!("key {}", key.fingerprint()) };
+    if args.dry_run { format!("{who}, DRY RUN") } else { who }
 }
 
 /// An ingest node (SPEC §9): no key, no orders.
