@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use market::Amount;
 
-use crate::core::{Fees, Listing};
+use crate::core::{Commission, Listing};
 use crate::sim::{self, Preroll};
 
 /// How an account proves itself.
@@ -137,7 +137,7 @@ pub struct VenueConfig {
     /// Open all accounts in hedge mode.
     pub hedge_mode: bool,
     /// Commissions.
-    pub fees: Fees,
+    pub commission: Commission,
     /// Limits and habits.
     pub rules: Rules,
 }
@@ -156,7 +156,7 @@ impl Default for VenueConfig {
             keep_times: false,
             accounts: vec![AccountConfig::hmac("K", "S", 100_000)],
             hedge_mode: false,
-            fees: Fees::default(),
+            commission: Commission::default(),
             rules: Rules::default(),
         }
     }

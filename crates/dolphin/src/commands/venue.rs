@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use venue::core::Commission;
 use venue::faults::CATALOGUE;
 use venue::{AccountConfig, Rules, Venue, VenueConfig};
 
@@ -42,6 +43,9 @@ pub struct Args {
     /// Opening balance, USDT
     #[arg(long, default_value_t = 100_000)]
     balance: i64,
+    /// Maker and taker commission, as shares; negative: a rebate
+    #[arg(long, default_value = "0.0002,0.0005", value_name = "M,T", allow_hyphen_values = true)]
+    commission: Commission,
     /// Open the account in hedge mode
     #[arg(long)]
     hedge_mode: bool,
@@ -80,6 +84,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         speed: args.speed,
         accounts: vec![AccountConfig::hmac(&args.key, &secret, args.balance)],
         hedge_mode: args.hedge_mode,
+        commission: args.commission,
         rules: match args.rules {
             Environment::Mainnet => Rules::default(),
             Environment::Demo => Rules::demo(),
@@ -89,7 +94,13 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let signalled = super::on_signal()?;
     let venue = Venue::start(config).map_err(|e| super::venue_error(&e))?;
     println!("{}", venue.addr());
-    eprintln!("venue on {} (streams {}), {} symbols; Ctrl-C ends it", venue.http(), venue.ws(), args.symbols);
+    eprintln!(
+        "venue on {} (streams {}), {} symbols, commission {}; Ctrl-C ends it",
+        venue.http(),
+        venue.ws(),
+        args.symbols,
+        args.commission
+    );
     while !signalled.load(Ordering::Acquire) {
         std::thread::sleep(Duration::from_millis(50));
     }

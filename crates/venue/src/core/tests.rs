@@ -24,7 +24,7 @@ fn exchange() -> Exchange {
     let mut l = Listing::new(i, "ABC", "USDT", 50);
     l.mark.mark = Amount(100 * Amount::ONE);
     let account = || Account::open(Amount(OPENING * Amount::ONE), false);
-    let mut e = Exchange::new(vec![l], vec![account(), account()], Fees::default());
+    let mut e = Exchange::new(vec![l], vec![account(), account()], Commission::default());
     e.play_levels(
         S,
         &[lv(999, 100), lv(998, 200), lv(990, 900)],
@@ -82,7 +82,9 @@ fn a_resting_order_waits_behind_the_queue() {
     // A trade beyond the price must have met it first.
     e.play_trade(S, Side::Sell, Px(998), Qty(500), t(6));
     assert_eq!(e.order(id).unwrap().status, OrderStatus::Filled);
-    assert!(e.account(A).fills.iter().all(|f| f.maker && f.px == Px(999) && f.commission.0 < 0));
+    assert!(
+        e.account(A).fills.iter().all(|f| f.maker && f.px == Px(999) && f.commission.0 * 5_000 == f.quote.0)
+    );
 }
 
 #[test]

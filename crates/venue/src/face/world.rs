@@ -136,7 +136,7 @@ impl World {
             feed.symbols[f.index()].touches_recorded = true;
         }
         let mut world = Self {
-            exchange: Exchange::new(listings, accounts, config.fees),
+            exchange: Exchange::new(listings, accounts, config.commission),
             feed,
             hub,
             keys,
