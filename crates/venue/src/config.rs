@@ -75,6 +75,9 @@ pub struct Rules {
     pub legacy_reply_fields: bool,
     /// Unrouted stream URLs deliver everything, as before 2026-04-23 (else only public data).
     pub legacy_urls: bool,
+    /// User streams deliver only to `…?listenKey=K&events=A/B`, as in production: every other form connects and stays
+    /// silent.
+    pub strict_user_streams: bool,
     /// Between pings to WebSocket clients.
     pub ping_every: Duration,
     /// A client that answers no ping for so long is dropped.
@@ -86,7 +89,13 @@ pub struct Rules {
 impl Rules {
     /// The demo environment (futures testnet), 2026-11: it differs from mainnet in its limits.
     pub fn demo() -> Self {
-        Self { weight_per_minute: 6000, max_orders: Some(10_000), market_take_bound: 0.30, ..Self::default() }
+        Self {
+            weight_per_minute: 6000,
+            max_orders: Some(10_000),
+            market_take_bound: 0.30,
+            strict_user_streams: false,
+            ..Self::default()
+        }
     }
 }
 
@@ -105,6 +114,7 @@ impl Default for Rules {
             market_take_bound: 0.05,
             legacy_reply_fields: false,
             legacy_urls: false,
+            strict_user_streams: true,
             ping_every: Duration::from_secs(180),
             pong_within: Duration::from_secs(600),
             listen_key_life: Duration::from_secs(3600),

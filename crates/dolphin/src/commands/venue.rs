@@ -49,7 +49,7 @@ pub struct Args {
     /// Open the account in hedge mode
     #[arg(long)]
     hedge_mode: bool,
-    /// Whose limits apply
+    /// Whose limits and habits apply; on mainnet, user streams deliver to `?listenKey=…&events=…` alone
     #[arg(long, value_enum, default_value_t = Environment::Mainnet)]
     rules: Environment,
     /// Print an example of every fault as POST /dolphin/faults takes it, and end

@@ -10,12 +10,14 @@ use super::commission::Commission;
 use super::ids::AccountId;
 use super::ladder::Ladder;
 use super::listing::Listing;
-use super::order::{Amendment, ExpiryReason, Fill, Order, OrderRef, OrderReport, Output};
+use super::order::{Amendment, ExpiryReason, Fill, Funding, Order, OrderRef, OrderReport, Output};
 use super::reject::{self, Reject};
 use super::terms::WorkingType;
 
 /// Edits kept.
 const AMENDMENTS_KEPT: usize = 10_000;
+/// What the insurance fund has at the opening, in the quote asset.
+const INSURANCE: i64 = 10_000_000;
 /// Finished orders kept per account.
 const DONE_KEPT: usize = 20_000;
 
@@ -36,6 +38,10 @@ pub struct Exchange {
     pub(super) next_trade: Vec<u64>,
     pub(super) amendments: VecDeque<Amendment>,
     pub(super) next_amendment: u64,
+    /// Fundings of each symbol, oldest first.
+    pub(super) fundings: Vec<VecDeque<Funding>>,
+    /// The insurance fund.
+    pub(super) insurance: Amount,
     pub(super) out: Vec<Output>,
 }
 
@@ -57,6 +63,8 @@ impl Exchange {
             next_order: 8_000_000_000,
             amendments: VecDeque::new(),
             next_amendment: 1,
+            fundings: vec![VecDeque::new(); n],
+            insurance: Amount(INSURANCE * Amount::ONE),
             out: Vec::new(),
         }
     }
@@ -109,6 +117,27 @@ impl Exchange {
     /// All accounts.
     pub fn account_ids(&self) -> impl Iterator<Item = AccountId> + use<> {
         (0..self.accounts.len()).map(|i| AccountId(u16::try_from(i).expect("few accounts")))
+    }
+
+    /// Changes the commission rates of fills to come.
+    pub fn set_commission(&mut self, commission: Commission) {
+        self.commission = commission;
+    }
+
+    /// What is in the insurance fund.
+    pub fn insurance(&self) -> Amount {
+        self.insurance
+    }
+
+    /// Fundings of a symbol that are remembered, oldest first.
+    pub fn fundings(&self, symbol: SymbolId) -> impl Iterator<Item = &Funding> {
+        self.fundings[symbol.index()].iter()
+    }
+
+    /// Positions in a symbol: the accounts', and those of others.
+    pub fn open_interest(&self, symbol: SymbolId) -> Qty {
+        let held = self.accounts.iter().flat_map(|a| &a.positions).filter(|((s, _), _)| *s == symbol);
+        held.fold(self.listing(symbol).open_interest, |sum, (_, p)| sum + p.qty.abs())
     }
 
     /// Commission rates.

@@ -34,8 +34,8 @@ pub(crate) use listing::{DELIVERY, ONBOARD};
 pub use margin::Margins;
 pub(crate) use margin::legs;
 pub use order::{
-    Amendment, ExpiryReason, Fill, Income, MarginChange, Order, OrderRef, OrderReport, Origin, Output,
-    PlaceOrder, PositionRow,
+    Amendment, ExpiryReason, Fill, Funding, Income, MarginChange, Order, OrderRef, OrderReport, Origin,
+    Output, PlaceOrder, PositionRow,
 };
 pub use position::Position;
 pub use reject::Reject;

@@ -422,9 +422,16 @@ pub(crate) fn adl_quantile(w: &mut World, c: &Call) -> Answer {
     Ok(Value::Array(rows.map(|l| json!({"symbol": l.instrument.symbol, "adlQuantile": quantile})).collect()))
 }
 
-/// `feeBurn`: commissions are paid in the margin asset.
-pub(crate) fn fee_burn(_: &mut World, _: &Call) -> Answer {
-    Ok(json!({"feeBurn": false}))
+/// GET `feeBurn`.
+pub(crate) fn fee_burn(w: &mut World, c: &Call) -> Answer {
+    Ok(json!({"feeBurn": w.exchange.account(c.account).fee_burn}))
+}
+
+/// POST `feeBurn`: there is no BNB to burn, so commissions go on being paid in the margin asset, as at the venue.
+pub(crate) fn set_fee_burn(w: &mut World, c: &Call) -> Answer {
+    let on = c.params.flag("feeBurn")?.ok_or_else(|| Reject::mandatory("feeBurn"))?;
+    w.exchange.account_mut(c.account).fee_burn = on;
+    success()
 }
 
 /// `apiTradingStatus`: no indicator ever triggers.

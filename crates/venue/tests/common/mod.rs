@@ -133,7 +133,8 @@ impl Socket {
     /// A user stream.
     pub async fn user(venue: &VenueHandle, client: &Client) -> Self {
         let key = client.listen_key().await;
-        Self::open(venue, &format!("/private/ws?listenKey={key}")).await
+        let events = "ORDER_TRADE_UPDATE/ACCOUNT_UPDATE/TRADE_LITE/MARGIN_CALL/ACCOUNT_CONFIG_UPDATE/ALGO_UPDATE/listenKeyExpired";
+        Self::open(venue, &format!("/private/ws?listenKey={key}&events={events}")).await
     }
 
     pub async fn send(&mut self, v: Value) {
