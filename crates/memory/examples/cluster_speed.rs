@@ -8,13 +8,13 @@
 //! load of the shards, 400 symbols of 1 kB at 10 Hz from one node to another by way of ten map listeners. Compare
 //! within a run; the machine, the JVM's warm-up and the clock of the day move everything together.
 
-#![allow(clippy::unwrap_used, reason = "an example fails as a test does")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "an example fails as a test does")]
 
 use std::future::Future;
 use std::time::{Duration, Instant};
 
 use memory::schema::{SHARDS, features_map, shard_map};
-use memory::{HazelcastConfig, MemoryConfig, SystemMemory, Watch, Write};
+use memory::{HazelcastConfig, MemoryConfig, MemoryEnvironment, SystemMemory, Watch, Write};
 use testkit::hazelcast::{CURRENT, Cluster, PATIENCE, RAW_KEY, RawClient};
 
 const SYMBOLS: usize = 400;
@@ -39,7 +39,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 async fn connect(cluster: &Cluster) -> SystemMemory {
     let config = HazelcastConfig { members: cluster.addresses(), ..HazelcastConfig::default() };
-    let memory = SystemMemory::open(MemoryConfig::Hazelcast(config)).unwrap();
+    let memory = SystemMemory::open(MemoryConfig::Hazelcast(config), &MemoryEnvironment::system()).unwrap();
     memory.wait_ready(PATIENCE).await.unwrap();
     memory
 }

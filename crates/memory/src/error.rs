@@ -34,6 +34,22 @@ pub enum MemoryError {
         /// The answer.
         reason: String,
     },
+    /// The lease under which this was to be written has passed on: whoever holds it now writes.
+    #[error(
+        "{map}[{key}] is not written: the lease `{lease}` has passed on (its fence is {newer}, ours was {ours})"
+    )]
+    Fenced {
+        /// Map.
+        map: String,
+        /// Key.
+        key: String,
+        /// Key of the lease.
+        lease: String,
+        /// The fence of the refused writer.
+        ours: u64,
+        /// The one that is known.
+        newer: u64,
+    },
     /// The value there is no text.
     #[error("{map}[{key}] holds {found}, not text: write it as str or HazelcastJsonValue")]
     NotText {
@@ -53,6 +69,10 @@ pub enum MemoryError {
 }
 
 impl MemoryError {
+    pub(crate) fn fenced(map: &str, key: &str, lease: &str, ours: u64, newer: u64) -> Self {
+        Self::Fenced { map: map.to_owned(), key: key.to_owned(), lease: lease.to_owned(), ours, newer }
+    }
+
     /// Is memory away (the same request may succeed later), as opposed to a wrong request or value?
     pub const fn is_outage(&self) -> bool {
         matches!(self, Self::Away(_) | Self::Timeout { .. } | Self::Ambiguous(_))

@@ -3,23 +3,22 @@
 //! What comes out is a subsequence of what went in: an overwritten value is gone, the newer one stands where it was
 //! written. So whoever reads a value has already been given everything written before it.
 
-use std::collections::{BTreeMap, HashMap};
-use std::hash::Hash;
+use std::collections::BTreeMap;
 
 #[derive(Debug)]
 pub(crate) struct LatestQueue<K, V> {
     next: u64,
     order: BTreeMap<u64, K>,
-    values: HashMap<K, (u64, V)>,
+    values: BTreeMap<K, (u64, V)>,
 }
 
 impl<K, V> Default for LatestQueue<K, V> {
     fn default() -> Self {
-        Self { next: 0, order: BTreeMap::new(), values: HashMap::new() }
+        Self { next: 0, order: BTreeMap::new(), values: BTreeMap::new() }
     }
 }
 
-impl<K: Clone + Eq + Hash, V> LatestQueue<K, V> {
+impl<K: Clone + Ord, V> LatestQueue<K, V> {
     /// Appends; the value it displaces comes back.
     pub(crate) fn push(&mut self, key: K, value: V) -> Option<V> {
         let ticket = self.next;
@@ -47,6 +46,20 @@ impl<K: Clone + Eq + Hash, V> LatestQueue<K, V> {
         self.order.insert(ticket, key.clone());
         self.values.insert(key, (ticket, value));
         true
+    }
+
+    /// The oldest, left where it is.
+    pub(crate) fn first(&self) -> Option<&V> {
+        let key = self.order.values().next()?;
+        self.get(key)
+    }
+
+    /// Takes out what `which` picks, in order.
+    pub(crate) fn drain_where(&mut self, which: impl Fn(&V) -> bool) -> Vec<V> {
+        let picked = self.order.iter().filter(|(_, key)| self.get(key).is_some_and(&which));
+        let tickets: Vec<u64> = picked.map(|(ticket, _)| *ticket).collect();
+        let keys: Vec<K> = tickets.iter().filter_map(|ticket| self.order.remove(ticket)).collect();
+        keys.iter().filter_map(|key| self.values.remove(key)).map(|(_, value)| value).collect()
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<&V> {

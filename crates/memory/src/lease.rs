@@ -12,12 +12,11 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::error::{MemoryError, check_name};
 use crate::memory::SystemMemory;
-use crate::schema::LEASES;
+use crate::schema::{FromMemory, LEASES, LeaseRecord, to_text};
 
 /// Shortest time to live.
 const MIN_TTL: Duration = Duration::from_millis(100);
@@ -31,14 +30,6 @@ pub struct LeaseConfig {
     pub owner: String,
     /// The standby takes over after so long without a sign of the holder.
     pub ttl: Duration,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
-    /// Empty: given up.
-    owner: String,
-    fence: u64,
-    beat: u64,
 }
 
 /// Where a lease stands.
@@ -62,7 +53,7 @@ pub struct Lease {
     memory: SystemMemory,
     config: LeaseConfig,
     /// Our record as memory confirmed it, and when the request for it began.
-    held: Option<(Record, Instant)>,
+    held: Option<(LeaseRecord, Instant)>,
     /// The record last seen, as text, and since when.
     seen: Option<(Option<String>, Instant)>,
 }
@@ -106,14 +97,14 @@ impl Lease {
         if let Some(fence) = self.fence()
             && let Some((record, _)) = self.held.clone()
         {
-            let next = Record { beat: record.beat + 1, ..record.clone() };
-            if self.swap(Some(&text(&record)), &next).await? {
+            let next = LeaseRecord { beat: record.beat + 1, ..record.clone() };
+            if self.swap(Some(&to_text(&record)), &next).await? {
                 self.held = Some((next, begun));
                 return Ok(LeaseState::Held { fence });
             }
         }
         let found = self.memory.get(LEASES, &self.config.key).await?;
-        let record = found.as_deref().and_then(|text| serde_json::from_str::<Record>(text).ok());
+        let record = found.as_deref().and_then(|text| LeaseRecord::from_memory(text).ok());
         if let Some(state) = self.ours_after_all(record.as_ref()) {
             return Ok(state);
         }
@@ -137,7 +128,7 @@ impl Lease {
             return Ok(LeaseState::Standby { holder });
         }
         let fence = record.map_or(0, |record| record.fence + 1).max(wall_ms);
-        let next = Record { owner: self.config.owner.clone(), fence, beat: 0 };
+        let next = LeaseRecord { owner: self.config.owner.clone(), fence, beat: 0 };
         let begun = Instant::now();
         if self.swap(found.as_deref(), &next).await? {
             self.held = Some((next, begun));
@@ -147,7 +138,7 @@ impl Lease {
     }
 
     /// A beat whose answer was lost may have been carried out: then the record is ours with a later beat.
-    fn ours_after_all(&mut self, found: Option<&Record>) -> Option<LeaseState> {
+    fn ours_after_all(&mut self, found: Option<&LeaseRecord>) -> Option<LeaseState> {
         let fence = self.fence()?;
         let (held, _) = self.held.as_mut()?;
         let found = found?;
@@ -163,15 +154,11 @@ impl Lease {
     /// Gives the lease up, so that the standby need not wait.
     pub async fn release(&mut self) -> Result<(), MemoryError> {
         let Some((record, _)) = self.held.take() else { return Ok(()) };
-        let free = Record { owner: String::new(), ..record.clone() };
-        self.swap(Some(&text(&record)), &free).await.map(|_| ())
+        let free = LeaseRecord { owner: String::new(), ..record.clone() };
+        self.swap(Some(&to_text(&record)), &free).await.map(|_| ())
     }
 
-    async fn swap(&self, expected: Option<&str>, next: &Record) -> Result<bool, MemoryError> {
-        self.memory.compare_and_set(LEASES, &self.config.key, expected, &text(next)).await
+    async fn swap(&self, expected: Option<&str>, next: &LeaseRecord) -> Result<bool, MemoryError> {
+        self.memory.compare_and_set(LEASES, &self.config.key, expected, &to_text(next)).await
     }
-}
-
-fn text(record: &Record) -> String {
-    crate::schema::to_text(record)
 }

@@ -4,9 +4,12 @@
 //! a background task restores the connection, [`WriteBehind`] keeps what could not be written, a [`Watch`] goes on
 //! after an outage with what changed meanwhile.
 
+mod backend;
 mod discovery;
 mod embedded;
+mod environment;
 mod error;
+mod fence;
 pub mod hazelcast;
 mod latest;
 mod lease;
@@ -14,18 +17,23 @@ mod memory;
 mod request;
 mod restore;
 pub mod schema;
+mod sink;
 mod watch;
 mod watcher;
 mod write_behind;
 
+pub use backend::{Backend, Status};
 pub use discovery::{Discovered, discover};
 pub use embedded::EmbeddedConfig;
+pub use environment::{Disk, MemoryEnvironment, SystemDisk};
 pub use error::{MAX_NAME_BYTES, MAX_VALUE_BYTES, MemoryError};
+pub use fence::{Fence, fence_of, stamp};
 pub use hazelcast::{Credentials, HazelcastConfig, TlsConfig};
 pub use lease::{Lease, LeaseConfig, LeaseState};
-pub use memory::{MemoryConfig, Status, SystemMemory};
-pub use request::Write;
+pub use memory::{MemoryConfig, SystemMemory};
+pub use request::{Answer, Reply, Request, Write};
 pub use restore::{Restored, restore_state};
-pub use watch::{Change, MAX_WATCHED_KEYS, Watch};
+pub use sink::{Change, MAX_WATCHED_KEYS, Sink};
+pub use watch::Watch;
 pub use watcher::{WatchCounts, Watcher};
 pub use write_behind::{WriteBehind, WriteBehindCounts};

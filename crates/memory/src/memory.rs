@@ -1,11 +1,16 @@
 //! The one interface.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use runtime::environment::Spawner;
 use serde::Deserialize;
 
+use crate::backend::{Backend, Status};
 use crate::embedded::{Embedded, EmbeddedConfig};
+use crate::environment::MemoryEnvironment;
 use crate::error::{MemoryError, check_name, check_value};
+use crate::fence::{Fence, stamp};
 use crate::hazelcast::{Hazelcast, HazelcastConfig};
 use crate::request::{Reply, Request, Write};
 use crate::watch::Watch;
@@ -20,44 +25,39 @@ pub enum MemoryConfig {
     Hazelcast(HazelcastConfig),
 }
 
-/// How memory is doing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// Does somebody answer?
-    pub connected: bool,
-    /// Who, or why not.
-    pub detail: String,
-}
-
 /// System memory: maps of text by key. Cheap to clone; the last clone dropped closes the connection.
 #[derive(Debug, Clone)]
 pub struct SystemMemory {
-    backend: Backend,
-}
-
-#[derive(Debug, Clone)]
-enum Backend {
-    Embedded(Embedded),
-    Hazelcast(Hazelcast),
+    backend: Arc<dyn Backend>,
+    spawner: Arc<dyn Spawner>,
 }
 
 impl SystemMemory {
     /// Starts the backend, on the present tokio runtime. It fails only on a configuration that can never work:
     /// an unreachable memory is reached later, in the background.
-    pub fn open(config: MemoryConfig) -> Result<Self, MemoryError> {
-        let backend = match config {
-            MemoryConfig::Embedded(config) => Backend::Embedded(Embedded::start(config)),
-            MemoryConfig::Hazelcast(config) => Backend::Hazelcast(Hazelcast::start(config)?),
+    pub fn open(config: MemoryConfig, environment: &MemoryEnvironment) -> Result<Self, MemoryError> {
+        let backend: Arc<dyn Backend> = match config {
+            MemoryConfig::Embedded(config) => Arc::new(Embedded::start(config, environment)),
+            MemoryConfig::Hazelcast(config) => {
+                Arc::new(Hazelcast::start(config, Arc::clone(&environment.spawner))?)
+            }
         };
-        Ok(Self { backend })
+        Ok(Self::with_backend(backend, Arc::clone(&environment.spawner)))
+    }
+
+    /// A memory of any kind.
+    pub fn with_backend(backend: Arc<dyn Backend>, spawner: Arc<dyn Spawner>) -> Self {
+        Self { backend, spawner }
+    }
+
+    /// Who starts the tasks that stand on this memory.
+    pub(crate) fn spawner(&self) -> &dyn Spawner {
+        &*self.spawner
     }
 
     /// How memory is doing.
     pub fn status(&self) -> Status {
-        match &self.backend {
-            Backend::Embedded(embedded) => embedded.status(),
-            Backend::Hazelcast(hazelcast) => hazelcast.status(),
-        }
+        self.backend.status()
     }
 
     /// Waits until memory answers; the error after `limit` says why it does not.
@@ -72,17 +72,10 @@ impl SystemMemory {
 
     /// The value of a key.
     pub async fn get(&self, map: &str, key: &str) -> Result<Option<String>, MemoryError> {
-        check_name("map", map)?;
-        check_name("key", key)?;
-        match &self.backend {
-            Backend::Embedded(embedded) => {
-                let request = Request::Get { map: map.to_owned(), key: key.to_owned() };
-                match embedded.call(request).await? {
-                    Reply::Value(value) => Ok(value),
-                    other => Err(unexpected(&other)),
-                }
-            }
-            Backend::Hazelcast(hazelcast) => hazelcast.get(map, key).await,
+        check_place(map, key)?;
+        match self.backend.call(Request::Get { map: map.to_owned(), key: key.to_owned() }).await? {
+            Reply::Value(value) => Ok(value),
+            other => Err(unexpected(&other)),
         }
     }
 
@@ -94,61 +87,71 @@ impl SystemMemory {
     /// Sets many values. After an error any part of them may have been set.
     pub async fn put_all(&self, writes: &[Write]) -> Result<(), MemoryError> {
         for write in writes {
-            check_name("map", &write.map)?;
-            check_name("key", &write.key)?;
+            check_place(&write.map, &write.key)?;
             check_value(&write.map, &write.key, &write.value)?;
         }
-        match &self.backend {
-            Backend::Embedded(embedded) => {
-                embedded.call(Request::PutAll { writes: writes.to_vec() }).await.map(|_| ())
-            }
-            Backend::Hazelcast(hazelcast) => hazelcast.set_all(writes).await,
+        self.backend.call(Request::PutAll { writes: writes.to_vec(), fence: None }).await.map(|_| ())
+    }
+
+    /// Sets many values, each a JSON object, under a lease: they carry its fence, and are refused with
+    /// [`MemoryError::Fenced`] once a larger one is known. After an error any part of them may have been set.
+    pub async fn put_all_fenced(&self, writes: &[Write], fence: &Fence) -> Result<(), MemoryError> {
+        check_name("lease", &fence.lease)?;
+        let mut stamped = Vec::with_capacity(writes.len());
+        for Write { map, key, value } in writes {
+            check_place(map, key)?;
+            let value = stamp(value, fence.number).ok_or_else(|| {
+                MemoryError::Invalid(format!(
+                    "{map}[{key}] is to be written under a lease, and is no JSON object that could carry its fence"
+                ))
+            })?;
+            check_value(map, key, &value)?;
+            stamped.push(Write { map: map.clone(), key: key.clone(), value });
+        }
+        self.backend.call(Request::PutAll { writes: stamped, fence: Some(fence.clone()) }).await.map(|_| ())
+    }
+
+    /// The value of a key, read by the new holder of a lease: from now on nobody with a smaller fence can change it.
+    /// A value that is no JSON object, or a key that is not there, is only read. [`MemoryError::Fenced`] if the value
+    /// carries a larger fence.
+    pub async fn claim(&self, map: &str, key: &str, fence: &Fence) -> Result<Option<String>, MemoryError> {
+        check_place(map, key)?;
+        check_name("lease", &fence.lease)?;
+        let request = Request::Claim { map: map.to_owned(), key: key.to_owned(), fence: fence.clone() };
+        match self.backend.call(request).await? {
+            Reply::Value(value) => Ok(value),
+            other => Err(unexpected(&other)),
         }
     }
 
     /// Removes a key, if it is there.
     pub async fn remove(&self, map: &str, key: &str) -> Result<(), MemoryError> {
-        check_name("map", map)?;
-        check_name("key", key)?;
-        match &self.backend {
-            Backend::Embedded(embedded) => {
-                let request = Request::Remove { map: map.to_owned(), key: key.to_owned() };
-                embedded.call(request).await.map(|_| ())
-            }
-            Backend::Hazelcast(hazelcast) => hazelcast.delete(map, key).await,
-        }
+        check_place(map, key)?;
+        self.backend.call(Request::Remove { map: map.to_owned(), key: key.to_owned() }).await.map(|_| ())
     }
 
     /// The keys of a map, sorted. Keys that are no text are left out with a warning.
     pub async fn keys(&self, map: &str) -> Result<Vec<String>, MemoryError> {
         check_name("map", map)?;
-        let mut keys = match &self.backend {
-            Backend::Embedded(embedded) => {
-                match embedded.call(Request::Keys { map: map.to_owned() }).await? {
-                    Reply::Keys(keys) => keys,
-                    other => return Err(unexpected(&other)),
-                }
+        match self.backend.call(Request::Keys { map: map.to_owned() }).await? {
+            Reply::Keys(mut keys) => {
+                keys.sort_unstable();
+                Ok(keys)
             }
-            Backend::Hazelcast(hazelcast) => hazelcast.key_set(map).await?,
-        };
-        keys.sort_unstable();
-        Ok(keys)
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// The keys and values of a map, sorted by key. What is no text is left out with a warning.
     pub async fn entries(&self, map: &str) -> Result<Vec<(String, String)>, MemoryError> {
         check_name("map", map)?;
-        let mut entries = match &self.backend {
-            Backend::Embedded(embedded) => {
-                match embedded.call(Request::Entries { map: map.to_owned() }).await? {
-                    Reply::Entries(entries) => entries,
-                    other => return Err(unexpected(&other)),
-                }
+        match self.backend.call(Request::Entries { map: map.to_owned() }).await? {
+            Reply::Entries(mut entries) => {
+                entries.sort_unstable();
+                Ok(entries)
             }
-            Backend::Hazelcast(hazelcast) => hazelcast.entry_set(map).await?,
-        };
-        entries.sort_unstable();
-        Ok(entries)
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Sets a key if its value is `expected` (`None`: if it is not there); says whether it did.
@@ -159,23 +162,17 @@ impl SystemMemory {
         expected: Option<&str>,
         new: &str,
     ) -> Result<bool, MemoryError> {
-        check_name("map", map)?;
-        check_name("key", key)?;
+        check_place(map, key)?;
         check_value(map, key, new)?;
-        match &self.backend {
-            Backend::Embedded(embedded) => {
-                let request = Request::CompareAndSet {
-                    map: map.to_owned(),
-                    key: key.to_owned(),
-                    expected: expected.map(str::to_owned),
-                    new: new.to_owned(),
-                };
-                match embedded.call(request).await? {
-                    Reply::Swapped(swapped) => Ok(swapped),
-                    other => Err(unexpected(&other)),
-                }
-            }
-            Backend::Hazelcast(hazelcast) => hazelcast.compare_and_set(map, key, expected, new).await,
+        let request = Request::CompareAndSet {
+            map: map.to_owned(),
+            key: key.to_owned(),
+            expected: expected.map(str::to_owned),
+            new: new.to_owned(),
+        };
+        match self.backend.call(request).await? {
+            Reply::Swapped(swapped) => Ok(swapped),
+            other => Err(unexpected(&other)),
         }
     }
 
@@ -183,11 +180,7 @@ impl SystemMemory {
     pub fn watch(&self, map: &str, key: Option<&str>) -> Result<Watch, MemoryError> {
         check_name("map", map)?;
         key.map_or(Ok(()), |key| check_name("key", key))?;
-        let sink = match &self.backend {
-            Backend::Embedded(embedded) => embedded.watch(map, key),
-            Backend::Hazelcast(hazelcast) => hazelcast.watch(map, key),
-        };
-        Ok(Watch::new(sink, self.clone()))
+        Ok(Watch::new(self.backend.watch(map, key), Arc::clone(&self.backend)))
     }
 
     /// The value of a CP atomic reference where the member offers it and it is set, else of `map[key]`.
@@ -198,12 +191,10 @@ impl SystemMemory {
         key: &str,
     ) -> Result<Option<String>, MemoryError> {
         check_name("atomic reference", name)?;
-        if let Backend::Hazelcast(hazelcast) = &self.backend
-            && let Some(value) = hazelcast.reference_get(name).await?
-        {
-            return Ok(Some(value));
+        match self.backend.reference(name).await? {
+            Some(value) => Ok(Some(value)),
+            None => self.get(map, key).await,
         }
-        self.get(map, key).await
     }
 
     /// Sets `map[key]`, and the CP atomic reference where the member offers it: the two must not drift apart.
@@ -216,11 +207,12 @@ impl SystemMemory {
     ) -> Result<(), MemoryError> {
         check_name("atomic reference", name)?;
         self.put(map, key, value).await?;
-        match &self.backend {
-            Backend::Hazelcast(hazelcast) => hazelcast.reference_set(name, value).await,
-            Backend::Embedded(_) => Ok(()),
-        }
+        self.backend.set_reference(name, value).await
     }
+}
+
+fn check_place(map: &str, key: &str) -> Result<(), MemoryError> {
+    check_name("map", map).and_then(|()| check_name("key", key))
 }
 
 fn unexpected(reply: &Reply) -> MemoryError {

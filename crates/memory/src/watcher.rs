@@ -53,7 +53,7 @@ impl Watcher {
         let mut watch = memory.watch(map, Some(key))?;
         let counts = Arc::new(Counts::default());
         let (shared, place) = (Arc::clone(&counts), format!("{map}[{key}]"));
-        let task = tokio::spawn(async move {
+        let follow = async move {
             loop {
                 let Some(text) = watch.next().await.value else {
                     shared.removed.fetch_add(1, Ordering::Relaxed);
@@ -75,8 +75,9 @@ impl Watcher {
                     }
                 }
             }
-        });
-        Ok(Self { counts, task: task.abort_handle() })
+        };
+        let task = memory.spawner().spawn("memory-watcher", Box::pin(follow)).abort_handle();
+        Ok(Self { counts, task })
     }
 
     /// What it has seen.

@@ -3,7 +3,11 @@
 //! A task delivers what was handed over, in the order of the writes. While memory is away the last value per key is
 //! kept, and delivered when it is back; what was overwritten meanwhile is never sent. One log line tells of an outage
 //! and one of its end.
+//!
+//! What is handed over under a lease is delivered under its fence, and dropped when that is refused: somebody else holds
+//! the lease by then, and writes.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +16,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::error::{MemoryError, check_name, check_value};
+use crate::fence::Fence;
 use crate::latest::LatestQueue;
 use crate::memory::SystemMemory;
 use crate::request::Write;
@@ -38,6 +43,8 @@ pub struct WriteBehindCounts {
     pub superseded: u64,
     /// Values given up: over a limit, or refused by memory.
     pub rejected: u64,
+    /// Values dropped because the lease they were written under has passed on.
+    pub fenced: u64,
     /// Times memory went away.
     pub outages: u64,
     /// Keys waiting now.
@@ -48,16 +55,24 @@ type Cell = (String, String);
 
 #[derive(Debug, Default)]
 struct State {
-    queue: LatestQueue<Cell, String>,
+    queue: LatestQueue<Cell, Waiting>,
     bytes: usize,
     in_flight: usize,
     counts: WriteBehindCounts,
     full_logged: bool,
+    /// The largest fence known of each lease under which something was refused.
+    passed_on: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Clone)]
+struct Waiting {
+    value: String,
+    fence: Option<Fence>,
 }
 
 impl State {
     fn fits(&self, cell: &Cell, value: &str) -> bool {
-        let old = self.queue.get(cell).map(String::len);
+        let old = self.queue.get(cell).map(|waiting| waiting.value.len());
         (old.is_some() || self.queue.len() < MAX_PENDING_KEYS)
             && self.bytes - old.unwrap_or(0) + value.len() <= MAX_PENDING_BYTES
     }
@@ -96,15 +111,26 @@ pub struct WriteBehind {
 
 impl WriteBehind {
     /// Starts the delivering task, on the present tokio runtime.
-    pub fn start(memory: SystemMemory) -> Self {
+    pub fn start(memory: &SystemMemory) -> Self {
         let undelivered = watch::Sender::new(0);
         let shared = Arc::new(Shared { state: Mutex::default(), work: Notify::new(), undelivered });
-        let task = tokio::spawn(deliver(Arc::clone(&shared), memory)).abort_handle();
+        let run = Box::pin(deliver(Arc::clone(&shared), memory.clone()));
+        let task = memory.spawner().spawn("memory-writer", run).abort_handle();
         Self { shared, _task: Arc::new(Task(task)) }
     }
 
     /// Takes a value to be written. Never waits for memory. It fails only beyond a limit, and that is counted.
     pub fn put(&self, map: &str, key: &str, value: String) -> Result<(), MemoryError> {
+        self.take(map, key, value, None)
+    }
+
+    /// The same under a lease, of which this is the fence; the value is a JSON object. It also fails, and that is
+    /// counted, when memory has refused this fence already: [`MemoryError::Fenced`].
+    pub fn put_fenced(&self, map: &str, key: &str, value: String, fence: &Fence) -> Result<(), MemoryError> {
+        self.take(map, key, value, Some(fence.clone()))
+    }
+
+    fn take(&self, map: &str, key: &str, value: String, fence: Option<Fence>) -> Result<(), MemoryError> {
         let checked = check_name("map", map)
             .and_then(|()| check_name("key", key))
             .and_then(|()| check_value(map, key, &value));
@@ -112,6 +138,12 @@ impl WriteBehind {
         if let Err(error) = checked {
             state.counts.rejected += 1;
             return Err(error);
+        }
+        if let Some(Fence { lease, number }) = &fence
+            && let Some(newer) = state.passed_on.get(lease).copied().filter(|newer| newer > number)
+        {
+            state.counts.fenced += 1;
+            return Err(MemoryError::fenced(map, key, lease, *number, newer));
         }
         let cell = (map.to_owned(), key.to_owned());
         if !state.fits(&cell, &value) {
@@ -130,8 +162,8 @@ impl WriteBehind {
         }
         state.bytes += value.len();
         state.counts.accepted += 1;
-        if let Some(old) = state.queue.push(cell, value) {
-            state.bytes -= old.len();
+        if let Some(old) = state.queue.push(cell, Waiting { value, fence }) {
+            state.bytes -= old.value.len();
             state.counts.superseded += 1;
         }
         self.tell(&state);
@@ -162,22 +194,26 @@ async fn deliver(shared: Arc<Shared>, memory: SystemMemory) {
     let mut away_since: Option<Instant> = None;
     loop {
         let batch = take_batch(&shared);
-        if batch.is_empty() {
+        if batch.writes.is_empty() {
             shared.work.notified().await;
             continue;
         }
         match send(&memory, &batch).await {
             Ok(refused) => {
-                settle(&shared, batch.len() - refused, refused);
+                settle(&shared, batch.writes.len() - refused, refused);
                 pause = BACKOFF.0;
                 if let Some(since) = away_since.take() {
                     let pending = shared.state().queue.len();
                     tracing::info!(away = ?since.elapsed(), pending, "system memory takes writes again");
                 }
             }
+            Err((MemoryError::Fenced { lease, ours, newer, .. }, done, refused)) => {
+                settle(&shared, done, refused);
+                drop_fenced(&shared, &lease, ours, newer, batch.writes.len() - done - refused);
+            }
             Err((error, done, refused)) => {
                 settle(&shared, done, refused);
-                put_back(&shared, batch.into_iter().skip(done + refused));
+                put_back(&shared, batch, done + refused);
                 if away_since.is_none() {
                     away_since = Some(Instant::now());
                     shared.state().counts.outages += 1;
@@ -190,36 +226,55 @@ async fn deliver(shared: Arc<Shared>, memory: SystemMemory) {
     }
 }
 
-type Batch = Vec<(u64, Write)>;
+/// Writes of one fence, or of none, with their tickets.
+struct Batch {
+    tickets: Vec<u64>,
+    writes: Vec<Write>,
+    fence: Option<Fence>,
+}
 
 fn take_batch(shared: &Shared) -> Batch {
     let mut state = shared.state();
-    let mut batch = Batch::new();
+    let mut batch = Batch { tickets: Vec::new(), writes: Vec::new(), fence: None };
     let mut bytes = 0;
-    while batch.len() < BATCH && bytes < BATCH_BYTES {
-        let Some((ticket, (map, key), value)) = state.queue.pop() else { break };
+    while batch.writes.len() < BATCH && bytes < BATCH_BYTES {
+        let next = state.queue.first().map(|waiting| waiting.fence.clone());
+        if next.as_ref().is_none_or(|fence| !batch.writes.is_empty() && *fence != batch.fence) {
+            break;
+        }
+        let Some((ticket, (map, key), Waiting { value, fence })) = state.queue.pop() else { break };
         bytes += value.len();
-        batch.push((ticket, Write { map, key, value }));
+        batch.fence = fence;
+        batch.tickets.push(ticket);
+        batch.writes.push(Write { map, key, value });
     }
     state.bytes -= bytes;
-    state.in_flight = batch.len();
+    state.in_flight = batch.writes.len();
     batch
 }
 
-/// How many were refused; on an outage also how many of the batch are settled, delivered or refused.
+async fn put(memory: &SystemMemory, writes: &[Write], fence: Option<&Fence>) -> Result<(), MemoryError> {
+    match fence {
+        Some(fence) => memory.put_all_fenced(writes, fence).await,
+        None => memory.put_all(writes).await,
+    }
+}
+
+/// How many were refused; on an outage, or once the fence is refused, also how many of the batch are settled,
+/// delivered or refused.
 async fn send(memory: &SystemMemory, batch: &Batch) -> Result<usize, (MemoryError, usize, usize)> {
-    let writes: Vec<Write> = batch.iter().map(|(_, write)| write.clone()).collect();
-    match memory.put_all(&writes).await {
+    let ends = |error: &MemoryError| error.is_outage() || matches!(error, MemoryError::Fenced { .. });
+    match put(memory, &batch.writes, batch.fence.as_ref()).await {
         Ok(()) => return Ok(0),
-        Err(error) if error.is_outage() => return Err((error, 0, 0)),
+        Err(error) if ends(&error) => return Err((error, 0, 0)),
         Err(_) => {}
     }
     // One of them is not accepted: find out which, so that it does not hold up the others.
     let (mut done, mut refused) = (0, 0);
-    for write in &writes {
-        match memory.put_all(std::slice::from_ref(write)).await {
+    for write in &batch.writes {
+        match put(memory, std::slice::from_ref(write), batch.fence.as_ref()).await {
             Ok(()) => done += 1,
-            Err(error) if error.is_outage() => return Err((error, done, refused)),
+            Err(error) if ends(&error) => return Err((error, done, refused)),
             Err(error) => {
                 refused += 1;
                 tracing::warn!(map = write.map, key = write.key, %error, "a value is not accepted and dropped");
@@ -227,6 +282,28 @@ async fn send(memory: &SystemMemory, batch: &Batch) -> Result<usize, (MemoryErro
         }
     }
     Ok(refused)
+}
+
+/// The lease has passed on: what is still to be written under the old fence is its new holder's to write.
+fn drop_fenced(shared: &Shared, lease: &str, ours: u64, newer: u64, of_batch: usize) {
+    let mut state = shared.state();
+    let waiting = state.queue.drain_where(|waiting| {
+        waiting.fence.as_ref().is_some_and(|fence| fence.lease == lease && fence.number < newer)
+    });
+    state.bytes -= waiting.iter().map(|waiting| waiting.value.len()).sum::<usize>();
+    state.in_flight -= of_batch;
+    state.counts.fenced += (of_batch + waiting.len()) as u64;
+    let known = state.passed_on.insert(lease.to_owned(), newer);
+    shared.undelivered.send_replace(state.queue.len() + state.in_flight);
+    drop(state);
+    if known.is_none() {
+        tracing::warn!(
+            lease,
+            ours,
+            newer,
+            "the lease has passed on: nothing more is written under our fence"
+        );
+    }
 }
 
 fn settle(shared: &Shared, delivered: usize, refused: usize) {
@@ -240,11 +317,12 @@ fn settle(shared: &Shared, delivered: usize, refused: usize) {
     shared.undelivered.send_replace(state.queue.len() + state.in_flight);
 }
 
-fn put_back(shared: &Shared, batch: impl Iterator<Item = (u64, Write)>) {
+fn put_back(shared: &Shared, batch: Batch, settled: usize) {
     let mut state = shared.state();
-    for (ticket, Write { map, key, value }) in batch {
+    let waiting = batch.tickets.into_iter().zip(batch.writes).skip(settled);
+    for (ticket, Write { map, key, value }) in waiting {
         let bytes = value.len();
-        if state.queue.restore(ticket, (map, key), value) {
+        if state.queue.restore(ticket, (map, key), Waiting { value, fence: batch.fence.clone() }) {
             state.bytes += bytes;
         } else {
             state.counts.superseded += 1;

@@ -11,15 +11,18 @@ use memory::schema::{
     AcbBoost, DayResult, Deployment, EngineState, FromMemory, STATE_LATEST, STATE_LATEST_NAUTILUS, to_text,
 };
 use memory::{
-    EmbeddedConfig, HazelcastConfig, Lease, LeaseConfig, LeaseState, MemoryConfig, MemoryError, SystemMemory,
-    Watcher, WriteBehind, discover, restore_state,
+    EmbeddedConfig, HazelcastConfig, Lease, LeaseConfig, LeaseState, MemoryConfig, MemoryEnvironment,
+    MemoryError, SystemMemory, Watcher, WriteBehind, discover, restore_state,
 };
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn open(path: &Path, timeout_ms: u64) -> SystemMemory {
-    SystemMemory::open(MemoryConfig::Embedded(EmbeddedConfig { timeout_ms, ..EmbeddedConfig::at(path) }))
-        .unwrap()
+    SystemMemory::open(
+        MemoryConfig::Embedded(EmbeddedConfig { timeout_ms, ..EmbeddedConfig::at(path) }),
+        &MemoryEnvironment::system(),
+    )
+    .unwrap()
 }
 
 async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
@@ -37,7 +40,7 @@ async fn write_behind_keeps_the_last_value_of_each_key_through_an_outage() {
     let blocked = folder.path().join("blocked");
     std::fs::write(&blocked, "").unwrap();
     let memory = open(&blocked.join("memory.redb"), 200);
-    let writes = WriteBehind::start(memory.clone());
+    let writes = WriteBehind::start(&memory);
     for round in 0..200 {
         for key in ["a", "b", "c"] {
             writes.put("m", key, format!("{key}{round}")).unwrap();
@@ -68,7 +71,7 @@ async fn write_behind_delivers_in_order_and_refuses_beyond_its_limits() {
     let mut watch = memory.watch("m", None).unwrap();
     memory.put("m", "first", "").await.unwrap();
     assert_eq!(watch.next().await.key, "first");
-    let writes = WriteBehind::start(memory.clone());
+    let writes = WriteBehind::start(&memory);
     let keys: Vec<String> = (0..600).map(|at| format!("{at:03}")).collect();
     for key in &keys {
         writes.put("m", key, "x".to_owned()).unwrap();
@@ -82,7 +85,7 @@ async fn write_behind_delivers_in_order_and_refuses_beyond_its_limits() {
 
     // Away again, and flooded: the limit holds, keys that wait already still take newer values.
     let nowhere = folder.path().join("memory.redb/nowhere");
-    let flooded = WriteBehind::start(open(&nowhere, 50));
+    let flooded = WriteBehind::start(&open(&nowhere, 50));
     let mut refused = 0;
     for at in 0..20_000 {
         refused += u64::from(flooded.put("m", &at.to_string(), "x".to_owned()).is_err());
@@ -228,13 +231,14 @@ async fn nothing_reachable_is_an_outage_and_nothing_more() {
         invocation_timeout_ms: 300,
         ..HazelcastConfig::default()
     };
-    let memory = SystemMemory::open(MemoryConfig::Hazelcast(config.clone())).unwrap();
+    let memory =
+        SystemMemory::open(MemoryConfig::Hazelcast(config.clone()), &MemoryEnvironment::system()).unwrap();
     let error = memory.get("m", "k").await.unwrap_err();
     assert!(error.is_outage(), "{error}");
     eventually("the reason", async || memory.status().detail.contains(&free.to_string())).await;
     assert!(memory.put("m", "k", "v").await.unwrap_err().is_outage());
     let bad = HazelcastConfig { members: vec!["no port".into()], ..config };
-    let error = SystemMemory::open(MemoryConfig::Hazelcast(bad)).unwrap_err();
+    let error = SystemMemory::open(MemoryConfig::Hazelcast(bad), &MemoryEnvironment::system()).unwrap_err();
     assert!(error.to_string().contains("`no port`"), "{error}");
 }
 
@@ -269,7 +273,7 @@ async fn a_hostile_member_is_survived() {
     });
     let config =
         HazelcastConfig { members: vec![address], invocation_timeout_ms: 200, ..HazelcastConfig::default() };
-    let memory = SystemMemory::open(MemoryConfig::Hazelcast(config)).unwrap();
+    let memory = SystemMemory::open(MemoryConfig::Hazelcast(config), &MemoryEnvironment::system()).unwrap();
     eventually("all the nonsense was answered", async || *served.lock().unwrap() >= 5).await;
     assert!(memory.get("m", "k").await.unwrap_err().is_outage());
 }

@@ -9,7 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use memory::{
-    Change, EmbeddedConfig, MAX_VALUE_BYTES, MemoryConfig, MemoryError, SystemMemory, Watch, Write,
+    Change, EmbeddedConfig, MAX_VALUE_BYTES, MemoryConfig, MemoryEnvironment, MemoryError, SystemMemory,
+    Watch, Write,
 };
 use tokio::sync::mpsc;
 
@@ -17,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 fn open(path: &Path) -> SystemMemory {
     let config = EmbeddedConfig { timeout_ms: 60_000, ..EmbeddedConfig::at(path) };
-    SystemMemory::open(MemoryConfig::Embedded(config)).unwrap()
+    SystemMemory::open(MemoryConfig::Embedded(config), &MemoryEnvironment::system()).unwrap()
 }
 
 async fn next(watch: &mut Watch) -> Change {
@@ -295,10 +296,10 @@ async fn a_store_that_cannot_be_opened_is_away_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("memory.redb");
     std::fs::write(&path, "this is no database, and it is not ours to overwrite").unwrap();
-    let memory = SystemMemory::open(MemoryConfig::Embedded(EmbeddedConfig {
-        timeout_ms: 300,
-        ..EmbeddedConfig::at(&path)
-    }))
+    let memory = SystemMemory::open(
+        MemoryConfig::Embedded(EmbeddedConfig { timeout_ms: 300, ..EmbeddedConfig::at(&path) }),
+        &MemoryEnvironment::system(),
+    )
     .unwrap();
     let error = memory.get("m", "k").await.unwrap_err();
     assert!(error.is_outage() && error.to_string().contains("memory.redb"), "{error}");

@@ -4,11 +4,14 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ::memory::{Change, EmbeddedConfig, HazelcastConfig, MemoryConfig, MemoryError, SystemMemory};
+use ::memory::{
+    Change, EmbeddedConfig, HazelcastConfig, MemoryConfig, MemoryEnvironment, MemoryError, SystemMemory,
+};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use node::config::Config;
+use node::environment::Environment;
 use node::error::Failure;
 use node::memory_link;
 
@@ -88,7 +91,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         .build()
         .map_err(|e| Failure::unavailable(format!("cannot start: {e}")))?;
     runtime.block_on(async {
-        let memory = SystemMemory::open(config).map_err(|e| failed(&e))?;
+        let memory = SystemMemory::open(config, &MemoryEnvironment::system()).map_err(|e| failed(&e))?;
         match &args.action {
             Action::Get { map, key } => get(&memory, map, key, args.json).await,
             Action::Put { map, key, value } => memory.put(map, key, value).await.map_err(|e| failed(&e)),
@@ -105,7 +108,11 @@ pub fn run(args: Args) -> Result<(), Failure> {
 impl Args {
     fn memory(&self) -> Result<MemoryConfig, Failure> {
         let mut config = match (&self.place.config, &self.place.embedded) {
-            (Some(file), _) => memory_link::lasting_backend(&Config::load(file)?, self.venue.as_deref())?,
+            (Some(file), _) => memory_link::lasting_backend(
+                &Config::load(file)?,
+                self.venue.as_deref(),
+                &Environment::system(),
+            )?,
             (None, Some(path)) => MemoryConfig::Embedded(EmbeddedConfig::at(path)),
             (None, None) => MemoryConfig::Hazelcast(HazelcastConfig {
                 members: self.place.hazelcast.clone(),

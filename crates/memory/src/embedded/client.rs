@@ -1,38 +1,45 @@
 //! The other processes' side of the socket.
 
-use std::collections::HashMap;
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the socket between processes is production only (Disk::socket)"
+)]
+
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use runtime::environment::Spawner;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 
+use super::command::Command;
 use super::wire::{self, Call, Told};
-use crate::error::MemoryError;
-use crate::request::{Answer, Command};
-use crate::watch::Sink;
+use crate::request::Answer;
+use crate::sink::Sink;
 
 /// Commands waiting to be written.
 const QUEUE: usize = 256;
 
 /// Connects to the owner. The sender behaves like the one of the store itself: it closes when the owner is gone.
-pub(super) async fn connect(path: &Path) -> io::Result<mpsc::Sender<Command>> {
+pub(super) async fn connect(spawner: &dyn Spawner, path: &Path) -> io::Result<mpsc::Sender<Command>> {
     let stream = UnixStream::connect(path).await?;
     let (sender, receiver) = mpsc::channel(QUEUE);
-    tokio::spawn(async move {
+    let serve = async move {
         if let Err(error) = run(stream, receiver).await {
             tracing::debug!(%error, "the owner of the memory store is gone");
         }
-    });
+    };
+    drop(spawner.spawn("memory-client", Box::pin(serve)));
     Ok(sender)
 }
 
 #[derive(Default)]
 struct Calls {
-    waiting: HashMap<u64, (&'static str, oneshot::Sender<Answer>)>,
-    watches: HashMap<u64, Arc<Sink>>,
+    waiting: BTreeMap<u64, (&'static str, oneshot::Sender<Answer>)>,
+    watches: BTreeMap<u64, Arc<Sink>>,
 }
 
 async fn run(stream: UnixStream, mut commands: mpsc::Receiver<Command>) -> io::Result<()> {
@@ -57,7 +64,7 @@ async fn run(stream: UnixStream, mut commands: mpsc::Receiver<Command>) -> io::R
         Ok(())
     };
     // Dropping `calls` afterwards tells everybody who waits.
-    tokio::select! { end = read => end, end = write => end }
+    tokio::select! { biased; end = read => end, end = write => end }
 }
 
 fn lock(calls: &Mutex<Calls>) -> MutexGuard<'_, Calls> {
@@ -67,9 +74,9 @@ fn lock(calls: &Mutex<Calls>) -> MutexGuard<'_, Calls> {
 impl Calls {
     /// Registers a command; the bytes to write, unless it cannot be sent at all.
     fn send(&mut self, id: u64, command: Command) -> Option<Vec<u8>> {
-        let Command { request, sink, answer } = command;
-        let operation = request.name();
-        match wire::encode(&Call { id, request }) {
+        let Command { ask, sink, answer } = command;
+        let operation = ask.name();
+        match wire::encode(&Call { id, request: ask }) {
             Ok(bytes) => {
                 self.waiting.insert(id, (operation, answer));
                 if let Some(sink) = sink {
@@ -92,15 +99,10 @@ impl Calls {
                     answer.send(Ok(reply)).ok();
                 }
             }
-            Told::Failed { id, outage, reason } => {
+            Told::Failed { id, why } => {
                 self.watches.remove(&id);
                 if let Some((operation, answer)) = self.waiting.remove(&id) {
-                    let error = if outage {
-                        MemoryError::Away(reason)
-                    } else {
-                        MemoryError::Refused { operation, reason }
-                    };
-                    answer.send(Err(error)).ok();
+                    answer.send(Err(why.error(operation))).ok();
                 }
             }
             Told::Change { id, key, value } => {

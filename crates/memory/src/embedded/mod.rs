@@ -6,7 +6,9 @@
 //! (An embedded store with several processes inside was rejected: LMDB is `unsafe` to open, redb's is weeks old, and
 //! neither tells anybody about changes.)
 
+mod cells;
 mod client;
+mod command;
 mod server;
 mod store;
 mod wire;
@@ -15,15 +17,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use runtime::environment::LocalTask;
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::Status;
+use self::command::{Ask, Command};
+use self::store::Store;
+use crate::backend::{Backend, Status};
+use crate::environment::MemoryEnvironment;
 use crate::error::MemoryError;
-use crate::request::{Answer, Command, Reply, Request};
-use crate::watch::{Registry, Sink, Target};
+use crate::request::{Answer, Reply, Request};
+use crate::sink::{Registry, Sink, Target};
 
 /// First and longest pause between attempts to reach the store.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
@@ -59,6 +66,7 @@ enum Link {
 #[derive(Debug)]
 struct Shared {
     config: EmbeddedConfig,
+    environment: MemoryEnvironment,
     link: watch::Sender<Link>,
     registry: Registry,
 }
@@ -75,25 +83,32 @@ impl Drop for Handle {
     }
 }
 
-/// A handle on the embedded store; the last one dropped closes it.
-#[derive(Debug, Clone)]
-pub(crate) struct Embedded(Arc<Handle>);
+/// A handle on the embedded store; dropping it closes it.
+#[derive(Debug)]
+pub(crate) struct Embedded(Handle);
 
 impl Embedded {
     /// Starts the task that keeps the store open or connected. Needs a tokio runtime.
-    pub(crate) fn start(config: EmbeddedConfig) -> Self {
+    pub(crate) fn start(config: EmbeddedConfig, environment: &MemoryEnvironment) -> Self {
         let away = Link::Away(format!("{} is being opened", config.path.display()));
-        let shared =
-            Arc::new(Shared { config, link: watch::Sender::new(away), registry: Registry::default() });
-        let task = tokio::spawn(keep_attached(Arc::clone(&shared))).abort_handle();
-        Self(Arc::new(Handle { shared, task }))
+        let shared = Arc::new(Shared {
+            config,
+            environment: environment.clone(),
+            link: watch::Sender::new(away),
+            registry: Registry::default(),
+        });
+        let keep = Box::pin(keep_attached(Arc::clone(&shared)));
+        let task = environment.spawner.spawn("memory-embedded", keep).abort_handle();
+        Self(Handle { shared, task })
     }
+}
 
-    pub(crate) fn watch(&self, map: &str, key: Option<&str>) -> Arc<Sink> {
+impl Backend for Embedded {
+    fn watch(&self, map: &str, key: Option<&str>) -> Arc<Sink> {
         self.0.shared.registry.add(map, key)
     }
 
-    pub(crate) fn status(&self) -> Status {
+    fn status(&self) -> Status {
         let path = self.0.shared.config.path.display();
         match &*self.0.shared.link.borrow() {
             Link::Away(reason) => Status { connected: false, detail: reason.clone() },
@@ -104,13 +119,19 @@ impl Embedded {
         }
     }
 
-    pub(crate) async fn call(&self, request: Request) -> Answer {
+    fn call(&self, request: Request) -> BoxFuture<'_, Answer> {
+        Box::pin(self.carry_out(request))
+    }
+}
+
+impl Embedded {
+    async fn carry_out(&self, request: Request) -> Answer {
         let limit = Duration::from_millis(self.0.shared.config.timeout_ms);
         let deadline = Instant::now() + limit;
         loop {
             let store = self.store(deadline).await?;
             let (answer, answered) = oneshot::channel();
-            let command = Command { request: request.clone(), sink: None, answer };
+            let command = Command { ask: Ask::Call(request.clone()), sink: None, answer };
             match timeout_at(deadline, store.send(command)).await {
                 Err(_) => return Err(MemoryError::Timeout { operation: request.name(), limit }),
                 Ok(Err(_)) => continue, // closed before it was sent
@@ -144,7 +165,16 @@ struct Attached {
     store: mpsc::Sender<Command>,
     owner: bool,
     /// Serves other processes until it is dropped.
-    _server: JoinSet<()>,
+    _server: Option<Server>,
+}
+
+/// A task that ends with its handle.
+struct Server(JoinHandle<()>);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 async fn keep_attached(shared: Arc<Shared>) {
@@ -152,7 +182,7 @@ async fn keep_attached(shared: Arc<Shared>) {
     let mut generation = 0;
     let mut outage_logged = false;
     loop {
-        match attach(&shared.config.path).await {
+        match attach(&shared).await {
             Ok(Attached { store, owner, _server }) => {
                 if outage_logged {
                     tracing::info!(path = %shared.config.path.display(), owner, "the memory store is back");
@@ -179,31 +209,49 @@ async fn keep_attached(shared: Arc<Shared>) {
     }
 }
 
-async fn attach(path: &Path) -> Result<Attached, String> {
-    let file = path.to_owned();
-    let opened =
-        tokio::task::spawn_blocking(move || store::open(&file)).await.map_err(|e| e.to_string())??;
-    let socket = socket_path(path);
-    let mut server = JoinSet::new();
-    if let Some(store) = opened {
-        match server::bind(&socket) {
-            Ok(listener) => drop(server.spawn(server::serve(listener, store.clone()))),
-            Err(error) => {
-                tracing::warn!(socket = %socket.display(), %error, "other processes cannot reach this memory store");
-            }
+async fn attach(shared: &Shared) -> Result<Attached, String> {
+    let (path, environment) = (&shared.config.path, &shared.environment);
+    let (file, disk) = (path.clone(), Arc::clone(&environment.disk));
+    let (opened, answer) = oneshot::channel();
+    environment.spawner.block(Box::new(move || {
+        // Nobody waits any more if memory was dropped meanwhile.
+        let _ = opened.send(store::open(&*disk, &file));
+    }));
+    let socket = environment.disk.socket(path);
+    match answer.await.map_err(|_| format!("{}: it was not opened", path.display()))?? {
+        Some(store) => own(shared, store, socket.as_deref()),
+        None => {
+            let taken = format!("{} belongs to another process", path.display());
+            let socket = socket.ok_or_else(|| taken.clone())?;
+            let store = client::connect(&*environment.spawner, &socket)
+                .await
+                .map_err(|e| format!("{taken}, and {}: {e}", socket.display()))?;
+            Ok(Attached { store, owner: false, _server: None })
         }
-        return Ok(Attached { store, owner: true, _server: server });
     }
-    let store = client::connect(&socket).await.map_err(|e| {
-        format!("{} belongs to another process, and {}: {e}", path.display(), socket.display())
-    })?;
-    Ok(Attached { store, owner: false, _server: server })
 }
 
-fn socket_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".sock");
-    PathBuf::from(name)
+/// Gives the store its thread, and serves it to the other processes.
+fn own(shared: &Shared, store: Store, socket: Option<&Path>) -> Result<Attached, String> {
+    let spawner = &shared.environment.spawner;
+    let (sender, commands) = store::queue();
+    let run = Box::new(move || -> LocalTask { Box::pin(store.run(commands)) });
+    spawner
+        .spawn_thread("memory-store", run)
+        .map_err(|e| format!("{}: no thread for it: {e}", shared.config.path.display()))?;
+    let listener = socket.map(|socket| (socket, server::bind(socket)));
+    let server = match listener {
+        None => None,
+        Some((_, Ok(listener))) => {
+            let serve = Box::pin(server::serve(listener, sender.clone()));
+            Some(Server(spawner.spawn("memory-server", serve)))
+        }
+        Some((socket, Err(error))) => {
+            tracing::warn!(socket = %socket.display(), %error, "other processes cannot reach this memory store");
+            None
+        }
+    };
+    Ok(Attached { store: sender, owner: true, _server: server })
 }
 
 /// Registers every watch, now and as they come, until the way to the store is gone.
@@ -220,6 +268,7 @@ async fn stay_registered(shared: &Shared, store: &mpsc::Sender<Command>, generat
             }
         }
         tokio::select! {
+            biased;
             () = store.closed() => return,
             () = shared.registry.wake.notified() => {}
             () = sleep(Duration::from_millis(500)), if failed => {}
@@ -234,11 +283,11 @@ async fn register(
 ) -> Result<(), MemoryError> {
     let limit = Duration::from_secs(5);
     let (answer, answered) = oneshot::channel();
-    let request = Request::Watch { map: target.map, key: target.key };
+    let ask = Ask::Watch { watch: target };
     let away = |_| MemoryError::Away("the store closed".to_owned());
     sink.begin();
     let asked = async {
-        let command = Command { request, sink: Some(Arc::clone(sink)), answer };
+        let command = Command { ask, sink: Some(Arc::clone(sink)), answer };
         store.send(command).await.map_err(|_| MemoryError::Away("the store closed".to_owned()))?;
         answered.await.map_err(away)?
     };

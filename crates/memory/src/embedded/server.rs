@@ -1,5 +1,10 @@
 //! The owner's side of the socket: other processes ask, the store's thread answers.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the socket between processes is production only (Disk::socket)"
+)]
+
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,10 +14,11 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use super::command::{Ask, Command};
 use super::wire::{self, Call, Told};
 use crate::error::{MemoryError, check_name, check_value};
-use crate::request::{Command, Request};
-use crate::watch::Sink;
+use crate::request::Request;
+use crate::sink::Sink;
 
 /// Most processes at once; further ones are turned away.
 const MAX_CLIENTS: usize = 64;
@@ -79,7 +85,7 @@ async fn client(stream: UnixStream, store: mpsc::Sender<Command>) -> io::Result<
             }
         }
     });
-    while let Some(Call { id, request }) = wire::receive::<Call>(&mut from).await? {
+    while let Some(Call { id, request: ask }) = wire::receive::<Call>(&mut from).await? {
         while tasks.try_join_next().is_some() {}
         if tasks.len() > MAX_CALLS {
             let refusal = MemoryError::Invalid(format!("more than {MAX_CALLS} calls and watches at once"));
@@ -87,13 +93,13 @@ async fn client(stream: UnixStream, store: mpsc::Sender<Command>) -> io::Result<
             continue;
         }
         // Commands enter the store in the order they came in; only the answers are waited for concurrently.
-        let sink = matches!(request, Request::Watch { .. }).then(Arc::<Sink>::default);
+        let sink = matches!(ask, Ask::Watch { .. }).then(Arc::<Sink>::default);
         let (answer, answered) = oneshot::channel();
-        if let Err(error) = check(&request) {
+        if let Err(error) = check(&ask) {
             told.send(Told::answer(id, Err(error))).await.ok();
             continue;
         }
-        if store.send(Command { request, sink: sink.clone(), answer }).await.is_err() {
+        if store.send(Command { ask, sink: sink.clone(), answer }).await.is_err() {
             return Ok(()); // the store is closing: the end of the connection says so
         }
         let told = told.clone();
@@ -125,24 +131,28 @@ impl Drop for Closing {
 }
 
 /// The limits, once more: the other process may be another version.
-fn check(request: &Request) -> Result<(), MemoryError> {
-    match request {
-        Request::Get { map, key } | Request::Remove { map, key } => {
-            check_name("map", map).and_then(|()| check_name("key", key))
+fn check(ask: &Ask) -> Result<(), MemoryError> {
+    let place = |map: &str, key: &str| check_name("map", map).and_then(|()| check_name("key", key));
+    match ask {
+        Ask::Watch { watch } => {
+            check_name("map", &watch.map)?;
+            watch.key.as_ref().map_or(Ok(()), |key| check_name("key", key))
         }
-        Request::Keys { map } | Request::Entries { map } => check_name("map", map),
-        Request::Watch { map, key } => {
-            check_name("map", map)?;
-            key.as_ref().map_or(Ok(()), |key| check_name("key", key))
+        Ask::Call(Request::Get { map, key } | Request::Remove { map, key }) => place(map, key),
+        Ask::Call(Request::Keys { map } | Request::Entries { map }) => check_name("map", map),
+        Ask::Call(Request::PutAll { writes, fence }) => {
+            fence.as_ref().map_or(Ok(()), |fence| check_name("lease", &fence.lease))?;
+            writes.iter().try_for_each(|write| {
+                place(&write.map, &write.key)?;
+                check_value(&write.map, &write.key, &write.value)
+            })
         }
-        Request::PutAll { writes } => writes.iter().try_for_each(|write| {
-            check_name("map", &write.map)?;
-            check_name("key", &write.key)?;
-            check_value(&write.map, &write.key, &write.value)
-        }),
-        Request::CompareAndSet { map, key, new, .. } => {
-            check_name("map", map)?;
-            check_name("key", key)?;
+        Ask::Call(Request::Claim { map, key, fence }) => {
+            place(map, key)?;
+            check_name("lease", &fence.lease)
+        }
+        Ask::Call(Request::CompareAndSet { map, key, new, .. }) => {
+            place(map, key)?;
             check_value(map, key, new)
         }
     }

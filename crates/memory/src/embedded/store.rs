@@ -4,23 +4,21 @@
 //! milliseconds; the thread therefore commits everything that queued up meanwhile in one transaction (group commit),
 //! and answers and tells the watchers only afterwards.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
 
-use redb::{Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{BackendError, Database, DatabaseError, Durability, ReadableDatabase, StorageBackend};
 use tokio::sync::mpsc;
 
+use super::cells::{self, CELLS, Changes};
+use super::command::{Ask, Command};
+use crate::environment::Disk;
 use crate::error::MemoryError;
-use crate::request::{Answer, Command, Reply, Request};
-use crate::schema::is_volatile;
-use crate::watch::Sink;
-
-/// `map NUL key` → value. Names hold no NUL, so a map is a range of keys.
-const CELLS: TableDefinition<&str, &str> = TableDefinition::new("cells");
-const FORMAT: TableDefinition<&str, u64> = TableDefinition::new("format");
-const FORMAT_VERSION: u64 = 1;
+use crate::request::{Answer, Reply};
+use crate::sink::{Sink, Target};
 
 /// Commands waiting for the thread; beyond it senders wait.
 const QUEUE: usize = 1024;
@@ -31,58 +29,80 @@ const VOLATILE_RUN: u32 = 256;
 /// redb's page cache, bytes.
 const CACHE_BYTES: usize = 32 << 20;
 
-/// Opens the store and starts its thread, which ends when the last sender is gone. `None`: another process owns it.
-pub(super) fn open(path: &Path) -> Result<Option<mpsc::Sender<Command>>, String> {
+/// Opens the store. `None`: another process owns it. It blocks.
+pub(super) fn open(disk: &dyn Disk, path: &Path) -> Result<Option<Store>, String> {
     let say = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|e| say(&e))?;
-    }
-    let database = match Database::builder().set_cache_size(CACHE_BYTES).create(path) {
+    let file = disk.open(path).map_err(|e| say(&e))?;
+    let database = match Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(Boxed(file)) {
         Ok(database) => database,
         Err(DatabaseError::DatabaseAlreadyOpen) => return Ok(None),
         Err(e) => return Err(say(&e)),
     };
-    prepare(&database).map_err(|e| say(&e))?;
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    let store = Store { path: path.to_owned(), database, watchers: HashMap::new(), volatile_run: 0 };
-    thread::Builder::new()
-        .name("memory-store".to_owned())
-        .spawn(move || store.run(receiver))
-        .map_err(|e| say(&e))?;
-    Ok(Some(sender))
+    cells::prepare(&database).map_err(|e| say(&e))?;
+    Ok(Some(Store { path: path.to_owned(), database, watchers: BTreeMap::new(), volatile_run: 0 }))
 }
 
-fn prepare(database: &Database) -> Result<(), Box<dyn std::error::Error>> {
-    let transaction = database.begin_write()?;
-    {
-        transaction.open_table(CELLS)?;
-        let mut format = transaction.open_table(FORMAT)?;
-        let found = format.get("version")?.map(|version| version.value());
-        match found {
-            None => drop(format.insert("version", FORMAT_VERSION)?),
-            Some(FORMAT_VERSION) => {}
-            Some(other) => return Err(format!("layout {other}, this program knows {FORMAT_VERSION}").into()),
-        }
+/// The queue that a store is served by.
+pub(super) fn queue() -> (mpsc::Sender<Command>, mpsc::Receiver<Command>) {
+    mpsc::channel(QUEUE)
+}
+
+/// redb takes a backend by its type, a [`Disk`] gives one of any.
+#[derive(Debug)]
+struct Boxed(Box<dyn StorageBackend>);
+
+impl StorageBackend for Boxed {
+    fn len(&self) -> Result<u64, io::Error> {
+        self.0.len()
     }
-    transaction.commit()?;
-    Ok(())
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+        self.0.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> Result<(), io::Error> {
+        self.0.set_len(len)
+    }
+    fn sync_data(&self) -> Result<(), io::Error> {
+        self.0.sync_data()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+        self.0.write(offset, data)
+    }
+    fn close(&self) -> Result<(), io::Error> {
+        self.0.close()
+    }
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.0.try_lock_range(start, end)
+    }
+    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.0.try_lock_shared_range(start, end)
+    }
+    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.0.lock_range(start, end)
+    }
+    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.0.lock_shared_range(start, end)
+    }
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.0.unlock_range(start, end)
+    }
+    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.0.query_lock_range(start, end)
+    }
 }
 
 type Watcher = (Option<String>, Arc<Sink>);
 
-struct Store {
+pub(super) struct Store {
     path: PathBuf,
     database: Database,
-    watchers: HashMap<String, Vec<Watcher>>,
+    watchers: BTreeMap<String, Vec<Watcher>>,
     volatile_run: u32,
 }
 
-/// What a batch changed: map, key, new value.
-type Changes = Vec<(String, String, Option<String>)>;
-
 impl Store {
-    fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        while let Some(first) = commands.blocking_recv() {
+    /// Serves until the last sender is gone.
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        while let Some(first) = commands.recv().await {
             let mut batch = vec![first];
             while batch.len() < BATCH
                 && let Ok(next) = commands.try_recv()
@@ -99,7 +119,7 @@ impl Store {
 
     fn serve(&mut self, batch: Vec<Command>) -> Result<(), String> {
         let (watches, calls): (Vec<_>, Vec<_>) =
-            batch.into_iter().partition(|command| matches!(command.request, Request::Watch { .. }));
+            batch.into_iter().partition(|command| matches!(command.ask, Ask::Watch { .. }));
         let outcome = self.commit(&calls).map(|(answers, changes)| {
             self.publish(changes);
             answers
@@ -107,7 +127,7 @@ impl Store {
         match outcome {
             Ok(answers) => {
                 for (command, answer) in calls.into_iter().zip(answers) {
-                    command.answer.send(Ok(answer)).ok(); // the asker may have given up
+                    command.answer.send(answer).ok(); // the asker may have given up
                 }
             }
             Err(e) => {
@@ -125,18 +145,19 @@ impl Store {
         Ok(())
     }
 
-    fn commit(&mut self, calls: &[Command]) -> Result<(Vec<Reply>, Changes), redb::Error> {
+    fn commit(&mut self, calls: &[Command]) -> Result<(Vec<Answer>, Changes), redb::Error> {
         let mut changes = Changes::new();
-        let writes = calls.iter().any(|c| is_write(&c.request));
+        let writes = calls.iter().any(|c| cells::is_write(&c.ask));
         if !writes {
             let transaction = self.database.begin_read()?;
             let table = transaction.open_table(CELLS)?;
-            let answers = calls.iter().map(|c| read(&table, &c.request)).collect::<Result<_, _>>()?;
+            let read = |c: &Command| cells::read(&table, &c.ask).map(Ok);
+            let answers = calls.iter().map(read).collect::<Result<_, redb::Error>>()?;
             return Ok((answers, changes));
         }
         let mut transaction = self.database.begin_write()?;
         let lasting =
-            calls.iter().any(|c| !is_volatile_write(&c.request)) || self.volatile_run >= VOLATILE_RUN;
+            calls.iter().any(|c| !cells::is_volatile_write(&c.ask)) || self.volatile_run >= VOLATILE_RUN;
         if lasting {
             self.volatile_run = 0;
         } else {
@@ -147,7 +168,7 @@ impl Store {
         {
             let mut table = transaction.open_table(CELLS)?;
             for command in calls {
-                answers.push(apply(&mut table, &command.request, &mut changes)?);
+                answers.push(cells::apply(&mut table, &command.ask, &mut changes)?);
             }
         }
         transaction.commit()?;
@@ -168,7 +189,7 @@ impl Store {
     }
 
     fn watch(&mut self, command: &Command) -> Answer {
-        let (Request::Watch { map, key }, Some(sink)) = (&command.request, &command.sink) else {
+        let (Ask::Watch { watch: Target { map, key } }, Some(sink)) = (&command.ask, &command.sink) else {
             return Err(MemoryError::Invalid("a watch without a sink".to_owned()));
         };
         let watchers = self.watchers.entry(map.clone()).or_default();
@@ -179,90 +200,11 @@ impl Store {
             let table = transaction.open_table(CELLS)?;
             match key {
                 Some(key) => {
-                    Ok(value(&table, map, key)?.map(|text| (key.clone(), text)).into_iter().collect())
+                    Ok(cells::value(&table, map, key)?.map(|text| (key.clone(), text)).into_iter().collect())
                 }
-                None => entries(&table, map),
+                None => cells::entries(&table, map),
             }
         })();
         entries.map(Reply::Entries).map_err(|e| MemoryError::Away(format!("{}: {e}", self.path.display())))
-    }
-}
-
-const fn is_write(request: &Request) -> bool {
-    matches!(request, Request::PutAll { .. } | Request::Remove { .. } | Request::CompareAndSet { .. })
-}
-
-fn is_volatile_write(request: &Request) -> bool {
-    match request {
-        Request::PutAll { writes } => writes.iter().all(|write| is_volatile(&write.map)),
-        other => !is_write(other),
-    }
-}
-
-fn cell(map: &str, key: &str) -> String {
-    format!("{map}\0{key}")
-}
-
-fn value(
-    table: &impl ReadableTable<&'static str, &'static str>,
-    map: &str,
-    key: &str,
-) -> Result<Option<String>, redb::Error> {
-    Ok(table.get(cell(map, key).as_str())?.map(|guard| guard.value().to_owned()))
-}
-
-fn entries(
-    table: &impl ReadableTable<&'static str, &'static str>,
-    map: &str,
-) -> Result<Vec<(String, String)>, redb::Error> {
-    let (low, high) = (format!("{map}\0"), format!("{map}\x01"));
-    let mut found = Vec::new();
-    for entry in table.range(low.as_str()..high.as_str())? {
-        let (key, value) = entry?;
-        found.push((key.value()[low.len()..].to_owned(), value.value().to_owned()));
-    }
-    Ok(found)
-}
-
-fn read(
-    table: &impl ReadableTable<&'static str, &'static str>,
-    request: &Request,
-) -> Result<Reply, redb::Error> {
-    Ok(match request {
-        Request::Get { map, key } => Reply::Value(value(table, map, key)?),
-        Request::Keys { map } => Reply::Keys(entries(table, map)?.into_iter().map(|(key, _)| key).collect()),
-        Request::Entries { map } => Reply::Entries(entries(table, map)?),
-        _ => Reply::Done,
-    })
-}
-
-fn apply(
-    table: &mut redb::Table<'_, &'static str, &'static str>,
-    request: &Request,
-    changes: &mut Changes,
-) -> Result<Reply, redb::Error> {
-    match request {
-        Request::PutAll { writes } => {
-            for write in writes {
-                table.insert(cell(&write.map, &write.key).as_str(), write.value.as_str())?;
-                changes.push((write.map.clone(), write.key.clone(), Some(write.value.clone())));
-            }
-            Ok(Reply::Done)
-        }
-        Request::Remove { map, key } => {
-            if table.remove(cell(map, key).as_str())?.is_some() {
-                changes.push((map.clone(), key.clone(), None));
-            }
-            Ok(Reply::Done)
-        }
-        Request::CompareAndSet { map, key, expected, new } => {
-            let same = value(table, map, key)? == *expected;
-            if same {
-                table.insert(cell(map, key).as_str(), new.as_str())?;
-                changes.push((map.clone(), key.clone(), Some(new.clone())));
-            }
-            Ok(Reply::Swapped(same))
-        }
-        other => read(table, other),
     }
 }

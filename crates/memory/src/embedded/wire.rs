@@ -7,8 +7,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::command::Ask;
 use crate::error::MemoryError;
-use crate::request::{Answer, Reply, Request};
+use crate::request::{Answer, Reply};
 
 /// Longest frame, bytes: a batch of large values, escaped as JSON.
 pub(super) const MAX_FRAME_BYTES: usize = 64 << 20;
@@ -17,7 +18,7 @@ pub(super) const MAX_FRAME_BYTES: usize = 64 << 20;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Call {
     pub(super) id: u64,
-    pub(super) request: Request,
+    pub(super) request: Ask,
 }
 
 /// From the process that owns the store.
@@ -30,8 +31,7 @@ pub(super) enum Told {
     },
     Failed {
         id: u64,
-        outage: bool,
-        reason: String,
+        why: Failed,
     },
     /// A change of what call `id` watches.
     Change {
@@ -41,12 +41,43 @@ pub(super) enum Told {
     },
 }
 
+/// An error, as far as the asker has to tell one from another.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Failed {
+    Away { reason: String },
+    Refused { reason: String },
+    Fenced { map: String, key: String, lease: String, ours: u64, newer: u64 },
+}
+
+impl Failed {
+    fn of(error: MemoryError) -> Self {
+        match error {
+            MemoryError::Away(reason) => Self::Away { reason },
+            MemoryError::Fenced { map, key, lease, ours, newer } => {
+                Self::Fenced { map, key, lease, ours, newer }
+            }
+            other if other.is_outage() => Self::Away { reason: other.to_string() },
+            other => Self::Refused { reason: other.to_string() },
+        }
+    }
+
+    pub(super) fn error(self, operation: &'static str) -> MemoryError {
+        match self {
+            Self::Away { reason } => MemoryError::Away(reason),
+            Self::Refused { reason } => MemoryError::Refused { operation, reason },
+            Self::Fenced { map, key, lease, ours, newer } => {
+                MemoryError::Fenced { map, key, lease, ours, newer }
+            }
+        }
+    }
+}
+
 impl Told {
     pub(super) fn answer(id: u64, answer: Answer) -> Self {
         match answer {
             Ok(reply) => Self::Answer { id, reply },
-            Err(MemoryError::Away(reason)) => Self::Failed { id, outage: true, reason },
-            Err(other) => Self::Failed { id, outage: other.is_outage(), reason: other.to_string() },
+            Err(error) => Self::Failed { id, why: Failed::of(error) },
         }
     }
 }

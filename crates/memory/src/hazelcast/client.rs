@@ -1,25 +1,29 @@
 //! Operations on the cluster, with their retries.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
+use runtime::environment::{Entropy, Spawner};
 use tokio::task::AbortHandle;
 use tokio::time::{Duration, Instant, sleep, timeout_at};
 
-use super::Endpoint;
-use super::cluster::{Cluster, Cp, lead};
+use super::cluster::{Cluster, Cp};
 use super::codec::{self, MemberError, RaftGroup, Request, error_code, kind};
 use super::config::HazelcastConfig;
 use super::connection::{Connection, NoAnswer};
 use super::data::{to_data, to_text};
+use super::endpoint::Endpoint;
 use super::frame::{Message, ProtocolError, Uuid};
-use crate::Status;
+use super::leader::lead;
+use super::texts::{entry_texts, text_or_warning};
+use super::written::Written;
+use crate::backend::{Backend, Status};
 use crate::error::MemoryError;
-use crate::request::Write;
-use crate::watch::Sink;
+use crate::request::{Answer, Reply, Request as Asked, Write};
+use crate::sink::Sink;
 
 /// Sets under way at a time.
-const PIPELINE: usize = 256;
+pub(super) const PIPELINE: usize = 256;
 /// Pause before a retry, times the number of retries so far.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
@@ -27,6 +31,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(50);
 struct Handle {
     cluster: Arc<Cluster>,
     leader: AbortHandle,
+    written: Mutex<Written>,
 }
 
 impl Drop for Handle {
@@ -35,39 +40,63 @@ impl Drop for Handle {
     }
 }
 
-/// A handle on the cluster; the last one dropped disconnects.
-#[derive(Debug, Clone)]
-pub(crate) struct Hazelcast(Arc<Handle>);
+/// A handle on the cluster; dropping it disconnects.
+#[derive(Debug)]
+pub(crate) struct Hazelcast(Handle);
 
 impl Hazelcast {
     /// Starts connecting, in the background. Needs a tokio runtime.
-    pub(crate) fn start(config: HazelcastConfig) -> Result<Self, MemoryError> {
+    pub(crate) fn start(config: HazelcastConfig, spawner: Arc<dyn Spawner>) -> Result<Self, MemoryError> {
         config.check()?;
         let tls = match &config.tls {
             Some(tls) => Some((tls.connector()?, tls.clone())),
             None => None,
         };
         let cluster = Arc::new(Cluster::new(Endpoint { config, tls, client: random_id() }));
-        let leader = tokio::spawn(lead(Arc::clone(&cluster))).abort_handle();
-        Ok(Self(Arc::new(Handle { cluster, leader })))
+        let run = lead(Arc::clone(&cluster), Arc::clone(&spawner));
+        let leader = spawner.spawn("hazelcast-leader", Box::pin(run)).abort_handle();
+        Ok(Self(Handle { cluster, leader, written: Mutex::default() }))
     }
 
     fn cluster(&self) -> &Cluster {
         &self.0.cluster
     }
 
-    pub(crate) fn status(&self) -> Status {
-        match self.cluster().describe() {
-            Ok(detail) => Status { connected: true, detail },
-            Err((detail, _)) => Status { connected: false, detail },
-        }
+    /// What was written under a lease.
+    pub(super) fn written(&self) -> MutexGuard<'_, Written> {
+        self.0.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn watch(&self, map: &str, key: Option<&str>) -> Arc<Sink> {
-        self.cluster().registry.add(map, key)
+    /// Longest operation, with its retries.
+    pub(super) fn limit(&self) -> Duration {
+        self.cluster().endpoint.config.invocation_timeout()
     }
 
-    pub(crate) async fn get(&self, map: &str, key: &str) -> Result<Option<String>, MemoryError> {
+    async fn carry_out(&self, request: Asked) -> Answer {
+        Ok(match request {
+            Asked::Get { map, key } => Reply::Value(self.get(&map, &key).await?),
+            Asked::PutAll { writes, fence: None } => {
+                self.set_all(&writes).await?;
+                Reply::Done
+            }
+            Asked::PutAll { writes, fence: Some(fence) } => {
+                self.set_all_fenced(&writes, &fence).await?;
+                Reply::Done
+            }
+            Asked::Claim { map, key, fence } => Reply::Value(self.claim(&map, &key, &fence).await?),
+            Asked::Remove { map, key } => {
+                self.delete(&map, &key).await?;
+                Reply::Done
+            }
+            Asked::Keys { map } => Reply::Keys(self.key_set(&map).await?),
+            Asked::Entries { map } => Reply::Entries(self.entry_set(&map).await?),
+            Asked::CompareAndSet { map, key, expected, new } => {
+                Reply::Swapped(self.compare_and_set(&map, &key, expected.as_deref(), &new).await?)
+            }
+        })
+    }
+
+    pub(super) async fn get(&self, map: &str, key: &str) -> Result<Option<String>, MemoryError> {
         let data = to_data(key);
         let answer = self.invoke(Some(&data), |partition| codec::map_get(map, &data, partition)).await?;
         let Some(value) = codec::read_value(&answer).map_err(garbled)? else { return Ok(None) };
@@ -79,7 +108,7 @@ impl Hazelcast {
     }
 
     /// Sets of different keys are under way at the same time; they are sent in order.
-    pub(crate) async fn set_all(&self, writes: &[Write]) -> Result<(), MemoryError> {
+    async fn set_all(&self, writes: &[Write]) -> Result<(), MemoryError> {
         for part in writes.chunks(PIPELINE) {
             let sets = join_all(part.iter().map(|write| self.set(write))).await;
             sets.into_iter().collect::<Result<(), _>>()?;
@@ -94,51 +123,56 @@ impl Hazelcast {
             .map(|_| ())
     }
 
-    pub(crate) async fn delete(&self, map: &str, key: &str) -> Result<(), MemoryError> {
+    async fn delete(&self, map: &str, key: &str) -> Result<(), MemoryError> {
         let key = to_data(key);
         self.invoke(Some(&key), |partition| codec::map_delete(map, &key, partition)).await.map(|_| ())
     }
 
-    pub(crate) async fn key_set(&self, map: &str) -> Result<Vec<String>, MemoryError> {
+    async fn key_set(&self, map: &str) -> Result<Vec<String>, MemoryError> {
         let answer = self.invoke(None, |_| codec::map_key_set(map)).await?;
         let keys = codec::read_list(&answer).map_err(garbled)?;
         Ok(keys.into_iter().filter_map(|key| text_or_warning(map, None, key)).collect())
     }
 
-    pub(crate) async fn entry_set(&self, map: &str) -> Result<Vec<(String, String)>, MemoryError> {
+    async fn entry_set(&self, map: &str) -> Result<Vec<(String, String)>, MemoryError> {
         let answer = self.invoke(None, |_| codec::map_entry_set(map)).await?;
         entry_texts(map, &answer).map_err(garbled)
     }
 
-    pub(crate) async fn compare_and_set(
+    async fn compare_and_set(
         &self,
         map: &str,
         key: &str,
         expected: Option<&str>,
         new: &str,
     ) -> Result<bool, MemoryError> {
-        let (key, new) = (to_data(key), to_data(new));
-        match expected.map(to_data) {
-            Some(old) => {
-                let answer = self
-                    .invoke(Some(&key), |partition| {
-                        codec::map_replace_if_same(map, &key, &old, &new, partition)
-                    })
-                    .await?;
-                codec::read_bool(&answer).map_err(garbled)
-            }
-            None => {
-                let answer = self
-                    .invoke(Some(&key), |partition| codec::map_put_if_absent(map, &key, &new, partition))
-                    .await?;
-                Ok(codec::read_value(&answer).map_err(garbled)?.is_none())
-            }
+        let expected = expected.map(to_data);
+        self.swap(map, &to_data(key), expected.as_deref(), &to_data(new)).await
+    }
+
+    /// Sets a key if its value is the expected one (`None`: if it is not there).
+    pub(super) async fn swap(
+        &self,
+        map: &str,
+        key: &[u8],
+        expected: Option<&[u8]>,
+        new: &[u8],
+    ) -> Result<bool, MemoryError> {
+        let answer = self
+            .invoke(Some(key), |partition| match expected {
+                Some(old) => codec::map_replace_if_same(map, key, old, new, partition),
+                None => codec::map_put_if_absent(map, key, new, partition),
+            })
+            .await?;
+        match expected {
+            Some(_) => codec::read_bool(&answer).map_err(garbled),
+            None => Ok(codec::read_value(&answer).map_err(garbled)?.is_none()),
         }
     }
 
     /// The value of a CP atomic reference; `None` where there is no such thing, or nothing in it. A CP subsystem in
     /// trouble counts as none: the caller has a map to fall back on.
-    pub(crate) async fn reference_get(&self, name: &str) -> Result<Option<String>, MemoryError> {
+    async fn reference_get(&self, name: &str) -> Result<Option<String>, MemoryError> {
         let read = async {
             let Some(group) = self.cp_group(name).await? else { return Ok(None) };
             let answer = self.invoke(None, |_| codec::reference_get(&group, object_name(name))).await?;
@@ -146,7 +180,7 @@ impl Hazelcast {
             to_text(value).map_err(|found| MemoryError::NotText { map: "CP".into(), key: name.into(), found })
         };
         match read.await {
-            Err(error) if self.status().connected => {
+            Err(error) if self.cluster().describe().is_ok() => {
                 tracing::warn!(reference = name, %error, "the CP subsystem failed, the map counts");
                 self.cluster().state().cp = Cp::Unknown;
                 Ok(None)
@@ -156,7 +190,7 @@ impl Hazelcast {
     }
 
     /// Sets a CP atomic reference, where there is such a thing.
-    pub(crate) async fn reference_set(&self, name: &str, value: &str) -> Result<(), MemoryError> {
+    async fn reference_set(&self, name: &str, value: &str) -> Result<(), MemoryError> {
         let Some(group) = self.cp_group(name).await? else { return Ok(()) };
         let data = to_data(value);
         let set = self.invoke(None, |_| codec::reference_set(&group, object_name(name), Some(&data))).await;
@@ -199,7 +233,7 @@ impl Hazelcast {
     }
 
     /// Sends a request, wherever it belongs, until it is answered or the time is up.
-    async fn invoke(
+    pub(super) async fn invoke(
         &self,
         key: Option<&[u8]>,
         build: impl Fn(i32) -> Request,
@@ -213,7 +247,7 @@ impl Hazelcast {
         key: Option<&[u8]>,
         build: impl Fn(i32) -> Request,
     ) -> Result<Result<Message, (&'static str, MemberError)>, MemoryError> {
-        let limit = self.cluster().endpoint.config.invocation_timeout();
+        let limit = self.limit();
         let deadline = Instant::now() + limit;
         let mut tries = 0u32;
         let mut last_error = None;
@@ -272,12 +306,37 @@ impl Hazelcast {
     }
 }
 
+impl Backend for Hazelcast {
+    fn status(&self) -> Status {
+        match self.cluster().describe() {
+            Ok(detail) => Status { connected: true, detail },
+            Err((detail, _)) => Status { connected: false, detail },
+        }
+    }
+
+    fn call(&self, request: Asked) -> BoxFuture<'_, Answer> {
+        Box::pin(self.carry_out(request))
+    }
+
+    fn watch(&self, map: &str, key: Option<&str>) -> Arc<Sink> {
+        self.cluster().registry.add(map, key)
+    }
+
+    fn reference<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<String>, MemoryError>> {
+        Box::pin(self.reference_get(name))
+    }
+
+    fn set_reference<'a>(&'a self, name: &'a str, value: &'a str) -> BoxFuture<'a, Result<(), MemoryError>> {
+        Box::pin(self.reference_set(name, value))
+    }
+}
+
 /// `name` of `name@group`.
 fn object_name(name: &str) -> &str {
     name.split('@').next().unwrap_or(name)
 }
 
-fn garbled(error: ProtocolError) -> MemoryError {
+pub(super) fn garbled(error: ProtocolError) -> MemoryError {
     MemoryError::Away(error.to_string())
 }
 
@@ -285,29 +344,9 @@ fn refused(operation: &'static str, error: &MemberError) -> MemoryError {
     MemoryError::Refused { operation, reason: error.to_string() }
 }
 
-/// The text of a value, or a warning that it is none.
-pub(super) fn text_or_warning(map: &str, key: Option<&str>, data: &[u8]) -> Option<String> {
-    to_text(data).unwrap_or_else(|found| {
-        let what = key.map_or("a key", |_| "the value");
-        tracing::warn!(map, key, "{what} is {found}, not text: left out");
-        None
-    })
-}
-
-/// The entries that are text.
-pub(super) fn entry_texts(map: &str, answer: &Message) -> Result<Vec<(String, String)>, ProtocolError> {
-    let entries = codec::read_entries(answer)?;
-    let texts = entries.into_iter().filter_map(|(key, value)| {
-        let key = text_or_warning(map, None, key)?;
-        let value = text_or_warning(map, Some(&key), value)?;
-        Some((key, value))
-    });
-    Ok(texts.collect())
-}
-
-/// An id for this client. The keys of the standard hash maps are random enough for that.
+/// An id for this client.
 fn random_id() -> Uuid {
-    use std::hash::{BuildHasher, RandomState};
-    let half = || RandomState::new().hash_one(std::process::id()).cast_signed();
+    let entropy = Entropy::system();
+    let half = || entropy.next_u64().cast_signed();
     Uuid { high: half(), low: half() }
 }

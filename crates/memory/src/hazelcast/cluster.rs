@@ -1,30 +1,24 @@
-//! What is known of the cluster, and who keeps it so.
+//! What is known of the cluster.
 //!
 //! For every known address a *keeper* connects, authenticates, serves the connection until it breaks, and tries
-//! again. The *leader* task sees to it that every member has a keeper, and that one connection, the oldest (the
-//! *primary*), carries the view of the cluster and all entry listeners: a member reports the changes of the whole
-//! cluster, so one registration is enough, and when its connection is lost everything is registered anew on the next.
+//! again (`leader`). One connection, the oldest (the *primary*), carries the view of the cluster and all entry
+//! listeners: a member reports the changes of the whole cluster, so one registration is enough, and when its connection
+//! is lost everything is registered anew on the next.
 //! Requests go to the owner of the key's partition where there is a connection to it; any other member forwards them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::sleep;
 
-use super::Endpoint;
 use super::codec::{self, Member, Partitions, RaftGroup, Request, Welcome, kind};
-use super::connection::{Connection, Failure, NoAnswer, join};
+use super::connection::{Connection, Failure, NoAnswer};
 use super::data::partition;
+use super::endpoint::Endpoint;
 use super::frame::{Message, Uuid};
-use super::listener::{self, Registered};
-use crate::watch::Registry;
+use crate::sink::Registry;
 
-/// First and longest pause between attempts to reach an address.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Most members followed.
 const MAX_MEMBERS: usize = 64;
 /// Most partitions a member may announce.
@@ -34,7 +28,7 @@ const MAX_PARTITIONS: i32 = 100_000;
 #[derive(Debug, Default)]
 pub(super) enum Cp {
     /// Groups of the references used so far.
-    Groups(HashMap<String, RaftGroup>),
+    Groups(BTreeMap<String, RaftGroup>),
     /// Nothing yet.
     #[default]
     Unknown,
@@ -44,7 +38,7 @@ pub(super) enum Cp {
 
 #[derive(Default)]
 pub(super) struct State {
-    connections: HashMap<Uuid, Arc<Connection>>,
+    connections: BTreeMap<Uuid, Arc<Connection>>,
     cluster: Option<Uuid>,
     partitions: i32,
     owners: Vec<Option<Uuid>>,
@@ -56,7 +50,7 @@ pub(super) struct State {
 
 pub(super) struct Cluster {
     pub(super) endpoint: Endpoint,
-    correlations: AtomicI64,
+    pub(super) correlations: AtomicI64,
     connection_ids: AtomicU64,
     state: Mutex<State>,
     /// Counts changes of the set of connections and of the view.
@@ -129,7 +123,7 @@ impl Cluster {
         Err((format!("Hazelcast cluster `{name}` does not answer ({})", failures.join("; ")), refused))
     }
 
-    fn wanted(&self) -> BTreeSet<String> {
+    pub(super) fn wanted(&self) -> BTreeSet<String> {
         let state = self.state();
         let learned = state.members.iter().map(|member| {
             if member.host.contains(':') {
@@ -141,19 +135,33 @@ impl Cluster {
         self.endpoint.config.members.iter().cloned().chain(learned).collect()
     }
 
-    fn failed(&self, address: &str, failure: Failure) {
+    pub(super) fn failed(&self, address: &str, failure: Failure) {
         tracing::debug!(address, reason = failure.reason, "a Hazelcast member cannot be joined");
         self.state().failures.insert(address.to_owned(), failure);
         self.bump();
     }
 
-    fn primary(&self) -> Option<Arc<Connection>> {
+    pub(super) fn forget_failure(&self, address: &str) {
+        self.state().failures.remove(address);
+    }
+
+    pub(super) fn has_failures(&self) -> bool {
+        !self.state().failures.is_empty()
+    }
+
+    /// Any version of the view is news: versions count from anew on another connection, as the cluster may have been
+    /// restarted.
+    pub(super) fn expect_view(&self) {
+        self.state().view_versions = (i32::MIN, i32::MIN);
+    }
+
+    pub(super) fn primary(&self) -> Option<Arc<Connection>> {
         self.route(None).map(|(connection, _)| connection)
     }
 }
 
 /// What becomes of a fresh connection.
-enum Admission {
+pub(super) enum Admission {
     Welcome(Arc<Connection>, tokio::sync::mpsc::Receiver<Vec<u8>>),
     /// There is one to this member already, under another address.
     Duplicate(Arc<Connection>),
@@ -161,7 +169,7 @@ enum Admission {
 }
 
 impl Cluster {
-    fn admit(&self, address: &str, welcome: &Welcome) -> Admission {
+    pub(super) fn admit(&self, address: &str, welcome: &Welcome) -> Admission {
         let Some(member) = welcome.member else {
             return Admission::Refused("the member has no id".to_owned());
         };
@@ -196,7 +204,7 @@ impl Cluster {
         Admission::Welcome(connection, queue)
     }
 
-    fn dismiss(&self, connection: &Connection, reason: String) {
+    pub(super) fn dismiss(&self, connection: &Connection, reason: String) {
         let mut state = self.state();
         if state.connections.get(&connection.member).is_some_and(|present| present.id == connection.id) {
             state.connections.remove(&connection.member);
@@ -207,7 +215,7 @@ impl Cluster {
     }
 
     /// Takes a view event; older versions than the one known are ignored.
-    fn take_view(&self, message: &Message) {
+    pub(super) fn take_view(&self, message: &Message) {
         let taken = match message.kind() {
             kind::MEMBERS_VIEW => codec::read_members_view(message).map(|view| self.take_members(view)),
             kind::PARTITIONS_VIEW => {
@@ -250,103 +258,6 @@ impl Cluster {
     }
 }
 
-/// Keeps a connection to one address for as long as anybody wants it; returns the address.
-async fn keep(cluster: Arc<Cluster>, address: String) -> String {
-    let mut pause = BACKOFF.0;
-    while cluster.wanted().contains(&address) {
-        let correlation = cluster.next_correlation();
-        match join(&cluster.endpoint, &address, correlation).await {
-            Err(failure) => cluster.failed(&address, failure),
-            Ok((stream, welcome)) => match cluster.admit(&address, &welcome) {
-                Admission::Refused(reason) => cluster.failed(&address, Failure { reason, refused: true }),
-                Admission::Duplicate(existing) => {
-                    drop(stream);
-                    existing.closed().await;
-                }
-                Admission::Welcome(connection, queue) => {
-                    pause = BACKOFF.0;
-                    let reason =
-                        connection.run(stream, queue, &cluster.endpoint, &cluster.correlations).await;
-                    tracing::debug!(address, reason, "lost a Hazelcast member");
-                    cluster.dismiss(&connection, reason);
-                }
-            },
-        }
-        sleep(pause).await;
-        pause = (pause * 2).min(BACKOFF.1);
-    }
-    cluster.state().failures.remove(&address);
-    address
-}
-
-/// The leader task.
-pub(super) async fn lead(cluster: Arc<Cluster>) {
-    let mut changes = cluster.changes();
-    let mut keepers: JoinSet<String> = JoinSet::new();
-    let mut kept = BTreeSet::new();
-    let mut registered = Registered::default();
-    let mut outage = Outage::default();
-    loop {
-        while let Some(ended) = keepers.try_join_next() {
-            match ended {
-                Ok(address) => {
-                    kept.remove(&address);
-                }
-                Err(error) => tracing::error!(%error, "a task of the Hazelcast client ended"),
-            }
-        }
-        for address in cluster.wanted() {
-            if kept.insert(address.clone()) {
-                keepers.spawn(keep(Arc::clone(&cluster), address));
-            }
-        }
-        outage.log(&cluster);
-        let mut unfinished = false;
-        if let Some(primary) = cluster.primary() {
-            unfinished = !follow_view(&cluster, &primary, &mut registered).await
-                || !listener::register_missing(&cluster, &primary, &mut registered).await;
-        }
-        tokio::select! {
-            _ = changes.changed() => {}
-            () = cluster.registry.wake.notified() => {}
-            Some(ended) = keepers.join_next(), if !keepers.is_empty() => {
-                if let Ok(address) = ended { kept.remove(&address); }
-            }
-            () = sleep(Duration::from_millis(300)), if unfinished => {}
-        }
-    }
-}
-
-/// Registers the view listener on the primary, once.
-async fn follow_view(cluster: &Arc<Cluster>, primary: &Connection, registered: &mut Registered) -> bool {
-    if registered.view_on == Some(primary.id) {
-        return true;
-    }
-    let correlation = cluster.next_correlation();
-    let weak = Arc::downgrade(cluster);
-    // Versions count from anew on another connection: the cluster may have been restarted.
-    cluster.state().view_versions = (i32::MIN, i32::MIN);
-    primary.listen(
-        correlation,
-        Arc::new(move |message| {
-            if let Some(cluster) = weak.upgrade() {
-                cluster.take_view(message);
-            }
-        }),
-    );
-    match call(cluster, primary, &codec::add_cluster_view_listener(), correlation).await {
-        Ok(_) => {
-            registered.view_on = Some(primary.id);
-            true
-        }
-        Err(reason) => {
-            primary.unlisten(correlation);
-            tracing::debug!(reason, "the view of the cluster is not followed yet");
-            false
-        }
-    }
-}
-
 /// A call on one particular connection, with a time limit and without retries. A member that does not answer in time
 /// is given up: what has to be registered there goes to another.
 pub(super) async fn call(
@@ -369,32 +280,4 @@ pub(super) async fn call(
         return Err(codec::read_error(&message).map_or_else(|e| e.to_string(), |e| e.to_string()));
     }
     Ok(message)
-}
-
-/// One line when memory goes away, one when it is back.
-#[derive(Default)]
-struct Outage {
-    was_connected: bool,
-    logged: bool,
-}
-
-impl Outage {
-    fn log(&mut self, cluster: &Cluster) {
-        match cluster.describe() {
-            Ok(description) => {
-                if !self.was_connected {
-                    tracing::info!("{description}");
-                }
-                (self.was_connected, self.logged) = (true, false);
-            }
-            Err((reason, _)) => {
-                let something_failed = !cluster.state().failures.is_empty();
-                if something_failed && !self.logged {
-                    tracing::warn!("{reason}; trying on in the background");
-                    self.logged = true;
-                }
-                self.was_connected = false;
-            }
-        }
-    }
 }

@@ -429,4 +429,5 @@ pub(crate) fn read_error(message: &Message) -> Result<MemberError, ProtocolError
 
 #[cfg(test)]
 #[path = "codec_tests.rs"]
+#[allow(clippy::disallowed_methods, reason = "tests read files")]
 mod tests;

@@ -1,6 +1,6 @@
 //! One connection to one member: calls by correlation id, events to their listeners, heartbeats.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,8 +11,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
-use super::Endpoint;
 use super::codec::{self, Login, PREAMBLE, Request, Welcome, kind};
+use super::endpoint::Endpoint;
 use super::frame::{Assembler, Message, Uuid};
 
 /// Requests waiting to be written; beyond it callers wait.
@@ -72,6 +72,10 @@ pub(super) async fn join(
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the Hazelcast client is production only: a simulation brings its own backend"
+)]
 async fn connect(endpoint: &Endpoint, address: &str) -> Result<Box<dyn Stream>, Failure> {
     let say = |e: io::Error| Failure::from(e.to_string());
     let tcp = TcpStream::connect(address).await.map_err(say)?;
@@ -133,8 +137,8 @@ pub(super) type Handler = Arc<dyn Fn(&Message) + Send + Sync>;
 
 #[derive(Default)]
 struct Calls {
-    waiting: HashMap<i64, oneshot::Sender<Message>>,
-    listeners: HashMap<i64, Handler>,
+    waiting: BTreeMap<i64, oneshot::Sender<Message>>,
+    listeners: BTreeMap<i64, Handler>,
     closed: bool,
 }
 
@@ -277,6 +281,7 @@ impl Connection {
         };
         let mut closing = self.closing.subscribe();
         let reason = tokio::select! {
+            biased;
             end = read => end.err(),
             end = write => end.err(),
             reason = self.heartbeat(endpoint, correlations) => Some(reason),

@@ -31,6 +31,15 @@ pub(crate) fn to_data(text: &str) -> Vec<u8> {
     data
 }
 
+/// Another text in the form of a value that is text already: what was written as JSON stays JSON.
+pub(crate) fn same_kind(data: &[u8], text: &str) -> Vec<u8> {
+    let mut new = to_data(text);
+    if let Some(header) = data.get(..DATA_HEADER).filter(|header| header[4..] == JSON.to_be_bytes()) {
+        new[..DATA_HEADER].copy_from_slice(header);
+    }
+    new
+}
+
 /// The text of a value: strings and JSON as they are, plain numbers and booleans as their JSON. The error says what
 /// was found instead.
 pub(crate) fn to_text(data: &[u8]) -> Result<Option<String>, String> {
@@ -109,4 +118,5 @@ fn murmur3(bytes: &[u8]) -> i32 {
 
 #[cfg(test)]
 #[path = "data_tests.rs"]
+#[allow(clippy::disallowed_methods, reason = "tests read files")]
 mod tests;

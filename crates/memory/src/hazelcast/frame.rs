@@ -280,7 +280,7 @@ pub(crate) fn i64_at(payload: &[u8], at: usize) -> Result<i64, ProtocolError> {
 }
 
 /// A UUID as the protocol has it: two little-endian halves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Uuid {
     pub(crate) high: i64,
     pub(crate) low: i64,

@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, Weak};
 
-use super::client::{entry_texts, text_or_warning};
 use super::cluster::{Cluster, call};
 use super::codec::{self, EntryEvent, event, kind};
 use super::connection::{Connection, Handler};
 use super::data::to_data;
 use super::frame::{Message, Uuid};
-use crate::watch::{Sink, Target};
+use super::texts::{entry_texts, text_or_warning};
+use crate::sink::{Sink, Target};
 
 /// What is registered where.
 #[derive(Default)]

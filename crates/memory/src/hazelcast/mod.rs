@@ -7,18 +7,13 @@ mod codec;
 mod config;
 mod connection;
 mod data;
+mod endpoint;
+mod fenced;
 mod frame;
+mod leader;
 mod listener;
+mod texts;
+mod written;
 
 pub(crate) use client::Hazelcast;
 pub use config::{Credentials, HazelcastConfig, TlsConfig};
-
-use frame::Uuid;
-use tokio_rustls::TlsConnector;
-
-/// What every connection needs to know.
-struct Endpoint {
-    config: HazelcastConfig,
-    tls: Option<(TlsConnector, TlsConfig)>,
-    client: Uuid,
-}

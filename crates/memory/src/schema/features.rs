@@ -3,8 +3,7 @@
 use market::{CrossAsset, Nanos, ObFeatures};
 use serde::{Serialize, Serializer};
 
-use super::FromMemory;
-use super::json::{Object, SchemaError};
+use super::json::{FromMemory, Object, SchemaError};
 use super::scan::seconds;
 
 /// The features of a symbol with its name and time, as they stand in the shard maps.

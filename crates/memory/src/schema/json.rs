@@ -19,6 +19,19 @@ impl SchemaError {
     }
 }
 
+/// A value of the schema, read from the text in memory.
+pub trait FromMemory: Sized {
+    /// What it is called in messages.
+    const KIND: &'static str;
+    /// Reads it; the error says what is wrong with the value.
+    fn from_memory(text: &str) -> Result<Self, SchemaError>;
+}
+
+/// The text of a value, as it is put into memory. NaN becomes `null`.
+pub fn to_text<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("schema types have text keys and no failing serializer")
+}
+
 /// `NaN`, `Infinity` and `-Infinity` outside of strings become `null`: Python writes them, JSON has no such words.
 pub(crate) fn without_python_numbers(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -9,9 +9,9 @@ mod scan;
 mod values;
 
 pub use features::{ObRecord, ShardRecord};
-pub use json::{SchemaError, parse_time};
+pub use json::{FromMemory, SchemaError, parse_time, to_text};
 pub use scan::{MAX_SCAN_ASSETS, Scan};
-pub use values::{AcbBoost, DayResult, EngineState, Heartbeat, Phase, Safety};
+pub use values::{AcbBoost, DayResult, EngineState, Heartbeat, LeaseRecord, Phase, Safety};
 
 /// Posture and Rm.
 pub const SAFETY: &str = "DOLPHIN_SAFETY";
@@ -88,19 +88,6 @@ pub fn features_map(symbol: &str) -> String {
 /// Is what stands in this map worth nothing after a power cut? The embedded backend does not wait for the disk then.
 pub(crate) fn is_volatile(map: &str) -> bool {
     map.starts_with(SHARD_PREFIX)
-}
-
-/// A value of the schema, read from the text in memory.
-pub trait FromMemory: Sized {
-    /// What it is called in messages.
-    const KIND: &'static str;
-    /// Reads it; the error says what is wrong with the value.
-    fn from_memory(text: &str) -> Result<Self, SchemaError>;
-}
-
-/// The text of a value, as it is put into memory. NaN becomes `null`.
-pub fn to_text<T: serde::Serialize>(value: &T) -> String {
-    serde_json::to_string(value).expect("schema types have text keys and no failing serializer")
 }
 
 #[cfg(test)]

@@ -7,8 +7,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
-use super::json::{self, SchemaError, number};
-use super::{FromMemory, parse_time};
+use super::json::{self, FromMemory, SchemaError, number, parse_time};
 
 /// Most assets of a scan.
 pub const MAX_SCAN_ASSETS: usize = 4096;

@@ -6,8 +6,7 @@ use market::{Nanos, Posture};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::FromMemory;
-use super::json::{Object, SchemaError};
+use super::json::{FromMemory, Object, SchemaError};
 
 /// Posture and Rm of the survival stack (SPEC §4.2).
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -149,10 +148,30 @@ impl FromMemory for EngineState {
         let param_hash = object.text("param_hash")?.unwrap_or_default().to_owned();
         let snapshot = object.take("snapshot");
         let mut extra = object.into_map();
-        for named in ["capital", "date", "pnl", "param_hash", "snapshot"] {
+        // The fence is that of the write, not of the state.
+        for named in ["capital", "date", "pnl", "param_hash", "snapshot", "fence"] {
             extra.remove(named);
         }
         Ok(Self { capital, date, pnl, param_hash, snapshot, extra })
+    }
+}
+
+/// Who holds a lease ([`crate::Lease`]); changed by compare-and-set alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRecord {
+    /// Name for people; empty: given up.
+    pub owner: String,
+    /// Larger than that of every holder before.
+    pub fence: u64,
+    /// Counts the signs of life of this holder.
+    pub beat: u64,
+}
+
+impl FromMemory for LeaseRecord {
+    const KIND: &'static str = "lease";
+
+    fn from_memory(text: &str) -> Result<Self, SchemaError> {
+        super::json::parse(Self::KIND, text)
     }
 }
 
@@ -206,7 +225,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::schema::to_text;
+    use crate::schema::json::to_text;
 
     #[test]
     fn safety_takes_the_stricter_of_posture_and_rm() {

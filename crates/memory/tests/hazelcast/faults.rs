@@ -18,7 +18,7 @@ async fn a_member_is_killed_restarted_and_frozen() {
         HazelcastConfig { invocation_timeout_ms: 3_000, heartbeat_timeout_ms: 6_000, ..config(&cluster) };
     let memory = open(config);
     memory.wait_ready(PATIENCE).await.unwrap();
-    let writes = WriteBehind::start(memory.clone());
+    let writes = WriteBehind::start(&memory);
     let mut watch = memory.watch("m", None).unwrap();
     memory.put("m", "before", "1").await.unwrap();
     until(&mut watch, "before", Some("1")).await;
@@ -76,7 +76,7 @@ async fn three_members_lose_one() {
     eventually("the others are learned", async || memory.status().detail.contains("3 of 3")).await;
     let mut watch = memory.watch("m", None).unwrap();
     let symbols = symbols(200);
-    let writes = WriteBehind::start(memory.clone());
+    let writes = WriteBehind::start(&memory);
     for symbol in &symbols {
         writes.put("m", symbol, "before".to_owned()).unwrap();
     }

@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
 
 mod faults;
+mod fences;
+#[path = "../fencing/mod.rs"]
+mod fencing;
 mod support;
 mod tls;
 
@@ -179,7 +182,7 @@ fn record(symbol: &str, timestamp: Nanos) -> ObRecord {
 async fn shards_are_discovered(memory: &SystemMemory, python: &mut Python) {
     let now = Nanos(1_700_000_000 * Nanos::SECOND);
     let old = Nanos(now.0 - 60 * Nanos::SECOND);
-    let writes = WriteBehind::start(memory.clone());
+    let writes = WriteBehind::start(memory);
     let fresh = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "1000PEPEUSDT"];
     for (symbol, at) in fresh.iter().map(|s| (*s, now)).chain([("LUNAUSDT", old)]) {
         writes.put(&schema::features_map(symbol), symbol, schema::to_text(&record(symbol, at))).unwrap();

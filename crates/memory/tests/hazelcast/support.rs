@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use memory::{Change, HazelcastConfig, MemoryConfig, SystemMemory, Watch};
+use memory::{Change, HazelcastConfig, MemoryConfig, MemoryEnvironment, SystemMemory, Watch};
 use testkit::hazelcast::{Cluster, PATIENCE};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
@@ -18,11 +18,16 @@ pub fn config(cluster: &Cluster) -> HazelcastConfig {
 }
 
 pub fn open(config: HazelcastConfig) -> SystemMemory {
-    SystemMemory::open(MemoryConfig::Hazelcast(config)).unwrap()
+    SystemMemory::open(MemoryConfig::Hazelcast(config), &MemoryEnvironment::system()).unwrap()
 }
 
 pub async fn connect(cluster: &Cluster) -> SystemMemory {
-    let memory = open(config(cluster));
+    connect_to(cluster.addresses()).await
+}
+
+pub async fn connect_to(members: Vec<String>) -> SystemMemory {
+    let memory =
+        open(HazelcastConfig { members, invocation_timeout_ms: 10_000, ..HazelcastConfig::default() });
     memory.wait_ready(PATIENCE).await.unwrap();
     memory
 }

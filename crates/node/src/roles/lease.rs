@@ -67,7 +67,7 @@ pub async fn keep(
 ) {
     let mut told_error = false;
     while !*stop.borrow() {
-        let ticked = lease.tick(runtime::clock::wall_ns() / Nanos::MS).await;
+        let ticked = lease.tick(clock.wall_ns() / Nanos::MS).await;
         if let Some(remaining) = lease.remaining().and_then(|r| r.checked_sub(ttl / MARGIN)) {
             let remaining = u64::try_from(remaining.as_nanos()).unwrap_or(u64::MAX);
             fence.set(clock.now_ns().saturating_add(remaining));
@@ -101,7 +101,7 @@ pub async fn keep(
 
 #[cfg(test)]
 mod tests {
-    use memory::{EmbeddedConfig, LeaseConfig, MemoryConfig, SystemMemory};
+    use memory::{EmbeddedConfig, LeaseConfig, MemoryConfig, MemoryEnvironment, SystemMemory};
 
     use super::*;
 
@@ -109,7 +109,11 @@ mod tests {
     async fn the_fence_follows_the_lease_and_shuts_when_it_is_given_up() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("memory");
-        let memory = SystemMemory::open(MemoryConfig::Embedded(EmbeddedConfig::at(path))).unwrap();
+        let memory = SystemMemory::open(
+            MemoryConfig::Embedded(EmbeddedConfig::at(path)),
+            &MemoryEnvironment::system(),
+        )
+        .unwrap();
         let clock = Clock::new();
         let ttl = Duration::from_secs(60);
         let start = |owner: &str| {
