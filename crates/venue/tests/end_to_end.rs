@@ -105,8 +105,9 @@ async fn control_frames() {
         1
     );
     assert_eq!(ask(json!({"method": "NONSENSE", "id": "x"})).await["error"]["code"], 2);
+    // The venue may close before all are sent.
     for n in 0..20 {
-        s.send(json!({"method": "LIST_SUBSCRIPTIONS", "id": n})).await;
+        s.try_send(json!({"method": "LIST_SUBSCRIPTIONS", "id": n})).await;
     }
     while s.text().await.is_some() {}
 }

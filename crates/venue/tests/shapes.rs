@@ -10,7 +10,7 @@ use common::{Client, Socket, small};
 use serde_json::Value;
 
 /// Keys of the examples that a venue of 2026-11 does not send for limit and market orders.
-const GONE: [&str; 14] = [
+const GONE: [&str; 15] = [
     "activatePrice",
     "priceRate",
     "AP",
@@ -25,6 +25,8 @@ const GONE: [&str; 14] = [
     "maxNotionalValue",
     "isAutoAddMargin",
     "HEDGE",
+    // Only where an account's brackets were adjusted.
+    "notionalCoef",
 ];
 /// The examples are older: today's official SDK takes a bool and an integer here.
 const RETYPED: [&str; 2] = ["/isAutoAddMargin", "/tranId"];

@@ -101,10 +101,11 @@ fn a_key_that_is_subscribed_to_delivers_everything() {
 
 #[test]
 fn an_expired_key_says_so_where_that_is_asked_for() {
-    let (mut b, key) = venue(Rules::default());
+    let (mut b, key) =
+        venue(Rules { listen_key_life: std::time::Duration::from_secs(60), ..Rules::default() });
     let mut c = b.connect(&format!("/private/ws?listenKey={key}&events=listenKeyExpired"));
     let mut d = b.connect(&format!("/private/ws?listenKey={key}&events=ORDER_TRADE_UPDATE"));
-    b.run(3_600_000);
+    b.run(60_000);
     assert_eq!(read(&c.texts()).last().unwrap()["e"], "listenKeyExpired");
     assert!(d.texts().is_empty());
 }

@@ -57,7 +57,7 @@ pub(crate) fn target(path: &str, query: &str) -> Option<Target> {
         _ => return None,
     };
     let mut t = Target { route, combined, streams: Vec::new(), keys: Vec::new() };
-    let mut add = |name: &str, t: &mut Target| match name {
+    let add = |name: &str, t: &mut Target| match name {
         key if is_listen_key(key) => t.keys.push(UserStream::bare(key)),
         stream => t.streams.push(stream.to_owned()),
     };
@@ -213,7 +213,8 @@ mod tests {
         };
         let long = "pqia91ma19a5s61cv6a81va65sdf19v8a65a1";
         assert_eq!(keys("/private/ws", "listenKey=LK"), [("LK".into(), String::new(), true)]);
-        assert_eq!(keys(&format!("/private/ws/{long}"), ""), [(long.into(), String::new(), false)]);
+        let in_path = format!("/private/ws/{long}");
+        assert_eq!(keys(&in_path, ""), [(long.into(), String::new(), false)]);
         assert_eq!(
             keys("/private/stream", "listenKey=A&events=X/Y&listenKey=B&events=Z"),
             [("A".into(), "X Y".into(), true), ("B".into(), "Z".into(), true)]

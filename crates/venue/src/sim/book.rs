@@ -93,6 +93,7 @@ pub(super) struct SimBook {
     touch: (i64, i64),
     /// The prices besides the touch.
     reach: [Reach; 2],
+    /// Ticks between two of them; 0 before the first step.
     grid: i64,
     min_lots: i64,
     /// Prices that leave the grid, and those that come to it.
@@ -151,7 +152,7 @@ impl SimBook {
     /// Brings the levels to the present touch.
     fn regrid(&mut self, before: (i64, i64), out: &mut Step) {
         let ticks = self.fair / self.tick;
-        if (SPACING * ticks - self.grid as f64).abs() > GRID_SLACK {
+        if self.grid == 0 || (SPACING * ticks - self.grid as f64).abs() > GRID_SLACK {
             self.grid = ((SPACING * ticks).round() as i64).max(1);
         }
         let (old, grid) = (self.reach, self.grid);

@@ -138,7 +138,12 @@ impl Socket {
     }
 
     pub async fn send(&mut self, v: Value) {
-        self.inner.send(Message::text(v.to_string())).await.unwrap();
+        assert!(self.try_send(v).await, "the connection is over");
+    }
+
+    /// Sends; `false`: the connection is over.
+    pub async fn try_send(&mut self, v: Value) -> bool {
+        self.inner.send(Message::text(v.to_string())).await.is_ok()
     }
 
     pub async fn subscribe(&mut self, streams: &[&str]) {
