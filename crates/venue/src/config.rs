@@ -87,12 +87,14 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The demo environment (futures testnet), 2026-11: it differs from mainnet in its limits.
+    /// The demo environment (futures testnet), 2026-11: it differs from mainnet in its limits, and streams of every kind
+    /// come on unrouted URLs, too (BINANCE.md §1).
     pub fn demo() -> Self {
         Self {
             weight_per_minute: 6000,
             max_orders: Some(10_000),
             market_take_bound: 0.30,
+            legacy_urls: true,
             strict_user_streams: false,
             ..Self::default()
         }
@@ -150,6 +152,9 @@ pub struct VenueConfig {
     pub commission: Commission,
     /// Limits and habits.
     pub rules: Rules,
+    /// Serve `https` and `wss` with a certificate made at the start ([`crate::VenueHandle::authority`]), for clients that
+    /// refuse `http` and `ws` or have the exchange's host names built in. Of the production driver only.
+    pub tls: bool,
 }
 
 impl Default for VenueConfig {
@@ -168,6 +173,7 @@ impl Default for VenueConfig {
             hedge_mode: false,
             commission: Commission::default(),
             rules: Rules::default(),
+            tls: false,
         }
     }
 }
@@ -202,6 +208,9 @@ pub enum VenueError {
     /// A setting is out of range.
     #[error("venue configuration: {0}")]
     Config(String),
+    /// No certificate could be made.
+    #[error("cannot make a certificate: {0}")]
+    Certificate(String),
     /// The operating system refused a thread or a runtime.
     #[error("cannot start the venue's thread: {0}")]
     Thread(std::io::Error),

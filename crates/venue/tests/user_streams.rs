@@ -109,3 +109,15 @@ fn an_expired_key_says_so_where_that_is_asked_for() {
     assert_eq!(read(&c.texts()).last().unwrap()["e"], "listenKeyExpired");
     assert!(d.texts().is_empty());
 }
+
+#[test]
+fn unrouted_urls_deliver_markets_on_the_testnet_alone() {
+    for (rules, delivered) in [(Rules::default(), false), (Rules::demo(), true)] {
+        let (mut b, key) = venue(rules);
+        let mut c = b.connect("/stream?streams=btcusdt@markPrice@1s");
+        let mut d = b.connect("/ws/btcusdt@bookTicker");
+        b.run(2500);
+        assert_eq!((!c.texts().is_empty(), d.texts().is_empty()), (delivered, false));
+        assert_eq!(kinds(&mut b, &format!("/ws/{key}")).is_empty(), !delivered);
+    }
+}

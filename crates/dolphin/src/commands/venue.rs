@@ -49,9 +49,14 @@ pub struct Args {
     /// Open the account in hedge mode
     #[arg(long)]
     hedge_mode: bool,
-    /// Whose limits and habits apply; on mainnet, user streams deliver to `?listenKey=…&events=…` alone
+    /// Whose limits and habits apply; as on mainnet, user streams deliver to `?listenKey=…&events=…` alone, and unrouted
+    /// stream URLs deliver public data alone
     #[arg(long, value_enum, default_value_t = Environment::Mainnet)]
     rules: Environment,
+    /// Serve https and wss with a certificate made now, for localhost and the exchange's host names; what clients must trust
+    /// is written to FILE
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "venue-authority.pem")]
+    tls: Option<PathBuf>,
     /// Print an example of every fault as POST /dolphin/faults takes it, and end
     #[arg(long)]
     list_faults: bool,
@@ -89,10 +94,16 @@ pub fn run(args: Args) -> Result<(), Failure> {
             Environment::Mainnet => Rules::default(),
             Environment::Demo => Rules::demo(),
         },
+        tls: args.tls.is_some(),
         ..VenueConfig::default()
     };
     let signalled = super::on_signal()?;
     let venue = Venue::start(config).map_err(|e| super::venue_error(&e))?;
+    if let (Some(path), Some(authority)) = (&args.tls, venue.authority()) {
+        std::fs::write(path, authority).map_err(|e| {
+            Failure::usage(format!("cannot write the certificate to {}: {e}", path.display()))
+        })?;
+    }
     println!("{}", venue.addr());
     eprintln!(
         "venue on {} (streams {}), {} symbols, commission {}; Ctrl-C ends it",
@@ -101,6 +112,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
         args.symbols,
         args.commission
     );
+    if let Some(path) = &args.tls {
+        eprintln!("TLS: clients must trust {}", path.display());
+    }
     while !signalled.load(Ordering::Acquire) {
         std::thread::sleep(Duration::from_millis(50));
     }
