@@ -97,9 +97,13 @@ fn mainnet_is_guarded_and_venues_do_not_mix() {
         command.args(more);
         command
     };
-    fails(with("", &["--venue", "mainnet"]), 2, &["real money", "--mainnet"]);
-    fails(with("", &["--venue", "mainnet", "--mainnet"]), 2, &["guard.yml", "mainnet: I trade real money"]);
-    fails(with("", &["--venue", "testnet", "--mainnet"]), 2, &["contradicts", "testnet"]);
+    fails(with("direction: short\n", &["--venue", "mainnet"]), 2, &["real money", "--mainnet"]);
+    fails(
+        with("direction: short\n", &["--venue", "mainnet", "--mainnet"]),
+        2,
+        &["guard.yml", "mainnet: I trade real money"],
+    );
+    fails(with("direction: short\n", &["--venue", "testnet", "--mainnet"]), 2, &["contradicts", "testnet"]);
     let mixed = "venue: {ws_api_url: \"wss://ws-fapi.binance.com/ws-fapi/v1\"}\n";
     fails(with(mixed, &["--venue", "testnet"]), 2, &["a mainnet host", "all hosts of a session"]);
     let mixed =

@@ -3,14 +3,17 @@
 use serde::{Deserialize, Serialize};
 
 /// What trips it; `None` is off. All off is the champion.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BreakerLimits {
     /// Realised loss of the day at which it trips, as a fraction of the capital at the day's start; > 0.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1))]
     pub max_daily_loss: Option<f64>,
     /// Losing trades in a row at which it trips; ≥ 1.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub max_consecutive_losses: Option<u32>,
     /// Share of the day's orders rejected above which it trips, in [0, 1).
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub max_reject_rate: Option<f64>,
     /// Orders of the day before the reject rate counts.
     pub min_orders: u32,

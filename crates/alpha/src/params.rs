@@ -24,7 +24,7 @@ pub const PRESETS: [&str; 4] = [CHAMPION, "conservative", "growth", "aggressive"
 pub const MAX_BARS: u32 = 100_000;
 
 /// How a model fill is charged (SPEC §3.9).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FeeModel {
     /// One draw of the generator per side decides maker or taker.
@@ -34,7 +34,7 @@ pub enum FeeModel {
 }
 
 /// What opens the volatility gate (SPEC §3.5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum VolGate {
     /// Warm-up is over and the reference symbol moves enough.
@@ -44,7 +44,7 @@ pub enum VolGate {
 }
 
 /// How the ACB boost is adjusted before a step (SPEC §3.13).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BoostMode {
     /// Not at all.
@@ -55,7 +55,7 @@ pub enum BoostMode {
 
 /// The parameters. The first fifteen are frozen in the champion. Read from a file, `profile` says whose numbers those
 /// are that the file leaves out: a preset's, else the champion's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields, remote = "Self")]
 pub struct Params {
     /// SHORT fires at or below this velocity divergence; < 0.
@@ -440,6 +440,11 @@ impl Params {
             }
             None => Ok(()),
         }
+    }
+
+    /// The range of each number (of a list: of its length), both ends allowed: key, least, most.
+    pub fn key_ranges() -> impl Iterator<Item = (&'static str, f64, f64)> {
+        Self::default().ranges().into_iter().map(|(key, _, range)| (key, range.min, range.max))
     }
 
     fn ranges(&self) -> [(&'static str, f64, Range); 28] {

@@ -30,6 +30,8 @@ enum Command {
     Live(commands::live::Args),
     /// Preflight: everything short of orders, a line each
     Check(commands::check::Args),
+    /// Effective values and their origin, the JSON schema, differences
+    Config(commands::config::Args),
     /// Pull the kill switch of a running node
     Kill(commands::kill::Args),
     /// Day files through the engine: trades, days, summary, report
@@ -60,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => commands::demo::run(args),
         Command::Live(args) => commands::live::run(args),
         Command::Check(args) => commands::check::run(args),
+        Command::Config(args) => commands::config::run(&args),
         Command::Kill(args) => commands::kill::run(args),
         Command::Replay(args) => commands::replay::run(args),
         Command::Parity(args) => commands::parity::run(args),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::limits::{ConfigError, RiskConfig, ensure};
 
 /// What to do with a position that no intent of this run explains.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnexpectedPosition {
     /// Leave it, stop opening new ones, call a human.
@@ -22,13 +22,14 @@ pub enum UnexpectedPosition {
 }
 
 /// How intents become orders (SPEC §8, SmartPlacer and order state machine).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RouterConfig {
     /// Work orders as maker first. `false` (the engine's `use_alpha_layers: false`): cross at once, no resting
     /// take-profit order, exits by market order.
     pub smart_placer: bool,
     /// Rest only where the chance of a fill within 5 s is at least this.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub min_fill_probability: f64,
     /// Cross only where the spread is below this.
     pub ob_edge_bps: f64,
@@ -39,38 +40,49 @@ pub struct RouterConfig {
     /// How often one entry or exit may move after the touch.
     pub max_repegs: u32,
     /// Shortest time between two such moves: bounds the message rate.
+    #[schemars(range(min = 1, max = 600000))]
     pub min_repeg_interval_ms: u64,
     /// How often a take-profit order may be placed in one position before the router leaves it to the exit intent.
     pub max_tp_orders: u32,
     /// No report this long after sending: the order is Unknown and is asked for.
+    #[schemars(range(min = 1, max = 600000))]
     pub ack_timeout_ms: u64,
     /// No answer to a cancel this long: it is sent again, three times at most, then the order is asked for.
+    #[schemars(range(min = 1, max = 600000))]
     pub cancel_timeout_ms: u64,
     /// The gateway gives up a query after this; no answer comes later.
+    #[schemars(range(min = 1, max = 3000))]
     pub query_timeout_ms: u64,
     /// A working order without any report for this long is asked for.
+    #[schemars(range(min = 1, max = 600000))]
     pub verify_interval_ms: u64,
     /// `recvWindow` of signed requests; an order's own is shorter where less of the lease is left.
+    #[schemars(range(min = 1, max = 60000))]
     pub recv_window_ms: u64,
     /// An order that the lease leaves less than this to arrive is not sent.
+    #[schemars(range(min = 1, max = 60000))]
     pub min_recv_window_ms: u64,
     /// Largest error of our clock against the venue's. After its `recvWindow` plus this a request that was lost on
     /// the way can no longer become an order.
     pub max_clock_error_ms: u64,
     /// Longest time to hold a position, by our own clock: no lost or stopped tick makes it longer. 0 = the engine alone
     /// decides.
+    #[schemars(range(min = 0, max = 604800000))]
     pub max_hold_ms: u64,
     /// How long an outcome waits for the price of a fill of which only the quantity is known.
     pub fill_detail_wait_ms: u64,
     /// First pause after a refused exit order; doubles up to 16 times this.
+    #[schemars(range(min = 1, max = 600000))]
     pub exit_retry_ms: u64,
     /// Countdown of the dead-man switch (`countdownCancelAll`); 0 = off.
     pub dead_man_countdown_ms: u64,
     /// How often the countdown is started afresh.
     pub dead_man_refresh_ms: u64,
     /// How often to compare with the venue while all is well: finds what lost reports have hidden.
+    #[schemars(range(min = 1, max = 600000))]
     pub reconcile_interval_ms: u64,
     /// How soon to compare with the venue again after a difference.
+    #[schemars(range(min = 1, max = 600000))]
     pub reconcile_retry_ms: u64,
     /// What to do with a position nobody here opened.
     pub unexpected_position: UnexpectedPosition,
@@ -79,6 +91,7 @@ pub struct RouterConfig {
     /// Does the kill switch also close positions?
     pub kill_flattens: bool,
     /// How far through the touch the kill switch may go when it closes.
+    #[schemars(range(min = 0.0, max = 1000.0))]
     pub kill_max_slippage_bps: f64,
     /// Limits.
     pub risk: RiskConfig,

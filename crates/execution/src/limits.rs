@@ -7,94 +7,135 @@
 use serde::{Deserialize, Serialize};
 
 /// Limits checked before every order. Each denial names its key.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RiskConfig {
     /// Largest value of one order; a larger one is cut to it.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1000000))]
     pub max_order_notional_usd: Option<f64>,
     /// The same as a multiple of the capital (the champion's largest is 0.20 × 6 = 1.2).
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 20))]
     pub max_order_notional_x_capital: f64,
     /// Largest value of one position, working and unknown orders counted as filled; an order beyond it is cut.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 5000000))]
     pub max_position_usd: Option<f64>,
     /// The same as a multiple of the capital.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 20))]
     pub max_position_x_capital: f64,
     /// Largest value of all positions and working orders together, those of instruments not followed included.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 5000000))]
     pub max_gross_usd: Option<f64>,
     /// The same as a multiple of the capital.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 20))]
     pub max_gross_x_capital: f64,
     /// Largest net value of all positions, every working order that makes it larger counted as filled.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 5000000))]
     pub max_net_usd: Option<f64>,
     /// The same as a multiple of the capital.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 20))]
     pub max_net_x_capital: f64,
     /// Positions and entries at the same time (the engine holds one).
+    #[schemars(range(min = 1, max = 32))]
     pub max_open_positions: u32,
     /// Orders working in one instrument (the venue's own limit applies where it is lower).
+    #[schemars(range(min = 1, max = 32))]
     pub max_orders_per_symbol: u32,
     /// Farthest an entry's price may be from the mid.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1000))]
     pub price_collar_bps: f64,
     /// Farthest the mid may be from the mark price (checked where a mark is known and fresh).
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1000))]
     pub mark_collar_bps: f64,
     /// A mark older than this is no mark.
+    #[schemars(range(min = 0, max = 60000))]
     pub max_mark_age_ms: u64,
     /// Farthest the mid may have moved from the price the engine decided at.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1000))]
     pub max_decision_drift_bps: f64,
     /// Farthest a fill may be from the price it was decided at, on the bad side: beyond it entries latch.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 1000))]
     pub max_slippage_bps: f64,
     /// Oldest book an entry may be placed on.
+    #[schemars(range(min = 0, max = 60000))]
     pub max_book_age_ms: u64,
     /// Oldest decision that may become an order, on the venue's clock, the error of ours included.
+    #[schemars(range(min = 0, max = 60000))]
     pub max_signal_age_ms: u64,
     /// Farthest a decision may lie ahead of our clock, beyond its error: such an event time is not believed.
+    #[schemars(range(min = 0, max = 10000))]
     pub max_signal_ahead_ms: u64,
     /// Largest clock offset for new entries; a quarter of `recv_window_ms` by FAULTS §2 row 13.
+    #[schemars(range(min = 0, max = 60000))]
     pub max_clock_offset_ms: u64,
     /// Largest error of the clock offset for new entries.
+    #[schemars(range(min = 0, max = 10000))]
     pub max_clock_error_ms: u64,
     /// Orders in state Unknown with which a new entry is still allowed.
+    #[schemars(range(min = 0, max = 8))]
     pub max_unknown_orders: u32,
     /// An order Unknown for longer raises a page.
+    #[schemars(range(min = 0, max = 600000))]
     pub max_unknown_age_ms: u64,
     /// The same order (instrument, side, price, quantity) again within this is a duplicate. Below `min_repeg_interval_ms`.
     pub duplicate_window_ms: u64,
     /// Entries sent within `repeat_window_ms` before the router stops itself (latched).
+    #[schemars(range(min = 1, max = 32))]
     pub max_repeated_entries: u32,
     /// Window of `max_repeated_entries`.
+    #[schemars(range(min = 0, max = 3600000))]
     pub repeat_window_ms: u64,
     /// Refusals by the venue within a minute before the router stops itself (latched).
+    #[schemars(range(min = 1, max = 32))]
     pub max_rejects_per_min: u32,
     /// No entry for this long after the venue found the margin insufficient.
+    #[schemars(range(min = 0, max = 3600000))]
     pub margin_cooldown_ms: u64,
     /// Loss of the day (realised, unrealised, fees, funding) beyond which nothing is opened; 0 = off.
+    #[schemars(range(min = 0.0, max = 1e8))]
     pub max_day_loss_usd: Option<f64>,
     /// The same as a fraction of the equity when the day began; 0 = off.
+    #[schemars(range(min = 0.0, max = 0.5))]
     pub max_day_loss_of_equity: f64,
     /// Fall from the day's highest equity beyond which nothing is opened, as a fraction; 0 = off.
+    #[schemars(range(min = 0.0, max = 0.5))]
     pub max_day_drawdown: f64,
     /// Loss of the day in one instrument beyond which nothing is opened in it; 0 = off.
+    #[schemars(range(min = 0.0, max = 1e8))]
     pub max_symbol_loss_usd: Option<f64>,
     /// The same as a fraction of the equity when the day began; 0 = off.
+    #[schemars(range(min = 0.0, max = 0.5))]
     pub max_symbol_loss_of_equity: f64,
     /// Value of all fills of a day; 0 = off.
+    #[schemars(range(min = 0.0, max = 1e8))]
     pub max_day_turnover_usd: Option<f64>,
     /// The same as a multiple of the capital; 0 = off.
+    #[schemars(range(min = 0.0, max = 10000.0))]
     pub max_day_turnover_x_capital: f64,
     /// Commissions of a day; 0 = off.
+    #[schemars(range(min = 0.0, max = 1e8))]
     pub max_day_fees_usd: Option<f64>,
     /// The same as a fraction of the equity when the day began; 0 = off.
+    #[schemars(range(min = 0.0, max = 0.5))]
     pub max_day_fees_of_equity: f64,
     /// Orders and cancels of the day for each order that was filled, whole or in part; 0 = off.
+    #[schemars(range(min = 0.0, max = 10000.0))]
     pub max_order_to_trade: f64,
     /// Messages of the day before `max_order_to_trade` counts.
     pub order_to_trade_after: u64,
     /// Margin that must be left free after an order, as a fraction of the equity; 0 = off.
+    #[schemars(range(min = 0.0, max = 0.5))]
     pub min_free_margin_of_equity: f64,
     /// Nearest that the liquidation price may be or come by an order, as a fraction of the price; 0 = off.
+    #[schemars(range(min = 0.0, max = 0.5))]
     pub min_liquidation_distance: f64,
     /// No entry in an instrument for this long before its funding time.
+    #[schemars(range(min = 0, max = 900000))]
     pub funding_guard_before_ms: u64,
     /// And for this long after it.
+    #[schemars(range(min = 0, max = 900000))]
     pub funding_guard_after_ms: u64,
     /// Oldest confirmation of the dead-man switch while orders rest; less than its countdown.
+    #[schemars(range(min = 0, max = 120000))]
     pub max_dead_man_age_ms: u64,
     /// The venue's order limit per 10 s (`exchangeInfo.rateLimits`).
     pub venue_orders_per_10s: u32,
@@ -103,8 +144,10 @@ pub struct RiskConfig {
     /// The venue's request weight per minute.
     pub venue_weight_per_min: u32,
     /// Share of the venue's limits we use, at most a half.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 0.5))]
     pub rate_share: f64,
     /// Share of our budget kept back from entries, for exits and cancels.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 0.9))]
     pub rate_reserve: f64,
 }
 

@@ -16,7 +16,7 @@ use crate::environment::Ended;
 use crate::stage::{Stage, Work};
 
 /// What a worker does when no stage found work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Idle {
     /// Poll on: lowest latency, a core of its own.

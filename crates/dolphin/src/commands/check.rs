@@ -1,5 +1,7 @@
 //! `dolphin check`: everything that a start of the node needs, short of orders; a line each.
 
+mod machine;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +12,9 @@ use binance::Symbols;
 use binance::gateway::{Gateway, GatewayConfig};
 use binance::hosts::{Hosts, Venue};
 use binance::key::{ApiKey, KeySource};
-use binance::limits::Urgency;
+use binance::limits::{LimitKind, Urgency};
 use binance::net::WsConn;
-use binance::rest::{RestClient, RestConfig};
+use binance::rest::{ExchangeInfo, RestClient, RestConfig};
 use binance::sign::Signer;
 use execution::Router;
 use market::{Instrument, Nanos};
@@ -20,7 +22,7 @@ use runtime::clock::Clock;
 use serde::Serialize;
 
 use super::live::{self, Where};
-use node::config::Config;
+use node::config::{Backend, Config};
 use node::environment::Environment;
 use node::error::Failure;
 use node::memory_link::MemoryLink;
@@ -104,7 +106,8 @@ impl Check<'_> {
 
     async fn all(&mut self, args: &Args) {
         self.configuration();
-        self.machine();
+        self.cores();
+        machine::findings(self.config).into_iter().for_each(|finding| self.add(finding));
         let Some(venue) = self.need("venue", live::venue(self.config, &args.at, false)) else { return };
         let Some(hosts) = self.need("venue", live::hosts(self.config, &venue)) else { return };
         self.add(Finding::ok(
@@ -128,6 +131,7 @@ impl Check<'_> {
         let info = preflight::instruments(self.config, &rest, &hosts.rest, None).await;
         let Some(info) = self.need("instruments", info) else { return };
         self.instruments(&info.instruments);
+        self.add(budget(self.config, &info));
         self.engine(&info.instruments);
         self.streams(&hosts, &info.instruments, &clock).await;
         if has_key {
@@ -165,7 +169,7 @@ impl Check<'_> {
         }
     }
 
-    fn machine(&mut self) {
+    fn cores(&mut self) {
         let (plan, enough) = topology::describe(self.config);
         if enough {
             return self.add(Finding::ok("cores", plan));
@@ -175,7 +179,7 @@ impl Check<'_> {
         self.add(Finding::warn("cores", format!("{plan}: {todo}")));
     }
 
-    /// Memory that does not answer is never fatal (SPEC §9): a warning.
+    /// A cluster that does not answer is never fatal (SPEC §9): a warning.
     async fn memory(&mut self, venue: &Venue) {
         let section = &self.config.memory;
         let opened =
@@ -187,6 +191,11 @@ impl Check<'_> {
         let text = format!("{:?}: {detail}", section.backend).to_lowercase();
         match ready {
             Ok(()) => self.add(Finding::ok("memory", text)),
+            // A file is this machine's own matter: it is set right before a start, not waited for.
+            Err(error) if section.backend == Backend::Embedded => {
+                let todo = "name a file in a directory that can be written by memory.path";
+                self.add(Finding::fail("memory", format!("{text}: {error}; {todo}")));
+            }
             Err(error) => {
                 let todo = "a node starts all the same, without what memory knows, and writes later";
                 self.add(Finding::warn("memory", format!("{text}: {error}; {todo}")));
@@ -337,7 +346,23 @@ impl Check<'_> {
                 Finding::warn("leverage", format!("{text}; {todo}"))
             });
         }
+        self.fees(rest).await;
         self.permissions(rest, venue).await;
+    }
+
+    /// What the account pays against what the engine's model reckons with.
+    async fn fees(&mut self, rest: &RestClient) {
+        let p = &self.config.alpha;
+        let Some(rate) = self.need("fees", rest.commission_rate(&p.reference_symbol).await) else { return };
+        let percent = |x: f64| format!("{:.3} %", x * 100.0);
+        let text = format!("maker {}, taker {}", percent(rate.maker), percent(rate.taker));
+        if rate.maker > p.maker_fee + 1e-9 || rate.taker > p.taker_fee + 1e-9 {
+            let (maker, taker) = (percent(p.maker_fee), percent(p.taker_fee));
+            let todo = "live books the real ones; results of replay are kinder";
+            let text = format!("the account pays {text}, the engine's model {maker} and {taker}: {todo}");
+            return self.add(Finding::warn("fees", text));
+        }
+        self.add(Finding::ok("fees", text));
     }
 
     async fn permissions(&mut self, rest: &RestClient, venue: &Venue) {
@@ -363,6 +388,26 @@ impl Check<'_> {
         );
         self.add(Finding::fail("permissions", text));
     }
+}
+
+/// The limits we keep to against those that the venue announces.
+fn budget(config: &Config, info: &ExchangeInfo) -> Finding {
+    let risk = &config.router.risk;
+    let announced = |kind: LimitKind, seconds: u64| {
+        info.limits.iter().find(|l| l.kind == kind && l.length == seconds * Nanos::SECOND).map(|l| l.limit)
+    };
+    for (key, ours, venue) in [
+        ("venue_orders_per_10s", risk.venue_orders_per_10s, announced(LimitKind::Orders, 10)),
+        ("venue_orders_per_min", risk.venue_orders_per_min, announced(LimitKind::Orders, 60)),
+        ("venue_weight_per_min", risk.venue_weight_per_min, announced(LimitKind::Weight, 60)),
+    ] {
+        if let Some(venue) = venue.filter(|venue| *venue < ours) {
+            let text = format!("router.risk.{key} is {ours}, the venue allows {venue}: set it to that");
+            return Finding::fail("budget", text);
+        }
+    }
+    let symbols = info.instruments.len();
+    Finding::ok("budget", format!("{symbols} symbols, the venue's limits are not below ours"))
 }
 
 /// Waits until the connection is open (and has delivered, with `data`); gives how long it took in ms.

@@ -18,7 +18,7 @@ use crate::error::MemoryError;
 const MAX_ADDRESSES: usize = 16;
 
 /// A Hazelcast 5.x cluster (protocol 2.x, Hazelcast 4.0 and later).
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HazelcastConfig {
     /// `host:port` of some members; the others are learned from them.
@@ -74,7 +74,7 @@ impl Credentials {
 }
 
 /// TLS towards the members.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsConfig {
     /// PEM file of the authorities to trust; absent: the public ones.
