@@ -126,7 +126,8 @@ async fn one_run(options: &mut Options, environment: &Environment) -> Result<End
     // An account that another node may act for by now is not touched. The lease outlives the last words to venue and
     // memory, and then runs out.
     let fenced = control.seen.fenced;
-    let left = if fenced { Ok(Left::default()) } else { leave(&rest, &ready, &clock).await };
+    let stops = options.config.router.disaster_stop_pct > 0.0;
+    let left = if fenced { Ok(Left::default()) } else { leave(&rest, &ready, &clock, stops).await };
     let memory = link.finish().await;
     let seconds = (clock.now_ns() - started) as f64 / 1e9;
     let run = Run { layout, seconds, stages, gates_before, left, memory };
@@ -323,7 +324,7 @@ struct Left {
     orders: usize,
 }
 
-async fn leave(rest: &RestClient, ready: &Ready, clock: &Clock) -> Result<Left, RestError> {
+async fn leave(rest: &RestClient, ready: &Ready, clock: &Clock, stops: bool) -> Result<Left, RestError> {
     let mut account = control::account(rest, &ready.symbols, clock, Urgency::Exit).await?;
     if !account.orders.is_empty() {
         let mut symbols: Vec<_> = account.orders.iter().map(|o| o.symbol).collect();
@@ -332,6 +333,13 @@ async fn leave(rest: &RestClient, ready: &Ready, clock: &Clock) -> Result<Left, 
             rest.cancel_all(symbol, &ready.symbols).await?;
         }
         account = control::account(rest, &ready.symbols, clock, Urgency::Exit).await?;
+    }
+    if stops {
+        let held = |name: &str| {
+            let symbol = ready.symbols.id(name);
+            account.positions.iter().any(|p| Some(p.symbol) == symbol)
+        };
+        control::close_stop::remove_orphans(rest, held).await?;
     }
     let _ = rest.close_listen_key().await;
     let position = |p: &execution::VenuePosition| {
@@ -358,6 +366,7 @@ fn watch_config(config: &Config) -> WatchConfig {
         account_ms: config.venue.account_check_ms,
         instruments_ms: config.venue.instruments_check_ms,
         max_clock_offset_ms: config.router.risk.max_clock_offset_ms,
+        disaster_stop_pct: config.router.disaster_stop_pct,
     }
 }
 
@@ -431,6 +440,7 @@ fn summarise(options: &Options, ready: &Ready, control: &mut Control, run: Run) 
         maker_share: seen.router.maker_share,
         pnl: trades.iter().map(|t| t.pnl).sum(),
         fees: trades.iter().map(|t| t.fees).sum(),
+        commission: seen.commission,
         trades,
         open_positions: left.positions,
         open_orders: left.orders,
