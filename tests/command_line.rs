@@ -211,3 +211,40 @@ fn help_shows_an_example_for_each_command() {
         );
     }
 }
+
+#[test]
+fn the_program_says_what_it_is_and_makes_its_completions_and_manual_pages() {
+    let version = String::from_utf8(run(&["--version"]).stdout).unwrap();
+    assert!(version.starts_with("dolphin 0.") && version.contains("linux"), "{version}");
+    for shell in ["bash", "zsh", "fish"] {
+        let text = String::from_utf8(run(&["completions", shell]).stdout).unwrap();
+        assert!(text.contains("parity"), "{shell}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("man").display().to_string();
+    assert!(run(&["man", &out]).status.success());
+    for page in ["dolphin.1", "dolphin-replay.1", "dolphin-config-show.1"] {
+        assert!(Path::new(&out).join(page).is_file(), "{page}");
+    }
+    fails(&["man", "/proc/none"], 2, &["/proc/none"]);
+}
+
+#[test]
+fn values_of_a_configuration_say_where_they_come_from() {
+    let (blue, green) = (config("blue.yml"), config("green.yml"));
+    let shown = json(&run(&["config", "show", "--config", &green, "--json"]));
+    let direction = shown.as_array().unwrap().iter().find(|v| v["key"] == "direction").unwrap().clone();
+    assert_eq!(direction["value"], "both");
+    assert!(direction["origin"].as_str().unwrap().contains("green.yml:"), "{direction}");
+    let output = run(&["config", "diff", &blue, &green]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("short → both"));
+    assert!(run(&["config", "diff", &blue, &blue]).status.success());
+    let schema = json(&run(&["config", "schema"]));
+    assert_eq!(schema["properties"]["market"]["properties"]["tick_ms"]["maximum"], 60_000);
+    fails(
+        &["replay", "--config", &blue, "--data", "x", "--from", "2026-02-01", "--to", "2026-01-01"],
+        2,
+        &["--from 2026-02-01 lies after --to 2026-01-01"],
+    );
+}

@@ -1,4 +1,4 @@
-//! Puts the commit into the binary: benchmarks and reports name what they measured.
+//! Puts commit and target into the binary: benchmarks and reports name what they measured.
 
 use std::process::Command;
 
@@ -9,6 +9,7 @@ fn main() {
     };
     let commit = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo:rustc-env=DOLPHIN_COMMIT={commit}");
+    println!("cargo:rustc-env=DOLPHIN_TARGET={}", std::env::var("TARGET").unwrap_or_default());
     if let Some(head) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
         println!("cargo:rerun-if-changed={head}");
     }

@@ -1,8 +1,9 @@
 //! The command line: parsing, logging, exit codes. What a command does stands in [`crate::commands`].
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands;
 use node::error::Failure;
@@ -10,7 +11,7 @@ use node::error::Failure;
 #[derive(Parser)]
 #[command(
     name = "dolphin",
-    version,
+    version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("DOLPHIN_COMMIT"), ", ", env!("DOLPHIN_TARGET"), ")"),
     about = "Live exchange connector and trading node for Binance USDⓈ-M perpetuals"
 )]
 #[command(
@@ -52,6 +53,17 @@ enum Command {
     Topology(commands::topology::Args),
     /// Throughput and latency, against a named peer in the same run
     Bench(commands::bench::Args),
+    /// Completions for a shell, on standard output: `dolphin completions bash`
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Manual pages, one a command
+    Man {
+        /// Directory for them; made if it is not there
+        #[arg(value_name = "DIR")]
+        out: std::path::PathBuf,
+    },
 }
 
 /// Parses, runs, and turns the result into the exit code.
@@ -73,6 +85,11 @@ pub fn main() -> ExitCode {
         Command::Sim(args) => commands::sim::run(args),
         Command::Topology(args) => commands::topology::run(&args),
         Command::Bench(args) => commands::bench::run(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "dolphin", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Man { out } => manual(&out),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -81,6 +98,11 @@ pub fn main() -> ExitCode {
             ExitCode::from(exit)
         }
     }
+}
+
+fn manual(out: &Path) -> Result<(), Failure> {
+    let written = std::fs::create_dir_all(out).and_then(|()| clap_mangen::generate_to(Cli::command(), out));
+    written.map_err(|e| Failure::usage(format!("{}: {e}", out.display())))
 }
 
 /// Logs go to stderr; `DOLPHIN_LOG=debug` (or a filter by module) says more.

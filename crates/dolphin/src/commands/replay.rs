@@ -195,6 +195,11 @@ fn write_table(done: &Sweep) -> std::io::Result<()> {
 impl DayArgs {
     /// Reads the configuration and the control files.
     pub fn replay_config(&self) -> Result<ReplayConfig, Failure> {
+        if let (Some(from), Some(to)) = (self.from, self.to)
+            && from > to
+        {
+            return Err(Failure::usage(format!("--from {from} lies after --to {to}: no day is in between")));
+        }
         let config = Config::load(&self.config)?;
         let controls = Controls::read(
             self.posture_file.as_deref(),
