@@ -155,6 +155,9 @@ pub struct VenueConfig {
     /// Serve `https` and `wss` with a certificate made at the start ([`crate::VenueHandle::authority`]), for clients that
     /// refuse `http` and `ws` or have the exchange's host names built in. Of the production driver only.
     pub tls: bool,
+    /// Requests and messages wait so long before they are read, as if a network lay between: some clients note a request
+    /// only after they sent it, and a venue that answers at once comes too soon. Of the production driver only.
+    pub latency: Duration,
 }
 
 impl Default for VenueConfig {
@@ -174,6 +177,7 @@ impl Default for VenueConfig {
             commission: Commission::default(),
             rules: Rules::default(),
             tls: false,
+            latency: Duration::ZERO,
         }
     }
 }

@@ -87,6 +87,22 @@ async fn public_and_market_streams_on_their_routes() {
 }
 
 #[tokio::test]
+async fn a_latency_is_the_way_to_the_venue() {
+    let latency = std::time::Duration::from_millis(150);
+    let venue = start(VenueConfig { symbols: 1, latency, ..VenueConfig::default() });
+    let client = Client::new(&venue);
+    let begun = std::time::Instant::now();
+    let reply = client.get("/api/v3/ping", "").await;
+    assert!(begun.elapsed() >= latency);
+    assert_eq!(reply.headers.get("x-mbx-used-weight"), reply.headers.get("x-mbx-used-weight-1m"));
+    assert!(reply.headers.contains_key("x-mbx-used-weight"), "as the spot API tells it");
+    let mut s = Socket::open(&venue, "/public/stream").await;
+    let begun = std::time::Instant::now();
+    s.subscribe(&["btcusdt@bookTicker"]).await;
+    assert!(begun.elapsed() >= latency);
+}
+
+#[tokio::test]
 async fn control_frames() {
     let venue = start(VenueConfig {
         symbols: 1,

@@ -53,6 +53,9 @@ pub struct Args {
     /// stream URLs deliver public data alone
     #[arg(long, value_enum, default_value_t = Environment::Mainnet)]
     rules: Environment,
+    /// Read requests and messages this late, as across a network: some clients are not ready for an answer at once
+    #[arg(long, default_value_t = 0, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    latency: u64,
     /// Serve https and wss with a certificate made now, for localhost and the exchange's host names; what clients must trust
     /// is written to FILE
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "venue-authority.pem")]
@@ -95,6 +98,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             Environment::Demo => Rules::demo(),
         },
         tls: args.tls.is_some(),
+        latency: Duration::from_millis(args.latency),
         ..VenueConfig::default()
     };
     let signalled = super::on_signal()?;

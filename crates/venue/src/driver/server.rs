@@ -51,7 +51,7 @@ impl std::fmt::Debug for VenueHandle {
 impl Venue {
     /// Starts a venue on a thread of its own; it listens when this returns.
     pub fn start(config: VenueConfig) -> Result<VenueHandle, VenueError> {
-        let shared = Shared::new(World::new(&config, wall())?);
+        let shared = Shared::new(World::new(&config, wall())?, config.latency);
         let identity = config.tls.then(Identity::make).transpose()?;
         let (acceptor, authority) = identity.map(|i| (i.acceptor, i.authority)).unzip();
         let addr = config.listen;
@@ -239,6 +239,7 @@ fn handshake(shared: Shared, peer: Peer, path: &str, query: &str, upgrade: WebSo
 
 /// Executes a REST request under the faults in force.
 async fn rest_reply(shared: &Shared, peer: &Peer, request: HttpRequest) -> Response {
+    shared.travel().await;
     let mut call = shared.with(|w| RestCall::new(w, request, wall()));
     loop {
         match shared.with(|w| call.step(w, wall())) {
