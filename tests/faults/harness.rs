@@ -233,6 +233,11 @@ impl Node {
         (summary, left)
     }
 
+    /// Asks the node to end, as a signal does.
+    pub fn signal(&self) {
+        self.signalled.store(true, Ordering::Release);
+    }
+
     /// Waits for a node that ends by itself, with its result.
     pub fn ended(&mut self) -> Result<Summary, Failure> {
         let start = Instant::now();

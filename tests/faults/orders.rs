@@ -1,6 +1,7 @@
 //! Faults of orders, of the user stream and of the account.
 
 mod account;
+mod close_stop;
 mod fate;
 mod limits;
 mod process;

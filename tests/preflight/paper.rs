@@ -38,11 +38,29 @@ fn paper_trades_on_the_mirrored_market_and_the_venue_sees_no_order() {
 }
 
 #[test]
-fn paper_takes_no_keys_and_says_when_there_is_no_market() {
+fn paper_pays_the_configured_commissions_or_those_of_the_keys_account() {
+    let commission = venue::core::Commission { maker: 40_000, taker: 100_000 };
+    let set = Set::new(VenueConfig { commission, ..VenueConfig::default() });
+    let (config, keys, at) = (set.path("node.yml"), set.path("keys.toml"), set.at());
+    let paper = |more: &[&str]| {
+        let mut live =
+            dolphin(&["live", "--paper", "--config", &config, "--venue", &at, "--seconds", "1", "--json"]);
+        let output = finish(live.args(more).current_dir(set.dir.path()).spawn().unwrap());
+        assert!(output.status.success(), "{}", stderr(&output));
+        (json(&output)["commission"].clone(), stderr(&output))
+    };
+    let (rates, _) = paper(&[]);
+    assert_eq!(rates, serde_json::json!({"maker": 0.0002, "taker": 0.0005}));
+    let (rates, said) = paper(&["--keys", &keys]);
+    assert_eq!(rates, serde_json::json!({"maker": 0.0004, "taker": 0.001}));
+    assert!(said.contains("PAPER, commissions of the key's account"), "{said}");
+    assert_eq!(set.venue.counters().orders, 0);
+}
+
+#[test]
+fn paper_says_when_there_is_no_market() {
     let set = Set::plain();
-    let (config, keys) = (set.path("node.yml"), set.path("keys.toml"));
-    let both = finish(dolphin(&["live", "--paper", "--config", &config, "--keys", &keys]).spawn().unwrap());
-    assert_eq!(both.status.code(), Some(2), "{}", stderr(&both));
+    let config = set.path("node.yml");
     let at = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     fails(dolphin(&["live", "--paper", "--config", &config, "--venue", &at]), 4, &[&at, "is the port open"]);
 }

@@ -80,7 +80,7 @@ fn venue_error(error: &VenueError) -> Failure {
     match error {
         VenueError::Recording { .. } => Failure::input(error.to_string()),
         VenueError::Listen { .. } | VenueError::Thread(_) => Failure::unavailable(error.to_string()),
-        VenueError::Config(_) => Failure::usage(error.to_string()),
+        VenueError::Config(_) | VenueError::Certificate(_) => Failure::usage(error.to_string()),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Paper trading: the real market, fills of our own. A venue in this process is fed from the market streams of the real
 //! one and keeps the account; the node trades on it as on any venue, over loopback, gateway and all.
 //!
-//! Nothing here can sign: the connection to the real venue knows no key, only public streams and public REST. How fills
-//! come about stands with `venue::Mirrored`.
+//! No order can leave: the connection to the real venue knows no key, only public streams and public REST; a key that is
+//! given asks for the account's commissions once and is forgotten. How fills come about stands with `venue::Mirrored`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,15 +15,16 @@ use binance::hosts::{Hosts, Venue as VenueName};
 use binance::key::ApiKey;
 use binance::limits::Urgency;
 use binance::net::{Change, WsConn};
-use binance::rest::{RestClient, RestError};
+use binance::rest::{RestClient, RestConfig, RestError};
+use binance::sign::Signer;
 use book::{BookOutcome, LocalBook};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use market::{Amount, Instrument, Level, MarketEvent, Nanos, SymbolId, TradeKind};
-use venue::core::Listing;
+use venue::core::{Commission, Listing};
 use venue::{AccountConfig, Mirrored, Venue, VenueConfig, VenueHandle};
 
-use node::config::Config;
+use node::config::{Config, Rates};
 use node::environment::Environment;
 use node::error::Failure;
 use node::roles::public_rest;
@@ -53,7 +54,12 @@ pub struct Paper {
 
 impl Paper {
     /// Starts it on the market of `hosts`; ready (every book in step, every mark known) when this returns.
-    pub fn start(config: &Config, hosts: &Hosts, environment: &Environment) -> Result<Self, Failure> {
+    pub fn start(
+        config: &Config,
+        hosts: &Hosts,
+        rates: Rates,
+        environment: &Environment,
+    ) -> Result<Self, Failure> {
         let instruments = listed(config, hosts, environment)?;
         let listings = instruments.iter().map(|i| {
             let base = i.symbol.strip_suffix("USDT").unwrap_or(&i.symbol);
@@ -63,6 +69,7 @@ impl Paper {
         let venue = Venue::start(VenueConfig {
             mirrored: listings.collect(),
             accounts: vec![AccountConfig::hmac(KEY.0, KEY.1, balance)],
+            commission: commission(rates),
             ..VenueConfig::default()
         });
         let venue = Arc::new(venue.map_err(|e| Failure::unavailable(e.to_string()))?);
@@ -115,6 +122,36 @@ impl Drop for Paper {
             thread.join().ok();
         }
     }
+}
+
+/// Rates as a venue takes them.
+pub fn commission(rates: Rates) -> Commission {
+    let parts = |share: f64| (share * Amount::ONE as f64).round() as i64;
+    Commission { maker: parts(rates.maker), taker: parts(rates.taker) }
+}
+
+fn signed_rest(key: &ApiKey, hosts: &Hosts, environment: &Environment) -> Result<RestClient, Failure> {
+    let signer = Signer::new(key).map_err(|e| Failure::usage(e.to_string()))?;
+    let unavailable = |e| preflight::rest_error(&e);
+    let transport = environment.surroundings.transport(hosts).map_err(unavailable)?;
+    let clock = environment.clock.clone();
+    let now = Arc::new(move || Nanos(clock.now_ns()));
+    RestClient::new(hosts, Some(signer), RestConfig::default(), transport, now).map_err(unavailable)
+}
+
+/// What the account of a key pays on the real venue: the one thing that paper trading asks with a key, before it begins.
+pub fn account_rates(
+    key: &ApiKey,
+    config: &Config,
+    hosts: &Hosts,
+    environment: &Environment,
+) -> Result<Rates, Failure> {
+    let rest = signed_rest(key, hosts, environment)?;
+    current_thread()?.block_on(async {
+        rest.sync_clock(3).await.map_err(|e| preflight::rest_error(&e))?;
+        let rate = rest.commission_rate(&config.alpha.reference_symbol).await;
+        rate.map(|r| Rates { maker: r.maker, taker: r.taker }).map_err(|e| preflight::rest_error(&e))
+    })
 }
 
 fn listed(config: &Config, hosts: &Hosts, environment: &Environment) -> Result<Vec<Instrument>, Failure> {

@@ -93,6 +93,11 @@ pub struct RouterConfig {
     /// How far through the touch the kill switch may go when it closes.
     #[schemars(range(min = 0.0, max = 1000.0))]
     pub kill_max_slippage_bps: f64,
+    /// For the case that the node dies: a STOP_MARKET order at the venue that closes the position at a mark price this far
+    /// beyond its entry, %, placed after the entry's fill and removed with the position (SPEC §8); 0 = off. Switch it
+    /// off while flat: a node without it leaves the stop of an earlier run alone.
+    #[schemars(range(min = 0.0, max = 50.0))]
+    pub disaster_stop_pct: f64,
     /// Limits.
     pub risk: RiskConfig,
 }
@@ -126,6 +131,7 @@ impl Default for RouterConfig {
             stop_on_foreign_orders: true,
             kill_flattens: false,
             kill_max_slippage_bps: 50.0,
+            disaster_stop_pct: 0.0,
             risk: RiskConfig::default(),
         }
     }
@@ -151,6 +157,8 @@ impl RouterConfig {
         let slippage = self.kill_max_slippage_bps;
         let good = (0.0..=1_000.0).contains(&slippage);
         ensure(good, "kill_max_slippage_bps", slippage, "it lies in [0, 1000]")?;
+        let stop = self.disaster_stop_pct;
+        ensure((0.0..=50.0).contains(&stop), "disaster_stop_pct", stop, "it lies in [0, 50]")?;
         self.times()?;
         ensure(
             r.duplicate_window_ms < self.min_repeg_interval_ms,

@@ -12,7 +12,7 @@ pub use breaker::BreakerConfig;
 pub use effective::{Effective, effective};
 pub use sections::{
     Backend, Config, Deployment, Direction, HibernateAction, MAINNET_LINE, MarketConfig, MemorySection,
-    RolesConfig, RuntimeConfig, Signal, VenueConfig,
+    Rates, RolesConfig, RuntimeConfig, Signal, VenueConfig,
 };
 
 #[cfg(test)]
@@ -74,6 +74,8 @@ mod tests {
                 .starts_with(":2:3: `router.dead_man_refresh_ms` is 20000")
         );
         assert!(error("runtime: {layout: 3}").contains("1, 2, 4, 6"));
+        assert!(error("venue: {commission: {maker: 0.02}}").contains("-0.01 … 0.01"));
+        assert!(error("router: {disaster_stop_pct: 80}").contains("0 … 50"));
         assert!(error("alpha: {max_leverage: 0.1}").contains("at least min_leverage"));
     }
 

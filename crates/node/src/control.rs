@@ -6,6 +6,7 @@
 //! the hot path waits for it.
 
 mod account;
+pub(crate) mod close_stop;
 pub mod market_data;
 pub mod orders;
 mod state;
@@ -210,6 +211,7 @@ impl Control {
             RouterNews::Outcome(outcome) => tracing::debug!(?outcome),
             RouterNews::State(state) => self.seen.router = state,
             RouterNews::Position(symbol, qty) => {
+                self.stops.on_position(symbol, qty, self.clock.now_ns());
                 let name = self.name_of(Some(symbol)).to_owned();
                 if qty.is_zero() {
                     self.seen.positions.remove(&name);
@@ -251,6 +253,7 @@ impl Control {
     fn timers(&mut self, now: u64) {
         self.tend_account(now);
         self.tend_watch(now);
+        self.tend_stops(now);
         let s = self.seen.router;
         let (sent, refused) = (s.orders - self.orders_told.0, s.rejects - self.orders_told.1);
         if sent > 0 || refused > 0 {
@@ -405,11 +408,13 @@ impl Control {
             Done::Kept(result) => self.kept(result),
             Done::Ordered(request, result) => self.ordered(&request, result),
             Done::Settings(result) => self.settings_read(result),
+            Done::Rates(result) => self.rates_read(result),
             Done::Instruments(result) => self.instruments_read(result),
             Done::DeadMan(symbol, result) => {
                 self.router_commands.push_back(RouterCommand::DeadMan(symbol, result.is_ok()));
                 self.done(Done::Sent("dead-man switch", result));
             }
+            Done::Stop(answer) => self.stop_answered(answer),
             Done::Sent(what, Err(error)) => {
                 tracing::error!("{what}: {error}");
                 self.private_error(&error);

@@ -32,6 +32,8 @@ pub struct AtVenue {
     pub fence: Fence,
     /// Longest receive window of a cancel, ms.
     pub recv_window_ms: u32,
+    /// Stops of ours may lie at the venue (`router.disaster_stop_pct`).
+    pub stops: bool,
 }
 
 impl AtVenue {

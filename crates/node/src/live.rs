@@ -21,6 +21,7 @@ use runtime::worker::Worker;
 
 use crate::config::Config;
 use crate::connections::{connection, endpoint, routes};
+use crate::control::close_stop;
 use crate::control::{Control, Orders, Seen, WatchConfig};
 use crate::drop_copy::DropCopy;
 use crate::dry::ReadOnly;
@@ -247,6 +248,7 @@ fn at_venue(
         clock: clock.clone(),
         fence: fence.clone(),
         recv_window_ms: recv_window_ms(&options.config),
+        stops: options.config.router.disaster_stop_pct > 0.0,
     }
 }
 
@@ -409,6 +411,13 @@ struct Left {
 
 async fn leave(venue: &AtVenue, settled: bool) -> Result<Left, RestError> {
     let account = venue.leave(settled).await?;
+    if venue.stops {
+        let held = |name: &str| {
+            let symbol = venue.symbols.id(name);
+            account.positions.iter().any(|p| Some(p.symbol) == symbol)
+        };
+        close_stop::remove_orphans(&venue.rest, held).await?;
+    }
     let _ = venue.rest.close_listen_key().await;
     let position = |p: &execution::VenuePosition| {
         let i = venue.symbols.get(p.symbol)?;
@@ -459,6 +468,7 @@ fn watch_config(config: &Config) -> WatchConfig {
         instruments_ms: config.venue.instruments_check_ms,
         max_clock_offset_ms: config.router.risk.max_clock_offset_ms,
         recv_window_ms: recv_window_ms(config),
+        disaster_stop_pct: config.router.disaster_stop_pct,
     }
 }
 
@@ -532,6 +542,7 @@ fn summarise(options: &Options, ready: &Ready, control: &mut Control, run: Run) 
         maker_share: seen.router.maker_share,
         pnl: trades.iter().map(|t| t.pnl).sum(),
         fees: trades.iter().map(|t| t.fees).sum(),
+        commission: seen.commission,
         trades,
         open_positions: left.positions,
         open_orders: left.orders,

@@ -7,6 +7,7 @@ use alpha::TradeRecord;
 use runtime::latency::HopSummary;
 use serde::Serialize;
 
+use crate::config::Rates;
 use crate::control::status::LineSummary;
 use crate::memory_link::MemoryStatus;
 use crate::roles::status::AlphaStatus;
@@ -86,6 +87,8 @@ pub struct Summary {
     pub pnl: f64,
     /// Fees paid (negative: rebates).
     pub fees: f64,
+    /// The account's commissions, as the venue told them.
+    pub commission: Option<Rates>,
     /// The closed trades.
     pub trades: Vec<TradeRecord>,
     /// What the venue says is still open; empty: flat.
@@ -236,8 +239,15 @@ impl Summary {
         line(
             out,
             format_args!(
-                "trades    {} round trips, PnL {:+.2}, fees {:+.2}",
-                self.round_trips, self.pnl, self.fees
+                "trades    {} round trips, PnL {:+.2}, fees {:+.2} ({})",
+                self.round_trips,
+                self.pnl,
+                self.fees,
+                self.commission.map_or("rates unknown".to_owned(), |r| format!(
+                    "maker {}, taker {}",
+                    percent(r.maker),
+                    percent(r.taker)
+                ))
             ),
         );
         for t in &self.trades {
@@ -348,6 +358,12 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     writeln!(out, "{text}").expect("writing to a String does not fail");
 }
 
+/// A share as percent, with at most four decimals.
+fn percent(share: f64) -> String {
+    let text = format!("{:.4}", share * 100.0);
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
 /// A price with at most nine significant digits.
 fn short(px: f64) -> String {
     let decimals = (8 - px.abs().log10().floor() as i32).clamp(0, 10) as usize;
@@ -372,6 +388,7 @@ mod tests {
     #[test]
     fn units_and_prices_read_well() {
         assert_eq!([time(999), time(1_500), time(2_000_000)], ["999 ns", "1.50 µs", "2.00 ms"]);
+        assert_eq!([percent(0.0002), percent(0.0005), percent(0.0)], ["0.02 %", "0.05 %", "0 %"]);
         assert_eq!([short(61800.25), short(0.00162579), short(2.5)], ["61800.25", "0.00162579", "2.5"]);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use market::Amount;
 
-use crate::core::{Fees, Listing};
+use crate::core::{Commission, Listing};
 use crate::sim::{self, Preroll};
 
 /// How an account proves itself.
@@ -75,6 +75,9 @@ pub struct Rules {
     pub legacy_reply_fields: bool,
     /// Unrouted stream URLs deliver everything, as before 2026-04-23 (else only public data).
     pub legacy_urls: bool,
+    /// User streams deliver only to `…?listenKey=K&events=A/B`, as in production: every other form connects and stays
+    /// silent.
+    pub strict_user_streams: bool,
     /// Between pings to WebSocket clients.
     pub ping_every: Duration,
     /// A client that answers no ping for so long is dropped.
@@ -84,9 +87,17 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The demo environment (futures testnet), 2026-11: it differs from mainnet in its limits.
+    /// The demo environment (futures testnet), 2026-11: it differs from mainnet in its limits, and streams of every kind
+    /// come on unrouted URLs, too (BINANCE.md §1).
     pub fn demo() -> Self {
-        Self { weight_per_minute: 6000, max_orders: Some(10_000), market_take_bound: 0.30, ..Self::default() }
+        Self {
+            weight_per_minute: 6000,
+            max_orders: Some(10_000),
+            market_take_bound: 0.30,
+            legacy_urls: true,
+            strict_user_streams: false,
+            ..Self::default()
+        }
     }
 }
 
@@ -105,6 +116,7 @@ impl Default for Rules {
             market_take_bound: 0.05,
             legacy_reply_fields: false,
             legacy_urls: false,
+            strict_user_streams: true,
             ping_every: Duration::from_secs(180),
             pong_within: Duration::from_secs(600),
             listen_key_life: Duration::from_secs(3600),
@@ -137,9 +149,15 @@ pub struct VenueConfig {
     /// Open all accounts in hedge mode.
     pub hedge_mode: bool,
     /// Commissions.
-    pub fees: Fees,
+    pub commission: Commission,
     /// Limits and habits.
     pub rules: Rules,
+    /// Serve `https` and `wss` with a certificate made at the start ([`crate::VenueHandle::authority`]), for clients that
+    /// refuse `http` and `ws` or have the exchange's host names built in. Of the production driver only.
+    pub tls: bool,
+    /// Requests and messages wait so long before they are read, as if a network lay between: some clients note a request
+    /// only after they sent it, and a venue that answers at once comes too soon. Of the production driver only.
+    pub latency: Duration,
 }
 
 impl Default for VenueConfig {
@@ -156,8 +174,10 @@ impl Default for VenueConfig {
             keep_times: false,
             accounts: vec![AccountConfig::hmac("K", "S", 100_000)],
             hedge_mode: false,
-            fees: Fees::default(),
+            commission: Commission::default(),
             rules: Rules::default(),
+            tls: false,
+            latency: Duration::ZERO,
         }
     }
 }
@@ -192,6 +212,9 @@ pub enum VenueError {
     /// A setting is out of range.
     #[error("venue configuration: {0}")]
     Config(String),
+    /// No certificate could be made.
+    #[error("cannot make a certificate: {0}")]
+    Certificate(String),
     /// The operating system refused a thread or a runtime.
     #[error("cannot start the venue's thread: {0}")]
     Thread(std::io::Error),

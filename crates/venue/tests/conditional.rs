@@ -346,6 +346,17 @@ fn a_liquidation_takes_them_along() {
 }
 
 #[test]
+fn a_cancel_takes_both_spellings() {
+    let mut d = Trader::new();
+    for name in ["algoId", "algoid", "clientAlgoId", "clientalgoid"] {
+        let id = d.placed("side=BUY&type=STOP_MARKET&triggerPrice=90000&quantity=0.010&clientAlgoId=mine");
+        let which = if name.starts_with("client") { "mine".to_owned() } else { id.to_string() };
+        let (status, v) = d.b.call("DELETE", "/fapi/v1/algoOrder", &format!("{name}={which}"));
+        assert_eq!((status, v["algoId"].as_u64()), (200, Some(id)), "{name}: {v}");
+    }
+}
+
+#[test]
 fn the_websocket_api_places_and_cancels_them() {
     let mut d = Trader::new();
     let mut api = d.b.connect("/ws-fapi/v1?returnRateLimits=false");

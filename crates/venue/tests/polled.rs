@@ -38,8 +38,7 @@ fn an_order_session_over_streams_in_memory() {
     let head = api.head().unwrap();
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
     assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "the accept key of RFC 6455: {head}");
-    let key = b.call("POST", "/fapi/v1/listenKey", "").1["listenKey"].as_str().unwrap().to_owned();
-    let mut user = b.connect(&format!("/private/ws?listenKey={key}"));
+    let mut user = b.user_stream();
 
     b.ask(&api, "a", "order.place", order("BUY", Some("82000"), "far"));
     b.ask(&api, "b", "order.place", order("SELL", None, "now"));
@@ -62,11 +61,10 @@ fn an_order_session_over_streams_in_memory() {
 /// A day at the venue: every kind of connection and request, with faults; everything that came out of it.
 fn script(seed: u64) -> (Vec<Vec<u8>>, Vec<(Nanos, RequestId, Answer)>) {
     let mut b = Bench::new(VenueConfig { symbols: 5, seed, ..VenueConfig::default() });
-    let key = b.call("POST", "/fapi/v1/listenKey", "").1["listenKey"].as_str().unwrap().to_owned();
     let mut ends = [
         b.connect("/public/stream?streams=btcusdt@depth@100ms/ethusdt@depth5@500ms/!bookTicker/bnbusdt@trade"),
         b.connect("/market/stream?streams=btcusdt@aggTrade/!markPrice@arr@1s/btcusdt@kline_1m/ethusdt@kline_5m/!ticker@arr"),
-        b.connect(&format!("/private/ws?listenKey={key}")),
+        b.user_stream(),
         b.connect("/ws-fapi/v1"),
     ];
     b.run(700);
@@ -278,8 +276,7 @@ fn requests_are_late_lost_and_never_answered() {
 #[test]
 fn others_act_on_the_account_and_its_streams_tell() {
     let mut b = Bench::small();
-    let key = b.call("POST", "/fapi/v1/listenKey", "").1["listenKey"].as_str().unwrap().to_owned();
-    let mut user = b.connect(&format!("/private/ws?listenKey={key}"));
+    let mut user = b.user_stream();
     b.run(500);
     let (account, symbol) = (b.venue.account(0), b.venue.symbol("BTCUSDT").unwrap());
     let now = b.now;

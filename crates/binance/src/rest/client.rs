@@ -96,6 +96,11 @@ pub(super) const fn call(
     Call { method, name, auth, cost: Cost { weight, orders: 0 }, urgency }
 }
 
+/// A request that counts as an order and has no weight.
+pub(super) const fn placing(name: &'static str, urgency: Urgency) -> Call {
+    Call { method: "POST", name, auth: Auth::Signed, cost: Cost { weight: 0, orders: 1 }, urgency }
+}
+
 impl Call {
     fn path(&self) -> &'static str {
         self.name.split_once(' ').map_or(self.name, |(_, path)| path)

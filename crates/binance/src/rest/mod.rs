@@ -5,6 +5,7 @@
 
 pub(crate) mod account;
 mod client;
+mod conditional;
 mod error;
 mod instruments;
 mod listings;
@@ -17,6 +18,7 @@ pub use account::{
     SymbolConfig,
 };
 pub use client::{Clock, RestClient, RestConfig};
+pub use conditional::CloseStop;
 pub use error::{RestError, TransportKind};
 #[cfg(test)]
 pub(crate) use instruments::parse_perpetuals;

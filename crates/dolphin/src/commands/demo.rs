@@ -62,7 +62,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     };
     config.market.max_symbols = config.market.max_symbols.min(args.symbols);
     let signalled = super::on_signals()?;
-    let venue = start_venue(&args)?;
+    let venue = start_venue(&args, &config)?;
     let name = VenueName::Local(venue.addr().to_string());
     let key = ApiKey::hmac(KEY.0, KEY.1).map_err(|e| Failure::usage(e.to_string()))?;
     let history = history(&venue, &config);
@@ -112,8 +112,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn start_venue(args: &Args) -> Result<VenueHandle, Failure> {
+fn start_venue(args: &Args, config: &Config) -> Result<VenueHandle, Failure> {
     let config = VenueConfig {
+        commission: crate::paper::commission(config.venue.commission),
         listen: SocketAddr::from(([127, 0, 0, 1], args.port)),
         seed: args.seed,
         symbols: args.symbols,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use binance::hosts::{Hosts, Venue};
 use binance::key::{ApiKey, KeySource};
 
-use crate::paper::Paper;
+use crate::paper::{self, Paper};
 use node::config::{Backend, Config, MAINNET_LINE};
 use node::control::Orders;
 use node::environment::Environment;
@@ -30,8 +30,9 @@ pub struct Args {
     /// Key file, readable by you alone
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// Real market data, simulated fills: needs no keys, sends no order to the venue
-    #[arg(long, conflicts_with = "keys")]
+    /// Real market data, simulated fills: needs no keys, sends no order to the venue; with --keys the fills pay that
+    /// account's commissions
+    #[arg(long)]
     paper: bool,
     /// Day files (a directory) or one file to warm the histories with
     #[arg(long, value_name = "PATH")]
@@ -112,7 +113,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let named = format!("{} ({})", venue.name(), hosts.rest);
     eprintln!("venue {named}, {}, profile {}", who(&args, &key), config.alpha.profile);
     let environment = Environment::system();
-    let paper = if args.paper { Some(Paper::start(&config, &hosts, &environment)?) } else { None };
+    let paper = if args.paper { Some(paper(&args, &config, &venue, &hosts, &environment)?) } else { None };
     let (venue, hosts) = match &paper {
         Some(paper) => {
             // Paper profits are no state of the real account: what is remembered ends with the run.
@@ -158,8 +159,27 @@ pub fn run(args: Args) -> Result<(), Failure> {
 
 /// Who trades, for the first line.
 fn who(args: &Args, key: &ApiKey) -> String {
-    let who = if args.paper { "PAPER, no key".to_owned() } else { format!("key {}", key.fingerprint()) };
+    let who = match (args.paper, &args.keys) {
+        (false, _) => format!("key {}", key.fingerprint()),
+        (true, None) => "PAPER, no key".to_owned(),
+        (true, Some(_)) => "PAPER, commissions of the key's account".to_owned(),
+    };
     if args.dry_run { format!("{who}, DRY RUN") } else { who }
+}
+
+/// The paper venue, with the commissions of the account where a key is named.
+fn paper(
+    args: &Args,
+    config: &Config,
+    venue: &Venue,
+    hosts: &Hosts,
+    environment: &Environment,
+) -> Result<Paper, Failure> {
+    let rates = match args.keys {
+        Some(_) => paper::account_rates(&key(args, venue)?, config, hosts, environment)?,
+        None => config.venue.commission,
+    };
+    Paper::start(config, hosts, rates, environment)
 }
 
 /// An ingest node (SPEC §9): no key, no orders.

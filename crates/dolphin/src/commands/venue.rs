@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use venue::core::Commission;
 use venue::faults::CATALOGUE;
 use venue::{AccountConfig, Rules, Venue, VenueConfig};
 
@@ -42,12 +43,23 @@ pub struct Args {
     /// Opening balance, USDT
     #[arg(long, default_value_t = 100_000)]
     balance: i64,
+    /// Maker and taker commission, as shares; negative: a rebate
+    #[arg(long, default_value = "0.0002,0.0005", value_name = "M,T", allow_hyphen_values = true)]
+    commission: Commission,
     /// Open the account in hedge mode
     #[arg(long)]
     hedge_mode: bool,
-    /// Whose limits apply
+    /// Whose limits and habits apply; as on mainnet, user streams deliver to `?listenKey=…&events=…` alone, and unrouted
+    /// stream URLs deliver public data alone
     #[arg(long, value_enum, default_value_t = Environment::Mainnet)]
     rules: Environment,
+    /// Read requests and messages this late, as across a network: some clients are not ready for an answer at once
+    #[arg(long, default_value_t = 0, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    latency: u64,
+    /// Serve https and wss with a certificate made now, for localhost and the exchange's host names; what clients must trust
+    /// is written to FILE
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "venue-authority.pem")]
+    tls: Option<PathBuf>,
     /// Print an example of every fault as POST /dolphin/faults takes it, and end
     #[arg(long)]
     list_faults: bool,
@@ -80,16 +92,33 @@ pub fn run(args: Args) -> Result<(), Failure> {
         speed: args.speed,
         accounts: vec![AccountConfig::hmac(&args.key, &secret, args.balance)],
         hedge_mode: args.hedge_mode,
+        commission: args.commission,
         rules: match args.rules {
             Environment::Mainnet => Rules::default(),
             Environment::Demo => Rules::demo(),
         },
+        tls: args.tls.is_some(),
+        latency: Duration::from_millis(args.latency),
         ..VenueConfig::default()
     };
     let signalled = super::on_signal()?;
     let venue = Venue::start(config).map_err(|e| super::venue_error(&e))?;
+    if let (Some(path), Some(authority)) = (&args.tls, venue.authority()) {
+        std::fs::write(path, authority).map_err(|e| {
+            Failure::usage(format!("cannot write the certificate to {}: {e}", path.display()))
+        })?;
+    }
     println!("{}", venue.addr());
-    eprintln!("venue on {} (streams {}), {} symbols; Ctrl-C ends it", venue.http(), venue.ws(), args.symbols);
+    eprintln!(
+        "venue on {} (streams {}), {} symbols, commission {}; Ctrl-C ends it",
+        venue.http(),
+        venue.ws(),
+        args.symbols,
+        args.commission
+    );
+    if let Some(path) = &args.tls {
+        eprintln!("TLS: clients must trust {}", path.display());
+    }
     while !signalled.load(Ordering::Acquire) {
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -274,6 +274,27 @@ pub struct VenueConfig {
     /// How often filters and status of the instruments are read; a halted one is asked for every 10 s.
     #[schemars(range(min = 1000, max = 3600000))]
     pub instruments_check_ms: u64,
+    /// Commissions of simulated fills (`demo`, `live --paper`) where no key tells the account's own (SPEC §8).
+    pub commission: Rates,
+}
+
+/// Commissions as shares of a fill's value; negative: a rebate.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rates {
+    /// Of an order that rested, as a share of the value; negative: a rebate.
+    #[schemars(range(min = -0.01, max = 0.01))]
+    pub maker: f64,
+    /// Of an order that took, as a share of the value.
+    #[schemars(range(min = -0.01, max = 0.01))]
+    pub taker: f64,
+}
+
+impl Default for Rates {
+    /// A regular user's.
+    fn default() -> Self {
+        Self { maker: 0.0002, taker: 0.0005 }
+    }
 }
 
 impl Default for VenueConfig {
@@ -288,6 +309,7 @@ impl Default for VenueConfig {
             ws_api_url: None,
             account_check_ms: 60_000,
             instruments_check_ms: 300_000,
+            commission: Rates::default(),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use binance::Symbols;
 use binance::clock::ServerClock;
 use binance::limits::Holds;
-use binance::rest::{ExchangeInfo, RestClient, RestError};
+use binance::rest::{CommissionRate, ExchangeInfo, RestClient, RestError};
 use binance::user_stream::{UserStream, UserStreamConfig};
 use execution::Gate;
 use futures_util::stream::FuturesUnordered;
@@ -20,6 +20,7 @@ use runtime::environment::Files;
 use runtime::ring::{Rx, Tx};
 use secrecy::SecretString;
 
+use super::close_stop::{CloseStops, StopAnswer};
 use super::market_data::MarketController;
 use super::orders::Orders;
 use super::status::Seen;
@@ -42,8 +43,10 @@ pub(super) enum Done {
     Kept(Result<(), RestError>),
     Ordered(OrderRequest, Result<Option<ExecutionReport>, RestError>),
     Settings(Result<Settings, RestError>),
+    Rates(Result<CommissionRate, RestError>),
     Instruments(Result<ExchangeInfo, RestError>),
     DeadMan(SymbolId, Result<(), RestError>),
+    Stop(StopAnswer),
     Sent(&'static str, Result<(), RestError>),
 }
 
@@ -104,6 +107,7 @@ pub struct Control {
     pub(super) shards: Option<Rx<ShardCounters>>,
     pub(super) private: Private,
     pub(super) watch: Watch,
+    pub(super) stops: CloseStops,
     pub(super) progress_due: u64,
     pub(super) router_commands: VecDeque<RouterCommand>,
     pub(super) orders_told: (u64, u64),
@@ -145,6 +149,7 @@ impl Control {
         let now = clock.now_ns();
         let venue_ms = rest.clock().server_time(Nanos(now)).millis();
         let private = Private::new(&orders.private_path, now, venue_ms);
+        let stops = CloseStops::new(watch.disaster_stop_pct, now);
         let watch = Watch::new(watch, symbols.clone(), now);
         let mut seen = Seen::default();
         let names = symbols.all().iter().map(|i| i.symbol.clone()).collect();
@@ -169,6 +174,7 @@ impl Control {
             shards,
             private,
             watch,
+            stops,
             progress_due: now + 5 * Nanos::SECOND,
             router_commands: VecDeque::new(),
             orders_told: (0, 0),
@@ -258,7 +264,7 @@ impl Private {
     }
 }
 
-/// How often things are looked at, and how wrong the clock may be; all ms.
+/// How often things are looked at, and how wrong the clock may be (ms); how a dead node's positions end.
 #[derive(Debug, Clone, Copy)]
 pub struct WatchConfig {
     /// Settings of the account (position mode, margin type, leverage).
@@ -269,6 +275,8 @@ pub struct WatchConfig {
     pub max_clock_offset_ms: u64,
     /// Longest receive window of an order (`router.recv_window_ms`).
     pub recv_window_ms: u32,
+    /// Distance of the stop that each position has at the venue, % of its entry (`router.disaster_stop_pct`); 0: none.
+    pub disaster_stop_pct: f64,
 }
 
 /// How the account is set: what the session began with must stay.

@@ -7,6 +7,7 @@ use execution::Gate;
 use market::Qty;
 use serde::Serialize;
 
+use crate::config::Rates;
 use crate::shards::assembly::ShardCounters;
 use crate::stages::book::{BookCounters, Mask};
 use crate::stages::feed::FeedCounters;
@@ -52,6 +53,8 @@ pub struct Seen {
     pub fenced: bool,
     /// Closed trades.
     pub trades: Vec<Trade>,
+    /// What the account pays for its fills.
+    pub commission: Option<Rates>,
     /// What changed the wallet besides orders, by the venue's reason: funding, transfers, commissions in other assets.
     pub ledger: BTreeMap<String, f64>,
     /// Alerts by kind.

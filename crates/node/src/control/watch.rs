@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use binance::Symbols;
-use binance::rest::{ExchangeInfo, RestClient, RestError};
+use binance::rest::{CommissionRate, ExchangeInfo, RestClient, RestError};
 use execution::Check;
 use market::{Instrument, InstrumentStatus, Nanos, SymbolId};
 
 use super::state::{Blocked, Control, Done, Settings, push};
+use crate::config::Rates;
 use crate::stages::gateway::GatewayCommand;
 use crate::stages::router::RouterCommand;
 
@@ -38,6 +39,18 @@ impl Control {
         }
         let (rest, symbols) = (Arc::clone(&self.rest), self.symbols.clone());
         self.start(async move { Done::Settings(settings(&rest, &symbols).await) });
+        if let (None, Some(i)) = (self.seen.commission, self.symbols.all().first()) {
+            let (rest, name) = (Arc::clone(&self.rest), i.symbol.clone());
+            self.start(async move { Done::Rates(rest.commission_rate(&name).await) });
+        }
+    }
+
+    /// What the account pays: told in the summary, no reason to stay away from the market.
+    pub(super) fn rates_read(&mut self, result: Result<CommissionRate, RestError>) {
+        match result {
+            Ok(rate) => self.seen.commission = Some(Rates { maker: rate.maker, taker: rate.taker }),
+            Err(error) => tracing::warn!("the account's commissions: {error}"),
+        }
     }
 
     pub(super) fn settings_read(&mut self, result: Result<Settings, RestError>) {

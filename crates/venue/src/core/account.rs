@@ -39,6 +39,8 @@ pub struct Account {
     pub hedge: bool,
     /// Multi-assets mode (stored and reported; there is one asset).
     pub multi_assets: bool,
+    /// Commissions are to be paid in BNB where there is some (there is none).
+    pub fee_burn: bool,
     /// Positions ever held.
     pub positions: BTreeMap<(SymbolId, Leg), Position>,
     /// Settings that differ from the default.

@@ -6,33 +6,20 @@ use market::{Amount, ExecType, Level, Nanos, OrderStatus, PositionSide, Px, Qty,
 
 use super::account::Account;
 use super::algo::{AlgoOrder, AlgoStatus};
+use super::commission::Commission;
 use super::ids::AccountId;
 use super::ladder::Ladder;
 use super::listing::Listing;
-use super::order::{Amendment, ExpiryReason, Fill, Order, OrderRef, OrderReport, Output};
+use super::order::{Amendment, ExpiryReason, Fill, Funding, Order, OrderRef, OrderReport, Output};
 use super::reject::{self, Reject};
 use super::terms::WorkingType;
 
 /// Edits kept.
 const AMENDMENTS_KEPT: usize = 10_000;
+/// What the insurance fund has at the opening, in the quote asset.
+const INSURANCE: i64 = 10_000_000;
 /// Finished orders kept per account.
 const DONE_KEPT: usize = 20_000;
-
-/// Commission rates, in 10⁻⁸ of the notional (negative = rebate).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fees {
-    /// Maker.
-    pub maker: i64,
-    /// Taker.
-    pub taker: i64,
-}
-
-impl Default for Fees {
-    /// The champion's fee model: −0.0002 and +0.0004.
-    fn default() -> Self {
-        Self { maker: -20_000, taker: 40_000 }
-    }
-}
 
 /// The exchange.
 #[derive(Debug)]
@@ -46,17 +33,21 @@ pub struct Exchange {
     pub(super) next_algo: u64,
     /// Prices that may trigger conditional orders, since they were looked at last.
     pub(super) noted: Vec<(SymbolId, WorkingType, Amount)>,
-    pub(super) fees: Fees,
+    pub(super) commission: Commission,
     pub(super) next_order: u64,
     pub(super) next_trade: Vec<u64>,
     pub(super) amendments: VecDeque<Amendment>,
     pub(super) next_amendment: u64,
+    /// Fundings of each symbol, oldest first.
+    pub(super) fundings: Vec<VecDeque<Funding>>,
+    /// The insurance fund.
+    pub(super) insurance: Amount,
     pub(super) out: Vec<Output>,
 }
 
 impl Exchange {
     /// An exchange with these instruments (their ids are their places in the table) and accounts.
-    pub fn new(listings: Vec<Listing>, accounts: Vec<Account>, fees: Fees) -> Self {
+    pub fn new(listings: Vec<Listing>, accounts: Vec<Account>, commission: Commission) -> Self {
         let n = listings.len();
         Self {
             ladders: (0..n).map(|_| Ladder::default()).collect(),
@@ -68,10 +59,12 @@ impl Exchange {
             algos: BTreeMap::new(),
             next_algo: 3_000_000_000_000_001,
             noted: Vec::new(),
-            fees,
+            commission,
             next_order: 8_000_000_000,
             amendments: VecDeque::new(),
             next_amendment: 1,
+            fundings: vec![VecDeque::new(); n],
+            insurance: Amount(INSURANCE * Amount::ONE),
             out: Vec::new(),
         }
     }
@@ -126,9 +119,30 @@ impl Exchange {
         (0..self.accounts.len()).map(|i| AccountId(u16::try_from(i).expect("few accounts")))
     }
 
+    /// Changes the commission rates of fills to come.
+    pub fn set_commission(&mut self, commission: Commission) {
+        self.commission = commission;
+    }
+
+    /// What is in the insurance fund.
+    pub fn insurance(&self) -> Amount {
+        self.insurance
+    }
+
+    /// Fundings of a symbol that are remembered, oldest first.
+    pub fn fundings(&self, symbol: SymbolId) -> impl Iterator<Item = &Funding> {
+        self.fundings[symbol.index()].iter()
+    }
+
+    /// Positions in a symbol: the accounts', and those of others.
+    pub fn open_interest(&self, symbol: SymbolId) -> Qty {
+        let held = self.accounts.iter().flat_map(|a| &a.positions).filter(|((s, _), _)| *s == symbol);
+        held.fold(self.listing(symbol).open_interest, |sum, (_, p)| sum + p.qty.abs())
+    }
+
     /// Commission rates.
-    pub fn fees(&self) -> Fees {
-        self.fees
+    pub fn commission(&self) -> Commission {
+        self.commission
     }
 
     /// An order, open or finished.
@@ -304,7 +318,7 @@ impl Exchange {
         order.quote += quote;
         order.updated = now;
         order.status = if order.leaves().0 == 0 { OrderStatus::Filled } else { OrderStatus::PartiallyFilled };
-        let rate = if maker { self.fees.maker } else { self.fees.taker };
+        let rate = if maker { self.commission.maker } else { self.commission.taker };
         let commission = i128::from(quote.0) * i128::from(rate) / i128::from(Amount::ONE);
         let commission = Amount(i64::try_from(commission).expect("a rate below one"));
 

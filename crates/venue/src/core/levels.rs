@@ -24,8 +24,18 @@ impl<T> Levels<T> {
         }
     }
 
+    /// The place of a price, or where it would be. Most are near the best: the search begins there.
     fn find(&self, px: i64) -> Result<usize, usize> {
-        self.keys.binary_search(&self.key(px))
+        let (key, len) = (self.key(px), self.keys.len());
+        let mut width = 8;
+        while width < len && self.keys[len - width] > key {
+            width *= 2;
+        }
+        let from = len.saturating_sub(width);
+        match self.keys[from..].binary_search(&key) {
+            Ok(i) => Ok(from + i),
+            Err(i) => Err(from + i),
+        }
     }
 
     pub(crate) fn get(&self, px: i64) -> Option<&T> {

@@ -77,6 +77,7 @@ impl Exchange {
     /// What is lost beyond an account's money is the insurance fund's.
     fn insure(&mut self, account: AccountId, debt: Amount, now: Nanos) {
         if debt.0 > 0 {
+            self.insurance -= debt;
             let a = &mut self.accounts[account.0 as usize];
             a.wallet += debt;
             a.add_income("INSURANCE_CLEAR", None, debt, 0, now);

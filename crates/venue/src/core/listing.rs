@@ -90,11 +90,15 @@ pub struct Listing {
     pub take_bound: f64,
     /// Mark price and funding.
     pub mark: MarkState,
+    /// Positions that others hold.
+    pub open_interest: Qty,
     /// Risk brackets, by notional.
     pub brackets: Vec<Bracket>,
     /// Ticks that order prices must be a multiple of: 1, or more after the venue coarsened the tick (the book keeps
     /// its grid).
     pub order_ticks: i64,
+    /// Lots that order quantities must be a multiple of: likewise.
+    pub order_lots: i64,
 }
 
 impl Listing {
@@ -107,8 +111,10 @@ impl Listing {
             status: SymbolStatus::Trading,
             take_bound: 0.05,
             mark: MarkState::default(),
+            open_interest: Qty::ZERO,
             brackets: brackets(max_leverage),
             order_ticks: 1,
+            order_lots: 1,
         }
     }
 
@@ -217,6 +223,9 @@ impl Listing {
         }
         if qty < i.min_qty {
             return Err(reject::QTY_TOO_SMALL);
+        }
+        if qty.0 % self.order_lots != 0 {
+            return Err(reject::OFF_STEP);
         }
         if qty > if kind == OrderType::Market { i.max_market_qty } else { i.max_qty } {
             return Err(reject::QTY_TOO_LARGE);

@@ -4,6 +4,7 @@
 
 mod account;
 mod algo;
+mod commission;
 mod conditional;
 mod exchange;
 mod ids;
@@ -24,7 +25,8 @@ mod tests;
 
 pub use account::{Account, Setting};
 pub use algo::{AlgoOrder, AlgoRef, AlgoStatus, PlaceAlgo};
-pub use exchange::{Exchange, Fees};
+pub use commission::Commission;
+pub use exchange::Exchange;
 pub use ids::{AccountId, Leg};
 pub use ladder::Ladder;
 pub use listing::{Bracket, Listing, MarkState, SymbolStatus};
@@ -32,8 +34,8 @@ pub(crate) use listing::{DELIVERY, ONBOARD};
 pub use margin::Margins;
 pub(crate) use margin::legs;
 pub use order::{
-    Amendment, ExpiryReason, Fill, Income, MarginChange, Order, OrderRef, OrderReport, Origin, Output,
-    PlaceOrder, PositionRow,
+    Amendment, ExpiryReason, Fill, Funding, Income, MarginChange, Order, OrderRef, OrderReport, Origin,
+    Output, PlaceOrder, PositionRow,
 };
 pub use position::Position;
 pub use reject::Reject;

@@ -4,18 +4,21 @@ use market::{Amount, Nanos, PositionSide, SymbolId};
 
 use super::exchange::Exchange;
 use super::ids::AccountId;
-use super::order::MarginChange;
+use super::order::{Funding, MarginChange};
 use super::reject::{self, Reject};
 
 /// Margin changes remembered per account.
 const CHANGES_KEPT: usize = 5_000;
+/// Fundings remembered per symbol.
+const FUNDINGS_KEPT: usize = 1_000;
 const LEGS: [PositionSide; 3] = [PositionSide::Both, PositionSide::Long, PositionSide::Short];
 
 impl Exchange {
     /// Charges funding on a symbol: longs pay shorts while the rate is positive. An isolated position pays from its
     /// own money.
     pub fn fund(&mut self, symbol: SymbolId, now: Nanos) {
-        let rate = self.listing(symbol).mark.funding_rate;
+        let (rate, mark) = (self.listing(symbol).mark.funding_rate, self.listing(symbol).mark.mark);
+        self.note_funding(symbol, Funding { at: now, rate, mark });
         for account in self.account_ids() {
             let isolated = self.account(account).setting(symbol).isolated;
             let mut total = 0;
@@ -39,6 +42,15 @@ impl Exchange {
             a.add_income("FUNDING_FEE", Some(symbol), Amount(total), 0, now);
             self.tell_account(account, "FUNDING_FEE", Amount(total), &charged, Some(symbol), now);
         }
+    }
+
+    /// Remembers a funding.
+    pub fn note_funding(&mut self, symbol: SymbolId, funding: Funding) {
+        let past = &mut self.fundings[symbol.index()];
+        if past.len() == FUNDINGS_KEPT {
+            past.pop_front();
+        }
+        past.push_back(funding);
     }
 
     /// Adds to (or takes from) an account's wallet.

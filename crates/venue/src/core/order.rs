@@ -281,6 +281,17 @@ pub struct PositionRow {
     pub isolated_wallet: Amount,
 }
 
+/// A funding of a symbol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Funding {
+    /// When.
+    pub at: Nanos,
+    /// Rate, in 10⁻⁸.
+    pub rate: i64,
+    /// Mark price.
+    pub mark: Amount,
+}
+
 /// An isolated position's margin was changed by its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MarginChange {

@@ -24,7 +24,7 @@ fn exchange() -> Exchange {
     let mut l = Listing::new(i, "ABC", "USDT", 50);
     l.mark.mark = Amount(100 * Amount::ONE);
     let account = || Account::open(Amount(OPENING * Amount::ONE), false);
-    let mut e = Exchange::new(vec![l], vec![account(), account()], Fees::default());
+    let mut e = Exchange::new(vec![l], vec![account(), account()], Commission::default());
     e.play_levels(
         S,
         &[lv(999, 100), lv(998, 200), lv(990, 900)],
@@ -82,7 +82,9 @@ fn a_resting_order_waits_behind_the_queue() {
     // A trade beyond the price must have met it first.
     e.play_trade(S, Side::Sell, Px(998), Qty(500), t(6));
     assert_eq!(e.order(id).unwrap().status, OrderStatus::Filled);
-    assert!(e.account(A).fills.iter().all(|f| f.maker && f.px == Px(999) && f.commission.0 < 0));
+    assert!(
+        e.account(A).fills.iter().all(|f| f.maker && f.px == Px(999) && f.commission.0 * 5_000 == f.quote.0)
+    );
 }
 
 #[test]
@@ -228,16 +230,16 @@ fn modify_keeps_cancels_or_refuses() {
     let mut e = exchange();
     let id = e.place(A, buy(999, 50), t(1)).unwrap().id;
     let which = OrderRef::Id(id);
-    assert_eq!(code(e.modify(A, S, &which, Px(999), Qty(50), t(2))), -5027);
-    let o = e.modify(A, S, &which, Px(998), Qty(60), t(2)).unwrap();
+    assert_eq!(code(e.modify(A, S, &which, (Px(999), PriceMatch::None), Qty(50), t(2))), -5027);
+    let o = e.modify(A, S, &which, (Px(998), PriceMatch::None), Qty(60), t(2)).unwrap();
     assert_eq!((o.px, o.qty, o.edits), (Px(998), Qty(60), 1));
     assert_eq!(e.ladder(S).published(Side::Buy, Px(999)), Qty(100));
     e.play_trade(S, Side::Sell, Px(997), Qty(20), t(3));
     assert_eq!(filled(&e, id), 20);
-    let o = e.modify(A, S, &which, Px(998), Qty(20), t(4)).unwrap();
+    let o = e.modify(A, S, &which, (Px(998), PriceMatch::None), Qty(20), t(4)).unwrap();
     assert_eq!(o.status, OrderStatus::Canceled, "not above what is filled");
     let gtx = e.place(A, limit(Side::Buy, 999, 10, TimeInForce::Gtx), t(5)).unwrap().id;
-    let o = e.modify(A, S, &OrderRef::Id(gtx), Px(1001), Qty(10), t(6)).unwrap();
+    let o = e.modify(A, S, &OrderRef::Id(gtx), (Px(1001), PriceMatch::None), Qty(10), t(6)).unwrap();
     assert_eq!((o.status, o.filled), (OrderStatus::Canceled, Qty(0)), "it would take");
 }
 
@@ -336,7 +338,7 @@ fn perform(e: &mut Exchange, act: &Act, now: Nanos) {
         }
         Act::Modify(w, n, px, qty) => {
             if let Some(id) = nth(e, who(w), n) {
-                e.modify(who(w), S, &OrderRef::Id(id), Px(px), Qty(qty), now).ok();
+                e.modify(who(w), S, &OrderRef::Id(id), (Px(px), PriceMatch::None), Qty(qty), now).ok();
             }
         }
         Act::Mark(px) => e.set_mark(S, Amount(px * 10_000_000), Amount(px * 10_000_000), now),

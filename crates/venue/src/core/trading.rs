@@ -260,14 +260,14 @@ impl Exchange {
     }
 
     /// Modifies a resting limit order (venue rules: BINANCE.md §3.1). It loses its place in the queue. A refused
-    /// edit leaves it as it was; the venue's two exceptions cancel it: a new quantity not above what is filled, and a
+    /// edit leaves it as it was (the price comes with how it was found); the venue's two exceptions cancel it: a new quantity not above what is filled, and a
     /// post-only order whose new price would take.
     pub fn modify(
         &mut self,
         account: AccountId,
         symbol: SymbolId,
         which: &OrderRef,
-        px: Px,
+        (px, price_match): (Px, PriceMatch),
         qty: Qty,
         now: Nanos,
     ) -> Result<Order, Reject> {
@@ -286,6 +286,7 @@ impl Exchange {
         self.ladders[symbol.index()].remove(old.side, old.px, id);
         let order = self.orders.get_mut(&id).expect("just found");
         order.px = px;
+        order.price_match = price_match;
         order.qty = qty;
         order.edits += 1;
         order.updated = now;

@@ -12,8 +12,12 @@ use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
 use super::cut::Cut;
 use super::shared::Shared;
+use super::tls::Handshakes;
 use crate::face::connection::{self, Admission};
 
 /// A TCP connection that can be cut.
@@ -78,13 +82,84 @@ impl AsyncWrite for CutStream {
     }
 }
 
+/// A connection as the server sees it.
+pub(super) enum Stream {
+    Plain(CutStream),
+    Secure(Box<TlsStream<CutStream>>),
+}
+
+impl Stream {
+    fn cut(&self) -> &Arc<Cut> {
+        match self {
+            Self::Plain(s) => &s.cut,
+            Self::Secure(s) => &s.get_ref().0.cut,
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(s) => Pin::new(s).poll_read(cx, buf),
+            Self::Secure(s) => Pin::new(s).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(s) => Pin::new(s).poll_write(cx, buf),
+            Self::Secure(s) => Pin::new(s).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(s) => Pin::new(s).poll_flush(cx),
+            Self::Secure(s) => Pin::new(s).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(s) => Pin::new(s).poll_shutdown(cx),
+            Self::Secure(s) => Pin::new(s).poll_shutdown(cx),
+        }
+    }
+}
+
 /// The listener.
 pub(super) struct CutListener {
-    pub(super) inner: TcpListener,
-    pub(super) shared: Shared,
+    inner: TcpListener,
+    shared: Shared,
+    tls: Option<Handshakes<(Stream, SocketAddr)>>,
 }
 
 impl CutListener {
+    pub(super) fn new(inner: TcpListener, shared: Shared, tls: Option<TlsAcceptor>) -> Self {
+        Self { inner, shared, tls: tls.map(Handshakes::new) }
+    }
+
+    /// The next TCP connection, or one whose TLS handshake is done.
+    async fn next(&mut self) -> io::Result<Option<(Stream, SocketAddr)>> {
+        let (inner, addr) = match &mut self.tls {
+            None => self.inner.accept().await?,
+            Some(tls) => tokio::select! {
+                tcp = self.inner.accept() => tcp?,
+                done = tls.next() => return Ok(Some(done)),
+            },
+        };
+        let Some(stream) = self.admit(inner) else { return Ok(None) };
+        match &self.tls {
+            None => Ok(Some((Stream::Plain(stream), addr))),
+            Some(tls) => {
+                tls.begin(stream, move |s| (Stream::Secure(Box::new(s)), addr));
+                Ok(None)
+            }
+        }
+    }
+
     /// A connection as the faults in force leave it.
     fn admit(&self, inner: TcpStream) -> Option<CutStream> {
         inner.set_nodelay(true).ok();
@@ -109,17 +184,14 @@ async fn ignore(mut stream: TcpStream) {
 }
 
 impl Listener for CutListener {
-    type Io = CutStream;
+    type Io = Stream;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (CutStream, SocketAddr) {
+    async fn accept(&mut self) -> (Stream, SocketAddr) {
         loop {
-            match self.inner.accept().await {
-                Ok((inner, addr)) => {
-                    if let Some(stream) = self.admit(inner) {
-                        return (stream, addr);
-                    }
-                }
+            match self.next().await {
+                Ok(Some(connection)) => return connection,
+                Ok(None) => {}
                 // Out of file descriptors: wait for some to be closed.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
@@ -140,6 +212,6 @@ pub(super) struct Peer {
 
 impl Connected<IncomingStream<'_, CutListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, CutListener>) -> Self {
-        Self { ip: stream.remote_addr().ip(), cut: stream.io().cut.clone() }
+        Self { ip: stream.remote_addr().ip(), cut: stream.io().cut().clone() }
     }
 }

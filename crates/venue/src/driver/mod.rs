@@ -6,5 +6,6 @@ mod listen;
 mod server;
 mod shared;
 mod socket;
+mod tls;
 
 pub use server::{Venue, VenueHandle};

@@ -11,11 +11,13 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
 
 use super::cut::Use;
 use super::listen::{CutListener, Peer};
 use super::shared::{Shared, sleep_until, wall};
 use super::socket;
+use super::tls::Identity;
 use crate::config::{VenueConfig, VenueError};
 use crate::core::{AccountId, Exchange};
 use crate::face::call::{self, Answer, HttpReply, Progress, RestCall};
@@ -37,6 +39,7 @@ pub struct VenueHandle {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
     config: VenueConfig,
+    authority: Option<String>,
 }
 
 impl std::fmt::Debug for VenueHandle {
@@ -48,7 +51,9 @@ impl std::fmt::Debug for VenueHandle {
 impl Venue {
     /// Starts a venue on a thread of its own; it listens when this returns.
     pub fn start(config: VenueConfig) -> Result<VenueHandle, VenueError> {
-        let shared = Shared::new(World::new(&config, wall())?);
+        let shared = Shared::new(World::new(&config, wall())?, config.latency);
+        let identity = config.tls.then(Identity::make).transpose()?;
+        let (acceptor, authority) = identity.map(|i| (i.acceptor, i.authority)).unzip();
         let addr = config.listen;
         let listen = |source| VenueError::Listen { addr, source };
         let socket = std::net::TcpListener::bind(addr).map_err(listen)?;
@@ -61,12 +66,12 @@ impl Venue {
         let thread = std::thread::Builder::new()
             .name("venue".into())
             .spawn(move || {
-                runtime.block_on(run(socket, world, stopped));
+                runtime.block_on(run(socket, acceptor, world, stopped));
                 // Connections still open are cut with the runtime.
                 runtime.shutdown_background();
             })
             .map_err(VenueError::Thread)?;
-        Ok(VenueHandle { addr, shared, stop: Some(stop), thread: Some(thread), config })
+        Ok(VenueHandle { addr, shared, stop: Some(stop), thread: Some(thread), config, authority })
     }
 }
 
@@ -76,14 +81,19 @@ impl VenueHandle {
         self.addr
     }
 
-    /// `http://host:port`.
+    /// `http://host:port`, or `https`.
     pub fn http(&self) -> String {
-        format!("http://{}", self.addr)
+        format!("http{}://{}", if self.authority.is_some() { "s" } else { "" }, self.addr)
     }
 
-    /// `ws://host:port`.
+    /// `ws://host:port`, or `wss`.
     pub fn ws(&self) -> String {
-        format!("ws://{}", self.addr)
+        format!("ws{}://{}", if self.authority.is_some() { "s" } else { "" }, self.addr)
+    }
+
+    /// The certificate that clients must trust, PEM; `None` without [`VenueConfig::tls`].
+    pub fn authority(&self) -> Option<&str> {
+        self.authority.as_deref()
     }
 
     /// What it counted.
@@ -158,9 +168,14 @@ impl Drop for VenueHandle {
     }
 }
 
-async fn run(socket: std::net::TcpListener, shared: Shared, stopped: oneshot::Receiver<()>) {
+async fn run(
+    socket: std::net::TcpListener,
+    tls: Option<TlsAcceptor>,
+    shared: Shared,
+    stopped: oneshot::Receiver<()>,
+) {
     let listener = match TcpListener::from_std(socket) {
-        Ok(l) => CutListener { inner: l, shared: shared.clone() },
+        Ok(l) => CutListener::new(l, shared.clone(), tls),
         Err(e) => {
             tracing::error!("the venue's socket: {e}");
             return;
@@ -224,6 +239,7 @@ fn handshake(shared: Shared, peer: Peer, path: &str, query: &str, upgrade: WebSo
 
 /// Executes a REST request under the faults in force.
 async fn rest_reply(shared: &Shared, peer: &Peer, request: HttpRequest) -> Response {
+    shared.travel().await;
     let mut call = shared.with(|w| RestCall::new(w, request, wall()));
     loop {
         match shared.with(|w| call.step(w, wall())) {

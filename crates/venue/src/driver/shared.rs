@@ -26,11 +26,19 @@ pub(super) async fn sleep_until(due: Nanos) {
 pub(super) struct Shared {
     world: Arc<Mutex<World>>,
     cuts: Arc<Mutex<Vec<Weak<Cut>>>>,
+    latency: Duration,
 }
 
 impl Shared {
-    pub(super) fn new(world: World) -> Self {
-        Self { world: Arc::new(Mutex::new(world)), cuts: Arc::default() }
+    pub(super) fn new(world: World, latency: Duration) -> Self {
+        Self { world: Arc::new(Mutex::new(world)), cuts: Arc::default(), latency }
+    }
+
+    /// The way of a message to the venue.
+    pub(super) async fn travel(&self) {
+        if !self.latency.is_zero() {
+            tokio::time::sleep(self.latency).await;
+        }
     }
 
     /// Locks the world for one act; nobody waits while holding it.

@@ -53,7 +53,10 @@ async fn turn(socket: &mut WebSocket, shared: &Shared, live: &mut Live, notify: 
     tokio::select! {
         () = notify.notified() => {}
         m = socket.next() => match m?.ok()? {
-            Message::Text(text) => shared.with(|w| live.text(w, &text, wall())),
+            Message::Text(text) => {
+                shared.travel().await;
+                shared.with(|w| live.text(w, &text, wall()));
+            }
             Message::Pong(_) => live.pong(wall()),
             Message::Close(_) => return None,
             _ => {}

@@ -205,7 +205,7 @@ pub(crate) fn account_v2(w: &mut World, c: &Call) -> Answer {
     let mut v = account_totals(w, c);
     v["positions"] = Value::Array(positions(w, c, false, &V2_POSITION)?);
     for (name, value) in [
-        ("feeTier", json!(0)),
+        ("feeTier", json!(w.exchange.commission().tier())),
         ("canTrade", json!(true)),
         ("canDeposit", json!(true)),
         ("canWithdraw", json!(true)),
@@ -222,7 +222,7 @@ pub(crate) fn account_v2(w: &mut World, c: &Call) -> Answer {
 pub(crate) fn config(w: &mut World, c: &Call) -> Answer {
     let a = w.exchange.account(c.account);
     Ok(json!({
-        "feeTier": 0, "canTrade": true, "canDeposit": true, "canWithdraw": true, "dualSidePosition": a.hedge,
+        "feeTier": w.exchange.commission().tier(), "canTrade": true, "canDeposit": true, "canWithdraw": true, "dualSidePosition": a.hedge,
         "updateTime": 0, "multiAssetsMargin": a.multi_assets, "tradeGroupId": -1,
     }))
 }
@@ -263,7 +263,7 @@ pub(crate) fn brackets(w: &mut World, c: &Call) -> Answer {
 pub(crate) fn commission_rate(w: &mut World, c: &Call) -> Answer {
     let symbol = w.symbol(c.params.need("symbol")?)?;
     let rate = |r: i64| format!("{:.6}", Amount(r).to_f64());
-    let fees = w.exchange.fees();
+    let fees = w.exchange.commission();
     Ok(json!({
         "symbol": w.exchange.listing(symbol).instrument.symbol, "makerCommissionRate": rate(fees.maker),
         "takerCommissionRate": rate(fees.taker), "rpiCommissionRate": "0.000000",
@@ -422,9 +422,16 @@ pub(crate) fn adl_quantile(w: &mut World, c: &Call) -> Answer {
     Ok(Value::Array(rows.map(|l| json!({"symbol": l.instrument.symbol, "adlQuantile": quantile})).collect()))
 }
 
-/// `feeBurn`: commissions are paid in the margin asset.
-pub(crate) fn fee_burn(_: &mut World, _: &Call) -> Answer {
-    Ok(json!({"feeBurn": false}))
+/// GET `feeBurn`.
+pub(crate) fn fee_burn(w: &mut World, c: &Call) -> Answer {
+    Ok(json!({"feeBurn": w.exchange.account(c.account).fee_burn}))
+}
+
+/// POST `feeBurn`: there is no BNB to burn, so commissions go on being paid in the margin asset, as at the venue.
+pub(crate) fn set_fee_burn(w: &mut World, c: &Call) -> Answer {
+    let on = c.params.flag("feeBurn")?.ok_or_else(|| Reject::mandatory("feeBurn"))?;
+    w.exchange.account_mut(c.account).fee_burn = on;
+    success()
 }
 
 /// `apiTradingStatus`: no indicator ever triggers.

@@ -4,6 +4,7 @@ use market::{Amount, Increment, Nanos, OrderType, Px, Qty, Side, SymbolId};
 use serde_json::{Value, json};
 
 use super::call::HttpReply;
+use super::hub::MOST_BACK;
 use super::request::HttpRequest;
 use super::trade::position_side;
 use super::world::World;
@@ -83,7 +84,12 @@ pub(crate) fn inject(w: &mut World, rule: Rule, for_ms: Option<u64>, now: Nanos)
 /// What a standing rule names must exist.
 fn check(w: &World, fault: &Fault) -> Result<(), String> {
     match fault {
-        Fault::CrossBook { symbol } | Fault::MarkOff { symbol, .. } => symbol_of(w, symbol).map(drop),
+        Fault::CrossBook { symbol } | Fault::LockBook { symbol } | Fault::MarkOff { symbol, .. } => {
+            symbol_of(w, symbol).map(drop)
+        }
+        Fault::Replay { back, .. } if !(1..=MOST_BACK).contains(back) => {
+            Err(format!("back: choose a number from 1 to {MOST_BACK}"))
+        }
         Fault::EmptySide { symbol, side } => {
             symbol_of(w, symbol)?;
             side_of(side).map(drop)
@@ -217,6 +223,13 @@ fn on_account(w: &mut World, fault: &Fault, at: Nanos) -> Result<bool, String> {
             let account = account_of(w, *account)?;
             w.exchange.set_hedge(account, *on).map_err(|e| e.to_string())?;
         }
+        Fault::SetMultiAssets { account, on } => {
+            let account = account_of(w, *account)?;
+            w.exchange.set_multi_assets(account, *on, at).map_err(|e| e.to_string())?;
+        }
+        Fault::SetCommission { maker, taker } => {
+            w.exchange.set_commission(format!("{maker},{taker}").parse()?);
+        }
         Fault::SetLeverage { account, symbol, leverage } => {
             let (account, symbol) = (account_of(w, *account)?, symbol_of(w, symbol)?);
             w.exchange.set_leverage(account, symbol, *leverage, at).map_err(|e| e.to_string())?;
@@ -228,6 +241,16 @@ fn on_account(w: &mut World, fault: &Fault, at: Nanos) -> Result<bool, String> {
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+fn jump(w: &mut World, (name, symbol): (&str, SymbolId), factor: f64) -> Result<(), String> {
+    if !(0.01..=100.0).contains(&factor) {
+        return Err("factor: choose one from 0.01 to 100".into());
+    }
+    if !w.jump(symbol, factor) {
+        return Err(format!("{name} is played from a recording: its price cannot jump"));
+    }
+    Ok(())
 }
 
 /// Faults that happen to an instrument; `false` for others.
@@ -247,19 +270,26 @@ fn on_symbol(w: &mut World, fault: &Fault, at: Nanos) -> Result<bool, String> {
             w.exchange.listing_mut(symbol).status = status;
             w.tell_status(symbol, at);
         }
+        Fault::SetStep { symbol, step, max_qty } => {
+            let symbol = symbol_of(w, symbol)?;
+            let lot = w.exchange.listing(symbol).instrument.lot;
+            let most = max_qty.as_ref().map(|t| lot.parse_count(t.as_bytes())).transpose();
+            let most = most.map_err(|e| format!("max_qty: {e}"))?;
+            let step = step.as_ref().map(|t| lot.parse_count(t.as_bytes())).transpose();
+            let step = step.ok().filter(|s| s.is_none_or(|n| n > 0));
+            let step = step.ok_or("step: not a multiple of the instrument's step")?;
+            let l = w.exchange.listing_mut(symbol);
+            l.order_lots = step.unwrap_or(l.order_lots);
+            l.instrument.max_qty = most.map_or(l.instrument.max_qty, Qty);
+        }
         Fault::Settle { symbol } => {
             let symbol = symbol_of(w, symbol)?;
             w.exchange.settle_symbol(symbol, at);
             w.tell_status(symbol, at);
         }
         Fault::Jump { symbol, factor } => {
-            if !(0.01..=100.0).contains(factor) {
-                return Err("factor: choose one from 0.01 to 100".into());
-            }
             let id = symbol_of(w, symbol)?;
-            if !w.jump(id, *factor) {
-                return Err(format!("{symbol} is played from a recording: its price cannot jump"));
-            }
+            jump(w, (symbol, id), *factor)?;
         }
         Fault::SetFilter {
             symbol,

@@ -108,9 +108,11 @@ pub(crate) fn place(w: &mut World, c: &Call) -> Answer {
     Ok(json_of(w, &algo, false))
 }
 
-/// Which conditional order the parameters name.
+/// Which conditional order the parameters name. The documented cancel, and so the official connectors, spell the names in
+/// small letters, other clients as everywhere else; the venue takes both.
 fn named(p: &Params) -> Result<AlgoRef, Reject> {
-    match (p.number("algoId")?, p.get("clientAlgoId")) {
+    let id = p.number("algoId")?.or(p.number("algoid")?);
+    match (id, p.get("clientAlgoId").or(p.get("clientalgoid"))) {
         (Some(id), _) => Ok(AlgoRef::Id(id)),
         (None, Some(c)) => Ok(AlgoRef::Client(c.to_owned())),
         (None, None) => Err(Reject::new(

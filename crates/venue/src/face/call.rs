@@ -139,7 +139,14 @@ impl RestCall {
             return Progress::Never;
         }
         let reply = self.trouble.instead.take().or(self.reply.take()).unwrap_or_default();
-        Progress::Done(Answer::Reply(reply.into()))
+        let mut reply = HttpReply::from(reply);
+        if self.request.path.starts_with("/api/") {
+            // The spot API tells the weight under its older name, too.
+            let weight = reply.headers.iter().find(|(name, _)| *name == "x-mbx-used-weight-1m");
+            let weight = weight.map(|(_, weight)| ("x-mbx-used-weight", weight.clone()));
+            reply.headers.extend(weight);
+        }
+        Progress::Done(Answer::Reply(reply))
     }
 }
 

@@ -58,6 +58,79 @@ impl Candle {
     }
 }
 
+/// What a request wants of candles.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Page {
+    pub interval: Interval,
+    pub start: Option<u64>,
+    pub end: Option<u64>,
+    pub limit: usize,
+}
+
+impl Page {
+    /// The newest rows, or those from the start on; `amounts` are volume, quote volume and the takers' shares of them.
+    fn rows(
+        &self,
+        minutes: impl Iterator<Item = Candle>,
+        d: usize,
+        amounts: impl Fn(&Candle) -> [String; 4],
+    ) -> Value {
+        let mut all: Vec<Candle> = Vec::new();
+        for c in minutes {
+            let open_ms = self.interval.open(c.open_ms);
+            match all.last_mut() {
+                Some(last) if last.open_ms == open_ms => last.join(&c),
+                _ => all.push(Candle { open_ms, ..c }),
+            }
+        }
+        all.retain(|c| self.start.is_none_or(|s| c.open_ms >= s) && self.end.is_none_or(|e| c.open_ms <= e));
+        let picked = if self.start.is_some() {
+            &all[..self.limit.min(all.len())]
+        } else {
+            &all[all.len().saturating_sub(self.limit)..]
+        };
+        let px = |v: f64| format!("{v:.d$}");
+        let rows = picked.iter().map(|c| {
+            let [volume, quote, taker_volume, taker_quote] = amounts(c);
+            json!([
+                c.open_ms,
+                px(c.open),
+                px(c.high),
+                px(c.low),
+                px(c.close),
+                volume,
+                self.interval.next(c.open_ms) - 1,
+                quote,
+                c.trades,
+                taker_volume,
+                taker_quote,
+                "0"
+            ])
+        });
+        Value::Array(rows.collect())
+    }
+}
+
+/// The candles of a price that no trade makes: mark, index, premium.
+#[derive(Debug, Default)]
+pub(crate) struct PriceCandles {
+    minutes: VecDeque<Candle>,
+}
+
+impl PriceCandles {
+    pub(crate) fn note(&mut self, at: Nanos, px: f64) {
+        let open_ms = at.millis() / MINUTE * MINUTE;
+        if self.minutes.back().is_none_or(|c| c.open_ms < open_ms) {
+            if self.minutes.len() == KEPT {
+                self.minutes.pop_front();
+            }
+            self.minutes.push_back(Candle::at(open_ms, px));
+        }
+        let last = self.minutes.back_mut().expect("just made");
+        last.join(&Candle { trades: 1, ..Candle::at(0, px) });
+    }
+}
+
 /// The candles of a symbol.
 #[derive(Debug, Default)]
 pub(crate) struct Candles {
@@ -177,18 +250,6 @@ impl Candles {
         }
     }
 
-    fn joined(&self, interval: Interval) -> Vec<Candle> {
-        let mut out: Vec<Candle> = Vec::new();
-        for c in &self.minutes {
-            let open_ms = interval.open(c.open_ms);
-            match out.last_mut() {
-                Some(last) if last.open_ms == open_ms => last.join(c),
-                _ => out.push(Candle { open_ms, ..*c }),
-            }
-        }
-        out
-    }
-
     /// The bar that opened at `open_ms`, as far as it has come; `None` without a candle in it.
     fn bar(&self, interval: Interval, open_ms: u64) -> Option<Candle> {
         let end = interval.next(open_ms);
@@ -199,45 +260,32 @@ impl Candles {
         Some(bar)
     }
 
-    /// The REST reply: newest `limit` rows between the times.
-    pub(crate) fn rows(
-        &self,
-        interval: Interval,
-        start: Option<u64>,
-        end: Option<u64>,
-        limit: usize,
-    ) -> Value {
-        let all = self.joined(interval);
-        let inside = |c: &&Candle| start.is_none_or(|s| c.open_ms >= s) && end.is_none_or(|e| c.open_ms <= e);
-        let picked: Vec<&Candle> = all.iter().filter(inside).collect();
-        let picked = if start.is_some() {
-            &picked[..limit.min(picked.len())]
-        } else {
-            &picked[picked.len().saturating_sub(limit)..]
-        };
-        let d = self.decimals;
-        let px = |v: f64| format!("{v:.d$}");
-        Value::Array(
-            picked
-                .iter()
-                .map(|c| {
-                    json!([
-                        c.open_ms,
-                        px(c.open),
-                        px(c.high),
-                        px(c.low),
-                        px(c.close),
-                        format!("{:.3}", c.volume),
-                        interval.next(c.open_ms) - 1,
-                        format!("{:.5}", c.quote),
-                        c.trades,
-                        format!("{:.3}", c.taker_volume),
-                        format!("{:.5}", c.taker_quote),
-                        "0"
-                    ])
-                })
-                .collect(),
-        )
+    /// The REST reply of trades.
+    pub(crate) fn rows(&self, page: &Page) -> Value {
+        page.rows(self.minutes.iter().copied(), self.decimals, |c| {
+            [
+                format!("{:.3}", c.volume),
+                format!("{:.5}", c.quote),
+                format!("{:.3}", c.taker_volume),
+                format!("{:.5}", c.taker_quote),
+            ]
+        })
+    }
+
+    /// The REST reply of a price that is no trade's; before its first candle, `value` of the trades' prices.
+    pub(crate) fn price_rows(&self, prices: &PriceCandles, page: &Page, value: impl Fn(f64) -> f64) -> Value {
+        let from = prices.minutes.front().map_or(u64::MAX, |c| c.open_ms);
+        let before = self.minutes.iter().take_while(|c| c.open_ms < from).map(|c| Candle {
+            open: value(c.open),
+            high: value(c.high),
+            low: value(c.low),
+            close: value(c.close),
+            trades: 60,
+            ..Candle::at(c.open_ms, 0.0)
+        });
+        page.rows(before.chain(prices.minutes.iter().copied()), 8, |_| {
+            std::array::from_fn(|_| "0".to_owned())
+        })
     }
 
     /// The `kline` events that are due for a stream: the final one of each bar that ended since `sent` (the opening of
@@ -247,6 +295,7 @@ impl Candles {
         symbol: &str,
         name: &str,
         interval: Interval,
+        continuous: bool,
         sent: &mut Option<u64>,
         now: Nanos,
     ) -> Vec<String> {
@@ -256,7 +305,15 @@ impl Candles {
         let mut out = Vec::new();
         loop {
             if let Some(bar) = self.bar(interval, open) {
-                out.push(self.event(symbol, name, interval, &bar, open < present, now));
+                let bar = self.bar_json(symbol, name, interval, &bar, open < present, continuous);
+                let e = now.millis();
+                out.push(if continuous {
+                    format!(
+                        r#"{{"e":"continuous_kline","E":{e},"ps":"{symbol}","ct":"PERPETUAL","k":{bar}}}"#
+                    )
+                } else {
+                    format!(r#"{{"e":"kline","E":{e},"s":"{symbol}","k":{bar}}}"#)
+                });
             }
             if open >= present {
                 return out;
@@ -265,21 +322,21 @@ impl Candles {
         }
     }
 
-    fn event(
+    fn bar_json(
         &self,
         symbol: &str,
         name: &str,
         interval: Interval,
         c: &Candle,
         ended: bool,
-        now: Nanos,
+        continuous: bool,
     ) -> String {
         let d = self.decimals;
         // A bar without a trade has no first and no last one.
         let id = |id: u64| if c.trades == 0 { "-1".to_owned() } else { id.to_string() };
+        let of = if continuous { String::new() } else { format!(r#""s":"{symbol}", "#) };
         format!(
-            r#"{{"e":"kline","E":{},"s":"{symbol}","k":{{"t":{}, "T":{}, "s":"{symbol}", "i":"{name}", "f":{}, "L":{}, "o":"{:.d$}", "c":"{:.d$}", "h":"{:.d$}", "l":"{:.d$}", "v":"{:.3}", "n":{}, "x":{ended}, "q":"{:.5}", "V":"{:.3}", "Q":"{:.5}", "B":"0"}}}}"#,
-            now.millis(),
+            r#"{{"t":{}, "T":{}, {of}"i":"{name}", "f":{}, "L":{}, "o":"{:.d$}", "c":"{:.d$}", "h":"{:.d$}", "l":"{:.d$}", "v":"{:.3}", "n":{}, "x":{ended}, "q":"{:.5}", "V":"{:.3}", "Q":"{:.5}", "B":"0"}}"#,
             c.open_ms,
             interval.next(c.open_ms) - 1,
             id(c.first_trade),
@@ -296,6 +353,11 @@ impl Candles {
         )
     }
 
+    /// The last price before a time.
+    pub(crate) fn close_before(&self, at: Nanos) -> Option<f64> {
+        self.minutes.iter().rev().find(|c| c.open_ms < at.millis()).map(|c| c.close)
+    }
+
     /// The last 24 hours as one candle.
     fn day(&self, now: Nanos) -> Candle {
         let from = now.millis().saturating_sub(DAY);
@@ -306,7 +368,7 @@ impl Candles {
     }
 
     /// The `24hrTicker` or `24hrMiniTicker` event.
-    pub(crate) fn day_event(&self, symbol: &str, mini: bool, now: Nanos) -> String {
+    pub(crate) fn day_event(&self, symbol: &str, mini: bool, last_qty: &str, now: Nanos) -> String {
         let c = self.day(now);
         let d = self.decimals;
         let e = now.millis();
@@ -318,7 +380,7 @@ impl Candles {
         }
         let change = c.close - c.open;
         format!(
-            r#"{{"e":"24hrTicker","E":{e},"s":"{symbol}","p":"{change:.d$}","P":"{:.3}","w":"{:.d$}","c":"{:.d$}","Q":"0","o":"{:.d$}","h":"{:.d$}","l":"{:.d$}","v":"{:.3}","q":"{:.3}","O":{},"C":{e},"F":{},"L":{},"n":{},"st":1}}"#,
+            r#"{{"e":"24hrTicker","E":{e},"s":"{symbol}","p":"{change:.d$}","P":"{:.3}","w":"{:.d$}","c":"{:.d$}","Q":"{last_qty}","o":"{:.d$}","h":"{:.d$}","l":"{:.d$}","v":"{:.3}","q":"{:.3}","O":{},"C":{e},"F":{},"L":{},"n":{},"st":1}}"#,
             percent(c.open, change),
             average(&c),
             c.close,
@@ -335,14 +397,14 @@ impl Candles {
     }
 
     /// The `ticker/24hr` reply of a symbol.
-    pub(crate) fn day_row(&self, symbol: &str, now: Nanos) -> Value {
+    pub(crate) fn day_row(&self, symbol: &str, last_qty: &str, now: Nanos) -> Value {
         let c = self.day(now);
         let d = self.decimals;
         let px = |v: f64| format!("{v:.d$}");
         let change = c.close - c.open;
         json!({
             "symbol": symbol, "priceChange": px(change), "priceChangePercent": format!("{:.3}", percent(c.open, change)),
-            "weightedAvgPrice": px(average(&c)), "lastPrice": px(c.close), "lastQty": "0", "openPrice": px(c.open),
+            "weightedAvgPrice": px(average(&c)), "lastPrice": px(c.close), "lastQty": last_qty, "openPrice": px(c.open),
             "highPrice": px(c.high), "lowPrice": px(c.low), "volume": format!("{:.3}", c.volume),
             "quoteVolume": format!("{:.2}", c.quote), "openTime": c.open_ms, "closeTime": now.millis(),
             "firstId": c.first_trade, "lastId": c.last_trade, "count": c.trades,
@@ -369,9 +431,11 @@ mod tests {
         for i in 0..10u64 {
             c.trade(start.plus(i * 30 * Nanos::SECOND), 100.0 + i as f64, 2.0, Side::Buy, i + 1);
         }
-        let one = c.rows(Interval::Fixed(MINUTE), None, None, 500);
+        let page =
+            |text| Page { interval: Interval::parse(text).unwrap(), start: None, end: None, limit: 500 };
+        let one = c.rows(&page("1m"));
         assert_eq!(one.as_array().unwrap().len(), 5);
-        let five = c.rows(Interval::parse("5m").unwrap(), None, None, 500);
+        let five = c.rows(&page("5m"));
         let row = &five.as_array().unwrap()[0];
         assert_eq!(
             (row[1].as_str(), row[2].as_str(), row[4].as_str()),
@@ -381,11 +445,11 @@ mod tests {
         assert_eq!(row[8], 10);
         let five = Interval::parse("5m").unwrap();
         let mut sent = None;
-        let events = c.events("X", "5m", five, &mut sent, start.plus(299 * Nanos::SECOND));
+        let events = c.events("X", "5m", five, false, &mut sent, start.plus(299 * Nanos::SECOND));
         assert_eq!(events.len(), 1);
         assert!(events[0].contains(r#""n":10, "x":false"#), "{}", events[0]);
         // Two bars later: the final events of both, then the third.
-        let events = c.events("X", "5m", five, &mut sent, start.plus(601 * Nanos::SECOND));
+        let events = c.events("X", "5m", five, false, &mut sent, start.plus(601 * Nanos::SECOND));
         assert_eq!(events.len(), 3);
         assert!(events[0].contains(r#""n":10, "x":true"#) && events[1].contains(r#""n":0, "x":true"#));
         assert!(events[2].contains(r#""o":"109.0""#) && events[2].contains(r#""x":false"#));

@@ -121,7 +121,7 @@ impl Live {
             }
             Purpose::Streams(target) => {
                 let id = w.hub.open(target.route, target.combined, wire, None, now);
-                streams::subscribe_url(w, id, &target.streams);
+                streams::subscribe_url(w, id, &target);
                 id
             }
         };

@@ -38,6 +38,14 @@ pub(super) fn altered(data: &str, at: &str, value: Option<&Value>) -> String {
     frame.to_string()
 }
 
+/// The frame with a name a second time at its end.
+pub(super) fn repeated(data: &str, name: &str, value: &Value) -> String {
+    match data.strip_suffix('}') {
+        Some(body) => format!("{body},{}:{value}}}", Value::from(name)),
+        None => data.to_owned(),
+    }
+}
+
 /// The place of a character in the middle.
 fn middle(data: &str) -> usize {
     let mut half = data.len() / 2;
@@ -87,6 +95,7 @@ mod tests {
     fn texts_break() {
         assert_eq!(truncated("abcd"), "ab");
         assert_eq!(garbled("aébc"), "a#bc");
+        assert_eq!(repeated(r#"{"u":5}"#, "u", &json!("x")), r#"{"u":5,"u":"x"}"#);
         assert!(serde_json::from_str::<Value>(&nested(3)).is_ok());
         assert_eq!(nested(10_000).len(), 20_009);
     }

@@ -7,16 +7,20 @@ use std::collections::{BTreeMap, VecDeque};
 
 use market::{Increment, Level, Nanos, Px, Qty, Side, SymbolId};
 
-use super::candles::{Candles, Interval};
+use super::candles::{Candles, Interval, PriceCandles};
 use super::hub::{Hub, StreamId};
 use super::text::Text;
 use crate::core::{Exchange, Ladder, Listing};
-use crate::faults::Faults;
+use crate::faults::{Fault, Faults};
 
 /// Trades and aggregates kept per symbol for the REST history.
 const PRINTS_KEPT: usize = 1000;
 /// Speeds of the depth streams: period and stream suffix.
 const SPEEDS: [(u64, &str); 4] = [(0, "@0ms"), (100, "@100ms"), (250, ""), (500, "@500ms")];
+/// A symbol that is none of this venue's, with a name beyond ASCII.
+pub(crate) const FOREIGN_SYMBOL: &str = "币安人生USDT";
+/// Rows that streams of all symbols carry besides this venue's: symbol and `st` (2: coin-margined).
+const FOREIGN: [(&str, u8); 2] = [(FOREIGN_SYMBOL, 1), ("BTCUSD_PERP", 2)];
 /// Between two events of a kline stream, ns.
 const KLINES_EVERY: u64 = 250 * Nanos::MS;
 /// Levels of the partial depth streams.
@@ -143,6 +147,8 @@ pub(crate) struct SymbolFeed {
     pub aggregates: VecDeque<Aggregate>,
     /// One-minute candles.
     pub candles: Candles,
+    /// Of the mark price, of the index price, and of the premium of the one over the other.
+    pub marks: [PriceCandles; 3],
 }
 
 /// A kline stream.
@@ -152,6 +158,8 @@ struct Klines {
     interval: Interval,
     /// The interval as its name has it.
     name: String,
+    /// A pair's continuous contract, which is its perpetual.
+    continuous: bool,
     /// Opening time of the bar of the last event, ms.
     sent: Option<u64>,
 }
@@ -227,6 +235,7 @@ impl Feed {
                 prints: VecDeque::new(),
                 aggregates: VecDeque::new(),
                 candles,
+                marks: Default::default(),
             });
         }
         let all = AllStreams {
@@ -353,6 +362,14 @@ impl Feed {
         }
     }
 
+    /// A new mark and index price.
+    pub(crate) fn marked(&mut self, symbol: SymbolId, mark: f64, index: f64, at: Nanos) {
+        let premium = if index > 0.0 { mark / index - 1.0 } else { 0.0 };
+        for (candles, px) in self.symbols[symbol.index()].marks.iter_mut().zip([mark, index, premium]) {
+            candles.note(at, px);
+        }
+    }
+
     /// What is due: aggregates, depth frames, mark prices, klines.
     pub(crate) fn tick(&mut self, exchange: &Exchange, sink: &mut Sink<'_>) {
         let aggregating = std::mem::take(&mut self.aggregating);
@@ -448,6 +465,14 @@ impl Feed {
             }
         }
         if want_all {
+            if sink.faults.stands(|f, _| (*f == Fault::ForeignSymbols).then_some(())).is_some() {
+                for (symbol, st) in FOREIGN {
+                    let e = sink.now.millis();
+                    rows += &format!(
+                        r#",{{"e":"markPriceUpdate","E":{e},"s":"{symbol}","p":"1.25000000","ap":"1.25000000","P":"1.25000000","i":"1.25000000","r":"","T":0,"st":{st}}}"#
+                    );
+                }
+            }
             rows.push(']');
             sink.send(self.all.marks[0], &rows);
             if every_third {
@@ -463,7 +488,7 @@ impl Feed {
             for f in &self.symbols {
                 let stream = if mini { f.streams.mini } else { f.streams.ticker };
                 if want_all || (every_second && sink.hub.wants(stream)) {
-                    let row = f.candles.day_event(&f.name, mini, sink.now);
+                    let row = f.candles.day_event(&f.name, mini, &f.last_qty(), sink.now);
                     if every_second {
                         sink.send(stream, &row);
                     }
@@ -480,11 +505,13 @@ impl Feed {
     fn follow_klines(&mut self, hub: &Hub) {
         let mut before = std::mem::take(&mut self.klines);
         for stream in hub.other_streams() {
-            let Some((lower, name)) = stream.split_once("@kline_") else { continue };
+            let continuous = stream.split_once("_perpetual@continuousKline_");
+            let Some((lower, name)) = continuous.or_else(|| stream.split_once("@kline_")) else { continue };
+            let continuous = continuous.is_some();
             let followed = before.remove(stream).unwrap_or_else(|| {
                 let symbol = self.symbols.iter().position(|f| f.lower == lower)?;
                 let interval = Interval::parse(name)?;
-                Some(Klines { symbol, interval, name: name.to_owned(), sent: None })
+                Some(Klines { symbol, interval, name: name.to_owned(), continuous, sent: None })
             });
             self.klines.insert(stream.to_owned(), followed);
         }
@@ -494,7 +521,8 @@ impl Feed {
         for (stream, k) in &mut self.klines {
             let Some(k) = k else { continue };
             let f = &mut self.symbols[k.symbol];
-            for event in f.candles.events(&f.name, &k.name, k.interval, &mut k.sent, sink.now) {
+            let events = f.candles.events(&f.name, &k.name, k.interval, k.continuous, &mut k.sent, sink.now);
+            for event in events {
                 sink.hub.publish_named(stream, stream, &event, sink.faults, sink.now);
             }
         }
@@ -510,6 +538,11 @@ impl SymbolFeed {
     /// Quantity text.
     pub(crate) fn qty(&self, qty: Qty) -> String {
         self.lot.format(qty.0).to_string()
+    }
+
+    /// Quantity of the last trade, as text.
+    pub(crate) fn last_qty(&self) -> String {
+        self.prints.back().map_or("0".to_owned(), |p| self.qty(p.qty))
     }
 
     /// Sends what a cursor has gathered.

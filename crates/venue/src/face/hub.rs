@@ -14,6 +14,9 @@ use crate::faults::{Ending, Fault, Faults, matches};
 /// Frames a connection may be behind before it is dropped.
 pub(crate) const BACKLOG: usize = 4096;
 
+/// How far back a frame may be replayed from.
+pub(crate) const MOST_BACK: usize = 64;
+
 /// The routes of the venue (BINANCE.md §2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -77,6 +80,8 @@ pub(crate) struct Connection {
     /// Wrap frames as `{"stream":…,"data":…}`.
     pub combined: bool,
     pub subscriptions: Vec<String>,
+    /// The user events that are wanted of a listen key; of the others, all.
+    events: BTreeMap<String, Vec<String>>,
     /// Arrival times of the last messages, for the 10 messages/s rule.
     pub arrivals: VecDeque<Nanos>,
     /// When it was opened.
@@ -98,6 +103,13 @@ impl Connection {
         let mut text = String::with_capacity(parts.iter().map(|p| p.len()).sum());
         parts.into_iter().for_each(|p| text.push_str(p));
         text
+    }
+
+    /// Does it want an event of this kind (`user@…`) of a listen key?
+    fn takes(&self, stream: &str, kind: Option<&str>) -> bool {
+        let Some(event) = kind.and_then(|k| k.strip_prefix("user@")) else { return true };
+        let event = event.split('@').next().unwrap_or(event);
+        self.events.get(stream).is_none_or(|wanted| wanted.iter().any(|w| w == event))
     }
 
     /// Queues a frame; `false` where too many wait already.
@@ -140,6 +152,7 @@ struct Stream {
 /// A frame that waits for its time.
 struct Waiting {
     stream: String,
+    kind: Option<String>,
     data: Arc<str>,
 }
 
@@ -158,6 +171,8 @@ pub(crate) struct Hub {
     waiting: BTreeMap<(Nanos, u64), Waiting>,
     next_waiting: u64,
     held: BTreeMap<String, Arc<str>>,
+    /// Past frames by kind, while a rule wants to replay them.
+    past: BTreeMap<String, VecDeque<Arc<str>>>,
     /// Frames sent.
     pub(crate) frames: u64,
     /// Faults that struck frames.
@@ -189,6 +204,7 @@ impl Hub {
             route,
             combined,
             subscriptions: Vec::new(),
+            events: BTreeMap::new(),
             arrivals: VecDeque::new(),
             opened: now,
             session: session.map(|s| Session { id: self.next, ..s }),
@@ -308,9 +324,20 @@ impl Hub {
         }
     }
 
+    /// Subscribes to a listen key, for some kinds of events only.
+    pub(crate) fn subscribe_user(&mut self, id: u64, key: &str, events: &[String], delivered: bool) {
+        self.subscribe(id, key, delivered);
+        if !events.is_empty()
+            && let Some(c) = self.connection_mut(id)
+        {
+            c.events.insert(key.to_owned(), events.to_vec());
+        }
+    }
+
     pub(crate) fn unsubscribe(&mut self, id: u64, stream: &str) {
         if let Some(c) = self.connections.get_mut(&id) {
             c.subscriptions.retain(|s| s != stream);
+            c.events.remove(stream);
         }
         self.drop_listener(stream, id);
     }
@@ -357,57 +384,93 @@ impl Hub {
             return;
         }
         if faults.is_empty() && self.held.is_empty() {
-            self.send(stream, data);
+            self.send(stream, kind, data);
             return;
         }
         let name = self.streams[stream.0].name.clone();
-        let kind = kind.unwrap_or(&name);
-        let struck = faults.strike(|f| frame_fault(f).is_some_and(|p| matches(p, kind)));
+        let of = kind.unwrap_or(&name);
+        let past = self.remember(of, data, faults);
+        let struck = faults.strike(|f| {
+            let possible = !matches!(f, Fault::Replay { back, .. } if past <= *back);
+            possible && frame_fault(f).is_some_and(|p| matches(p, of))
+        });
         self.struck += u64::from(struck.is_some());
         match struck {
             Some(Fault::Mute { .. } | Fault::Drop { .. }) => return,
             Some(Fault::Late { ms, .. }) => {
-                self.wait(&name, data, now.plus(ms.saturating_mul(Nanos::MS)));
+                self.wait(&name, kind, data, now.plus(ms.saturating_mul(Nanos::MS)));
                 return;
             }
             Some(Fault::Reorder { .. }) => {
-                self.held.insert(kind.to_owned(), Arc::from(data));
+                self.held.insert(of.to_owned(), Arc::from(data));
                 return;
             }
-            Some(fault) => self.send_damaged(stream, data, fault),
-            None => self.send(stream, data),
+            Some(Fault::Replay { back, .. }) => {
+                self.send(stream, kind, data);
+                let frames = &self.past[of];
+                let old = frames[frames.len() - 1 - back].clone();
+                self.send(stream, kind, &old);
+            }
+            Some(fault) => self.send_damaged(stream, kind, data, fault),
+            None => self.send(stream, kind, data),
         }
-        if let Some(before) = self.held.remove(kind) {
-            self.send(stream, &before);
+        if let Some(before) = self.held.remove(of) {
+            self.send(stream, kind, &before);
         }
     }
 
-    fn send_damaged(&mut self, stream: StreamId, data: &str, fault: Fault) {
+    /// Keeps a frame while a rule may replay it; how many of its kind are kept.
+    fn remember(&mut self, kind: &str, data: &str, faults: &Faults) -> usize {
+        let wanted = faults.stands(|f, _| match f {
+            Fault::Replay { stream, .. } => matches(stream, kind).then_some(()),
+            _ => None,
+        });
+        if wanted.is_none() {
+            self.past.remove(kind);
+            return 0;
+        }
+        let frames = self.past.entry(kind.to_owned()).or_default();
+        if frames.len() > MOST_BACK {
+            frames.pop_front();
+        }
+        frames.push_back(Arc::from(data));
+        frames.len()
+    }
+
+    fn send_damaged(&mut self, stream: StreamId, kind: Option<&str>, data: &str, fault: Fault) {
         match fault {
             Fault::Duplicate { .. } => {
-                self.send(stream, data);
-                self.send(stream, data);
+                self.send(stream, kind, data);
+                self.send(stream, kind, data);
             }
-            Fault::StrangeFields { .. } => self.send(stream, &damage::strange(data)),
-            Fault::Alter { at, value, .. } => self.send(stream, &damage::altered(data, &at, value.as_ref())),
-            Fault::Replace { text, .. } => self.send_raw(stream, &text),
-            Fault::Truncate { .. } => self.send_broken(stream, data, |t| damage::truncated(t).to_owned()),
-            Fault::Garble { .. } => self.send_broken(stream, data, damage::garbled),
-            Fault::Append { text, .. } => self.send_broken(stream, data, |t| format!("{t}{text}")),
+            Fault::StrangeFields { .. } => self.send(stream, kind, &damage::strange(data)),
+            Fault::Alter { at, value, .. } => {
+                self.send(stream, kind, &damage::altered(data, &at, value.as_ref()));
+            }
+            Fault::RepeatField { name, value, .. } => {
+                self.send(stream, kind, &damage::repeated(data, &name, &value));
+            }
+            Fault::Replace { text, .. } => self.send_raw(stream, kind, &text),
+            Fault::Truncate { .. } => {
+                self.send_broken(stream, kind, data, |t| damage::truncated(t).to_owned());
+            }
+            Fault::Garble { .. } => self.send_broken(stream, kind, data, damage::garbled),
+            Fault::Append { text, .. } => self.send_broken(stream, kind, data, |t| format!("{t}{text}")),
             other => {
                 match other {
-                    Fault::Nest { depth, .. } => self.send_raw(stream, &damage::nested(depth)),
-                    Fault::Oversize { bytes, .. } => self.send_raw(stream, &damage::oversize(bytes)),
+                    Fault::Nest { depth, .. } => self.send_raw(stream, kind, &damage::nested(depth)),
+                    Fault::Oversize { bytes, .. } => self.send_raw(stream, kind, &damage::oversize(bytes)),
                     _ => {}
                 }
-                self.send(stream, data);
+                self.send(stream, kind, data);
             }
         }
     }
 
-    fn wait(&mut self, stream: &str, data: &str, due: Nanos) {
+    fn wait(&mut self, stream: &str, kind: Option<&str>, data: &str, due: Nanos) {
         self.next_waiting += 1;
-        let waiting = Waiting { stream: stream.to_owned(), data: Arc::from(data) };
+        let kind = kind.map(str::to_owned);
+        let waiting = Waiting { stream: stream.to_owned(), kind, data: Arc::from(data) };
         self.waiting.insert((due, self.next_waiting), waiting);
     }
 
@@ -419,7 +482,7 @@ impl Hub {
             }
             let w = entry.remove();
             if let Some(&stream) = self.ids.get(&w.stream) {
-                self.send(stream, &w.data);
+                self.send(stream, w.kind.as_deref(), &w.data);
             }
         }
     }
@@ -429,12 +492,12 @@ impl Hub {
         self.waiting.keys().next().map(|(due, _)| *due)
     }
 
-    fn send(&mut self, stream: StreamId, data: &str) {
+    fn send(&mut self, stream: StreamId, kind: Option<&str>, data: &str) {
         let s = &self.streams[stream.0];
         let (mut raw, mut wrapped): (Option<Utf8Bytes>, Option<Utf8Bytes>) = (None, None);
         let mut slow = Vec::new();
         for id in &s.listeners {
-            let Some(c) = self.connections.get_mut(id) else { continue };
+            let Some(c) = self.connections.get_mut(id).filter(|c| c.takes(&s.name, kind)) else { continue };
             let text = if c.combined {
                 wrapped.get_or_insert_with(|| c.wrapped(&s.name, data).into())
             } else {
@@ -452,9 +515,9 @@ impl Hub {
         }
     }
 
-    /// Sends a frame of a stream to one connection.
-    pub(crate) fn send_to(&mut self, id: u64, stream: &str, data: &str) {
-        let Some(c) = self.connection_mut(id) else { return };
+    /// Sends a frame of a listen key to one connection.
+    pub(crate) fn send_to(&mut self, id: u64, stream: &str, kind: &str, data: &str) {
+        let Some(c) = self.connection_mut(id).filter(|c| c.takes(stream, Some(kind))) else { return };
         let text = c.wrapped(stream, data);
         if c.push(Outgoing::Text(text.into())) {
             self.frames += 1;
@@ -470,10 +533,16 @@ impl Hub {
     }
 
     /// Sends a frame to everybody on a stream after `break_it` had the text as it would go out.
-    fn send_broken(&mut self, stream: StreamId, data: &str, break_it: impl Fn(&str) -> String) {
+    fn send_broken(
+        &mut self,
+        stream: StreamId,
+        kind: Option<&str>,
+        data: &str,
+        break_it: impl Fn(&str) -> String,
+    ) {
         let s = &self.streams[stream.0];
         for id in &s.listeners {
-            if let Some(c) = self.connections.get_mut(id) {
+            if let Some(c) = self.connections.get_mut(id).filter(|c| c.takes(&s.name, kind)) {
                 let text = break_it(&c.wrapped(&s.name, data));
                 c.push(Outgoing::Text(text.into()));
             }
@@ -481,10 +550,10 @@ impl Hub {
     }
 
     /// Sends a text as it is to everybody on a stream.
-    fn send_raw(&mut self, stream: StreamId, text: &str) {
-        let text: Utf8Bytes = text.into();
-        for id in &self.streams[stream.0].listeners {
-            if let Some(c) = self.connections.get_mut(id) {
+    fn send_raw(&mut self, stream: StreamId, kind: Option<&str>, text: &str) {
+        let (s, text) = (&self.streams[stream.0], Utf8Bytes::from(text));
+        for id in &s.listeners {
+            if let Some(c) = self.connections.get_mut(id).filter(|c| c.takes(&s.name, kind)) {
                 c.push(Outgoing::Text(text.clone()));
             }
         }
@@ -570,6 +639,8 @@ fn frame_fault(fault: &Fault) -> Option<&str> {
         | Fault::Drop { stream }
         | Fault::Duplicate { stream }
         | Fault::Reorder { stream }
+        | Fault::Replay { stream, .. }
+        | Fault::RepeatField { stream, .. }
         | Fault::Replace { stream, .. }
         | Fault::Truncate { stream }
         | Fault::Garble { stream }

@@ -73,6 +73,7 @@ impl World {
                     self.exchange.fund(symbol, at);
                 }
                 self.exchange.set_mark(symbol, mark, index, at);
+                self.feed.marked(symbol, mark.to_f64(), index.to_f64(), at);
             }
         }
         let mut sink = Sink { hub: &mut self.hub, faults: &mut self.faults, now: at };

@@ -3,10 +3,11 @@
 use market::{Amount, Side, SymbolId};
 use serde_json::{Value, json};
 
-use super::candles::Interval;
+use super::candles::{Interval, Page};
+use super::feed::FOREIGN_SYMBOL;
 use super::trade::{Answer, Call};
 use super::world::World;
-use crate::core::{DELIVERY, Listing, ONBOARD, Reject};
+use crate::core::{DELIVERY, Listing, ONBOARD, Reject, reject};
 use crate::faults::Fault;
 
 /// `ping`.
@@ -22,7 +23,18 @@ pub(crate) fn time(_: &mut World, c: &Call) -> Answer {
 /// `exchangeInfo`.
 pub(crate) fn exchange_info(w: &mut World, c: &Call) -> Answer {
     let (weight, ten, minute) = w.limits.limits();
-    let symbols: Vec<Value> = w.exchange.listings().iter().map(symbol_info).collect();
+    let mut symbols: Vec<Value> = w.exchange.listings().iter().map(symbol_info).collect();
+    if w.faults.stands(|f, _| (*f == Fault::ForeignSymbols).then_some(())).is_some() {
+        let mut strange = symbols[0].clone();
+        for (name, value) in [
+            ("symbol", FOREIGN_SYMBOL),
+            ("pair", FOREIGN_SYMBOL),
+            ("baseAsset", FOREIGN_SYMBOL.trim_end_matches("USDT")),
+        ] {
+            strange[name] = json!(value);
+        }
+        symbols.push(strange);
+    }
     Ok(json!({
         "timezone": "UTC", "serverTime": c.at.millis(), "futuresType": "U_MARGINED",
         "rateLimits": [
@@ -52,8 +64,8 @@ fn symbol_info(l: &Listing) -> Value {
         "marketTakeBound": format!("{:.2}", l.take_bound), "maxMoveOrderLimit": 10000,
         "filters": [
             {"filterType": "PRICE_FILTER", "minPrice": px(i.min_px.0), "maxPrice": px(i.max_px.0), "tickSize": px(l.order_ticks)},
-            {"filterType": "LOT_SIZE", "minQty": qty(i.min_qty.0), "maxQty": qty(i.max_qty.0), "stepSize": qty(1)},
-            {"filterType": "MARKET_LOT_SIZE", "minQty": qty(i.min_qty.0), "maxQty": qty(i.max_market_qty.0), "stepSize": qty(1)},
+            {"filterType": "LOT_SIZE", "minQty": qty(i.min_qty.0), "maxQty": qty(i.max_qty.0), "stepSize": qty(l.order_lots)},
+            {"filterType": "MARKET_LOT_SIZE", "minQty": qty(i.min_qty.0), "maxQty": qty(i.max_market_qty.0), "stepSize": qty(l.order_lots)},
             {"filterType": "MAX_NUM_ORDERS", "limit": i.max_orders},
             {"filterType": "MIN_NOTIONAL", "notional": super::user::trimmed(i.min_notional.to_f64(), 8)},
             {"filterType": "PERCENT_PRICE", "multiplierUp": percent(i.multiplier_up),
@@ -96,10 +108,14 @@ pub(crate) fn depth_weight(limit: Option<&str>) -> u32 {
 /// `trades`, `historicalTrades`.
 pub(crate) fn trades(w: &mut World, c: &Call) -> Answer {
     let symbol = w.symbol(c.params.need("symbol")?)?;
-    let limit = c.params.limit(500, 1000)?;
+    let (limit, from) = (c.params.limit(500, 1000)?, c.params.number("fromId")?);
     let l = w.exchange.listing(symbol);
     let f = &w.feed.symbols[symbol.index()];
-    let rows = f.prints.iter().skip(f.prints.len().saturating_sub(limit)).map(|p| {
+    let skip = match from {
+        Some(id) => f.prints.partition_point(|p| p.id < id),
+        None => f.prints.len().saturating_sub(limit),
+    };
+    let rows = f.prints.iter().skip(skip).take(limit).map(|p| {
         json!({
             "id": p.id, "price": f.px(p.px), "qty": f.qty(p.qty),
             "quoteQty": super::user::trimmed(l.notional(p.px, p.qty).to_f64(), 8), "time": p.at.millis(),
@@ -135,15 +151,20 @@ pub(crate) fn klines(w: &mut World, c: &Call) -> Answer {
     candles_of(w, c, c.params.need("symbol")?)
 }
 
-fn candles_of(w: &mut World, c: &Call, symbol: &str) -> Answer {
-    let symbol = w.symbol(symbol)?;
+fn page(c: &Call) -> Result<Page, Reject> {
     let interval =
         Interval::parse(c.params.need("interval")?).ok_or(Reject::new(-1120, "Invalid interval."))?;
     let limit = c.params.limit(500, 1500)?;
     let (start, end) = (c.params.number("startTime")?, c.params.number("endTime")?);
+    Ok(Page { interval, start, end, limit })
+}
+
+fn candles_of(w: &mut World, c: &Call, symbol: &str) -> Answer {
+    let symbol = w.symbol(symbol)?;
+    let page = page(c)?;
     let candles = &mut w.feed.symbols[symbol.index()].candles;
     candles.roll(c.at);
-    Ok(candles.rows(interval, start, end, limit))
+    Ok(candles.rows(&page))
 }
 
 /// `continuousKlines`: there are perpetuals only, so a pair's continuous contract is its perpetual.
@@ -154,19 +175,113 @@ pub(crate) fn continuous_klines(w: &mut World, c: &Call) -> Answer {
     candles_of(w, c, c.params.need("pair")?)
 }
 
-/// `markPriceKlines`, `indexPriceKlines`: the last price stands in, without volumes.
-pub(crate) fn price_klines(w: &mut World, c: &Call) -> Answer {
-    let name = match c.params.get("pair") {
-        Some(pair) => pair,
-        None => c.params.need("symbol")?,
-    };
-    let mut rows = candles_of(w, c, name)?;
-    for row in rows.as_array_mut().into_iter().flatten() {
-        for volume in [5, 7, 9, 10] {
-            row[volume] = json!("0");
+/// Candles of the `n`-th price of [`super::feed::SymbolFeed::marks`].
+fn price_candles(w: &World, c: &Call, name: &str, n: usize, before: fn(f64) -> f64) -> Answer {
+    let symbol = w.symbol(c.params.need(name)?)?;
+    let page = page(c)?;
+    let f = &w.feed.symbols[symbol.index()];
+    Ok(f.candles.price_rows(&f.marks[n], &page, before))
+}
+
+/// `markPriceKlines`.
+pub(crate) fn mark_klines(w: &mut World, c: &Call) -> Answer {
+    price_candles(w, c, "symbol", 0, |px| px)
+}
+
+/// `indexPriceKlines`.
+pub(crate) fn index_klines(w: &mut World, c: &Call) -> Answer {
+    price_candles(w, c, "pair", 1, |px| px)
+}
+
+/// `premiumIndexKlines`; before the opening mark and index were one.
+pub(crate) fn premium_klines(w: &mut World, c: &Call) -> Answer {
+    price_candles(w, c, "symbol", 2, |_| 0.0)
+}
+
+/// `fundingRate`: of a symbol or of all, oldest first.
+pub(crate) fn funding_rates(w: &mut World, c: &Call) -> Answer {
+    let wanted = c.params.get("symbol").map(|s| w.symbol(s)).transpose()?;
+    let (start, end) = (c.params.number("startTime")?, c.params.number("endTime")?);
+    let limit = c.params.limit(100, 1000)?;
+    let mut rows: Vec<(u64, Value)> = Vec::new();
+    for l in w.exchange.listings().iter().filter(|l| wanted.is_none_or(|s| s == l.instrument.id)) {
+        for f in w.exchange.fundings(l.instrument.id) {
+            let at = f.at.millis();
+            if start.is_none_or(|s| at >= s) && end.is_none_or(|e| at <= e) {
+                let row = json!({
+                    "symbol": l.instrument.symbol, "fundingTime": at, "fundingRate": Amount(f.rate).to_string(),
+                    "markPrice": f.mark.to_string(),
+                });
+                rows.push((at, row));
+            }
         }
     }
-    Ok(rows)
+    rows.sort_by_key(|(at, _)| *at);
+    let skip = if start.is_some() { 0 } else { rows.len().saturating_sub(limit) };
+    Ok(Value::Array(rows.into_iter().skip(skip).take(limit).map(|(_, row)| row).collect()))
+}
+
+/// `fundingInfo`.
+pub(crate) fn funding_info(w: &mut World, _: &Call) -> Answer {
+    let rows = w.exchange.listings().iter().map(|l| {
+        json!({
+            "symbol": l.instrument.symbol, "adjustedFundingRateCap": "0.02000000",
+            "adjustedFundingRateFloor": "-0.02000000", "fundingIntervalHours": 8, "disclaimer": false,
+        })
+    });
+    Ok(Value::Array(rows.collect()))
+}
+
+/// `constituents`: the index is this venue's own.
+pub(crate) fn constituents(w: &mut World, c: &Call) -> Answer {
+    let l = w.exchange.listing(w.symbol(c.params.need("symbol")?)?);
+    let name = &l.instrument.symbol;
+    Ok(json!({
+        "symbol": name, "time": c.at.millis(), "constituents": [
+            {"exchange": "binance", "symbol": name, "price": l.mark.index.to_string(), "weight": "1.00000000"},
+        ],
+    }))
+}
+
+/// `insuranceBalance`: one fund for all symbols.
+pub(crate) fn insurance(w: &mut World, c: &Call) -> Answer {
+    let wanted = c.params.get("symbol").map(|s| w.symbol(s)).transpose()?;
+    let symbols: Vec<&str> = w.exchange.listings().iter().map(|l| l.instrument.symbol.as_str()).collect();
+    let fund = json!({
+        "symbols": symbols, "assets": [
+            {"asset": "USDT", "marginBalance": w.exchange.insurance().to_string(), "updateTime": c.at.millis()},
+        ],
+    });
+    Ok(if wanted.is_some() { fund } else { json!([fund]) })
+}
+
+/// `symbolAdlRisk`: nobody is deleveraged here unless a fault wants it.
+pub(crate) fn adl_risk(w: &mut World, c: &Call) -> Answer {
+    per_symbol(w, c, |w, s| {
+        json!({
+            "symbol": w.exchange.listing(s).instrument.symbol, "adlRisk": "low", "updateTime": c.at.millis(),
+        })
+    })
+}
+
+/// `assetIndex`: of the one asset.
+pub(crate) fn asset_index(_: &mut World, c: &Call) -> Answer {
+    let one = "1.00000000";
+    let row = json!({
+        "symbol": "USDTUSD", "time": c.at.millis(), "index": one, "bidBuffer": "0.00000000", "askBuffer": "0.00000000",
+        "bidRate": one, "askRate": one, "autoExchangeBidBuffer": "0.00000000", "autoExchangeAskBuffer": "0.00000000",
+        "autoExchangeBidRate": one, "autoExchangeAskRate": one,
+    });
+    match c.params.get("symbol") {
+        None => Ok(json!([row])),
+        Some("USDTUSD") => Ok(row),
+        Some(_) => Err(reject::BAD_SYMBOL),
+    }
+}
+
+/// What this venue does not have.
+pub(crate) fn unsupported(_: &mut World, _: &Call) -> Answer {
+    Err(Reject::new(-1020, "This operation is not supported."))
 }
 
 /// One row for a named symbol, an array for all.
@@ -201,7 +316,8 @@ pub(crate) fn book_ticker(w: &mut World, c: &Call) -> Answer {
 /// `ticker/24hr`.
 pub(crate) fn day(w: &mut World, c: &Call) -> Answer {
     per_symbol(w, c, |w, s| {
-        w.feed.symbols[s.index()].candles.day_row(&w.exchange.listing(s).instrument.symbol, c.at)
+        let f = &w.feed.symbols[s.index()];
+        f.candles.day_row(&w.exchange.listing(s).instrument.symbol, &f.last_qty(), c.at)
     })
 }
 
@@ -225,12 +341,9 @@ pub(crate) fn empty_list(_: &mut World, _: &Call) -> Answer {
 /// `openInterest`.
 pub(crate) fn open_interest(w: &mut World, c: &Call) -> Answer {
     let symbol = w.symbol(c.params.need("symbol")?)?;
-    let held: i64 = (w.exchange.account_ids())
-        .flat_map(|a| w.exchange.account(a).positions.iter())
-        .filter(|((s, _), _)| *s == symbol)
-        .map(|(_, p)| p.qty.0.abs())
-        .sum();
     let f = &w.feed.symbols[symbol.index()];
     let name = &w.exchange.listing(symbol).instrument.symbol;
-    Ok(json!({"symbol": name, "openInterest": f.qty(market::Qty(held)), "time": c.at.millis()}))
+    Ok(
+        json!({"symbol": name, "openInterest": f.qty(w.exchange.open_interest(symbol)), "time": c.at.millis()}),
+    )
 }

@@ -77,7 +77,7 @@ fn endpoint(method: &str, path: &str, p: &Params) -> Option<(Handler, u32, Proof
         ("GET", "/fapi/v1/exchangeInfo") => (public::exchange_info, 1, Open),
         ("GET", "/fapi/v1/depth") => (public::depth, public::depth_weight(p.get("limit")), Open),
         ("GET", "/fapi/v1/trades") => (public::trades, 5, Open),
-        ("GET", "/fapi/v1/historicalTrades") => (public::trades, 20, Open),
+        ("GET", "/fapi/v1/historicalTrades") => (public::trades, 20, Key),
         ("GET", "/fapi/v1/aggTrades") => (public::agg_trades, 20, Open),
         ("GET", "/fapi/v1/klines") => (public::klines, 5, Open),
         ("GET", "/fapi/v1/ticker/price" | "/fapi/v2/ticker/price") => (public::price, all(1, 2), Open),
@@ -85,15 +85,21 @@ fn endpoint(method: &str, path: &str, p: &Params) -> Option<(Handler, u32, Proof
         ("GET", "/fapi/v1/ticker/24hr") => (public::day, all(1, 40), Open),
         ("GET", "/fapi/v1/premiumIndex") => (public::premium_index, all(1, 10), Open),
         ("GET", "/fapi/v1/openInterest") => (public::open_interest, 1, Open),
-        ("GET", "/fapi/v1/fundingInfo" | "/fapi/v1/fundingRate") => (public::empty_list, 0, Open),
+        ("GET", "/fapi/v1/fundingRate") => (public::funding_rates, 0, Open),
+        ("GET", "/fapi/v1/fundingInfo") => (public::funding_info, 0, Open),
         ("GET", "/fapi/v1/rpiDepth") => (public::depth, 20, Open),
         ("GET", "/fapi/v1/continuousKlines") => (public::continuous_klines, 5, Open),
-        ("GET", "/fapi/v1/markPriceKlines" | "/fapi/v1/indexPriceKlines") => (public::price_klines, 5, Open),
-        // Statistics of other people's positions: there are none.
-        ("GET", "/fapi/v1/indexInfo" | "/fapi/v1/assetIndex" | "/fapi/v1/symbolAdlRisk") => {
-            (public::empty_list, 1, Open)
-        }
-        ("GET", stat) if stat.starts_with("/futures/data/") => (public::empty_list, 0, Open),
+        ("GET", "/fapi/v1/markPriceKlines") => (public::mark_klines, 5, Open),
+        ("GET", "/fapi/v1/indexPriceKlines") => (public::index_klines, 5, Open),
+        ("GET", "/fapi/v1/premiumIndexKlines") => (public::premium_klines, 5, Open),
+        ("GET", "/fapi/v1/constituents") => (public::constituents, 2, Open),
+        ("GET", "/fapi/v1/insuranceBalance") => (public::insurance, 1, Open),
+        ("GET", "/fapi/v1/symbolAdlRisk") => (public::adl_risk, 1, Open),
+        ("GET", "/fapi/v1/assetIndex") => (public::asset_index, all(1, 10), Open),
+        // Composite symbols: none is listed.
+        ("GET", "/fapi/v1/indexInfo") => (public::empty_list, 1, Open),
+        ("GET", "/fapi/v1/tradingSchedule") => (public::unsupported, 5, Open),
+        ("GET", statistics) if statistics.starts_with("/futures/data/") => (public::unsupported, 0, Open),
         ("POST", "/fapi/v1/listenKey") => (account::start_stream, 1, Key),
         ("PUT", "/fapi/v1/listenKey") => (account::keep_stream, 1, Key),
         ("DELETE", "/fapi/v1/listenKey") => (account::stop_stream, 1, Key),
@@ -129,6 +135,16 @@ fn signed_endpoint(method: &str, path: &str, p: &Params) -> Option<(Handler, u32
         ("POST", "/fapi/v1/positionMargin") => (account::adjust_margin, 1),
         ("GET", "/fapi/v1/positionMargin/history") => (account::margin_changes, 1),
         ("GET", "/fapi/v1/feeBurn") => (account::fee_burn, 1),
+        ("POST", "/fapi/v1/feeBurn") => (account::set_fee_burn, 1),
+        (
+            "GET",
+            "/fapi/v1/order/asyn"
+            | "/fapi/v1/order/asyn/id"
+            | "/fapi/v1/trade/asyn"
+            | "/fapi/v1/trade/asyn/id"
+            | "/fapi/v1/income/asyn"
+            | "/fapi/v1/income/asyn/id",
+        ) => (public::unsupported, 10),
         ("GET", "/fapi/v1/apiTradingStatus") => (account::trading_status, 1),
         ("GET", "/fapi/v1/userTrades") => (account::user_trades, 5),
         ("GET", "/fapi/v1/income") => (account::income, 30),

@@ -13,10 +13,32 @@ pub(crate) struct Target {
     pub route: Route,
     pub combined: bool,
     pub streams: Vec<String>,
+    pub keys: Vec<UserStream>,
 }
 
-/// Reads `/public/ws/a/b`, `/market/stream?streams=a/b`, `/private/ws?listenKey=K`, `/ws/a`, `/stream` …; `None`
-/// for a path that is no stream URL.
+/// A listen key in a URL.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct UserStream {
+    pub key: String,
+    /// The kinds of events that are named; none: all.
+    pub events: Vec<String>,
+    /// `listenKey=…`; else it stands in the path, or among the streams.
+    pub in_query: bool,
+}
+
+impl UserStream {
+    fn bare(key: &str) -> Self {
+        Self { key: key.to_owned(), ..Self::default() }
+    }
+
+    /// The form that delivers in production.
+    fn is_strict(&self) -> bool {
+        self.in_query && !self.events.is_empty()
+    }
+}
+
+/// Reads `/public/ws/a/b`, `/market/stream?streams=a/b`, `/private/ws?listenKey=K&events=A/B`, `/ws/a`, `/stream` …;
+/// `None` for a path that is no stream URL.
 pub(crate) fn target(path: &str, query: &str) -> Option<Target> {
     let mut parts = path.trim_matches('/').split('/');
     let mut first = parts.next()?;
@@ -34,20 +56,31 @@ pub(crate) fn target(path: &str, query: &str) -> Option<Target> {
         "stream" => true,
         _ => return None,
     };
+    let mut t = Target { route, combined, streams: Vec::new(), keys: Vec::new() };
+    let add = |name: &str, t: &mut Target| match name {
+        key if is_listen_key(key) => t.keys.push(UserStream::bare(key)),
+        stream => t.streams.push(stream.to_owned()),
+    };
     // `/public/ws/0`: an arbitrary name, not a stream.
-    let mut streams: Vec<String> =
-        parts.filter(|p| is_stream(p) || is_listen_key(p)).map(str::to_owned).collect();
-    for pair in query.split('&') {
-        match pair.split_once('=') {
-            Some(("streams", list)) => {
-                let list = super::params::percent_decode(list);
-                streams.extend(list.split('/').filter(|s| !s.is_empty()).map(str::to_owned));
+    parts.filter(|p| is_stream(p) || is_listen_key(p)).for_each(|p| add(p, &mut t));
+    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        let value = super::params::percent_decode(value);
+        let mut items = value.split('/').filter(|s| !s.is_empty());
+        match name {
+            "streams" => items.for_each(|s| add(s, &mut t)),
+            "listenKey" if !value.is_empty() => {
+                t.keys.push(UserStream { key: value, in_query: true, ..UserStream::default() });
             }
-            Some(("listenKey", key)) if !key.is_empty() => streams.push(key.to_owned()),
+            // Of the key before it.
+            "events" => {
+                if let Some(key) = t.keys.last_mut() {
+                    key.events.extend(items.by_ref().map(str::to_owned));
+                }
+            }
             _ => {}
         }
     }
-    Some(Target { route, combined, streams })
+    Some(t)
 }
 
 fn is_stream(name: &str) -> bool {
@@ -58,8 +91,21 @@ fn is_listen_key(name: &str) -> bool {
     name.len() >= 32 && name.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
-/// Subscribes a connection to the streams of its URL.
-pub(crate) fn subscribe_url(w: &mut World, id: u64, streams: &[String]) {
+/// Subscribes a connection to what its URL asks for.
+pub(crate) fn subscribe_url(w: &mut World, id: u64, target: &Target) {
+    subscribe(w, id, &target.streams);
+    let room = w.rules.streams_per_connection.saturating_sub(target.streams.len());
+    for user in target.keys.iter().take(room) {
+        let silenced = w.faults.strike(|f| *f == Fault::SubscribeSilently).is_some();
+        let delivered = !silenced && (!w.rules.strict_user_streams || user.is_strict());
+        w.hub.subscribe_user(id, &user.key, &user.events, delivered);
+        if delivered && !w.faults.is_empty() {
+            w.replay_events(id, &user.key);
+        }
+    }
+}
+
+fn subscribe(w: &mut World, id: u64, streams: &[String]) {
     let delivered = streams.is_empty() || w.faults.strike(|f| *f == Fault::SubscribeSilently).is_none();
     for s in streams.iter().take(w.rules.streams_per_connection) {
         w.hub.subscribe(id, s, delivered);
@@ -94,7 +140,7 @@ pub(crate) fn control(w: &mut World, id: u64, text: &str) {
             } else {
                 // The reply comes before the first frame.
                 w.hub.tell(id, done);
-                subscribe_url(w, id, &names);
+                subscribe(w, id, &names);
                 return;
             }
         }
@@ -161,7 +207,18 @@ mod tests {
             Some((Route::Market, true, vec!["btcusdt@aggTrade".into(), "!markPrice@arr".into()]))
         );
         assert_eq!(t("/market/stream", "streams="), Some((Route::Market, true, vec![])));
-        assert_eq!(t("/private/ws", "listenKey=LK"), Some((Route::Private, false, vec!["LK".into()])));
+        let keys = |p, q| -> Vec<(String, String, bool)> {
+            let keys = target(p, q).unwrap().keys.into_iter();
+            keys.map(|k| (k.key.clone(), k.events.join(" "), k.in_query)).collect()
+        };
+        let long = "pqia91ma19a5s61cv6a81va65sdf19v8a65a1";
+        assert_eq!(keys("/private/ws", "listenKey=LK"), [("LK".into(), String::new(), true)]);
+        let in_path = format!("/private/ws/{long}");
+        assert_eq!(keys(&in_path, ""), [(long.into(), String::new(), false)]);
+        assert_eq!(
+            keys("/private/stream", "listenKey=A&events=X/Y&listenKey=B&events=Z"),
+            [("A".into(), "X Y".into(), true), ("B".into(), "Z".into(), true)]
+        );
         assert_eq!(t("/ws", ""), Some((Route::Legacy, false, vec![])));
         assert_eq!(t("/fapi/v1/ping", ""), None);
     }

@@ -259,7 +259,7 @@ fn modify_uncounted(w: &mut World, account: AccountId, p: &Params, at: Nanos) ->
     let which = named(p)?;
     let wanted = side(p)?;
     let q = qty(w.exchange.listing(symbol), p.need("quantity")?)?;
-    let (price, _) = limit_px(w, symbol, wanted, p)?;
+    let price = limit_px(w, symbol, wanted, p)?;
     if w.exchange.find(account, symbol, &which).is_some_and(|o| o.side != wanted) {
         return Err(reject::BAD_SIDE);
     }

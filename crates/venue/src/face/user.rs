@@ -4,7 +4,8 @@ use market::{Amount, ExecType, Increment, Nanos, OrderStatus, OrderType, Positio
 use serde_json::{Value, json};
 
 use crate::core::{
-    AlgoKind, AlgoOrder, ExpiryReason, Fill, Listing, Order, OrderReport, PositionRow, WorkingType,
+    AlgoKind, AlgoOrder, AlgoStatus, ExpiryReason, Fill, Listing, Order, OrderReport, PositionRow,
+    WorkingType,
 };
 
 /// `BUY` / `SELL`.
@@ -286,10 +287,10 @@ pub(crate) fn algo_event(o: &AlgoOrder, l: &Listing, now: Nanos) -> String {
         "cp": ask.close_position, "pP": ask.price_protect, "R": ask.reduce_only || ask.close_position,
         "tt": o.triggered.millis(), "gtd": ask.good_till.map_or(0, Nanos::millis), "ia": false,
     });
-    if o.order.is_some() {
+    if !matches!(o.status, AlgoStatus::New | AlgoStatus::Triggering) {
         order["ap"] = json!(algo_average(o, l));
         order["aq"] = json!(qty(o.filled.0));
-        order["act"] = json!(actual_kind(o));
+        order["act"] = json!(if o.order.is_some() { actual_kind(o) } else { "0" });
     }
     if ask.kind == AlgoKind::TrailingStopMarket {
         order["AP"] = json!(plain(i.tick, ask.trigger.0));

@@ -15,7 +15,8 @@ use super::request::DelayedQueue;
 use super::user;
 use crate::config::{Rules, VenueConfig, VenueError};
 use crate::core::{
-    Account, AccountId, DELIVERY, Exchange, Listing, ONBOARD, Order, OrderReport, Output, Reject, reject,
+    Account, AccountId, DELIVERY, Exchange, Funding, Listing, ONBOARD, Order, OrderReport, Output, Reject,
+    reject,
 };
 use crate::faults::{Ending, Fault, Faults};
 use crate::recorded::{Change, Player};
@@ -80,7 +81,7 @@ pub(crate) struct World {
     /// The snapshots that `snapshot_stale` serves.
     pub stale_snapshots: BTreeMap<SymbolId, Value>,
     /// Last user events of each account: kind and text.
-    recent: BTreeMap<AccountId, VecDeque<String>>,
+    recent: BTreeMap<AccountId, VecDeque<(String, String)>>,
     /// Bids that `cross_book` put in.
     crossed: BTreeMap<SymbolId, Px>,
     pub counters: Counters,
@@ -99,6 +100,14 @@ pub(crate) struct World {
     seed: u64,
 }
 
+/// The fundings before the opening, as far as the history of prices goes.
+fn past_fundings(listing: &Listing, candles: &Candles, next: Nanos) -> Vec<Funding> {
+    let times = (1..=3).rev().map(|n| Nanos(next.0.saturating_sub(n * FUNDING_EVERY)));
+    let rate = listing.mark.funding_rate;
+    let funding = |at| Some(Funding { at, rate, mark: Amount::from_f64(candles.close_before(at)?)? });
+    times.filter_map(funding).collect()
+}
+
 impl World {
     pub(crate) fn new(config: &VenueConfig, now: Nanos) -> Result<Self, VenueError> {
         let mirrored = !config.mirrored.is_empty();
@@ -113,22 +122,19 @@ impl World {
         let accounts =
             (config.accounts.iter()).map(|a| Account::open(a.balance, config.hedge_mode)).collect();
         let sim = SimMarket::new(config.seed, &sim::listings(symbols));
-        let mut recorded = vec![false; listings.len()];
-        for r in recorded.iter_mut().skip(symbols) {
-            *r = true;
-        }
+        let mut recorded: Vec<bool> = (0..listings.len()).map(|i| i >= symbols).collect();
         for symbol in player.iter().flat_map(Player::symbols) {
             recorded[symbol.index()] = true;
         }
         let candles = Self::candles(config, &listings, &recorded, now);
+        let next_funding = Nanos((now.0 / FUNDING_EVERY + 1) * FUNDING_EVERY);
         for l in &mut listings {
             l.take_bound = config.rules.market_take_bound;
             l.instrument.max_orders = config.rules.max_orders.unwrap_or(l.instrument.max_orders);
-        }
-        let next_funding = Nanos((now.0 / FUNDING_EVERY + 1) * FUNDING_EVERY);
-        for l in &mut listings {
             l.mark.next_funding = next_funding;
         }
+        let fundings: Vec<Vec<Funding>> =
+            listings.iter().zip(&candles).map(|(l, c)| past_fundings(l, c, next_funding)).collect();
         let by_name = listings.iter().map(|l| (l.instrument.symbol.clone(), l.instrument.id)).collect();
         let mut hub = Hub::new(config.rules.legacy_urls);
         let mut feed = Feed::new(&listings, candles, &mut hub, now);
@@ -136,7 +142,7 @@ impl World {
             feed.symbols[f.index()].touches_recorded = true;
         }
         let mut world = Self {
-            exchange: Exchange::new(listings, accounts, config.fees),
+            exchange: Exchange::new(listings, accounts, config.commission),
             feed,
             hub,
             keys,
@@ -164,6 +170,10 @@ impl World {
             next_key: 0,
             seed: config.seed,
         };
+        for (symbol, past) in fundings.into_iter().enumerate() {
+            let symbol = SymbolId(u16::try_from(symbol).expect("at most a few hundred"));
+            past.into_iter().for_each(|f| world.exchange.note_funding(symbol, f));
+        }
         // The books exist before the first client does.
         world.play_sim(now, true);
         world.play_recorded(now);
@@ -290,32 +300,37 @@ impl World {
         for i in 0..self.recorded.len() {
             let symbol = SymbolId(u16::try_from(i).expect("at most a few hundred"));
             let name = &self.exchange.listing(symbol).instrument.symbol;
-            let (mut hidden, mut cross) = ([false; 2], false);
+            let (mut hidden, mut cross) = ([false; 2], None);
             for f in self.faults.active().iter().filter(|a| !a.over).map(|a| &a.rule.fault) {
                 match f {
                     Fault::EmptySide { symbol: s, side } if s == name => {
                         hidden[usize::from(side == "SELL")] = true;
                     }
-                    Fault::CrossBook { symbol: s } if s == name => cross = true,
+                    Fault::CrossBook { symbol: s } if s == name => cross = Some(true),
+                    Fault::LockBook { symbol: s } if s == name => cross = Some(false),
                     _ => {}
                 }
             }
-            self.bent |= cross || hidden != [false; 2];
+            self.bent |= cross.is_some() || hidden != [false; 2];
             self.exchange.hide_side(symbol, Side::Buy, hidden[0]);
             self.exchange.hide_side(symbol, Side::Sell, hidden[1]);
             self.cross(symbol, cross, at);
         }
     }
 
-    /// Puts a bid above the best ask, or takes it away again.
-    fn cross(&mut self, symbol: SymbolId, on: bool, at: Nanos) {
+    /// Puts a bid above (or at) the best ask, or takes it away again.
+    fn cross(&mut self, symbol: SymbolId, above: Option<bool>, at: Nanos) {
         let qty = self.exchange.listing(symbol).instrument.min_qty.max(Qty(1));
-        if on && !self.crossed.contains_key(&symbol) {
+        if let Some(above) = above
+            && !self.crossed.contains_key(&symbol)
+        {
             let Some(ask) = self.exchange.ladder(symbol).best(Side::Sell) else { return };
-            let px = Px(ask.px.0 + ask.px.0 / 200 + 1);
+            let px = Px(ask.px.0 + if above { ask.px.0 / 200 + 1 } else { 0 });
             self.crossed.insert(symbol, px);
             self.exchange.play_levels(symbol, &[Level { px, qty }], &[], at);
-        } else if !on && let Some(px) = self.crossed.remove(&symbol) {
+        } else if above.is_none()
+            && let Some(px) = self.crossed.remove(&symbol)
+        {
             self.exchange.play_levels(symbol, &[Level { px, qty: Qty::ZERO }], &[], at);
         }
     }
@@ -418,6 +433,7 @@ impl World {
             };
             let mark = Amount::from_f64(index.to_f64() * self.mark_factor(symbol)).unwrap_or(index);
             self.exchange.set_mark(symbol, mark, index, at);
+            self.feed.marked(symbol, mark.to_f64(), index.to_f64(), at);
             if at >= self.exchange.listing(symbol).mark.next_funding {
                 self.exchange.fund(symbol, at);
                 let next = Nanos((at.0 / FUNDING_EVERY + 1) * FUNDING_EVERY);
@@ -562,7 +578,7 @@ impl World {
         if recent.len() == RECENT {
             recent.pop_front();
         }
-        recent.push_back(event.to_owned());
+        recent.push_back((kind.to_owned(), event.to_owned()));
         let keys: Vec<String> =
             self.listen_keys.iter().filter(|(_, k)| k.account == account).map(|(n, _)| n.clone()).collect();
         for key in keys {
@@ -580,9 +596,9 @@ impl World {
         };
         self.counters.faults += 1;
         let recent = self.recent.get(&account).into_iter().flatten();
-        let events: Vec<&String> = recent.rev().take(count).collect();
-        for event in events.into_iter().rev() {
-            self.hub.send_to(connection, key, event);
+        let events: Vec<&(String, String)> = recent.rev().take(count).collect();
+        for (kind, event) in events.into_iter().rev() {
+            self.hub.send_to(connection, key, kind, event);
         }
     }
 

@@ -34,6 +34,7 @@ fn method(name: &str, p: &Params) -> Option<(Handler, u32, Proof)> {
         "algoOrder.cancel" => (algo::cancel, 1, Signed),
         "ticker.book" => (public::book_ticker, 2, Open),
         "order.place" => (trade::place, 0, Signed),
+        "order.test" => (trade::test, 0, Signed),
         "order.modify" => (trade::modify, 0, Signed),
         "order.cancel" => (trade::cancel, 1, Signed),
         "order.status" => (trade::query, 1, Signed),

@@ -54,6 +54,10 @@ pub const CATALOGUE: &[(&str, &str)] = &[
         r#"{"fault":"reorder","stream":"btcusdt@depth@100ms","times":1}"#,
         "a frame is sent after its successor",
     ),
+    (
+        r#"{"fault":"replay","stream":"user@ORDER_TRADE_UPDATE@TRADE","back":1,"times":1}"#,
+        "a frame is followed by an older one",
+    ),
     (r#"{"fault":"replace","stream":"btcusdt@bookTicker","text":"{","times":1}"#, "a frame is this text"),
     (r#"{"fault":"truncate","stream":"btcusdt@depth@100ms","times":1}"#, "a frame is cut in the middle"),
     (
@@ -67,6 +71,10 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     (
         r#"{"fault":"alter","stream":"btcusdt@depth@100ms","at":"/b/0/0","value":"1e400","times":1}"#,
         "one value in a frame (a JSON pointer) is another; without `value` it is missing",
+    ),
+    (
+        r#"{"fault":"repeat_field","stream":"btcusdt@depth@100ms","name":"u","value":1,"times":1}"#,
+        "a name stands in a frame twice, with two values",
     ),
     (
         r#"{"fault":"nest","stream":"btcusdt@depth@100ms","depth":10000,"times":1}"#,
@@ -92,6 +100,11 @@ pub const CATALOGUE: &[(&str, &str)] = &[
     (
         r#"{"fault":"cross_book","symbol":"BTCUSDT","for_ms":2000}"#,
         "a bid stands half a percent above the best ask",
+    ),
+    (r#"{"fault":"lock_book","symbol":"BTCUSDT","for_ms":2000}"#, "a bid stands at the best ask"),
+    (
+        r#"{"fault":"foreign_symbols","for_ms":60000}"#,
+        "exchangeInfo and the streams of all symbols carry strange instruments",
     ),
     (
         r#"{"fault":"empty_side","symbol":"BTCUSDT","side":"BUY","for_ms":2000}"#,
@@ -131,8 +144,14 @@ pub const CATALOGUE: &[(&str, &str)] = &[
         r#"{"fault":"set_filter","symbol":"BTCUSDT","tick":"0.50","min_notional":"2000"}"#,
         "filters change now",
     ),
+    (
+        r#"{"fault":"set_step","symbol":"BTCUSDT","step":"0.010","max_qty":"5"}"#,
+        "quantity filters change now",
+    ),
+    (r#"{"fault":"set_commission","maker":"0.0004","taker":"0.001"}"#, "commission rates change now"),
     (r#"{"fault":"set_status","symbol":"BTCUSDT","status":"BREAK"}"#, "the symbol's status changes now"),
     (r#"{"fault":"set_hedge","on":true}"#, "somebody else changes the position mode now"),
+    (r#"{"fault":"set_multi_assets","on":true}"#, "somebody else changes the multi-assets mode now"),
     (r#"{"fault":"set_leverage","symbol":"BTCUSDT","leverage":3}"#, "somebody else changes the leverage now"),
     (
         r#"{"fault":"set_margin_type","symbol":"BTCUSDT","isolated":true}"#,

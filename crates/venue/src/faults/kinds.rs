@@ -128,6 +128,13 @@ pub enum Fault {
         /// Stream.
         stream: String,
     },
+    /// A frame is followed by the one that came so many frames before it: a replay of the past.
+    Replay {
+        /// Stream.
+        stream: String,
+        /// So many (at most 64).
+        back: usize,
+    },
     /// A frame is replaced by this text.
     Replace {
         /// Stream.
@@ -161,6 +168,15 @@ pub enum Fault {
         /// What stands there instead; without, the value is missing.
         #[serde(default)]
         value: Option<serde_json::Value>,
+    },
+    /// A name stands in a frame a second time, with another value.
+    RepeatField {
+        /// Stream.
+        stream: String,
+        /// Name, at the top of the frame.
+        name: String,
+        /// Its second value.
+        value: serde_json::Value,
     },
     /// A frame nested this deep is sent before it.
     Nest {
@@ -209,6 +225,14 @@ pub enum Fault {
         /// Symbol.
         symbol: String,
     },
+    /// The book is locked: a bid stands at the best ask, in streams and snapshots.
+    LockBook {
+        /// Symbol.
+        symbol: String,
+    },
+    /// exchangeInfo and the streams of all symbols carry instruments that are strange here: one with a name beyond ASCII,
+    /// one of coin-margined futures (`st` 2).
+    ForeignSymbols,
     /// One side of the book is empty.
     EmptySide {
         /// Symbol.
@@ -345,6 +369,24 @@ pub enum Fault {
         #[serde(default)]
         tick: Option<String>,
     },
+    /// Quantity filters change (now).
+    SetStep {
+        /// Symbol.
+        symbol: String,
+        /// Coarser step: a multiple of the step, as text (`0.010`).
+        #[serde(default)]
+        step: Option<String>,
+        /// Largest quantity.
+        #[serde(default)]
+        max_qty: Option<String>,
+    },
+    /// Commission rates change (now).
+    SetCommission {
+        /// Maker's, as a share (`0.0002`).
+        maker: String,
+        /// Taker's.
+        taker: String,
+    },
     /// The symbol's status changes (now): `TRADING`, `BREAK`, `CANCEL_ONLY`, `SETTLING`, `PENDING_TRADING`, `CLOSE`.
     SetStatus {
         /// Symbol.
@@ -358,6 +400,14 @@ pub enum Fault {
         #[serde(default)]
         account: u16,
         /// Hedge mode?
+        on: bool,
+    },
+    /// The multi-assets mode is changed by somebody else (now).
+    SetMultiAssets {
+        /// Account number.
+        #[serde(default)]
+        account: u16,
+        /// Multi-assets mode?
         on: bool,
     },
     /// The leverage is changed by somebody else (now).

@@ -5,7 +5,7 @@ use std::io::Write;
 use market::{Side, SymbolId};
 
 use super::*;
-use crate::core::{Exchange, Fees};
+use crate::core::{Commission, Exchange};
 use crate::sim;
 
 fn file(name: &str, text: &str) -> std::path::PathBuf {
@@ -27,7 +27,7 @@ fn open(path: &std::path::Path, looping: bool) -> (Player, Exchange, SymbolId) {
     let mut listings = sim::listings(1);
     let config = VenueConfig { recordings: vec![path.to_owned()], looping, ..VenueConfig::default() };
     let player = Player::open(&config, &mut listings).unwrap().unwrap();
-    (player, Exchange::new(listings, vec![], Fees::default()), SymbolId(1))
+    (player, Exchange::new(listings, vec![], Commission::default()), SymbolId(1))
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn the_recorded_book_at_the_end_is_the_recorded_book() {
     let mut listings = sim::listings(2);
     let config = VenueConfig { recordings: vec![path], looping: false, ..VenueConfig::default() };
     let mut player = Player::open(&config, &mut listings).unwrap().unwrap();
-    let mut exchange = Exchange::new(listings, vec![], Fees::default());
+    let mut exchange = Exchange::new(listings, vec![], Commission::default());
     let (mut books, mut touches, mut crossed, mut agree) = (0, 0, 0, 0);
     let mut at_id = (0, None);
     for second in 0..400 {

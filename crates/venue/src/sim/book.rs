@@ -1,6 +1,6 @@
-//! One simulated book. Levels lie on absolute price grids that get coarser away from the touch (the venue's books
-//! look like that), so a moving price adds and removes levels near the touch and leaves the far ones in place.
-//! Quantities are redrawn a few at a time; a slow tilt makes one side heavier than the other for a while.
+//! One simulated book: a thousand levels a side on an absolute price grid, as the venue's deep books have them, so that a
+//! moving price adds and removes levels near the touch and leaves the far ones in place. Quantities are redrawn a few at a
+//! time; a slow tilt makes one side heavier than the other for a while.
 
 use market::{Instrument, Level, Px, Qty, Side};
 
@@ -9,8 +9,17 @@ use super::returns::Random;
 use super::step::Step;
 use crate::core::levels::Levels;
 
-/// Distances of the grid bands, as shares of the price; between two of them the grid is a tenth of the first.
-const BANDS: [f64; 7] = [0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.056];
+/// Distance of two levels, as a share of the price (at least a tick): a thousand of them reach five percent and a half.
+const SPACING: f64 = 5.6e-5;
+/// How far the book reaches at least, as a share of the price.
+const REACH: f64 = 0.054;
+/// The grid changes when the spacing is off by more than this many ticks.
+const GRID_SLACK: f64 = 0.8;
+/// Levels of a side besides the touch, at least.
+const LEVELS: i64 = 1_000;
+/// Distances at which the value per price changes, as shares of the price. Between two of them, a level of a tenth of the
+/// first distance has the value of one near the touch.
+const BANDS: [f64; 7] = [0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064];
 /// Levels redrawn in a step.
 const REDRAWN: usize = 6;
 /// Value at the touch of the busiest instrument, in the quote asset.
@@ -18,29 +27,35 @@ const TOUCH_VALUE: f64 = 90_000.0;
 
 /// The multiples of `grid` from `low` to `high`; none where `low > high`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Band {
+struct Reach {
     grid: i64,
     low: i64,
     high: i64,
 }
 
-impl Band {
+impl Reach {
     const EMPTY: Self = Self { grid: 1, low: 1, high: 0 };
 
-    /// The multiples of `grid` between two prices (above 0), found from those of before where little has changed.
-    fn new(grid: i64, from: i64, to: i64, before: Self) -> Self {
-        let same = before.grid == grid && before.low <= before.high;
-        let low = if same && before.low >= from && before.low - grid < from {
-            before.low
-        } else {
-            (from + grid - 1) / grid * grid
-        };
-        let high = if same && before.high <= to && before.high + grid > to {
-            before.high
-        } else {
-            to.max(0) / grid * grid
-        };
-        Self { grid, low, high }
+    /// Does the far end of `before` still do for this grid and near end?
+    fn keeps(self, before: Self, least: i64) -> bool {
+        let levels = (self.high - self.low) / self.grid + 1;
+        before.grid == self.grid && (least..=least + least / 10).contains(&levels)
+    }
+
+    /// At least so many bids below a touch.
+    fn below(touch: i64, grid: i64, least: i64, before: Self) -> Self {
+        let high = (touch - 1).div_euclid(grid) * grid;
+        let kept = Self { grid, low: before.low, high };
+        let low = (high - (least + least / 20 - 1) * grid).max(grid);
+        if kept.keeps(before, least) { kept } else { Self { grid, low, high } }
+    }
+
+    /// At least so many asks above a touch.
+    fn above(touch: i64, grid: i64, least: i64, before: Self) -> Self {
+        let low = (touch / grid + 1) * grid;
+        let kept = Self { grid, low, high: before.high };
+        let high = low + (least + least / 20 - 1) * grid;
+        if kept.keeps(before, least) { kept } else { Self { grid, low, high } }
     }
 
     /// Adds the prices that are not in `other` to a list, rising.
@@ -76,8 +91,10 @@ pub(super) struct SimBook {
     /// Quantities of bids and asks.
     sides: [Levels<i64>; 2],
     touch: (i64, i64),
-    /// The prices besides the touch, nearest band first.
-    bands: [[Band; BANDS.len()]; 2],
+    /// The prices besides the touch.
+    reach: [Reach; 2],
+    /// Ticks between two of them; 0 before the first step.
+    grid: i64,
     min_lots: i64,
     /// Prices that leave the grid, and those that come to it.
     gone: Vec<i64>,
@@ -96,7 +113,8 @@ impl SimBook {
             rate: 0.8 + 2.5 * size,
             sides: [Levels::new(Side::Buy), Levels::new(Side::Sell)],
             touch: (0, 0),
-            bands: [[Band::EMPTY; BANDS.len()]; 2],
+            reach: [Reach::EMPTY; 2],
+            grid: 0,
             min_lots: instrument.min_qty.0.max(1),
             gone: Vec::new(),
             new: Vec::new(),
@@ -131,48 +149,35 @@ impl SimBook {
         self.redraw(out);
     }
 
-    /// Brings the levels to the grid of the present touch: absolute prices, coarser away from it.
+    /// Brings the levels to the present touch.
     fn regrid(&mut self, before: (i64, i64), out: &mut Step) {
         let ticks = self.fair / self.tick;
-        let fine = ((ticks * BANDS[0] / 14.0).round() as i64).max(1);
-        let mut edges = [(1, 0); BANDS.len()];
-        for (n, edge) in edges.iter_mut().enumerate() {
-            let grid = if n == 0 { fine } else { ((BANDS[n - 1] * ticks / 10.0) as i64).max(fine) };
-            *edge = (grid, (ticks * BANDS[n]) as i64);
+        if self.grid == 0 || (SPACING * ticks - self.grid as f64).abs() > GRID_SLACK {
+            self.grid = ((SPACING * ticks).round() as i64).max(1);
         }
-        let (touch, mut near) = (self.touch, 0);
-        let old = self.bands;
-        for (n, (grid, far)) in edges.into_iter().enumerate() {
-            let bids = (touch.0 - far).max(1)..=touch.0 - near - 1;
-            self.bands[0][n] = Band::new(grid, *bids.start(), *bids.end(), old[0][n]);
-            self.bands[1][n] = Band::new(grid, touch.1 + near + 1, touch.1 + far, old[1][n]);
-            near = far;
-        }
-        self.change(0, &old[0], before.0, touch.0, out);
-        self.change(1, &old[1], before.1, touch.1, out);
+        let (old, grid) = (self.reach, self.grid);
+        let least = ((REACH * ticks / grid as f64) as i64).max(LEVELS);
+        self.reach = [
+            Reach::below(self.touch.0, grid, least, old[0]),
+            Reach::above(self.touch.1, grid, least, old[1]),
+        ];
+        self.change(0, old[0], before.0, out);
+        self.change(1, old[1], before.1, out);
     }
 
     /// Takes the prices of a side that left the grid out, and draws quantities for those that came.
-    fn change(&mut self, side: usize, old: &[Band], old_touch: i64, touch: i64, out: &mut Step) {
+    fn change(&mut self, side: usize, old: Reach, old_touch: i64, out: &mut Step) {
         let (mut gone, mut new) = (std::mem::take(&mut self.gone), std::mem::take(&mut self.new));
-        let bands = self.bands[side];
-        let mut diff = |n: usize| {
-            old[n].less(bands[n], &mut gone);
-            bands[n].less(old[n], &mut new);
-        };
-        // By rising price, but for the old touch and the new.
-        if side == 0 {
-            (0..BANDS.len()).rev().for_each(&mut diff);
-        } else {
-            (0..BANDS.len()).for_each(&mut diff);
-        }
+        let reach = self.reach[side];
+        old.less(reach, &mut gone);
+        reach.less(old, &mut new);
         if old_touch > 0 {
             gone.push(old_touch);
         }
-        new.push(touch);
+        new.push(if side == 0 { self.touch.0 } else { self.touch.1 });
         gone.sort_unstable();
         new.sort_unstable();
-        // A price may move from one band, or the touch, to another: it stays.
+        // A touch may come from the grid, or go to it: the price stays.
         for &px in gone.iter().filter(|px| new.binary_search(px).is_err()) {
             self.set(side, px, 0, out);
         }
@@ -203,9 +208,17 @@ impl SimBook {
         let touch = if side == 0 { self.touch.0 } else { self.touch.1 };
         let distance = (px - touch).abs() as f64 * self.tick / self.fair;
         let tilt = (if side == 0 { self.tilt } else { -self.tilt }).clamp(-0.7, 0.7);
-        let value = self.touch_value * (0.35 + 60.0 * distance).min(2.5) * (1.0 + tilt);
-        let value = if px == touch { self.touch_value * (1.0 + tilt) } else { value };
-        let lots = value * exp(0.5 * self.random.normal()) / (px as f64 * self.tick) / self.lot;
+        let value = if px == touch {
+            self.touch_value
+        } else {
+            // The value per price falls from band to band.
+            let band = BANDS.iter().take_while(|b| distance >= **b).count();
+            let apart = if band == 0 { BANDS[0] / 14.0 } else { BANDS[band - 1] / 10.0 };
+            let spacing = self.grid as f64 * self.tick / self.fair;
+            self.touch_value * (0.35 + 60.0 * distance).min(2.5) * spacing / apart
+        };
+        let lots =
+            value * (1.0 + tilt) * exp(0.5 * self.random.normal()) / (px as f64 * self.tick) / self.lot;
         (lots as i64).max(self.min_lots)
     }
 
@@ -252,24 +265,25 @@ impl SimBook {
 mod tests {
     use super::*;
 
-    /// The prices of a side, without regard to what was there before.
-    fn grid(b: &SimBook, side: usize) -> Vec<i64> {
+    /// Is this what a side of a book should be, whatever was there before?
+    fn check(b: &SimBook, side: usize) -> Result<(), String> {
+        let mut prices: Vec<i64> = b.sides[side].iter().map(|l| l.0).collect();
         let touch = if side == 0 { b.touch.0 } else { b.touch.1 };
-        let mut prices = vec![touch];
-        let (mut near, ticks) = (0, b.fair / b.tick);
-        let fine = ((ticks * BANDS[0] / 14.0).round() as i64).max(1);
-        for (n, to) in BANDS.into_iter().enumerate() {
-            let grid = if n == 0 { fine } else { ((BANDS[n - 1] * ticks / 10.0) as i64).max(fine) };
-            let far = (ticks * to) as i64;
-            prices.extend(
-                (near + 1..=far)
-                    .map(|d| if side == 0 { touch - d } else { touch + d })
-                    .filter(|px| *px > 0 && px % grid == 0),
-            );
-            near = far;
+        if prices[0] != touch {
+            return Err(format!("the best is {} and not the touch {touch}", prices[0]));
         }
-        prices.sort_unstable();
-        prices
+        prices.remove(0);
+        let steps = prices.windows(2).all(|w| (w[1] - w[0]).abs() == b.grid);
+        let near = (prices[0] - touch).abs() <= b.grid;
+        let on_grid = prices[0] % b.grid == 0;
+        let ideal = SPACING * b.fair / b.tick;
+        let spaced = (b.grid as f64 - ideal.max(1.0)).abs() <= GRID_SLACK.max(0.5);
+        let far = (prices[prices.len() - 1] - touch).abs() as f64 * b.tick / b.fair;
+        let few = prices.len() >= 1_000 && (far < 0.062 || prices.len() <= 1_100);
+        if steps && near && on_grid && spaced && few {
+            return Ok(());
+        }
+        Err(format!("{steps} {near} {on_grid} {spaced} {few}: {} levels, grid {}", prices.len(), b.grid))
     }
 
     #[test]
@@ -286,9 +300,7 @@ mod tests {
                 book.drift(r.normal() * if n % 50 == 49 { 0.05 } else { 4e-5 });
                 book.step(1.0, &mut out);
                 for side in 0..2 {
-                    let mut prices: Vec<i64> = book.sides[side].iter().map(|l| l.0).collect();
-                    prices.sort_unstable();
-                    assert_eq!(prices, grid(&book, side), "{} step {n} side {side}", l.instrument.symbol);
+                    check(&book, side).unwrap_or_else(|e| panic!("{} step {n}: {e}", l.instrument.symbol));
                 }
             }
         }

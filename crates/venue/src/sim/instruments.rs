@@ -106,6 +106,7 @@ pub(crate) fn listing(
         qty_step: 1,
     };
     let mut listing = Listing::new(instrument, base, "USDT", max_leverage);
+    listing.open_interest = lots(4_000_000.0 * f64::from(max_leverage));
     listing.mark.mark = Amount::from_f64(opening).expect("a plain price");
     listing.mark.index = listing.mark.mark;
     listing.mark.funding_rate = 10_000;

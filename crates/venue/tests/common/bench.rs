@@ -15,6 +15,9 @@ use crate::pipe::{ClientEnd, pipe};
 pub const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 pub const START: Nanos = Nanos::from_millis(1_795_392_000_000);
 
+/// Every kind of user event.
+pub const EVENTS: &str = "ORDER_TRADE_UPDATE/ACCOUNT_UPDATE/TRADE_LITE/MARGIN_CALL/ACCOUNT_CONFIG_UPDATE/ALGO_UPDATE/CONDITIONAL_ORDER_TRIGGER_REJECT/STRATEGY_UPDATE/GRID_UPDATE/listenKeyExpired";
+
 pub fn sign(text: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(b"S").unwrap();
     mac.update(text.as_bytes());
@@ -84,6 +87,12 @@ impl Bench {
             Some(Answer::Reply(r)) => (r.status, serde_json::from_str(&r.body).unwrap()),
             other => panic!("{method} {path}: {other:?}"),
         }
+    }
+
+    /// A user stream of the account with every kind of event.
+    pub fn user_stream(&mut self) -> ClientEnd {
+        let (_, key) = self.call("POST", "/fapi/v1/listenKey", "");
+        self.connect(&format!("/private/ws?listenKey={}&events={EVENTS}", key["listenKey"].as_str().unwrap()))
     }
 
     /// Sends a signed request of the WebSocket API.

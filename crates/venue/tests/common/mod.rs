@@ -133,11 +133,17 @@ impl Socket {
     /// A user stream.
     pub async fn user(venue: &VenueHandle, client: &Client) -> Self {
         let key = client.listen_key().await;
-        Self::open(venue, &format!("/private/ws?listenKey={key}")).await
+        let events = "ORDER_TRADE_UPDATE/ACCOUNT_UPDATE/TRADE_LITE/MARGIN_CALL/ACCOUNT_CONFIG_UPDATE/ALGO_UPDATE/listenKeyExpired";
+        Self::open(venue, &format!("/private/ws?listenKey={key}&events={events}")).await
     }
 
     pub async fn send(&mut self, v: Value) {
-        self.inner.send(Message::text(v.to_string())).await.unwrap();
+        assert!(self.try_send(v).await, "the connection is over");
+    }
+
+    /// Sends; `false`: the connection is over.
+    pub async fn try_send(&mut self, v: Value) -> bool {
+        self.inner.send(Message::text(v.to_string())).await.is_ok()
     }
 
     pub async fn subscribe(&mut self, streams: &[&str]) {

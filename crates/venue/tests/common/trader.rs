@@ -20,8 +20,7 @@ impl Trader {
     pub fn new() -> Self {
         let mut b = Bench::new(VenueConfig { mirrored: venue::sim::listings(2), ..VenueConfig::default() });
         let symbol = b.venue.symbol("BTCUSDT").unwrap();
-        let (_, key) = b.call("POST", "/fapi/v1/listenKey", "");
-        let user = b.connect(&format!("/private/ws?listenKey={}", key["listenKey"].as_str().unwrap()));
+        let user = b.user_stream();
         let mut d = Self { b, user, symbol };
         d.market(80_000);
         d
