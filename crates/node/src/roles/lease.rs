@@ -117,7 +117,13 @@ mod tests {
         let clock = Clock::new();
         let ttl = Duration::from_secs(60);
         let start = |owner: &str| {
-            let config = LeaseConfig { key: "alpha_test".into(), owner: owner.into(), ttl };
+            let config = LeaseConfig {
+                key: "alpha_test".into(),
+                owner: owner.into(),
+                identity: owner.len() as u64 + u64::from(owner.as_bytes()[0]),
+                ttl,
+                kill: None,
+            };
             let lease = Lease::new(memory.clone(), config).unwrap();
             let fence = Fence::shut();
             let (view, seen) = watch::channel(LeaseView::default());

@@ -17,6 +17,7 @@ use market::{Instrument, Nanos};
 use memory::schema::{HEARTBEAT, Heartbeat, Phase, to_text};
 use memory::{Lease, LeaseConfig, SystemMemory, WriteBehind};
 use runtime::clock::Clock;
+use runtime::environment::Entropy;
 use runtime::ring::ring;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -129,7 +130,9 @@ impl Alpha {
         let name = super::process_name("alpha", config.roles.node.as_deref());
         let ttl = Duration::from_millis(config.roles.lease_ttl_ms);
         let key = lease_key(config.memory.deployment);
-        let asked = LeaseConfig { key: key.to_owned(), owner: name.clone(), ttl };
+        let kill = Some(memory::schema::Deployment::from(config.memory.deployment).kill_key());
+        let identity = Entropy::system().next_u64();
+        let asked = LeaseConfig { key: key.to_owned(), owner: name.clone(), identity, ttl, kill };
         let lease = Lease::new(link.memory().clone(), asked).map_err(refused)?;
         let (view, seen) = watch::channel(LeaseView { state: "unknown", ..LeaseView::default() });
         let (stop, stopped) = watch::channel(false);
