@@ -72,7 +72,9 @@ fn the_demo_trades_and_ends_flat() {
         assert!(summary["latency_ns"][hop]["n"].as_u64().unwrap() > 0, "{hop}");
     }
     for ring in summary["rings"].as_array().unwrap() {
-        let lossless = !matches!(ring["name"].as_str().unwrap(), "book_to_router" | "router_to_control");
+        // Quotes and news may be given up.
+        let name = ring["name"].as_str().unwrap();
+        let lossless = name != "book_to_router" && !name.ends_with("_to_control");
         assert!(!lossless || ring["full"] == 0, "{ring}");
     }
 }

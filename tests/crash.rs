@@ -345,15 +345,27 @@ fn wall_ms() -> u128 {
 #[test]
 fn a_memory_that_nobody_answers_for_stops_nothing() {
     let members = "  backend: hazelcast\n  start_timeout_ms: 300\n  hazelcast: {members: ['127.0.0.1:1']}";
-    let summary = trades_on(&Stage::new(43, members));
-    let memory = &summary["memory"];
-    assert_eq!((&memory["connected"], &memory["restored"]), (&false.into(), &"none".into()), "{memory}");
-    assert!(memory["pending"].as_u64().unwrap() > 0 && memory["lost"] == 0, "kept to be delivered: {memory}");
-    assert!(summary["round_trips"].as_u64().unwrap() > 0);
-    // A path that cannot be had is an outage too.
-    let stage = Stage::new(44, "  path: DIR/log/memory\n  start_timeout_ms: 300");
-    let summary = trades_on(&stage);
-    assert_eq!(summary["memory"]["connected"], false, "{}", summary["memory"]);
+    // Neither memory nor a local state was read: the node runs, opens nothing, and says so. A path that cannot be had
+    // is an outage too.
+    for (seed, section) in [(43, members), (44, "  path: DIR/log/memory\n  start_timeout_ms: 300")] {
+        let summary = Stage::new(seed, section).whole("8");
+        let memory = &summary["memory"];
+        assert_eq!((&memory["connected"], &memory["restored"]), (&false.into(), &"none".into()), "{memory}");
+        assert_eq!((&summary["round_trips"], &memory["lost"]), (&0.into(), &0.into()), "{summary}");
+        assert_eq!(summary["alerts"]["MemoryUnread"], 1, "{summary}");
+        assert!(summary["book"]["live_books"].as_u64().unwrap() > 0, "{summary}");
+    }
+    // With a local state it goes on as it was: here memory answers once, and then never again.
+    let stage = Stage::new(46, "  path: DIR/memory\n  start_timeout_ms: 300");
+    let before = trades_on(&stage);
+    fs::remove_file(stage.path("memory")).unwrap();
+    fs::create_dir(stage.path("memory")).unwrap();
+    let after = stage.whole("12");
+    assert!(after["round_trips"].as_u64().unwrap() > 0, "it trades on: {after}");
+    assert_eq!(after["memory"]["connected"], false, "{}", after["memory"]);
+    let restored = after["memory"]["restored"].as_str().unwrap();
+    let trades = before["round_trips"].as_u64().unwrap();
+    assert!(trades > 0 && restored.starts_with(&format!("the local state: {trades} trades")), "{restored}");
 }
 
 #[test]

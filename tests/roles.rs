@@ -6,7 +6,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -95,6 +96,8 @@ struct Scene {
     venue: VenueHandle,
     tokio: tokio::runtime::Handle,
     memory: SystemMemory,
+    /// Names in memory, by process id.
+    names: RefCell<BTreeMap<u32, String>>,
 }
 
 impl Scene {
@@ -118,7 +121,7 @@ impl Scene {
             let _inside = handle.enter();
             SystemMemory::open(memory, &MemoryEnvironment::system()).unwrap()
         };
-        Self { folder, venue, tokio: handle, memory }
+        Self { folder, venue, tokio: handle, memory, names: RefCell::default() }
     }
 
     fn node(&self, name: &str, arguments: &[&str]) -> Process {
@@ -144,10 +147,17 @@ impl Scene {
 
     /// What the node shows in memory; `None` before its first sign of life.
     fn shown(&self, process: &Process) -> Option<Value> {
-        let suffix = format!("_{}", process.child.id());
         let entries = self.tokio.block_on(self.memory.entries(HEARTBEAT)).unwrap_or_default();
-        let (_, text) =
-            entries.into_iter().find(|(key, _)| key.starts_with("alpha_") && key.ends_with(&suffix))?;
+        let mut names = self.names.borrow_mut();
+        // Names are random: a sign of life that is nobody else's is that of the process that was started last.
+        let taken: Vec<String> = names.values().cloned().collect();
+        let mut alphas = entries.into_iter().filter(|(key, _)| key.starts_with("alpha_"));
+        let pid = process.child.id();
+        let (key, text) = match names.get(&pid) {
+            Some(name) => alphas.find(|(key, _)| key == name)?,
+            None => alphas.find(|(key, _)| !taken.contains(key))?,
+        };
+        names.insert(pid, key);
         serde_json::from_str(&text).ok()
     }
 
@@ -230,7 +240,7 @@ fn play(symbols: usize, section: &str, memory: MemoryConfig, folder: tempfile::T
     let killed = Instant::now();
     scene.until("the standby is active", &mut second, |v| v["state"] == "active");
     println!("taken over {:.1} s after the kill", killed.elapsed().as_secs_f64());
-    let runs = |s: &Scene| -> BTreeSet<u32> {
+    let runs = |s: &Scene| -> BTreeSet<u64> {
         s.orders().iter().filter_map(|o| ClientOrderId::parse(&o.client_id)).map(|id| id.run).collect()
     };
     scene.until_venue("the new active node trades", &second, |s| {

@@ -17,6 +17,7 @@ use binance::key::ApiKey;
 use market::{ClientOrderId, Nanos, Qty};
 use node::config::Config;
 use node::control::{Orders, Seen};
+use node::environment::Environment;
 use node::error::Failure;
 use node::live::{self, History, Options};
 use node::roles::Role;
@@ -125,8 +126,10 @@ impl Setup {
             signalled: Arc::clone(&signalled),
             guests: self.guests,
         };
-        let thread =
-            std::thread::Builder::new().name("node".into()).spawn(move || live::run(options)).unwrap();
+        let thread = std::thread::Builder::new()
+            .name("node".into())
+            .spawn(move || live::run(options, &Environment::system()))
+            .unwrap();
         Node { venue, seen, signalled, thread: Some(thread), _turn: turn }
     }
 }
@@ -281,7 +284,7 @@ fn always(venue: &VenueHandle, summary: &Summary) {
     let symbols: BTreeSet<&String> = at_venue.keys().collect();
     assert_eq!(symbols, summary.open_positions.iter().map(|p| &p.symbol).collect(), "{text}");
 
-    let mut intents: BTreeMap<(u32, u32), Vec<&Order>> = BTreeMap::new();
+    let mut intents: BTreeMap<(u64, u32), Vec<&Order>> = BTreeMap::new();
     let mut ids = BTreeSet::new();
     for order in &all {
         let Some(id) = ClientOrderId::parse(&order.client_id) else { continue };
@@ -363,5 +366,5 @@ impl Stage for Stall {
 
 /// Nanoseconds of the venue's wall clock, for comparing with order times.
 pub fn wall() -> Nanos {
-    Nanos(runtime::clock::wall_ns())
+    Nanos(runtime::clock::Clock::new().wall_ns())
 }

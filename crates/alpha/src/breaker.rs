@@ -122,6 +122,16 @@ impl CircuitBreaker {
         self.check();
     }
 
+    /// A closed position's profit was not `was` but `is`. `newest`: no other was closed after it. A row of losses that
+    /// a corrected profit has ended begins anew with the loss; one that an older trade is part of stays as counted.
+    pub fn on_correction(&mut self, was: f64, is: f64, newest: bool) {
+        self.day_pnl += is - was;
+        if newest && (was < 0.0) != (is < 0.0) {
+            self.losses_in_a_row = u32::from(is < 0.0);
+        }
+        self.check();
+    }
+
     /// The venue answered an order.
     pub fn on_order(&mut self, rejected: bool) {
         self.orders = self.orders.saturating_add(1);

@@ -3,7 +3,8 @@
 //!
 //! A full decomposition of four matrices costs milliseconds. But from one bar to the next only one row of returns
 //! enters a window and one leaves, so the second moments are moved on by these two rows (`gram`), and the leading
-//! pair is found by a few products from where it was (`lanczos`); `window` says what makes that exact and safe.
+//! pair is found by a few products from where it was (`lanczos`). `window` says what keeps the moments exact, `leading`
+//! and `ceiling` what proves that the pair is the leading one, `health` what watches over both.
 //! Rejected: power iteration with a fixed number of steps (wrong by per cents where two eigenvalues nearly cross),
 //! following the Gram matrix of the short windows in time (standardising changes all of it every tick).
 //!
@@ -14,13 +15,24 @@
 //! **Promise.** λ and its velocity are within 1e-9 of a full decomposition, always, as long as no asset's mean
 //! return exceeds a thousand times its standard deviation. Instabilities are within 1e-9 while the second eigenvalue
 //! is at most 0.9 of the first at both ends of the bar; closer than that the eigenvector is itself ill-defined, and
-//! the error grows as the inverse of the gap. Same bits in every build and on every thread layout.
+//! the error grows as the inverse of the gap (`leading` says what an instability means there). Same bits in every
+//! build and on every thread layout.
 
+mod ceiling;
+mod dense;
 mod gram;
+mod health;
 mod history;
 mod lanczos;
+mod leading;
+mod matrix;
 mod quad;
+#[cfg(test)]
+mod tests;
+mod tridiagonal;
 mod window;
+
+pub use health::{Check, Fault, Health, TOLERANCE, Verdict};
 
 use history::History;
 use quad::{Quad, Quads, ZERO, quads};
@@ -129,11 +141,12 @@ impl Scanner {
     }
 
     /// About how much memory a scanner takes when all its windows are full, in bytes: 4 MB per phase at 400 assets,
-    /// of which 2.4 are the returns of the longest window.
+    /// of which 2.4 are the returns of the longest window, and 1.3 MB for the longest run.
     pub fn memory_bytes(assets: usize, stride: usize) -> usize {
         let width = quads(assets);
         let triangles: usize = WINDOWS.iter().map(|&w| gram::memory_bytes(w, width)).sum();
-        stride * ((WINDOWS[3] + 4 * 5 + 2) * width * size_of::<Quad>() + triangles)
+        let run = 4 * width * width * size_of::<Quad>();
+        run + stride * ((WINDOWS[3] + 4 * 5 + 2) * width * size_of::<Quad>() + triangles)
     }
 
     /// Takes one tick's prices, one per asset; a price that is not finite and positive is missing and the last one
@@ -166,6 +179,69 @@ impl Scanner {
         }
         phase.history.push(&self.newest);
         phase.scan(self.assets, &self.newest, &self.oldest, &mut self.scratch)
+    }
+
+    /// Whether the answers may be used: while it is not sound, mask the signal and raise an alert.
+    pub fn health(&self) -> Health {
+        let mut health = Health::default();
+        for window in self.phases.iter().map(|phase| &phase.windows) {
+            for (fault, window) in health.faults.iter_mut().zip(window) {
+                *fault = fault.or(window.fault());
+            }
+        }
+        health
+    }
+
+    /// Which window of [`WINDOWS`] (its index) a check of the last tick should take: one that is marked, else each in
+    /// turn.
+    pub fn check_due(&self) -> usize {
+        let phase = &self.phases[self.last_phase()];
+        let marked = phase.windows.iter().position(|window| window.fault().is_some());
+        marked.unwrap_or(phase.history.pushed() % WINDOWS.len())
+    }
+
+    /// Copies the returns of window `index` of [`WINDOWS`] as of the last tick, and the eigenvalue that was claimed,
+    /// into `check`; whether the window was full, otherwise nothing is copied. The longest window of 400 assets takes
+    /// a few hundred microseconds: after the tick's work, not before.
+    pub fn fill_check(&self, index: usize, check: &mut Check) -> bool {
+        let phase = &self.phases[self.last_phase()];
+        if index >= WINDOWS.len() || phase.history.pushed() < WINDOWS[index] {
+            return false;
+        }
+        check.returns.clear();
+        for row in phase
+            .history
+            .newest(WINDOWS[index])
+            .into_iter()
+            .flat_map(|run| run.chunks_exact(quads(self.assets)))
+        {
+            check.returns.extend_from_slice(&row.as_flattened()[..self.assets]);
+        }
+        (check.phase, check.bar, check.window) = (self.last_phase(), phase.history.pushed(), index);
+        (check.claimed, check.assets) = (phase.lambda[index], self.assets);
+        true
+    }
+
+    /// [`Scanner::fill_check`] into a copy of its own; `None` while the window is not full.
+    pub fn check_copy(&self, index: usize) -> Option<Check> {
+        let mut check = Check::new(self.assets);
+        self.fill_check(index, &mut check).then_some(check)
+    }
+
+    /// Takes what a check of a copy of this scanner found: marks the window that was wrong, or clears a mark that is
+    /// older than the copy.
+    pub fn take_verdict(&mut self, verdict: &Verdict) {
+        let Some(phase) = self.phases.get_mut(verdict.phase) else { return };
+        let Some(window) = phase.windows.get_mut(verdict.index) else { return };
+        if verdict.agrees() {
+            window.clear(verdict.bar);
+        } else {
+            window.mark(Fault::Decomposition, phase.history.pushed(), self.assets);
+        }
+    }
+
+    fn last_phase(&self) -> usize {
+        (self.next + self.phases.len() - 1) % self.phases.len()
     }
 
     /// Steps through recorded ticks, oldest first, as a start: the same as having run through them. Returns the
@@ -213,11 +289,12 @@ impl Phase {
         let mut instability = [f64::NAN; 4];
         for (w, window) in self.windows.iter_mut().enumerate() {
             let slide = Slide { new: newest, old: &oldest[w], runs: &self.runs };
-            if let Some((value, overlap)) = window.step(&self.history, slide, assets, scratch) {
-                scan.lambda[w] = value / assets as f64;
+            let audit = self.history.pushed() % WINDOWS.len() == w;
+            if let Some(pair) = window.step(&self.history, slide, assets, audit, scratch) {
+                scan.lambda[w] = pair.value / assets as f64;
                 scan.velocity[w] = scan.lambda[w] - self.lambda[w];
                 self.lambda[w] = scan.lambda[w];
-                instability[w] = overlap.map_or(f64::NAN, |overlap| 1.0 - overlap);
+                instability[w] = pair.overlap.map_or(f64::NAN, |overlap| 1.0 - overlap);
             }
         }
         scan.vel_div = scan.velocity[0] - scan.velocity[1];

@@ -86,6 +86,8 @@ pub struct Engine {
     forewarner: Option<Forewarner>,
     selector: Selector,
     state: State,
+    /// Trades that may still be corrected. Not state: corrections are of this run's round trips.
+    recent: venue::Recent,
     gates: [u64; Gate::ALL.len()],
 }
 
@@ -268,6 +270,7 @@ impl Engine {
             booking: Booking::Model,
             forewarner: None,
             state,
+            recent: venue::Recent::new(),
             gates: [0; Gate::ALL.len()],
         })
     }

@@ -8,7 +8,7 @@ mod python;
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -53,9 +53,10 @@ pub enum BoostMode {
     ProxyB,
 }
 
-/// The parameters. The first fifteen are frozen in the champion.
+/// The parameters. The first fifteen are frozen in the champion. Read from a file, `profile` says whose numbers those
+/// are that the file leaves out: a preset's, else the champion's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 pub struct Params {
     /// SHORT fires at or below this velocity divergence; < 0.
     pub vel_div_threshold: f64,
@@ -66,12 +67,15 @@ pub struct Params {
     /// Longest holding time, in bars; ≥ 1.
     pub max_hold_bars: u32,
     /// Share of the capital in one position before leverage, in (0, 1].
+    #[serde(default = "left_out")]
     pub fraction: f64,
     /// Least leverage; ≥ 0.
     pub min_leverage: f64,
     /// Leverage at full strength (soft); ≥ `min_leverage`.
+    #[serde(default = "left_out")]
     pub max_leverage: f64,
     /// Leverage never exceeded (hard); > 0.
+    #[serde(default = "left_out")]
     pub abs_max_leverage: f64,
     /// Exponent of the strength; ≥ 0.
     pub leverage_convexity: f64,
@@ -88,7 +92,7 @@ pub struct Params {
     /// Seed of NumPy's `RandomState`.
     pub seed: u32,
 
-    /// `champion`, a preset's name, or any other word for one's own.
+    /// `champion`, a preset's name, or any other word for one's own. Names what the numbers left out are taken from.
     pub profile: String,
     /// Window of the volatility detector, in one-bar returns; ≥ 1.
     pub vol_window_bars: u32,
@@ -139,10 +143,10 @@ impl Default for Params {
             vel_div_extreme: -0.05,
             fixed_tp_pct: 0.0095,
             max_hold_bars: 120,
-            fraction: 0.20,
+            fraction: Sizes::CHAMPION.fraction,
             min_leverage: 0.5,
-            max_leverage: 5.0,
-            abs_max_leverage: 6.0,
+            max_leverage: Sizes::CHAMPION.max_leverage,
+            abs_max_leverage: Sizes::CHAMPION.abs_max_leverage,
             leverage_convexity: 3.0,
             dc_lookback_bars: 7,
             dc_min_magnitude_bps: 0.75,
@@ -172,6 +176,60 @@ impl Default for Params {
             boost_mode: BoostMode::Baseline,
             mc_models_dir: None,
         }
+    }
+}
+
+/// Stands for a number that a file leaves out to its profile, until the profile is known. No text reads as this NaN.
+const LEFT_OUT: u64 = 0x7ff8_0000_d01f_1a00;
+
+fn left_out() -> f64 {
+    f64::from_bits(LEFT_OUT)
+}
+
+impl Serialize for Params {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Params {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut params = Self::deserialize(deserializer)?;
+        let sizes = Sizes::of(&params.profile).unwrap_or(Sizes::CHAMPION);
+        for (value, preset) in params.sizes().into_iter().zip(sizes.values()) {
+            if value.to_bits() == LEFT_OUT {
+                *value = preset;
+            }
+        }
+        Ok(params)
+    }
+}
+
+/// What tells the presets apart.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    fraction: f64,
+    max_leverage: f64,
+    abs_max_leverage: f64,
+}
+
+impl Sizes {
+    const CHAMPION: Self = Self { fraction: 0.20, max_leverage: 5.0, abs_max_leverage: 6.0 };
+
+    /// Of a preset by name: `conservative` has less leverage and fraction, `growth` more leverage, `aggressive` the
+    /// most of both.
+    fn of(preset: &str) -> Option<Self> {
+        Some(match preset {
+            CHAMPION => Self::CHAMPION,
+            "conservative" => Self { fraction: 0.10, max_leverage: 3.0, abs_max_leverage: 4.0 },
+            "growth" => Self { max_leverage: 8.0, abs_max_leverage: 9.0, ..Self::CHAMPION },
+            "aggressive" => Self { fraction: 0.30, max_leverage: 10.0, abs_max_leverage: 12.0 },
+            _ => return None,
+        })
+    }
+
+    const fn values(self) -> [f64; 3] {
+        [self.fraction, self.max_leverage, self.abs_max_leverage]
     }
 }
 
@@ -244,21 +302,44 @@ impl fmt::Display for Drift {
     }
 }
 
+/// A parameter that is not the champion's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Parameter.
+    pub name: String,
+    /// Its value in the champion.
+    pub champion: String,
+    /// Its value here.
+    pub own: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {} (champion: {})", self.name, self.own, self.champion)
+    }
+}
+
 impl Params {
-    /// A preset by name: `champion`, `conservative` (less leverage and fraction), `growth` (more leverage),
-    /// `aggressive` (the maximum of both).
+    /// A preset by name, one of [`PRESETS`].
     pub fn preset(name: &str) -> Result<Self, ParamError> {
-        let base = Self { profile: name.to_owned(), ..Self::default() };
-        Ok(match name {
-            CHAMPION => base,
-            "conservative" => Self { fraction: 0.10, max_leverage: 3.0, abs_max_leverage: 4.0, ..base },
-            "growth" => Self { max_leverage: 8.0, abs_max_leverage: 9.0, ..base },
-            "aggressive" => Self { fraction: 0.30, max_leverage: 10.0, abs_max_leverage: 12.0, ..base },
-            _ => {
-                let nearest = nearest(name, PRESETS).map(str::to_owned);
-                return Err(ParamError::UnknownPreset { name: name.to_owned(), nearest });
-            }
-        })
+        let mut params = Self::default();
+        if params.take_preset(name) {
+            return Ok(params);
+        }
+        let nearest = nearest(name, PRESETS).map(str::to_owned);
+        Err(ParamError::UnknownPreset { name: name.to_owned(), nearest })
+    }
+
+    /// Takes name and numbers of a preset; whether there is one of that name.
+    fn take_preset(&mut self, name: &str) -> bool {
+        let Some(sizes) = Sizes::of(name) else { return false };
+        name.clone_into(&mut self.profile);
+        self.sizes().into_iter().zip(sizes.values()).for_each(|(value, preset)| *value = preset);
+        true
+    }
+
+    const fn sizes(&mut self) -> [&mut f64; 3] {
+        [&mut self.fraction, &mut self.max_leverage, &mut self.abs_max_leverage]
     }
 
     /// The frozen fifteen by name, sorted, their values as Python prints them.
@@ -298,9 +379,35 @@ impl Params {
             .collect()
     }
 
+    /// Every parameter that differs from the champion's, frozen or not, by name.
+    pub fn differences(&self) -> Vec<Difference> {
+        let text = |value: &Value| match value {
+            Value::Number(n) if n.is_f64() => n.as_f64().map_or_else(|| n.to_string(), python::repr),
+            Value::String(s) => s.clone(),
+            other => other.to_string(),
+        };
+        let pairs = Self::default().to_map().into_iter().zip(self.to_map());
+        pairs
+            .filter(|(champion, own)| champion.1 != own.1)
+            .map(|((name, champion), (_, own))| Difference {
+                name,
+                champion: text(&champion),
+                own: text(&own),
+            })
+            .collect()
+    }
+
     /// The check of every start: ranges, and no drift where the profile says champion. Gives the hash.
     pub fn verify(&self) -> Result<String, ParamError> {
         self.validate()?;
+        // `growth-2` is somebody's own word, `growht` is not.
+        let slip = PRESETS
+            .into_iter()
+            .find(|preset| !self.profile.starts_with(preset) && edit_distance(&self.profile, preset) <= 2);
+        if let Some(preset) = slip {
+            let nearest = Some(preset.to_owned());
+            return Err(ParamError::UnknownPreset { name: self.profile.clone(), nearest });
+        }
         let drift = if self.profile == CHAMPION { self.drift() } else { Vec::new() };
         if drift.is_empty() { Ok(self.hash()) } else { Err(ParamError::Drift(drift)) }
     }
@@ -383,7 +490,8 @@ impl Params {
     }
 
     /// Sets one parameter from text (`--set key=value`). Lists are JSON arrays or separated by commas. Touching a
-    /// frozen parameter turns the profile into `custom` and gives `true`: worth a warning. On an error nothing changes.
+    /// frozen parameter turns the profile into `custom` and gives `true`: worth a warning. A preset's name for `profile`
+    /// takes the preset's numbers. On an error nothing changes.
     /// How parameters stand to each other is left to [`Self::verify`], so that the order of several changes is free.
     pub fn set(&mut self, key: &str, text: &str) -> Result<bool, ParamError> {
         let mut map = self.to_map();
@@ -396,6 +504,9 @@ impl Params {
         *slot = value_like(slot, text.trim()).map_err(|why| bad(why.to_owned()))?;
         let mut changed: Self = serde_json::from_value(Value::Object(map)).map_err(|e| bad(e.to_string()))?;
         changed.validate_each()?;
+        if key == "profile" {
+            changed.take_preset(text.trim());
+        }
         let frozen = self.frozen().iter().any(|(name, _)| *name == key);
         if frozen {
             CUSTOM.clone_into(&mut changed.profile);

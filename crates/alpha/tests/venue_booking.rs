@@ -4,11 +4,12 @@
 
 use alpha::{Action, Booked, Booking, Engine, Gate, OutcomeError, Params, StepReport, TickInput};
 use market::{
-    AbandonReason, Amount, Date, EntryFilled, ExitFilled, ExitReason, Intent, Nanos, Outcome, Posture, Qty,
-    SymbolId,
+    AbandonReason, Amount, Correction, Date, EntryFilled, ExitFilled, ExitReason, Filled, Intent, Nanos,
+    Outcome, Posture, Qty, SymbolId, TripId,
 };
 
 const ETH: SymbolId = SymbolId(1);
+const TRIP: TripId = TripId::new(7, 1);
 
 /// Two assets that fall, ETH faster: every scan below the threshold enters ETH short.
 struct Market {
@@ -66,6 +67,8 @@ fn entry(avg_px: f64) -> EntryFilled {
     EntryFilled {
         symbol: ETH,
         direction: -1,
+        trip: TRIP,
+        provisional: false,
         qty: Qty(-500),
         avg_px,
         notional: 1_000.0,
@@ -78,6 +81,8 @@ fn entry(avg_px: f64) -> EntryFilled {
 fn exit(reason: ExitReason, avg_px: f64) -> ExitFilled {
     ExitFilled {
         symbol: ETH,
+        trip: TRIP,
+        provisional: false,
         reason,
         avg_px,
         notional: 990.0,
@@ -271,4 +276,122 @@ fn a_restart_keeps_position_capital_and_time_whatever_the_columns_and_parameters
         Engine::resume(m.engine.params().clone(), vec!["BTCUSDT".to_owned()], 1, &image, None, 0).unwrap();
     assert_eq!(gone.lost.as_deref(), Some("ETHUSDT"));
     assert!(gone.engine.position().is_none() && gone.engine.capital() == 31_000.0);
+}
+
+fn filled(avg_px: f64, notional: f64, commission: f64) -> Filled {
+    Filled { avg_px, notional, commission: Amount::from_f64(commission).unwrap(), maker_share: 0.0 }
+}
+
+fn correction(entry: Option<Filled>, exit: Option<Filled>) -> Outcome {
+    Outcome::Corrected(Correction { trip: TRIP, symbol: ETH, direction: -1, entry, exit })
+}
+
+#[test]
+fn an_estimated_entry_is_put_right_while_it_is_held() {
+    let mut m = Market::new();
+    m.enter();
+    m.filled(2_000.0).unwrap();
+    let c = correction(Some(filled(1_998.0, 999.0, 0.5)), None);
+    for _ in 0..2 {
+        assert_eq!(m.engine.on_outcome(&c), Ok(Booked::Corrected { since: None }));
+        let p = m.engine.position().unwrap();
+        assert_eq!(
+            (p.entry_price, p.notional, p.maker_entry, p.vel_div),
+            (1_998.0, 999.0, Some(false), -0.03)
+        );
+        assert!((p.fee_entry * p.notional - 0.5).abs() < 1e-12);
+    }
+    assert_eq!(m.engine.capital(), 25_000.0);
+}
+
+#[test]
+fn a_closed_trade_is_put_right_to_the_venues_facts_and_only_once() {
+    let mut m = Market::new();
+    m.enter();
+    m.filled(2_000.0).unwrap();
+    // Told at a stand-in price and without a commission.
+    let told = ExitFilled { provisional: true, commission: Amount::ZERO, ..exit(ExitReason::Stop, 2_010.0) };
+    m.engine.on_outcome(&Outcome::Exited(told)).unwrap();
+    // Another trade after it, told right.
+    m.enter();
+    let second = TripId::new(7, 2);
+    m.engine.on_outcome(&Outcome::Entered(EntryFilled { trip: second, ..entry(1_990.0) })).unwrap();
+    let out = ExitFilled { trip: second, ..exit(ExitReason::Tp, 1_980.0) };
+    m.engine.on_outcome(&Outcome::Exited(out)).unwrap();
+    let taken: Vec<f64> = std::iter::from_fn(|| m.engine.take_trade()).map(|t| t.pnl).collect();
+    let second_pnl = taken[1];
+
+    let c = correction(Some(filled(2_001.0, 1_000.5, -0.25)), Some(filled(2_012.5, 1_006.25, 0.375)));
+    let gross = 1_000.5 - 1_006.25;
+    for _ in 0..3 {
+        assert_eq!(m.engine.on_outcome(&c), Ok(Booked::Corrected { since: Some(1) }));
+        let pnl = gross - (0.375 - 0.25);
+        assert!((m.engine.capital() - (25_000.0 + pnl + second_pnl)).abs() < 1e-9, "{}", m.engine.capital());
+        let trades: Vec<_> = m.engine.trades_since(1).map(|(n, t)| (n, *t)).collect();
+        assert_eq!([trades[0].0, trades[1].0], [1, 2]);
+        let t = trades[0].1;
+        assert!(
+            (t.pnl - pnl).abs() < 1e-9 && (t.fees - 0.125).abs() < 1e-9 && (t.gross_pnl - gross).abs() < 1e-9
+        );
+        assert_eq!((t.exit_price, t.reason, t.position.entry_price), (2_012.5, ExitReason::Stop, 2_001.0));
+        assert!((trades[1].1.capital_after - m.engine.capital()).abs() < 1e-9);
+    }
+    // The exit alone: the entry stays as it was put right.
+    let c = correction(None, Some(filled(2_012.5, 1_006.25, 1.375)));
+    m.engine.on_outcome(&c).unwrap();
+    let fees = m.engine.trades_since(1).next().unwrap().1.fees;
+    assert!((fees - 1.125).abs() < 1e-9, "{fees}");
+    // And the entry alone: the exit stays.
+    m.engine.on_outcome(&correction(Some(filled(2_001.0, 1_000.5, 0.0)), None)).unwrap();
+    let fees = m.engine.trades_since(1).next().unwrap().1.fees;
+    assert!((fees - 1.375).abs() < 1e-9, "{fees}");
+    let day = m.engine.end_day().unwrap();
+    assert!((day.capital - 25_000.0 - day.pnl).abs() < 1e-9, "the day's profit is what the capital gained");
+}
+
+#[test]
+fn a_correction_before_the_trade_is_taken_changes_what_is_taken() {
+    let mut m = Market::new();
+    m.enter();
+    m.filled(2_000.0).unwrap();
+    m.engine.on_outcome(&Outcome::Exited(exit(ExitReason::Tp, 1_980.0))).unwrap();
+    m.engine.on_outcome(&correction(None, Some(filled(1_970.0, 985.0, 0.0)))).unwrap();
+    let trade = m.engine.take_trade().unwrap();
+    assert_eq!((trade.exit_price, trade.capital_after), (1_970.0, m.engine.capital()));
+}
+
+#[test]
+fn a_round_trip_that_no_decision_explains_is_booked_beside_what_is_held() {
+    let mut m = Market::new();
+    m.enter();
+    m.filled(2_000.0).unwrap();
+    let held = *m.engine.position().unwrap();
+    let other = TripId::new(7, 9);
+    let e = EntryFilled { trip: other, direction: 1, ..entry(2_000.0) };
+    let x = ExitFilled { trip: other, ..exit(ExitReason::Flatten, 1_990.0) };
+    let unplanned = Outcome::Unplanned { entry: e, exit: x };
+    assert_eq!(m.engine.on_outcome(&unplanned), Ok(Booked::Unplanned));
+    assert_eq!(m.engine.position(), Some(&held));
+    let trade = *m.engine.trades().last().unwrap();
+    assert!((trade.pnl - (-5.0 - 0.2)).abs() < 1e-9, "{}", trade.pnl);
+    assert!((m.engine.capital() - (25_000.0 + trade.pnl)).abs() < 1e-9);
+    // Told twice, and told of what cannot be.
+    assert_eq!(m.engine.on_outcome(&unplanned), Ok(Booked::Corrected { since: None }));
+    let bad = Outcome::Unplanned { entry: EntryFilled { avg_px: f64::NAN, ..e }, exit: x };
+    assert_eq!(m.engine.on_outcome(&bad), Err(OutcomeError::Impossible(ETH)));
+    assert_eq!(m.engine.trades().len(), 1);
+}
+
+#[test]
+fn a_correction_of_what_is_not_known_changes_nothing() {
+    let mut m = Market::new();
+    let c = |entry, exit| correction(entry, exit);
+    let good = Some(filled(2_000.0, 1_000.0, 0.0));
+    assert_eq!(m.engine.on_outcome(&c(good, None)), Err(OutcomeError::UnknownTrip(ETH)));
+    m.enter();
+    m.filled(2_000.0).unwrap();
+    assert_eq!(m.engine.on_outcome(&c(good, good)), Err(OutcomeError::UnknownTrip(ETH)));
+    let nan = Some(filled(f64::NAN, 1_000.0, 0.0));
+    assert_eq!(m.engine.on_outcome(&c(nan, None)), Err(OutcomeError::Impossible(ETH)));
+    assert_eq!((m.engine.capital(), m.engine.position().unwrap().entry_price), (25_000.0, 2_000.0));
 }

@@ -1,6 +1,6 @@
 //! Files in and out: day files, scan files, market recordings, result tables.
 
+mod column;
 pub mod day;
-pub mod json;
 pub mod recording;
 pub mod table;

@@ -11,13 +11,13 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use bytes::Bytes;
+use market::json::blank_python_numbers;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
-use crate::day::column::{floats, is_number, is_time, times};
-use crate::json::blank_python_numbers;
+use crate::column::{floats, is_number, is_time, times};
 
 /// Most rows that are read.
 pub const MAX_ROWS: usize = 10_000_000;

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use archive::day::{Bar, Day, DayError, LoadedDay, encode, list, write};
+use archive::day::{AssetColumns, Bar, Day, DayError, LoadedDay, Wanted, encode, list, write};
 use arrow_array::builder::StringDictionaryBuilder;
 use arrow_array::types::Int32Type;
 use arrow_array::{
@@ -176,6 +176,89 @@ fn a_pandas_index_is_no_asset() {
     assert_eq!(decode(parquet(&batch, properties)).unwrap().assets, ["BTCUSDT"]);
 }
 
+/// One bar of whatever columns people keep beside the prices.
+fn crowded() -> Vec<(&'static str, ArrayRef)> {
+    let words = || -> ArrayRef { Arc::new(StringArray::from(vec!["a word"])) };
+    vec![
+        ("row_id", Arc::new(Int64Array::from(vec![7]))),
+        ("Unnamed: 0", Arc::new(Int64Array::from(vec![7]))),
+        ("vel_div", f64s(&[-0.03])),
+        ("comment", words()),
+        ("1000SHIBUSDT", f64s(&[3.0])),
+        ("BTCUSDC", f64s(&[5.0])),
+        ("comment", words()),
+        ("flag", Arc::new(BooleanArray::from(vec![true]))),
+        ("BTCUSDT", f64s(&[1.0])),
+        ("gold", f64s(&[9.0])),
+    ]
+}
+
+fn in_a_directory(columns: Vec<(&str, ArrayRef)>) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    // Names may be there twice: built by hand.
+    let fields: Vec<_> = columns
+        .iter()
+        .map(|(name, array)| arrow_schema::Field::new(*name, array.data_type().clone(), true))
+        .collect();
+    let arrays = columns.into_iter().map(|(_, array)| array).collect();
+    let batch = RecordBatch::try_new(Arc::new(arrow_schema::Schema::new(fields)), arrays).unwrap();
+    put(dir.path(), "2021-04-10.parquet", parquet(&batch, WriterProperties::default()));
+    dir
+}
+
+fn read_with(dir: &Path, assets: AssetColumns) -> Result<(Day, Vec<String>), DayError> {
+    let mut found = list(dir, &Wanted { assets, ..Wanted::default() })?;
+    let assets = found.assets()?;
+    let mut day = Day::default();
+    found.days[0].load()?.decode_into(&mut day)?;
+    assert_eq!(assets, day.assets);
+    Ok((day, found.notes))
+}
+
+#[test]
+fn only_symbols_of_the_quote_are_assets_and_the_rest_is_named() {
+    let dir = in_a_directory(crowded());
+    let (day, notes) = read_with(dir.path(), AssetColumns::of_reference("ETHUSDT")).unwrap();
+    assert_eq!((day.assets.join(" ").as_str(), day.row(0)), ("1000SHIBUSDT BTCUSDT", &[3.0, 1.0][..]));
+    let [note] = &notes[..] else { panic!("{notes:?}") };
+    for name in ["`row_id`", "`Unnamed: 0`", "`comment`", "`BTCUSDC`", "`flag`", "`gold`", "--assets", "USDT"]
+    {
+        assert!(note.contains(name), "{note}");
+    }
+    let (day, _) = read_with(dir.path(), AssetColumns::of_reference("BTCUSDC")).unwrap();
+    assert_eq!(day.assets, ["BTCUSDC"]);
+    let (day, notes) = read_with(dir.path(), AssetColumns::named("gold,BTCUSDT").unwrap()).unwrap();
+    assert_eq!(day.assets, ["BTCUSDT", "gold"], "in file order");
+    assert!(notes[0].contains("`1000SHIBUSDT`"), "{notes:?}");
+    let missing = read_with(dir.path(), AssetColumns::named("silver,gold").unwrap()).unwrap_err().to_string();
+    assert!(missing.contains("silver") && missing.contains("row_id"), "{missing}");
+    let words = read_with(dir.path(), AssetColumns::named("comment").unwrap()).unwrap_err().to_string();
+    assert!(words.contains("`comment` "), "{words}");
+}
+
+#[test]
+fn a_day_of_scans_has_the_assets_of_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let scan = r#"{"vel_div": 0, "timestamp": 1618012860, "asset_prices": {"row_id": 7, "BTCUSDT": 1, "BTCUSDC": 5}}"#;
+    put(dir.path(), "2021-04-10/a.json", scan);
+    let (day, notes) = read_with(dir.path(), AssetColumns::default()).unwrap();
+    assert_eq!((day.assets, day.prices), (vec!["BTCUSDT".to_owned()], vec![1.0]));
+    assert!(notes[0].contains("`row_id`, `BTCUSDC`"), "{notes:?}");
+}
+
+#[test]
+fn a_column_left_out_on_some_days_says_on_how_many() {
+    let dir = tempfile::tempdir().unwrap();
+    for (day, extra) in [(1, None), (2, Some("row_id")), (3, None)] {
+        let mut columns = vec![("vel_div", f64s(&[0.0])), ("BTCUSDT", f64s(&[1.0]))];
+        columns.extend(extra.map(|name| (name, f64s(&[1.0]))));
+        let bytes = parquet(&table(columns), WriterProperties::default());
+        put(dir.path(), &format!("2026-02-0{day}.parquet"), bytes);
+    }
+    let (_, notes) = read_with(dir.path(), AssetColumns::default()).unwrap();
+    assert!(notes[0].contains("`row_id` (on 1 of 3 days)"), "{notes:?}");
+}
+
 #[test]
 fn what_is_missing_is_nan_or_none() {
     let day = decode_columns(vec![("vel_div", f64s(&[-0.03])), ("BTCUSDT", f64s(&[5.0]))]).unwrap();
@@ -208,6 +291,7 @@ fn an_error_names_the_file_and_the_column() {
     );
     let none = message(decode_columns(vec![vel_div(), ("instability_50", f64s(&[1.0]))]));
     assert!(none.contains("no asset column") && none.contains("vel_div, instability_50"), "{none}");
+    assert!(none.contains("a symbol quoted in USDT") && none.contains("--assets"), "{none}");
     let words: ArrayRef = Arc::new(StringArray::from(vec!["high"]));
     let text = message(decode_columns(vec![vel_div(), ("ETHUSDT", words.clone())]));
     assert!(text.contains("`ETHUSDT` holds text"), "{text}");
@@ -246,7 +330,7 @@ fn any_day() -> impl Strategy<Value = Day> {
         let bar = (any::<Option<bool>>(), proptest::collection::vec(any_f64(), 7), 0u64..9_000_000_000);
         let rows = proptest::collection::vec((bar, proptest::collection::vec(any_f64(), assets)), bars);
         rows.prop_map(move |rows| {
-            let mut day = Day::new(DATE, (0..assets).map(|i| format!("A{i}")).collect());
+            let mut day = Day::new(DATE, (0..assets).map(|i| format!("A{i}USDT")).collect());
             for ((given, m, ns), prices) in rows {
                 let bar = Bar {
                     ts: given.map(|_| Nanos(T0 as u64 * Nanos::SECOND + ns)),
@@ -306,11 +390,11 @@ fn put(dir: &Path, name: &str, content: impl AsRef<[u8]>) {
 }
 
 fn read_all(dir: &Path) -> Vec<Day> {
-    let days = list(dir, None, None).unwrap().days;
+    let days = list(dir, &Wanted::default()).unwrap().days;
     let read = days.iter().map(|source| {
         let mut day = Day::default();
         source.load().unwrap().decode_into(&mut day).unwrap();
-        assert_eq!(source.assets().unwrap(), day.assets);
+        assert_eq!(source.contents().unwrap().assets, day.assets);
         day
     });
     read.collect()
@@ -328,7 +412,7 @@ fn days_come_in_date_order_and_within_the_range() {
     put(dir.path(), "trades.parquet", "x");
     let dates = |from: Option<&str>, to: Option<&str>| {
         let parse = |d: Option<&str>| d.map(|d| d.parse().unwrap());
-        list(dir.path(), parse(from), parse(to))
+        list(dir.path(), &Wanted { from: parse(from), to: parse(to), ..Wanted::default() })
             .map(|l| l.days.iter().map(|d| d.date.day()).collect::<Vec<_>>())
     };
     assert_eq!(dates(None, None).unwrap(), [1, 2, 3]);
@@ -336,7 +420,7 @@ fn days_come_in_date_order_and_within_the_range() {
     assert_eq!(dates(Some("2026-02-02"), Some("2026-02-02")).unwrap(), [2]);
     let none = dates(Some("2027-01-01"), None).unwrap_err().to_string();
     assert!(none.contains("2026-02-01 to 2026-02-03"), "{none}");
-    let notes = list(dir.path(), None, None).unwrap().notes;
+    let notes = list(dir.path(), &Wanted::default()).unwrap().notes;
     assert!(notes.len() == 1 && notes[0].contains("trades.parquet"), "{notes:?}");
     // Nothing is left of the temporary files.
     assert!(
@@ -351,9 +435,9 @@ fn days_come_in_date_order_and_within_the_range() {
 #[test]
 fn a_directory_without_days_says_what_was_looked_for() {
     let dir = tempfile::tempdir().unwrap();
-    let text = list(dir.path(), None, None).unwrap_err().to_string();
+    let text = list(dir.path(), &Wanted::default()).unwrap_err().to_string();
     assert!(text.contains("no days") && text.contains("YYYY-MM-DD.parquet"), "{text}");
-    let text = list(&dir.path().join("nowhere"), None, None).unwrap_err().to_string();
+    let text = list(&dir.path().join("nowhere"), &Wanted::default()).unwrap_err().to_string();
     assert!(text.contains("nowhere"), "{text}");
 }
 
@@ -403,8 +487,93 @@ fn loose_scan_files_belong_to_the_date_they_name_or_tell() {
     let seconds: Vec<u64> = first.bars.iter().map(|b| b.ts.unwrap().0 / Nanos::SECOND - T0 as u64).collect();
     assert_eq!(seconds, [0, 1, 3]);
     put(dir.path(), "2021-04-10/x.json", scan(T0));
-    let text = list(dir.path(), None, None).unwrap_err().to_string();
+    let text = list(dir.path(), &Wanted::default()).unwrap_err().to_string();
     assert!(text.contains("2021-04-10") && text.contains("keep one"), "{text}");
+}
+
+#[test]
+fn names_may_be_in_capitals_or_without_dashes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut day = sample(2, 1);
+    for name in ["2026-02-01.PARQUET", "20260202.parquet", "20260203.Parquet"] {
+        day.date = DATE;
+        put(dir.path(), name, encode(&day).unwrap());
+    }
+    let scan = format!(r#"{{"timestamp": {T0}, "vel_div": 1, "asset_prices": {{"BTCUSDT": 2}}}}"#);
+    put(dir.path(), "20260204/A.JSON", &scan);
+    put(dir.path(), "scan_20260205.JSON", &scan);
+    let found = list(dir.path(), &Wanted::default()).unwrap();
+    assert_eq!(found.days.iter().map(|d| d.date.day()).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert_eq!(found.notes, Vec::<String>::new());
+    for twice in ["2026-02-02.parquet", "2026-02-01.parquet"] {
+        put(dir.path(), twice, encode(&day).unwrap());
+        let text = list(dir.path(), &Wanted::default()).unwrap_err().to_string();
+        assert!(text.contains(twice) && text.contains("keep one"), "{text}");
+        std::fs::remove_file(dir.path().join(twice)).unwrap();
+    }
+    put(dir.path(), "2026-02-04/A.json", &scan);
+    let text = list(dir.path(), &Wanted::default()).unwrap_err().to_string();
+    assert!(text.contains("20260204") && text.contains("2026-02-04"), "{text}");
+}
+
+#[test]
+fn a_scan_file_of_several_dates_is_each_of_its_days() {
+    let dir = tempfile::tempdir().unwrap();
+    let scan = |second: i64| {
+        format!(r#"{{"timestamp": {second}, "vel_div": 0, "asset_prices": {{"BTCUSDT": {second}}}}}"#)
+    };
+    // The last scan of the first day is stamped at its end; so is that of the second.
+    let midnight = T0 - 60;
+    let seconds = [T0, midnight + 86_400, midnight + 86_401, midnight + 2 * 86_400];
+    put(dir.path(), "all.json", seconds.map(scan).join("\n"));
+    put(dir.path(), "2021-04-10_2021-04-11.json", scan(T0 + 5));
+    let days = read_all(dir.path());
+    let read: Vec<_> = days.iter().map(|d| (d.date.day(), d.len())).collect();
+    assert_eq!(read, [(10, 2), (11, 3)]);
+    let one = list(&dir.path().join("all.json"), &Wanted::default()).unwrap();
+    assert_eq!(one.days.len(), 2);
+    // A parquet file of one of the dates goes first, for that date alone.
+    put(dir.path(), "2021-04-11.parquet", encode(&sample(7, 1)).unwrap());
+    assert_eq!(read_all(dir.path()).iter().map(Day::len).collect::<Vec<_>>(), [2, 7]);
+    put(
+        dir.path(),
+        "bad.json",
+        format!("{}{}{}", scan(T0), scan(T0 + 86_400), r#"{"vel_div": 1, "asset_prices": {"BTCUSDT": 1}}"#),
+    );
+    let text = list(dir.path(), &Wanted::default()).unwrap_err().to_string();
+    assert!(text.contains("bad.json") && text.contains("2021-04-10, 2021-04-11"), "{text}");
+}
+
+#[test]
+fn nothing_that_may_be_data_is_passed_over_without_a_word() {
+    let dir = tempfile::tempdir().unwrap();
+    put(dir.path(), "2021-04-10.parquet", encode(&sample(2, 1)).unwrap());
+    let others = [
+        ("days.CSV", "end in .parquet"),
+        ("2021-04-11.parquet.gz", "end in .parquet"),
+        ("2021-04-12.jsonl", "end in .parquet"),
+        ("2021-04-10_2021-04-11.parquet", "two dates"),
+        ("prices 2021-04-12.parquet", "no date for a name"),
+        ("damaged.json", "no scans in it: "),
+        ("posture.json", "no scans in it"),
+        ("2021-04-13 scans/a.json", "is called YYYY-MM-DD"),
+        ("2021-04-14/a.txt", "no *.json scan files"),
+    ];
+    for (name, _) in others {
+        put(dir.path(), name, "{");
+    }
+    put(dir.path(), "posture.json", r#"{"2021-04-10": {"posture": "APEX"}}"#);
+    let notes = list(dir.path(), &Wanted::default()).unwrap().notes;
+    for (name, why) in others {
+        let name = name.trim_end_matches("/a.json").trim_end_matches("/a.txt");
+        let told = notes.iter().any(|n| n.contains(name) && n.contains(why));
+        assert!(told, "{name}: {notes:#?}");
+    }
+    assert_eq!(notes.len(), others.len(), "{notes:#?}");
+    // Scans without any date are data for certain.
+    put(dir.path(), "scans.json", r#"{"vel_div": 1, "asset_prices": {"BTCUSDT": 1}}"#);
+    let text = list(dir.path(), &Wanted::default()).unwrap_err().to_string();
+    assert!(text.contains("scans.json") && text.contains("of which date"), "{text}");
 }
 
 #[test]
@@ -420,7 +589,7 @@ fn a_bad_scan_file_is_named() {
     ] {
         let dir = tempfile::tempdir().unwrap();
         put(dir.path(), "2021-04-10/a.json", content);
-        let source = &list(dir.path(), None, None).unwrap().days[0];
+        let source = &list(dir.path(), &Wanted::default()).unwrap().days[0];
         let text = source.load().unwrap().decode_into(&mut Day::default()).unwrap_err().to_string();
         assert!(text.contains("a.json") && text.contains(says), "{text}");
     }
@@ -431,7 +600,7 @@ proptest! {
     fn no_scan_file_panics(content in "[\\[\\]{}\":,0-9a-zNI.\\\\-]{0,80}") {
         let dir = tempfile::tempdir().unwrap();
         put(dir.path(), "2021-04-10/a.json", content);
-        let source = &list(dir.path(), None, None).unwrap().days[0];
+        let source = &list(dir.path(), &Wanted::default()).unwrap().days[0];
         let _ = source.load().unwrap().decode_into(&mut Day::default());
     }
 }

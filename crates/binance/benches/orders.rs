@@ -36,6 +36,7 @@ const ORDER: OrderRequest = OrderRequest::New(NewOrder {
     qty: Qty(10),
     reduce_only: false,
     position_side: PositionSide::Both,
+    recv_window_ms: 5_000,
 });
 
 /// One order: checks, limits, table, both texts, signature. The answer is settled too, or the table would fill.
@@ -47,7 +48,7 @@ fn encode_sign_and_settle_an_order(bencher: divan::Bencher<'_, '_>) {
     bencher.bench_local(move || {
         id += 1;
         now = now.plus(Nanos::SECOND);
-        let sent = black_box(gateway.request(black_box(&ORDER), now)).is_ok();
+        let sent = black_box(gateway.request(black_box(&ORDER), 2_000, now)).is_ok();
         assert!(sent, "limits and table have room");
         let mut reply = [0u8; 32];
         let text = {

@@ -6,6 +6,7 @@
 
 use arrayvec::ArrayVec;
 use market::Nanos;
+use market::planted::{Bug, planted};
 
 /// Samples kept.
 const WINDOW: usize = 16;
@@ -74,6 +75,9 @@ impl ServerClock {
     /// The venue's time at our `now`.
     #[inline]
     pub fn server_time(&self, now: Nanos) -> Nanos {
+        if planted(Bug::ClockOffsetIgnored) {
+            return now;
+        }
         Nanos(now.0.saturating_add_signed(self.offset()))
     }
 

@@ -5,7 +5,7 @@
 //! allocated after the first order, nothing is sorted, and the two texts cannot differ.
 
 use market::{
-    ClientOrderId, Increment, NewOrder, OrderRequest, OrderType, PositionSide, ReplaceOrder, Side,
+    ClientOrderId, Increment, Nanos, NewOrder, OrderRequest, OrderType, PositionSide, ReplaceOrder, Side,
     TimeInForce,
 };
 
@@ -24,6 +24,20 @@ pub enum EncodeError {
     /// A receive window outside what the venue takes.
     #[error("recv_window_ms is {0}: the venue takes 1 to 60000")]
     RecvWindow(u32),
+}
+
+/// The receive window of a request: the order's own, which its router reckons with, and no longer than `most_ms`.
+pub(crate) fn window_of(request: &OrderRequest, most_ms: u32) -> u32 {
+    match request {
+        OrderRequest::New(order) => order.recv_window_ms.min(most_ms),
+        _ => most_ms,
+    }
+}
+
+/// What is left at `now` of a receive window that began at `since`, ms, rounded down.
+pub(crate) fn window_left(recv_window_ms: u32, since: Nanos, now: Nanos) -> u32 {
+    let spent = now.since(since).0.div_ceil(Nanos::MS);
+    recv_window_ms.saturating_sub(u32::try_from(spent).unwrap_or(u32::MAX))
 }
 
 /// Writes order requests as signed frames.
@@ -68,12 +82,12 @@ impl Encoder {
         &mut self,
         id: u64,
         request: &OrderRequest,
-        timestamp_ms: u64,
+        (recv_window_ms, timestamp_ms): (u32, u64),
         session: bool,
     ) -> Option<&[u8]> {
         self.open(id, method(request)?, session);
         let mut params = Params { frame: &mut self.frame, payload: &mut self.payload };
-        order_params(&mut params, request, &self.symbols, self.recv_window_ms, timestamp_ms)?;
+        order_params(&mut params, request, &self.symbols, recv_window_ms, timestamp_ms)?;
         self.close(session);
         Some(&self.frame)
     }
@@ -308,8 +322,8 @@ const fn position_side(side: PositionSide) -> &'static str {
 /// The text of one of our ids, without the general formatter.
 fn id_text(id: ClientOrderId) -> arrayvec::ArrayString<36> {
     let mut text = arrayvec::ArrayString::new();
-    let mut hex = [0u8; 8];
-    let mut first = 7;
+    let mut hex = [0u8; 16];
+    let mut first = 15;
     let mut run = id.run;
     loop {
         hex[first] = b"0123456789abcdef"[(run & 15) as usize];
@@ -405,7 +419,7 @@ mod tests {
         assert_eq!(signature, signer().sign(payload.as_bytes()).as_str());
 
         let mut encoder = Encoder::new(signer(), symbols, 5_000).expect("an encoder");
-        let frame = encoder.order(1, &request, 1_591_702_613_943, false).expect("a frame");
+        let frame = encoder.order(1, &request, (5_000, 1_591_702_613_943), false).expect("a frame");
         let frame: serde_json::Value = serde_json::from_slice(frame).expect("JSON");
         let raw =
             "apiKey=K&origClientOrderId=dlp-1f-7-2&recvWindow=5000&symbol=币安USDT&timestamp=1591702613943";

@@ -11,9 +11,15 @@
 //!    its pings say. So does one that the venue is about to close ([`FeedEvent::Shutdown`]).
 //! 4. Aggregate trade ids are contiguous: a hole is counted and told with its ids. It is not filled from REST: the trades
 //!    serve a flow of ten seconds' memory, and late volume would be counted to the wrong seconds.
+//! 5. Subscriptions belong to one *generation* of the connection. In a rollover two generations deliver at once, the old
+//!    one everything and the new one nothing until it has been asked: only data of the generation that was asked proves
+//!    that its subscription works. Data of any generation is data, and trades are told apart by their ids.
+//! 6. A stream that has been left is asked for again, whatever comes meanwhile: that was on its way when it was left.
 //!
-//! A pure core: control frames in and out, data noted by [`Feed::on_event`], time as an argument.
+//! A pure core: control frames in and out, data noted by [`Feed::on_event`], time and generation as arguments. A
+//! generation is a number that the connection raises each time it opens, first opening and successor alike.
 
+use market::planted::{Bug, planted};
 use market::{MarketEvent, Nanos, SymbolId, TradeKind};
 
 use crate::json::Reader;
@@ -175,7 +181,7 @@ pub enum FeedEvent {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum StreamState {
     /// To be unsubscribed before it is asked for again: the venue takes no second subscription of a stream.
     Leaving,
     /// To be asked for. Again: it was silent before.
@@ -196,7 +202,7 @@ struct Stream {
     symbol: SymbolId,
     kind: StreamKind,
     name: String,
-    standing: Standing,
+    state: StreamState,
     seen: Nanos,
     /// Told as silent, and not heard since.
     silent: bool,
@@ -218,9 +224,10 @@ pub struct Feed {
     frame: Vec<u8>,
     trades_missed: u64,
     repeated_trades: u64,
-    /// Newest data of any stream on this connection.
+    /// Newest data of any stream of this generation.
     newest: Option<Nanos>,
-    open: bool,
+    /// The open connection's; `None` while there is none.
+    generation: Option<u32>,
 }
 
 /// A feed that cannot be made.
@@ -249,8 +256,8 @@ impl Feed {
             for instrument in symbols.all() {
                 for &kind in kinds.iter().filter(|k| k.route() == route) {
                     let name = format!("{}{}", instrument.symbol.to_lowercase(), kind.suffix());
-                    let (symbol, standing) = (instrument.id, Standing::Queued { again: false });
-                    streams.push(Stream { symbol, kind, name, standing, seen: Nanos(0), silent: false });
+                    let (symbol, state) = (instrument.id, StreamState::Queued { again: false });
+                    streams.push(Stream { symbol, kind, name, state, seen: Nanos(0), silent: false });
                 }
             }
             while !streams.is_empty() {
@@ -286,7 +293,7 @@ impl Feed {
             trades_missed: 0,
             repeated_trades: 0,
             newest: None,
-            open: false,
+            generation: None,
         }
     }
 
@@ -300,37 +307,51 @@ impl Feed {
         self.route
     }
 
-    /// The connection is open: everything is asked for.
-    pub fn on_open(&mut self, now: Nanos) {
-        self.on_close();
-        self.open = true;
+    /// The generation whose subscriptions these are; `None` while the connection is closed. A message of
+    /// [`Self::next_frame`] is for this generation and for no other.
+    pub const fn generation(&self) -> Option<u32> {
+        self.generation
+    }
+
+    /// How long it takes to ask for all streams, ns: a connection must be read for longer than this after its successor
+    /// has opened, or updates are missed between the two.
+    pub fn asking_time(&self) -> u64 {
+        let messages = self.streams.len().div_ceil(self.config.batch) as u64;
+        messages.saturating_mul(self.config.message_interval)
+    }
+
+    /// The connection is open, or a successor has taken over while the old one still delivers: everything is asked for
+    /// on this generation.
+    pub fn on_open(&mut self, generation: u32, now: Nanos) {
+        self.start_over(Some(generation));
         self.next_message = now;
     }
 
-    /// A successor took over: everything is asked for again, while the old connection still delivers.
-    pub fn on_replaced(&mut self, now: Nanos) {
-        self.on_open(now);
+    /// The connection of this generation is lost. Another generation's end changes nothing here.
+    pub fn on_close(&mut self, generation: u32) {
+        if self.generation == Some(generation) {
+            self.start_over(None);
+        }
     }
 
-    /// The connection is lost.
-    pub fn on_close(&mut self) {
-        self.open = false;
+    fn start_over(&mut self, generation: Option<u32>) {
+        self.generation = generation;
         self.newest = None;
         self.missing = self.streams.len();
         for stream in &mut self.streams {
-            stream.standing = Standing::Queued { again: false };
+            stream.state = StreamState::Queued { again: false };
         }
     }
 
     /// The next message to send, if one is due.
     pub fn next_frame(&mut self, now: Nanos) -> Option<&[u8]> {
-        if !self.open || now < self.next_message {
+        if self.generation.is_none() || now < self.next_message {
             return None;
         }
-        let leaving = self.streams.iter().any(|s| s.standing == Standing::Leaving);
-        let wanted = |s: &&mut Stream| match s.standing {
-            Standing::Leaving => leaving,
-            Standing::Queued { .. } => !leaving,
+        let leaving = self.streams.iter().any(|s| s.state == StreamState::Leaving);
+        let wanted = |s: &&mut Stream| match s.state {
+            StreamState::Leaving => leaving,
+            StreamState::Queued { .. } => !leaving,
             _ => false,
         };
         let mut batch = self.streams.iter_mut().filter(wanted).take(self.config.batch).peekable();
@@ -342,9 +363,9 @@ impl Feed {
         self.frame.extend_from_slice(b"\",\"params\":[");
         for stream in batch {
             let by = now.plus(self.config.patience[stream.kind as usize].first_data);
-            stream.standing = match stream.standing {
-                Standing::Queued { again } => Standing::Asked { by, again },
-                _ => Standing::Queued { again: true },
+            stream.state = match stream.state {
+                StreamState::Queued { again } => StreamState::Asked { by, again },
+                _ => StreamState::Queued { again: true },
             };
             self.frame.push(b'"');
             self.frame.extend_from_slice(stream.name.as_bytes());
@@ -359,35 +380,45 @@ impl Feed {
         Some(&self.frame)
     }
 
-    /// Notes decoded data. `false`: an aggregate trade that was told before (both connections of a rollover tell
-    /// it), to be dropped.
+    /// Notes decoded data that came on the connection of `generation`. `false`: an aggregate trade that was told before
+    /// (both connections of a rollover tell it), to be dropped.
     #[inline]
     pub fn on_event(
         &mut self,
         event: &MarketEvent<'_>,
+        generation: u32,
         now: Nanos,
         events: &mut impl FnMut(FeedEvent),
     ) -> bool {
         let Some(kind) = StreamKind::of(event) else { return true };
         let symbol = event.symbol();
         let Some(&place) = self.places.get(symbol.index()).map(|p| &p[kind as usize]) else { return true };
-        if let Some(stream) = self.streams.get_mut(place as usize) {
-            stream.seen = now;
-            self.newest = Some(now);
-            if stream.standing != Standing::Live {
-                stream.standing = Standing::Live;
-                self.missing -= 1;
-                if std::mem::take(&mut stream.silent) {
-                    events(FeedEvent::Resumed { symbol, kind });
-                }
-                if self.missing == 0 {
-                    events(FeedEvent::Complete);
-                }
-            }
+        if self.generation == Some(generation) || planted(Bug::SubscriptionsLostOnRollover) {
+            self.delivered(place as usize, now, events);
         }
         match event {
             MarketEvent::Trade(t) if t.kind == TradeKind::Aggregate => self.trade(symbol, t.id, events),
             _ => true,
+        }
+    }
+
+    #[inline]
+    fn delivered(&mut self, place: usize, now: Nanos, events: &mut impl FnMut(FeedEvent)) {
+        let Some(stream) = self.streams.get_mut(place) else { return };
+        stream.seen = now;
+        self.newest = Some(now);
+        // What is queued is not subscribed: rule 6.
+        let queued = matches!(stream.state, StreamState::Queued { .. });
+        if stream.state == StreamState::Live || (queued && !planted(Bug::SubscriptionsLostOnRollover)) {
+            return;
+        }
+        stream.state = StreamState::Live;
+        self.missing -= 1;
+        if std::mem::take(&mut stream.silent) {
+            events(FeedEvent::Resumed { symbol: stream.symbol, kind: stream.kind });
+        }
+        if self.missing == 0 {
+            events(FeedEvent::Complete);
         }
     }
 
@@ -405,8 +436,12 @@ impl Feed {
         true
     }
 
-    /// A frame that is not market data: the answer to a subscription. Frames that are neither are ignored.
-    pub fn on_control(&mut self, frame: &[u8], events: &mut impl FnMut(FeedEvent)) {
+    /// A frame of the connection of `generation` that is not market data: the answer to a subscription, a notice. Others
+    /// are ignored, and so are those of another generation: a successor of that connection is there already.
+    pub fn on_control(&mut self, frame: &[u8], generation: u32, events: &mut impl FnMut(FeedEvent)) {
+        if self.generation != Some(generation) {
+            return;
+        }
         let (mut error, mut shutdown) = (ErrorBody::default(), false);
         let Ok(reader) = Reader::new(frame) else { return };
         let read = reader.document(&mut |r, key| match key {
@@ -437,7 +472,7 @@ impl Feed {
 
     /// Looks for silent streams. Call it a few times a second.
     pub fn poll(&mut self, now: Nanos, events: &mut impl FnMut(FeedEvent)) {
-        if !self.open {
+        if self.generation.is_none() {
             return;
         }
         if let Some(since) = self.newest.filter(|t| now.since(*t).0 >= self.config.data_age) {
@@ -448,23 +483,23 @@ impl Feed {
         for stream in &mut self.streams {
             let patience = self.config.patience[stream.kind as usize];
             let (symbol, kind) = (stream.symbol, stream.kind);
-            match stream.standing {
-                Standing::Live if now.since(stream.seen).0 >= patience.stale_after => {
+            match stream.state {
+                StreamState::Live if now.since(stream.seen).0 >= patience.stale_after => {
                     self.missing += 1;
-                    stream.standing = Standing::Leaving;
+                    stream.state = StreamState::Leaving;
                     if !std::mem::replace(&mut stream.silent, true) {
                         events(FeedEvent::Silent { symbol, kind, since: stream.seen });
                     }
                 }
-                Standing::Asked { by, again: false } if now >= by => {
-                    stream.standing = Standing::Leaving;
+                StreamState::Asked { by, again: false } if now >= by => {
+                    stream.state = StreamState::Leaving;
                     if !std::mem::replace(&mut stream.silent, true) {
                         let since = Nanos(by.0 - patience.first_data);
                         events(FeedEvent::Silent { symbol, kind, since });
                     }
                 }
-                Standing::Asked { by, again: true } if now >= by => {
-                    stream.standing = Standing::Dead;
+                StreamState::Asked { by, again: true } if now >= by => {
+                    stream.state = StreamState::Dead;
                     events(FeedEvent::Dead { stream: stream.name.clone(), url: self.url.clone() });
                 }
                 _ => {}
@@ -472,7 +507,8 @@ impl Feed {
         }
     }
 
-    /// Age of the newest data of a stream; `None` if there is none, or the stream is not of this feed.
+    /// Age of the newest data of a stream that its own generation brought; `None` if there is none, or the stream is not
+    /// of this feed.
     pub fn age(&self, symbol: SymbolId, kind: StreamKind, now: Nanos) -> Option<Nanos> {
         let place = *self.places.get(symbol.index())?.get(kind as usize)?;
         let stream = self.streams.get(place as usize)?;

@@ -12,18 +12,14 @@
 //! 5. What breaks a hard limit is refused here once more, on another path than the router's checks.
 
 use arrayvec::{ArrayString, ArrayVec};
-use market::{
-    Amount, ExecType, ExecutionReport, Nanos, NewOrder, OrderOrigin, OrderRequest, OrderStatus, OrderType,
-    Px, Qty, ReplaceOrder, SymbolId,
-};
+use market::{Amount, ExecType, ExecutionReport, Nanos, OrderRequest, OrderType, Px, Qty, SymbolId};
 
 use crate::clock::ServerClock;
-use crate::encode::{EncodeError, Encoder};
+use crate::encode::{EncodeError, Encoder, window_left, window_of};
 use crate::errors::{Action, Class, ErrorRule, classify};
-use crate::limits::{Cost, RateLimits, Urgency, Wait};
+use crate::limits::{Cost, RateLimits, Ticket, Urgency, Wait};
 use crate::reply::{ErrorBody, Reply};
-use crate::report::{FrameError, blank_report};
-use crate::rest::RestError;
+use crate::report::{Fact, FrameError, error_report, reply_type};
 use crate::sign::Signer;
 use crate::symbols::Symbols;
 
@@ -32,10 +28,14 @@ pub const IN_FLIGHT: usize = 256;
 /// Requests held at one time while the clock is taken anew.
 const HELD: usize = 16;
 
+/// What a log-on costs (BINANCE.md §3.3).
+const LOG_ON: Cost = Cost { weight: 2, orders: 0 };
+
 /// Settings of a gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GatewayConfig {
-    /// How long the venue may take a request for, ms (1 … 60000). A lost request cannot become an order after it.
+    /// The most that the venue may take a request for, ms (1 … 60000); each order has its own window up to this. A lost
+    /// request cannot become an order after it.
     pub recv_window_ms: u32,
     /// How long a request may stay unanswered, ns.
     pub reply_timeout: u64,
@@ -75,6 +75,9 @@ pub enum Refusal {
     /// Above the hard ceiling.
     #[error("the order's value is above max_order_notional")]
     Notional,
+    /// Nothing is left of the time in which it may be executed.
+    #[error("the time in which the request may be executed is over")]
+    TooLate,
     /// Trading was stopped by a fatal answer of the venue.
     #[error("the venue refused this key or account (code {0}): trading is halted")]
     Halted(i32),
@@ -117,23 +120,27 @@ pub type EventSink<'s> = &'s mut dyn FnMut(GatewayEvent);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent {
-    Order { request: OrderRequest, since: Nanos, attempt: u8 },
+    Order { order: Timed, attempt: u8 },
     LogOn,
+}
+
+/// A request, and the time in which it may be executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Timed {
+    request: OrderRequest,
+    recv_window_ms: u32,
+    since: Nanos,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     id: u64,
     sent: Sent,
+    /// Counted so: what its reply tells of the limits is of then.
+    ticket: Ticket,
     deadline: Nanos,
     /// Reported unknown already; a late reply is still matched to it.
     overdue: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Held {
-    request: OrderRequest,
-    since: Nanos,
 }
 
 /// The gateway core; see the module's text.
@@ -146,7 +153,7 @@ pub struct Gateway {
     waiting: usize,
     next_id: u64,
     next_deadline: Nanos,
-    held: ArrayVec<Held, HELD>,
+    held: ArrayVec<Timed, HELD>,
     clock_ready: bool,
     session: bool,
     log_on_due: bool,
@@ -179,10 +186,21 @@ impl Gateway {
         })
     }
 
-    /// Makes `request` ready to be sent now.
+    /// Makes `request` ready to be sent now. The venue executes it from now within `recv_window_ms`, the order's own window
+    /// and the configured one, whichever is shortest, or never; 0: it is too late. Whoever may be replaced gives what is
+    /// left of its lease, less the error of the clock.
     #[inline]
-    pub fn request(&mut self, request: &OrderRequest, now: Nanos) -> Result<Outgoing<'_>, Refusal> {
+    pub fn request(
+        &mut self,
+        request: &OrderRequest,
+        recv_window_ms: u32,
+        now: Nanos,
+    ) -> Result<Outgoing<'_>, Refusal> {
         self.check(request, now)?;
+        let recv_window_ms = window_of(request, recv_window_ms.min(self.config.recv_window_ms));
+        if recv_window_ms == 0 {
+            return Err(Refusal::TooLate);
+        }
         // REST counts its own.
         if let OrderRequest::CancelAll(_) = request {
             return Ok(Outgoing::Rest(*request));
@@ -190,9 +208,9 @@ impl Gateway {
         let server = self.clock.server_time(now);
         let (cost, urgency) = cost(request);
         self.free_slot()?;
-        self.limits.take(cost, urgency, server)?;
-        let frame = self.dispatch(*request, now, now, 1);
-        Ok(Outgoing::Frame(frame))
+        let ticket = self.limits.take(cost, urgency, server)?;
+        let order = Timed { request: *request, recv_window_ms, since: now };
+        Ok(Outgoing::Frame(self.dispatch(order, 1, ticket, now)))
     }
 
     /// Makes `request` ready while the connection is down: what ends risk (cancels, queries, reduce-only orders) goes
@@ -211,18 +229,19 @@ impl Gateway {
     }
 
     /// Books the request in the table and writes its frame. The caller has checked request and slot.
-    fn dispatch(&mut self, request: OrderRequest, since: Nanos, now: Nanos, attempt: u8) -> &[u8] {
-        let id = self.book(Sent::Order { request, since, attempt }, now);
+    fn dispatch(&mut self, order: Timed, attempt: u8, ticket: Ticket, now: Nanos) -> &[u8] {
+        let id = self.book(Sent::Order { order, attempt }, ticket, now);
         let timestamp = self.clock.server_time(now).millis();
-        let frame = self.encoder.order(id, &request, timestamp, self.session);
+        let window = window_left(order.recv_window_ms, order.since, now);
+        let frame = self.encoder.order(id, &order.request, (window, timestamp), self.session);
         frame.expect("instrument and kind were checked")
     }
 
-    fn book(&mut self, sent: Sent, now: Nanos) -> u64 {
+    fn book(&mut self, sent: Sent, ticket: Ticket, now: Nanos) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         let deadline = now.plus(self.config.reply_timeout);
-        self.slots[id as usize % IN_FLIGHT] = Some(Slot { id, sent, deadline, overdue: false });
+        self.slots[id as usize % IN_FLIGHT] = Some(Slot { id, sent, ticket, deadline, overdue: false });
         self.waiting += 1;
         self.next_deadline = self.next_deadline.min(deadline);
         id
@@ -288,18 +307,24 @@ impl Gateway {
     pub fn next_frame(&mut self, now: Nanos, events: EventSink<'_>) -> Option<&[u8]> {
         if self.log_on_due && self.free_slot().is_ok() {
             self.log_on_due = false;
-            let id = self.book(Sent::LogOn, now);
-            return Some(self.encoder.log_on(id, self.clock.server_time(now).millis()));
+            let server = self.clock.server_time(now);
+            let ticket = self.limits.count(LOG_ON, Urgency::Exit, server);
+            let id = self.book(Sent::LogOn, ticket, now);
+            return Some(self.encoder.log_on(id, server.millis()));
         }
         if !self.clock_ready {
             return None;
         }
         while let Some(held) = self.held.pop_at(0) {
             let (cost, urgency) = cost(&held.request);
-            let fresh = now.since(held.since).0 <= self.config.retry_max_age;
+            let fresh = now.since(held.since).0 <= self.config.retry_max_age
+                && window_left(held.recv_window_ms, held.since, now) > 0;
             let server = self.clock.server_time(now);
-            if fresh && self.free_slot().is_ok() && self.limits.take(cost, urgency, server).is_ok() {
-                return Some(self.dispatch(held.request, held.since, now, 2));
+            if fresh
+                && self.free_slot().is_ok()
+                && let Ok(ticket) = self.limits.take(cost, urgency, server)
+            {
+                return Some(self.dispatch(held, 2, ticket, now));
             }
             events(GatewayEvent::Report(error_report(&held.request, Class::Failed, -1021)));
         }
@@ -317,14 +342,14 @@ impl Gateway {
     pub fn on_frame(&mut self, frame: &[u8], now: Nanos, events: EventSink<'_>) -> Result<(), FrameError> {
         let reply = Reply::parse(frame)?;
         let server = self.clock.server_time(now);
-        for count in &reply.limits {
-            self.limits.set(count.kind, count.length, count.limit.unwrap_or(0));
-            if let Some(used) = count.used {
-                self.limits.observe(count.kind, count.length, used, server);
-            }
-        }
         let status = reply.status.u64().and_then(|s| u16::try_from(s).ok()).unwrap_or(0);
         let known = reply.id.u64().and_then(|id| self.settle(id));
+        for count in &reply.limits {
+            self.limits.set(count.kind, count.length, count.limit.unwrap_or(0));
+            if let (Some(used), Some(slot)) = (count.used, &known) {
+                self.limits.observe(count.kind, count.length, used, slot.ticket, server);
+            }
+        }
         match (known, &reply.error) {
             (Some(slot), Some(error)) => self.refused(slot, status, error, now, events),
             (None, Some(error)) => {
@@ -337,7 +362,7 @@ impl Gateway {
             }
             (known, None) => {
                 let request = known.and_then(|slot| match slot.sent {
-                    Sent::Order { request, .. } => Some(request),
+                    Sent::Order { order, .. } => Some(order.request),
                     Sent::LogOn => None,
                 });
                 self.answered(request.as_ref(), &reply, events)?;
@@ -363,12 +388,14 @@ impl Gateway {
         events: EventSink<'_>,
     ) -> Result<(), FrameError> {
         let report = match &reply.order {
-            Some(row) => row.report(self.encoder.symbols(), ExecType::Status).map(Some),
+            Some(row) => {
+                row.report_of("order", self.encoder.symbols(), Fact::State(ExecType::Status)).map(Some)
+            }
             None => Ok(None),
         };
         match (report, request) {
             (Ok(Some(mut report)), request) => {
-                report.exec_type = exec_type(request, report.status);
+                report.exec_type = reply_type(request, report.status);
                 events(GatewayEvent::Report(report));
                 Ok(())
             }
@@ -389,14 +416,14 @@ impl Gateway {
 
     fn refused(&mut self, slot: Slot, status: u16, error: &ErrorBody<'_>, now: Nanos, events: EventSink<'_>) {
         let rule = classify(status, error.code(), error.msg.text().unwrap_or(""));
-        if let Sent::Order { request, since, attempt } = slot.sent {
+        if let Sent::Order { order, attempt } = slot.sent {
             let again = rule.action == Action::SyncClockAndRetryOnce && attempt == 1 && !slot.overdue;
-            if again && self.held.try_push(Held { request, since }).is_ok() {
+            if again && self.held.try_push(order).is_ok() {
                 self.clock_ready = false;
                 events(GatewayEvent::SyncClock);
                 return;
             }
-            events(GatewayEvent::Report(error_report(&request, rule.class, error.code())));
+            events(GatewayEvent::Report(error_report(&order.request, rule.class, error.code())));
         } else if rule.action == Action::SyncClockAndRetryOnce {
             // Orders are signed one by one until a log-on with the right time succeeds.
             self.log_on_due = true;
@@ -454,8 +481,8 @@ impl Gateway {
         slot.overdue = true;
         self.waiting -= 1;
         match slot.sent {
-            Sent::Order { request, .. } => {
-                events(GatewayEvent::Report(error_report(&request, Class::Unknown, 0)));
+            Sent::Order { order, .. } => {
+                events(GatewayEvent::Report(error_report(&order.request, Class::Unknown, 0)));
             }
             Sent::LogOn => self.log_on_due = false,
         }
@@ -464,6 +491,11 @@ impl Gateway {
     /// When [`Self::poll`] has something to do next.
     pub fn deadline(&self) -> Option<Nanos> {
         (self.next_deadline != NEVER).then_some(self.next_deadline)
+    }
+
+    /// Settings.
+    pub const fn config(&self) -> &GatewayConfig {
+        &self.config
     }
 
     /// Requests that wait for an answer.
@@ -523,56 +555,6 @@ const fn cost(request: &OrderRequest) -> (Cost, Urgency) {
     }
 }
 
-/// Why a report comes, by what was asked and the state that came back.
-pub(crate) const fn exec_type(request: Option<&OrderRequest>, status: OrderStatus) -> ExecType {
-    match (request, status) {
-        (Some(OrderRequest::New(_)), OrderStatus::New) => ExecType::New,
-        (Some(OrderRequest::New(_)), OrderStatus::Expired) => ExecType::Expired,
-        (Some(OrderRequest::Replace(_)), OrderStatus::New | OrderStatus::PartiallyFilled) => {
-            ExecType::Amendment
-        }
-        // A modify that would take, or that leaves nothing open, cancels the order.
-        (Some(OrderRequest::Cancel(_) | OrderRequest::Replace(_)), OrderStatus::Canceled) => {
-            ExecType::Canceled
-        }
-        _ => ExecType::Status,
-    }
-}
-
-/// The report of a request that was refused or not answered.
-pub(crate) fn error_report(request: &OrderRequest, class: Class, code: i32) -> ExecutionReport {
-    let unknown = class == Class::Unknown;
-    let report = |symbol, id, exec_type| ExecutionReport {
-        code,
-        ..blank_report(symbol, OrderOrigin::Ours(id), if unknown { ExecType::Unknown } else { exec_type })
-    };
-    match request {
-        OrderRequest::New(NewOrder { symbol, client_order_id, side, px, qty, reduce_only, .. }) => {
-            ExecutionReport {
-                status: if unknown { OrderStatus::Unknown } else { OrderStatus::Rejected },
-                side: *side,
-                px: *px,
-                qty: *qty,
-                reduce_only: *reduce_only,
-                ..report(*symbol, *client_order_id, ExecType::Rejected)
-            }
-        }
-        OrderRequest::Replace(ReplaceOrder { symbol, client_order_id, side, px, qty }) => ExecutionReport {
-            side: *side,
-            px: *px,
-            qty: *qty,
-            ..report(*symbol, *client_order_id, ExecType::ReplaceRejected)
-        },
-        OrderRequest::Cancel(o) => report(o.symbol, o.client_order_id, ExecType::CancelRejected),
-        // A query that failed says nothing about its order; only −2013 does.
-        OrderRequest::Query(o) if code == -2013 => report(o.symbol, o.client_order_id, ExecType::NotFound),
-        OrderRequest::Query(o) => report(o.symbol, o.client_order_id, ExecType::Unknown),
-        OrderRequest::CancelAll(symbol) => {
-            ExecutionReport { code, ..blank_report(*symbol, OrderOrigin::External, ExecType::CancelRejected) }
-        }
-    }
-}
-
 impl Refusal {
     /// The report of a request that was not sent: rejected, with the venue's own code where it is a matter of time
     /// (rate limits), else with none.
@@ -580,9 +562,4 @@ impl Refusal {
         let code = if let Self::Wait(_) = self { -1003 } else { 0 };
         error_report(request, Class::Failed, code)
     }
-}
-
-/// The report of a request that failed over REST.
-pub fn rest_report(request: &OrderRequest, error: &RestError) -> ExecutionReport {
-    error_report(request, error.class(), error.code())
 }

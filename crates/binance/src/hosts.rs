@@ -249,6 +249,10 @@ impl Endpoint {
 
     /// The addresses of the host. Blocks on the resolver: never call it on a polling thread. An unencrypted
     /// endpoint must resolve to this machine only.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the system's resolver, for the production dialer and client"
+    )]
     pub fn resolve(&self) -> Result<Vec<SocketAddr>, HostError> {
         let unresolved = |why: String| HostError::Unresolved { host: self.host.clone(), why };
         let found =

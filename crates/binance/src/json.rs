@@ -4,9 +4,16 @@
 //! that walks every field once and keeps each scalar as the text it was gives all of that tolerance, and keeps
 //! decimals exact (a float never comes between the wire and the ticks). Anything that is not JSON is refused
 //! whole: a caller that gets `Ok` has seen the frame to its last byte.
+//!
+//! What JSON is: the grammar of RFC 8259, and, as its §6 lets a reader ask, numbers that a double holds. `1742E85119595`
+//! is a number by grammar, but none that the venue sends: it is a time stamp with a damaged byte, and whatever else
+//! stands in such a frame is not to be believed. The market decoder (simd-json) and serde_json draw the same line, and
+//! the tests hold all three to it.
 
 /// Deepest nesting that is read; the venue's own frames have five levels.
 const MAX_DEPTH: u8 = 32;
+/// The largest double has 309 digits.
+const LONG_NUMBER: usize = 308;
 
 /// Why a frame is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +24,9 @@ pub enum JsonError {
     /// A byte that cannot stand there.
     #[error("unexpected byte at offset {0} of the JSON text")]
     Unexpected(usize),
+    /// A number that no double holds.
+    #[error("the number at offset {0} of the JSON text is out of range")]
+    OutOfRange(usize),
     /// More than 32 levels.
     #[error("JSON nested deeper than 32 levels")]
     TooDeep,
@@ -302,7 +312,13 @@ impl<'a> Reader<'a> {
             }
             self.digits()?;
         }
-        Ok(&self.text[start..self.at])
+        let number = &self.text[start..self.at];
+        // Without an exponent only a number of more digits than any double has can be too large.
+        let may_overflow = number.len() > LONG_NUMBER || number.contains(['e', 'E']);
+        if may_overflow && !fast_float2::parse(number).is_ok_and(f64::is_finite) {
+            return Err(JsonError::OutOfRange(start));
+        }
+        Ok(number)
     }
 }
 
@@ -358,6 +374,37 @@ mod tests {
         assert_eq!(reader.document(&mut |r, _| r.skip()), Err(JsonError::TooDeep));
     }
 
+    /// A byte made `E` turns a time stamp into a number that is JSON by grammar and by nothing else: the three readers of
+    /// this program say the same of it.
+    #[test]
+    fn a_number_that_no_double_holds_is_no_json() {
+        let btc = market::Instrument::plain(
+            market::SymbolId(0),
+            "BTCUSDT",
+            market::Increment::decimals(2),
+            market::Increment::decimals(2),
+        );
+        let mut decoder = crate::decode::Decoder::new(&[btc]);
+        let nines = |n: usize| "9".repeat(n);
+        for (number, holds) in [
+            ("1742E85119595".to_owned(), false),
+            ("-1e400".to_owned(), false),
+            ("1234E678".to_owned(), false),
+            (nines(400), false),
+            (format!("{}.5", nines(400)), false),
+            ("1e308".to_owned(), true),
+            ("1e-400".to_owned(), true),
+            ("0E5".to_owned(), true),
+            ("17425.85119595".to_owned(), true),
+        ] {
+            let text = format!(r#"{{"e":"other","T":{number}}}"#);
+            assert_eq!(accepts(text.as_bytes()), holds, "{text}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), holds, "{text}");
+            let market = decoder.decode(text.as_bytes()) != Err(crate::decode::DecodeError::NotJson);
+            assert_eq!(market, holds, "{text}");
+        }
+    }
+
     fn json() -> impl Strategy<Value = serde_json::Value> {
         let leaf = prop_oneof![
             Just(serde_json::Value::Null),
@@ -385,7 +432,7 @@ mod tests {
                 2 => { let i = flip.index(text.len()); text[i] = byte; }
                 _ => {}
             }
-            let reference = serde_json::from_slice::<serde::de::IgnoredAny>(&text).is_ok()
+            let reference = serde_json::from_slice::<serde_json::Value>(&text).is_ok()
                 && std::str::from_utf8(&text).is_ok_and(|t| t.trim_start().starts_with('{'));
             prop_assert_eq!(accepts(&text), reference, "{}", String::from_utf8_lossy(&text));
         }

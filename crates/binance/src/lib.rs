@@ -22,6 +22,7 @@ mod reply;
 mod report;
 pub mod rest;
 pub mod sign;
+pub mod snapshots;
 mod symbols;
 pub mod user;
 pub mod user_stream;

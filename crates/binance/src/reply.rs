@@ -5,7 +5,7 @@ use arrayvec::ArrayVec;
 
 use crate::json::{JsonError, Reader, Scalar};
 use crate::limits::{LimitKind, interval_ns};
-use crate::report::OrderRow;
+use crate::report::{OrderRow, Source};
 
 /// A venue count of a rate limit window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl<'a> Reply<'a> {
         match key {
             "id" => self.id = reader.scalar()?,
             "status" => self.status = reader.scalar()?,
-            "result" if reader.at_object()? => self.order = Some(OrderRow::read(reader)?),
+            "result" if reader.at_object()? => self.order = Some(OrderRow::read(Source::Reply, reader)?),
             "error" if reader.at_object()? => self.error = Some(ErrorBody::read(reader)?),
             "rateLimits" if reader.at_array()? => reader.array(&mut |r| {
                 if !r.at_object()? {

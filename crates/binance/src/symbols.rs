@@ -1,6 +1,5 @@
 //! The session's instruments, found by the venue's name.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use market::{Instrument, SymbolId};
@@ -9,7 +8,8 @@ use market::{Instrument, SymbolId};
 #[derive(Debug, Clone)]
 pub struct Symbols {
     instruments: Arc<[Instrument]>,
-    ids: Arc<HashMap<String, SymbolId>>,
+    /// Ids in the order of the names.
+    by_name: Arc<[SymbolId]>,
 }
 
 impl Symbols {
@@ -21,13 +21,16 @@ impl Symbols {
         for (place, instrument) in instruments.iter().enumerate() {
             assert_eq!(instrument.id.index(), place, "{} is not at its place", instrument.symbol);
         }
-        let ids = instruments.iter().map(|i| (i.symbol.clone(), i.id)).collect();
-        Self { instruments: instruments.into(), ids: Arc::new(ids) }
+        let mut by_name: Vec<SymbolId> = instruments.iter().map(|i| i.id).collect();
+        by_name.sort_by_key(|id| &instruments[id.index()].symbol);
+        Self { instruments: instruments.into(), by_name: by_name.into() }
     }
 
     /// The id of a venue name (upper case, as in the venue's events).
     pub fn id(&self, name: &str) -> Option<SymbolId> {
-        self.ids.get(name).copied()
+        let name_of = |id: &SymbolId| self.instruments[id.index()].symbol.as_str();
+        let place = self.by_name.binary_search_by_key(&name, name_of).ok()?;
+        Some(self.by_name[place])
     }
 
     /// The instrument of an id.

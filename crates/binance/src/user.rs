@@ -10,14 +10,105 @@
 //! (symbol, trade id) is one fill, however often it is told. A fill may be told before its order's NEW.
 
 use arrayvec::ArrayString;
-use market::{Amount, ExecType, ExecutionReport, Nanos, OrderStatus, PositionSide, Qty, SymbolId};
+use market::{Amount, ExecutionReport, Nanos, PositionSide, Qty, Side, SymbolId};
 
 use crate::json::{JsonError, Reader, Scalar, unescape};
-use crate::report::{self, Fields, FrameError, blank_report, leaves};
+use crate::report::{self, Fact, Fields, FrameError, OrderRow, Source, amount};
 use crate::symbols::Symbols;
 
 /// A short venue name: an asset or a symbol that is not ours.
 pub type Name = ArrayString<32>;
+/// A text of the venue, cut.
+pub type Text = ArrayString<96>;
+
+macro_rules! kinds {
+    ($($kind:ident $name:literal,)*) => {
+        /// The kinds of user events that the venue has. A stream delivers those that its URL names (SPEC §8).
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum UserEventKind {
+            $(#[doc = concat!("`", $name, "`.")] $kind,)*
+        }
+
+        impl UserEventKind {
+            /// All kinds.
+            pub const ALL: &'static [Self] = &[$(Self::$kind,)*];
+
+            /// On the wire.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+
+            /// The kind of this name on the wire.
+            pub fn of(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some(Self::$kind),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    OrderTradeUpdate "ORDER_TRADE_UPDATE",
+    AccountUpdate "ACCOUNT_UPDATE",
+    TradeLite "TRADE_LITE",
+    MarginCall "MARGIN_CALL",
+    AccountConfigUpdate "ACCOUNT_CONFIG_UPDATE",
+    AlgoUpdate "ALGO_UPDATE",
+    TriggerReject "CONDITIONAL_ORDER_TRIGGER_REJECT",
+    StrategyUpdate "STRATEGY_UPDATE",
+    GridUpdate "GRID_UPDATE",
+    ListenKeyExpired "listenKeyExpired",
+}
+
+/// Where a conditional order stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlgoStatus {
+    /// Waits for its trigger.
+    New,
+    /// Its trigger is being worked on.
+    Triggering,
+    /// Its order has been placed.
+    Triggered,
+    /// Done: its order was filled or cancelled.
+    Finished,
+    /// Done: cancelled before its trigger.
+    Canceled,
+    /// Done: the venue refused it.
+    Rejected,
+    /// Done: the venue gave it up.
+    Expired,
+    /// Not known here.
+    Unknown,
+}
+
+/// News of a conditional order.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AlgoUpdate {
+    /// Instrument.
+    pub symbol: SymbolId,
+    /// The venue's id of the conditional order.
+    pub algo_id: u64,
+    /// Its maker's id of it.
+    pub client_algo_id: ArrayString<40>,
+    /// Where it stands.
+    pub status: AlgoStatus,
+    /// Side.
+    pub side: Side,
+    /// Quantity in lots (0: it closes the position).
+    pub qty: Qty,
+    /// The order that it placed (0: none yet).
+    pub order_id: u64,
+    /// Closes the whole position.
+    pub close_position: bool,
+    /// Why it was refused, where it was.
+    pub reason: Text,
+    /// Venue time.
+    pub ts_event: Nanos,
+}
 
 /// A fact from the user data stream.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -98,7 +189,31 @@ pub enum UserEvent {
         /// New multi-assets mode.
         multi_assets: Option<bool>,
     },
-    /// Known to be of no interest (algo, strategy and grid orders), or of a kind that is not known.
+    /// News of a conditional order, ours or not.
+    Algo(AlgoUpdate),
+    /// A conditional order was triggered and its order refused: nothing was placed.
+    TriggerRejected {
+        /// Symbol.
+        symbol: Name,
+        /// The venue's id of the order.
+        order_id: u64,
+        /// Why, in the venue's words.
+        reason: Text,
+        /// Venue time.
+        ts_event: Nanos,
+    },
+    /// One of the venue's own trading bots works on this account: somebody else trades here.
+    Strategy {
+        /// Symbol.
+        symbol: Name,
+        /// The venue's id of the strategy.
+        strategy_id: u64,
+        /// Where it stands, in the venue's words.
+        status: Name,
+        /// Venue time.
+        ts_event: Nanos,
+    },
+    /// Of a kind that is not known.
     Ignored,
 }
 
@@ -122,9 +237,7 @@ impl UserDecoder {
     /// The facts of a frame (at least one: [`UserEvent::Ignored`]).
     pub fn decode(&mut self, frame: &[u8]) -> Result<&[UserEvent], FrameError> {
         self.events.clear();
-        let mut raw = RawFrame::default();
-        Reader::new(frame)?.document(&mut |r, key| raw.field(r, key))?;
-        let made = raw.events(frame, &self.symbols, &mut self.events);
+        let made = RawFrame::read(frame)?.events(frame, &self.symbols, &mut self.events);
         if let Err(error) = made {
             self.events.clear();
             return Err(error);
@@ -136,31 +249,7 @@ impl UserDecoder {
     }
 }
 
-const ORDER: &str = "ORDER_TRADE_UPDATE";
-const LITE: &str = "TRADE_LITE";
-const ACCOUNT: &str = "ACCOUNT_UPDATE";
-
-/// Single-letter fields, as they stand in the frame itself (TRADE_LITE) or in its `o` (orders).
-#[derive(Debug, Clone, Copy)]
-struct Letters<'a>([Scalar<'a>; 58]);
-
-impl Default for Letters<'_> {
-    fn default() -> Self {
-        Self([Scalar::Missing; 58])
-    }
-}
-
-impl<'a> Letters<'a> {
-    fn set(&mut self, key: &str, value: Scalar<'a>) {
-        if let [letter @ (b'A'..=b'Z' | b'a'..=b'z')] = *key.as_bytes() {
-            self.0[usize::from(letter - b'A')] = value;
-        }
-    }
-
-    fn get(&self, letter: u8) -> Scalar<'a> {
-        self.0[usize::from(letter - b'A')]
-    }
-}
+const ACCOUNT: &str = UserEventKind::AccountUpdate.name();
 
 #[derive(Debug, Clone, Copy, Default)]
 struct RawBalance<'a> {
@@ -219,10 +308,55 @@ impl<'a> RawPosition<'a> {
     }
 }
 
+/// What an algo update has beside an order's fields.
+#[derive(Debug, Clone, Copy, Default)]
+struct RawAlgo<'a> {
+    id: Scalar<'a>,
+    client_id: Scalar<'a>,
+    order_id: Scalar<'a>,
+    status: Scalar<'a>,
+    side: Scalar<'a>,
+    qty: Scalar<'a>,
+    close_position: Scalar<'a>,
+    reason: Scalar<'a>,
+}
+
+impl<'a> RawAlgo<'a> {
+    fn set(&mut self, key: &str, value: Scalar<'a>) {
+        match key {
+            "aid" => self.id = value,
+            "caid" => self.client_id = value,
+            "ai" => self.order_id = value,
+            "X" => self.status = value,
+            "S" => self.side = value,
+            "q" => self.qty = value,
+            "cp" => self.close_position = value,
+            "rm" => self.reason = value,
+            _ => {}
+        }
+    }
+}
+
+/// What a refused trigger or a strategy tells: `or`, `su`, `gu`.
+#[derive(Debug, Clone, Copy, Default)]
+struct RawNote<'a> {
+    symbol: Scalar<'a>,
+    order_id: Scalar<'a>,
+    reason: Scalar<'a>,
+    strategy_id: Scalar<'a>,
+    status: Scalar<'a>,
+}
+
 #[derive(Debug, Default)]
 struct RawFrame<'a> {
-    letters: Letters<'a>,
-    order: Option<(Letters<'a>, Scalar<'a>)>,
+    kind: Scalar<'a>,
+    transaction: Scalar<'a>,
+    sent: Scalar<'a>,
+    /// The frame's own fields: TRADE_LITE is a fill.
+    top: OrderRow<'a>,
+    order: Option<OrderRow<'a>>,
+    algo: RawAlgo<'a>,
+    note: RawNote<'a>,
     reason: Scalar<'a>,
     config_symbol: Scalar<'a>,
     config_leverage: Scalar<'a>,
@@ -230,10 +364,17 @@ struct RawFrame<'a> {
 }
 
 impl<'a> RawFrame<'a> {
+    fn read(frame: &'a [u8]) -> Result<Self, JsonError> {
+        let mut raw = Self { top: OrderRow::of(Source::Event), ..Self::default() };
+        Reader::new(frame)?.document(&mut |r, key| raw.field(r, key))?;
+        Ok(raw)
+    }
+
     fn field(&mut self, reader: &mut Reader<'a>, key: &str) -> Result<(), JsonError> {
         match key {
             "data" if reader.at_object()? => reader.object(&mut |r, key| self.field(r, key)),
             "o" if reader.at_object()? => self.order_field(reader),
+            "or" | "su" | "gu" if reader.at_object()? => self.note_field(reader),
             "a" if reader.at_object()? => reader.object(&mut |r, key| {
                 let value = r.scalar()?;
                 if key == "m" {
@@ -253,115 +394,128 @@ impl<'a> RawFrame<'a> {
             }),
             _ => {
                 let value = reader.scalar()?;
-                self.letters.set(key, value);
+                match key {
+                    "e" => self.kind = value,
+                    "T" => self.transaction = value,
+                    "E" => self.sent = value,
+                    _ => self.top.set(key, value),
+                }
                 Ok(())
             }
         }
     }
 
     fn order_field(&mut self, reader: &mut Reader<'a>) -> Result<(), JsonError> {
-        let (mut letters, mut realised) = (Letters::default(), Scalar::Missing);
+        let mut order = OrderRow::of(Source::Event);
         reader.object(&mut |r, key| {
             let value = r.scalar()?;
-            if key == "rp" {
-                realised = value;
-            }
-            letters.set(key, value);
+            order.set(key, value);
+            self.algo.set(key, value);
             Ok(())
         })?;
-        self.order = Some((letters, realised));
+        self.order = Some(order);
         Ok(())
     }
 
+    fn note_field(&mut self, reader: &mut Reader<'a>) -> Result<(), JsonError> {
+        reader.object(&mut |r, key| {
+            let value = r.scalar()?;
+            match key {
+                "s" => self.note.symbol = value,
+                "i" => self.note.order_id = value,
+                "r" => self.note.reason = value,
+                "si" => self.note.strategy_id = value,
+                "ss" => self.note.status = value,
+                _ => {}
+            }
+            Ok(())
+        })
+    }
+
     fn ts_event(&self) -> Nanos {
-        let ms = self.letters.get(b'T').u64().or_else(|| self.letters.get(b'E').u64());
+        let ms = self.transaction.u64().or_else(|| self.sent.u64());
         Nanos::from_millis(ms.unwrap_or(0))
     }
 
     fn events(&self, frame: &[u8], symbols: &Symbols, out: &mut Vec<UserEvent>) -> Result<(), FrameError> {
-        match self.letters.get(b'e').text() {
-            Some(ORDER) => self.order_update(symbols, out),
-            Some(LITE) => self.trade_lite(symbols, out),
-            Some(ACCOUNT) => self.rows(frame, symbols, false, out),
-            Some("MARGIN_CALL") => self.rows(frame, symbols, true, out),
-            Some("listenKeyExpired") => {
-                out.push(UserEvent::ListenKeyExpired);
-                Ok(())
-            }
-            Some("ACCOUNT_CONFIG_UPDATE") => {
-                out.push(UserEvent::ConfigUpdate {
-                    symbol: self.config_symbol.filled().map(name),
-                    leverage: self.config_leverage.u64().and_then(|l| u32::try_from(l).ok()),
-                    multi_assets: self.multi_assets.bool(),
-                });
-                Ok(())
-            }
-            _ => Ok(()),
+        use UserEventKind as K;
+        let Some(kind) = self.kind.text().and_then(K::of) else { return Ok(()) };
+        match kind {
+            K::OrderTradeUpdate => self.order(kind, self.order.as_ref(), Fact::Event, symbols, out)?,
+            K::TradeLite => self.order(kind, Some(&self.top), Fact::Fill, symbols, out)?,
+            K::AccountUpdate => self.rows(frame, symbols, false, out)?,
+            K::MarginCall => self.rows(frame, symbols, true, out)?,
+            K::ListenKeyExpired => out.push(UserEvent::ListenKeyExpired),
+            K::AccountConfigUpdate => out.push(UserEvent::ConfigUpdate {
+                symbol: self.config_symbol.filled().map(cut),
+                leverage: self.config_leverage.u64().and_then(|l| u32::try_from(l).ok()),
+                multi_assets: self.multi_assets.bool(),
+            }),
+            K::AlgoUpdate => self.algo(kind.name(), symbols, out)?,
+            K::TriggerReject => out.push(UserEvent::TriggerRejected {
+                symbol: cut(self.note.symbol.filled().unwrap_or("")),
+                order_id: self.note.order_id.u64().unwrap_or(0),
+                reason: cut(self.note.reason.filled().unwrap_or("")),
+                ts_event: self.ts_event(),
+            }),
+            K::StrategyUpdate | K::GridUpdate => out.push(UserEvent::Strategy {
+                symbol: cut(self.note.symbol.filled().unwrap_or("")),
+                strategy_id: self.note.strategy_id.u64().unwrap_or(0),
+                status: cut(self.note.status.filled().unwrap_or("")),
+                ts_event: self.ts_event(),
+            }),
         }
-    }
-
-    fn order_update(&self, symbols: &Symbols, out: &mut Vec<UserEvent>) -> Result<(), FrameError> {
-        let (o, realised) = self.order.as_ref().ok_or(FrameError::Field { frame: ORDER, field: "o" })?;
-        let Some(instrument) = known(symbols, ORDER, o.get(b's'), self.ts_event(), out)? else {
-            return Ok(());
-        };
-        let fields = Fields { frame: ORDER, instrument };
-        let status = report::status(o.get(b'X').filled().ok_or_else(|| fields.missing("X"))?);
-        let exec_type = exec_type(o.get(b'x').filled().ok_or_else(|| fields.missing("x"))?);
-        let qty = fields.qty("q", o.get(b'q'))?;
-        let cum = fields.qty("z", o.get(b'z'))?;
-        let last = fields.qty("l", o.get(b'l'))?;
-        let trade_id = o.get(b't').u64().unwrap_or(0);
-        if exec_type == ExecType::Trade && (last <= Qty::ZERO || trade_id == 0) {
-            return Err(fields.missing(if trade_id == 0 { "t" } else { "l" }));
-        }
-        let (commission, other) = commission(&fields, o, trade_id)?;
-        out.push(UserEvent::Report(ExecutionReport {
-            order_id: o.get(b'i').u64().ok_or_else(|| fields.missing("i"))?,
-            status,
-            side: o.get(b'S').text().and_then(report::side).ok_or_else(|| fields.missing("S"))?,
-            px: fields.px("p", o.get(b'p'))?,
-            qty,
-            last_px: fields.px("L", o.get(b'L'))?,
-            last_qty: last,
-            cum_qty: cum,
-            leaves_qty: leaves(status, qty, cum),
-            trade_id,
-            commission,
-            realised: fields.amount("rp", *realised)?,
-            maker: o.get(b'm').bool().unwrap_or(false),
-            reduce_only: o.get(b'R').bool().unwrap_or(false),
-            ts_event: self.ts_event(),
-            ..blank_report(instrument.id, report::origin(o.get(b'c')), exec_type)
-        }));
-        out.extend(other);
         Ok(())
     }
 
-    /// The fill without its order's state: what was filled in all is not told, so `cum_qty` and `leaves_qty` are 0
-    /// and the status is unknown.
-    fn trade_lite(&self, symbols: &Symbols, out: &mut Vec<UserEvent>) -> Result<(), FrameError> {
-        let o = &self.letters;
-        let Some(instrument) = known(symbols, LITE, o.get(b's'), self.ts_event(), out)? else {
-            return Ok(());
-        };
-        let fields = Fields { frame: LITE, instrument };
-        let last_qty = fields.qty("l", o.get(b'l'))?;
-        if last_qty <= Qty::ZERO {
-            return Err(fields.missing("l"));
+    /// An order's state, or a fill without it: what was filled in all is not told by TRADE_LITE.
+    fn order(
+        &self,
+        kind: UserEventKind,
+        row: Option<&OrderRow<'_>>,
+        fact: Fact,
+        symbols: &Symbols,
+        out: &mut Vec<UserEvent>,
+    ) -> Result<(), FrameError> {
+        let frame = kind.name();
+        let row = row.ok_or(FrameError::Field { frame, field: "o" })?;
+        let ts_event = self.ts_event();
+        let Some(instrument) = known(symbols, frame, row.symbol(), ts_event, out)? else { return Ok(()) };
+        let report = ExecutionReport { ts_event, ..row.report(frame, instrument, fact)? };
+        out.push(UserEvent::Report(report));
+        if let Some(other) = row.other_commission(instrument).filter(|other| other.amount != 0.0) {
+            out.push(UserEvent::OtherCommission {
+                symbol: instrument.id,
+                trade_id: report.trade_id,
+                asset: cut(other.asset),
+                amount: other.amount,
+            });
         }
-        out.push(UserEvent::Report(ExecutionReport {
-            order_id: o.get(b'i').u64().ok_or_else(|| fields.missing("i"))?,
-            status: OrderStatus::Unknown,
-            side: o.get(b'S').text().and_then(report::side).ok_or_else(|| fields.missing("S"))?,
-            px: fields.px("p", o.get(b'p'))?,
-            qty: fields.qty("q", o.get(b'q'))?,
-            last_px: fields.px("L", o.get(b'L'))?,
-            last_qty,
-            trade_id: o.get(b't').u64().filter(|t| *t > 0).ok_or_else(|| fields.missing("t"))?,
-            maker: o.get(b'm').bool().unwrap_or(false),
-            ts_event: self.ts_event(),
-            ..blank_report(instrument.id, report::origin(o.get(b'c')), ExecType::Trade)
+        Ok(())
+    }
+
+    fn algo(
+        &self,
+        frame: &'static str,
+        symbols: &Symbols,
+        out: &mut Vec<UserEvent>,
+    ) -> Result<(), FrameError> {
+        let order = self.order.as_ref().ok_or(FrameError::Field { frame, field: "o" })?;
+        let ts_event = self.ts_event();
+        let Some(instrument) = known(symbols, frame, order.symbol(), ts_event, out)? else { return Ok(()) };
+        let (fields, algo) = (Fields { frame, instrument }, &self.algo);
+        out.push(UserEvent::Algo(AlgoUpdate {
+            symbol: instrument.id,
+            algo_id: algo.id.u64().ok_or_else(|| fields.missing("aid"))?,
+            client_algo_id: cut(algo.client_id.filled().unwrap_or("")),
+            status: algo_status(algo.status.filled().ok_or_else(|| fields.missing("X"))?),
+            side: algo.side.text().and_then(report::side).ok_or_else(|| fields.missing("S"))?,
+            qty: fields.qty("q", algo.qty)?,
+            // Empty until it was triggered.
+            order_id: algo.order_id.u64().unwrap_or(0),
+            close_position: algo.close_position.bool().unwrap_or(false),
+            reason: cut(algo.reason.filled().unwrap_or("")),
+            ts_event,
         }));
         Ok(())
     }
@@ -375,7 +529,7 @@ impl<'a> RawFrame<'a> {
         margin_call: bool,
         out: &mut Vec<UserEvent>,
     ) -> Result<(), FrameError> {
-        let reason = name(self.reason.text().unwrap_or(""));
+        let reason = cut(self.reason.text().unwrap_or(""));
         let mut rows = Rows { symbols, margin_call, reason, ts_event: self.ts_event(), out, failed: None };
         Reader::new(frame)?.document(&mut |r, key| rows.field(r, key))?;
         rows.failed.map_or(Ok(()), Err)
@@ -431,9 +585,9 @@ impl Rows<'_> {
         }
         Ok(UserEvent::Balance {
             reason: self.reason,
-            asset: name(asset),
-            wallet: amount("B.wb", row.wallet)?,
-            change: amount("B.bc", row.change)?,
+            asset: cut(asset),
+            wallet: amount(ACCOUNT, "B.wb", row.wallet)?,
+            change: amount(ACCOUNT, "B.bc", row.change)?,
             ts_event: self.ts_event,
         })
     }
@@ -441,7 +595,7 @@ impl Rows<'_> {
     fn position(&self, row: &RawPosition<'_>) -> Result<UserEvent, FrameError> {
         let text = row.symbol.filled().ok_or(FrameError::Field { frame: ACCOUNT, field: "P.s" })?;
         let Some(instrument) = self.symbols.by_name(&unescape(text)) else {
-            let (symbol, position) = (name(text), row.amount.f64());
+            let (symbol, position) = (cut(text), row.amount.f64());
             return Ok(UserEvent::Unlisted { symbol, position, ts_event: self.ts_event });
         };
         Ok(UserEvent::Position {
@@ -450,7 +604,7 @@ impl Rows<'_> {
             side: position_side(row.side.text().unwrap_or("BOTH")),
             qty: Fields { frame: ACCOUNT, instrument }.signed_qty("P.pa", row.amount)?,
             entry_px: row.entry.f64().unwrap_or(0.0),
-            unrealised: amount("P.up", row.unrealised)?,
+            unrealised: amount(ACCOUNT, "P.up", row.unrealised)?,
             isolated: row.margin_type.text().is_some_and(|m| m.eq_ignore_ascii_case("isolated")),
             ts_event: self.ts_event,
         })
@@ -458,21 +612,12 @@ impl Rows<'_> {
 
     fn margin_call(&self, row: &RawPosition<'_>) -> UserEvent {
         UserEvent::MarginCall {
-            symbol: name(row.symbol.filled().unwrap_or("")),
+            symbol: cut(row.symbol.filled().unwrap_or("")),
             position: row.amount.f64().unwrap_or(0.0),
             maintenance: row.maintenance.f64().unwrap_or(0.0),
             ts_event: self.ts_event,
         }
     }
-}
-
-/// An amount of an account update; a missing or empty one is zero.
-fn amount(field: &'static str, value: Scalar<'_>) -> Result<Amount, FrameError> {
-    let Some(text) = value.filled() else { return Ok(Amount::ZERO) };
-    Amount::parse(text.as_bytes()).map_err(|why| {
-        let text = text.chars().take(40).collect();
-        FrameError::Number { frame: ACCOUNT, field, text, why }
-    })
 }
 
 /// The instrument of a frame; one that is not in the table is told as such.
@@ -486,38 +631,21 @@ fn known<'s>(
     let text = symbol.filled().ok_or(FrameError::Field { frame, field: "s" })?;
     let found = symbols.by_name(&unescape(text));
     if found.is_none() {
-        out.push(UserEvent::Unlisted { symbol: name(text), position: None, ts_event });
+        out.push(UserEvent::Unlisted { symbol: cut(text), position: None, ts_event });
     }
     Ok(found)
 }
 
-/// Commission in the quote asset, or the event that tells of another asset.
-fn commission(
-    fields: &Fields<'_>,
-    o: &Letters<'_>,
-    trade_id: u64,
-) -> Result<(Amount, Option<UserEvent>), FrameError> {
-    let Some(asset) = o.get(b'N').filled() else { return Ok((Amount::ZERO, None)) };
-    if fields.instrument.symbol.ends_with(asset) {
-        return Ok((fields.amount("n", o.get(b'n'))?, None));
-    }
-    let amount = o.get(b'n').f64().unwrap_or(0.0);
-    let symbol = fields.instrument.id;
-    let other = UserEvent::OtherCommission { symbol, trade_id, asset: name(asset), amount };
-    Ok((Amount::ZERO, (amount != 0.0).then_some(other)))
-}
-
-fn exec_type(text: &str) -> ExecType {
+fn algo_status(text: &str) -> AlgoStatus {
     match text {
-        "NEW" => ExecType::New,
-        "TRADE" => ExecType::Trade,
-        "CANCELED" => ExecType::Canceled,
-        "EXPIRED" => ExecType::Expired,
-        "AMENDMENT" => ExecType::Amendment,
-        "CALCULATED" => ExecType::Calculated,
-        "REJECTED" => ExecType::Rejected,
-        // A type that the venue may add: the state beside it still holds.
-        _ => ExecType::Status,
+        "NEW" => AlgoStatus::New,
+        "TRIGGERING" => AlgoStatus::Triggering,
+        "TRIGGERED" => AlgoStatus::Triggered,
+        "FINISHED" => AlgoStatus::Finished,
+        "CANCELED" => AlgoStatus::Canceled,
+        "REJECTED" => AlgoStatus::Rejected,
+        "EXPIRED" => AlgoStatus::Expired,
+        _ => AlgoStatus::Unknown,
     }
 }
 
@@ -529,9 +657,9 @@ fn position_side(text: &str) -> PositionSide {
     }
 }
 
-/// A name cut to what fits.
-fn name(text: &str) -> Name {
-    let mut out = Name::new();
+/// A text with its escapes resolved, cut to what fits.
+fn cut<const N: usize>(text: &str) -> ArrayString<N> {
+    let mut out = ArrayString::new();
     for c in unescape(text).chars() {
         if out.try_push(c).is_err() {
             break;

@@ -7,15 +7,22 @@
 //! answer (−1125), a check of the key after each lost connection, and an order that was acknowledged but of which the
 //! stream says nothing ([`Echo`]).
 //!
+//! The key stands in the URL's query, with every kind of event named (SPEC §8). In production a key in the path, or no
+//! `events`, connects and stays silent; the testnet has taken either form. So where no event has ever come of an
+//! acknowledged order, the other form is tried, once.
+//!
 //! Pure cores: results and time in, things to do out.
 
 use std::fmt;
 
 use arrayvec::ArrayVec;
+use market::planted::{Bug, planted};
 use market::{ClientOrderId, Nanos};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::errors::Action;
+use crate::sign::percent_encode;
+use crate::user::UserEventKind;
 
 /// Settings of the user stream. Times in ns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +49,7 @@ pub enum UserAction {
     KeepKey,
     /// Give this path to the connection (`WsConn::set_path`) and open it, or replace the open one.
     Connect {
-        /// Path with the key.
+        /// Path and query, with the key.
         path: SecretString,
     },
     /// Read open orders, fills since the last known one, positions and balances; then [`UserStream::on_reconciled`].
@@ -72,10 +79,42 @@ enum Key {
     Keeping,
 }
 
+/// How the listen key stands in the stream's URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyForm {
+    /// `…/ws?listenKey=K&events=A/B/…`: the documented one, and the only one that delivers in production.
+    Query,
+    /// `…/ws/K`.
+    Path,
+}
+
+impl KeyForm {
+    fn url(self, base_path: &str, key: &SecretString) -> SecretString {
+        let mut url = format!("{base_path}/ws");
+        match self {
+            Self::Query => {
+                url.push_str("?listenKey=");
+                percent_encode(key.expose_secret(), &mut url);
+                url.push_str("&events=");
+                let names: Vec<&str> = UserEventKind::ALL.iter().map(|kind| kind.name()).collect();
+                url.push_str(&names.join("/"));
+            }
+            Self::Path => {
+                url.push('/');
+                percent_encode(key.expose_secret(), &mut url);
+            }
+        }
+        url.into()
+    }
+}
+
 /// The user stream core; see the module's text.
 pub struct UserStream {
     config: UserStreamConfig,
     base_path: String,
+    form: KeyForm,
+    /// The other form has had its one trial.
+    tried_path: bool,
     path: Option<SecretString>,
     key: Key,
     failures: u32,
@@ -92,6 +131,8 @@ impl UserStream {
         Self {
             config,
             base_path: base_path.trim_end_matches('/').to_owned(),
+            form: KeyForm::Query,
+            tried_path: false,
             path: None,
             key: Key::Missing { at: Nanos(0) },
             failures: 0,
@@ -110,7 +151,7 @@ impl UserStream {
                 self.key = Key::Creating;
                 return Some(UserAction::CreateKey);
             }
-            Key::Good { keep_at } if now >= keep_at => {
+            Key::Good { keep_at } if now >= keep_at && !planted(Bug::ListenKeyNotRenewed) => {
                 self.key = Key::Keeping;
                 return Some(UserAction::KeepKey);
             }
@@ -135,7 +176,7 @@ impl UserStream {
         match key {
             Ok(key) => {
                 self.failures = 0;
-                self.path = Some(format!("{}/ws/{}", self.base_path, key.expose_secret()).into());
+                self.path = Some(self.form.url(&self.base_path, &key));
                 self.key = Key::Good { keep_at: now.plus(self.config.keep_alive) };
                 self.connect_due = true;
             }
@@ -186,9 +227,18 @@ impl UserStream {
     }
 
     /// The order path works and the stream is mute ([`Echo::is_overdue`]): begin anew. POST returns the key if it
-    /// still lives.
-    pub fn on_mute(&mut self, now: Nanos) {
+    /// still lives. `heard`: the stream has told of an order before ([`Echo::has_heard`]), so its URL is right and
+    /// something else is wrong. Returns the form of the URL that is tried next, if it is another one: to be said.
+    pub fn on_mute(&mut self, heard: bool, now: Nanos) -> Option<KeyForm> {
         self.renew(now);
+        let other = match self.form {
+            KeyForm::Query if !heard && !self.tried_path => KeyForm::Path,
+            KeyForm::Path if !heard => KeyForm::Query,
+            _ => return None,
+        };
+        self.tried_path = true;
+        self.form = other;
+        Some(other)
     }
 
     /// The account has been reconciled, or that failed and must be done again.
@@ -209,6 +259,9 @@ impl UserStream {
 
     /// Takes the key as dead.
     fn renew(&mut self, now: Nanos) {
+        if planted(Bug::ListenKeyNotRenewed) {
+            return;
+        }
         self.distrust();
         if self.key != Key::Creating {
             let at = if self.failures == 0 { now } else { self.retry_at(now, Action::BackOff) };
@@ -236,6 +289,7 @@ impl UserStream {
 pub struct Echo {
     waiting: ArrayVec<(ClientOrderId, Nanos), 32>,
     heard: ArrayVec<ClientOrderId, 64>,
+    ever: bool,
 }
 
 impl Echo {
@@ -252,6 +306,7 @@ impl Echo {
 
     /// The stream told of an order.
     pub fn heard(&mut self, id: ClientOrderId) {
+        self.ever = true;
         self.waiting.retain(|(waiting, _)| *waiting != id);
         if self.heard.last() == Some(&id) {
             return;
@@ -269,6 +324,11 @@ impl Echo {
             self.waiting.clear();
         }
         overdue
+    }
+
+    /// Has the stream ever told of an order of ours?
+    pub const fn has_heard(&self) -> bool {
+        self.ever
     }
 
     /// The stream is down: what it does not tell now is reconciled.
@@ -291,12 +351,16 @@ mod tests {
         std::iter::from_fn(|| stream.poll(now)).map(|a| format!("{a:?}")).collect()
     }
 
+    /// SPEC §8: the key in the query, and every kind of event named. Anything else connects and stays silent.
+    const IN_QUERY: &str = "/private/ws?listenKey=LK1&events=ORDER_TRADE_UPDATE/ACCOUNT_UPDATE/TRADE_LITE/MARGIN_CALL/\
+        ACCOUNT_CONFIG_UPDATE/ALGO_UPDATE/CONDITIONAL_ORDER_TRIGGER_REJECT/STRATEGY_UPDATE/GRID_UPDATE/listenKeyExpired";
+
     fn healthy(now: Nanos) -> UserStream {
         let mut stream = UserStream::new("/private/", UserStreamConfig::default());
         assert_eq!(all(&mut stream, now), ["CreateKey"]);
         stream.on_key(Ok("LK1".into()), now);
         match stream.poll(now) {
-            Some(UserAction::Connect { path }) => assert_eq!(path.expose_secret(), "/private/ws/LK1"),
+            Some(UserAction::Connect { path }) => assert_eq!(path.expose_secret(), IN_QUERY),
             other => panic!("{other:?}"),
         }
         assert_eq!(all(&mut stream, now), [""; 0]);
@@ -390,7 +454,7 @@ mod tests {
         assert!(!echo.is_overdue(at(60)));
 
         let mut stream = healthy(at(0));
-        stream.on_mute(at(23));
+        assert_eq!(stream.on_mute(true, at(23)), None, "its URL has delivered before");
         assert_eq!(all(&mut stream, at(23))[0], "CreateKey");
         assert!(!stream.is_healthy());
         stream.on_key(Ok("LK1".into()), at(24));
@@ -400,6 +464,35 @@ mod tests {
         assert_eq!(all(&mut stream, at(25)), ["Reconcile"]);
         stream.on_reconciled(true);
         assert!(stream.is_healthy());
+    }
+
+    /// Connects with a new key and gives the URL, the stream being mute.
+    fn url_after_mute(stream: &mut UserStream, heard: bool, second: u64) -> (Option<KeyForm>, String) {
+        let form = stream.on_mute(heard, at(second));
+        assert_eq!(all(stream, at(second))[0], "CreateKey");
+        stream.on_key(Ok("LK1".into()), at(second));
+        let Some(UserAction::Connect { path }) = stream.poll(at(second)) else { panic!("no connection") };
+        stream.on_replaced();
+        all(stream, at(second));
+        stream.on_reconciled(true);
+        (form, path.expose_secret().to_owned())
+    }
+
+    #[test]
+    fn where_no_event_ever_came_the_other_form_of_the_url_is_tried_once() {
+        let mut echo = Echo::default();
+        assert!(!echo.has_heard());
+        let mut stream = healthy(at(0));
+        let path = "/private/ws/LK1".to_owned();
+        assert_eq!(url_after_mute(&mut stream, false, 10), (Some(KeyForm::Path), path));
+        assert_eq!(url_after_mute(&mut stream, false, 20), (Some(KeyForm::Query), IN_QUERY.to_owned()));
+        assert_eq!(url_after_mute(&mut stream, false, 30), (None, IN_QUERY.to_owned()), "once");
+
+        // What has delivered is kept.
+        let mut stream = healthy(at(0));
+        assert_eq!(url_after_mute(&mut stream, false, 10).0, Some(KeyForm::Path));
+        echo.heard(ClientOrderId { run: 1, intent: 1, attempt: 1 });
+        assert_eq!(url_after_mute(&mut stream, echo.has_heard(), 20), (None, "/private/ws/LK1".to_owned()));
     }
 
     #[test]

@@ -56,6 +56,7 @@ fn limit(attempt: u16, tif: TimeInForce) -> NewOrder {
         qty: Qty(10),
         reduce_only: false,
         position_side: PositionSide::Both,
+        recv_window_ms: 5_000,
     }
 }
 
@@ -72,7 +73,7 @@ fn query(attempt: u16) -> OrderRequest {
 }
 
 fn send(gateway: &mut Gateway, request: &OrderRequest, now: Nanos) -> Value {
-    match gateway.request(request, now).unwrap() {
+    match gateway.request(request, 2_000, now).unwrap() {
         Outgoing::Frame(frame) => serde_json::from_slice(frame).unwrap(),
         Outgoing::Rest(r) => panic!("{r:?}"),
     }
@@ -146,14 +147,14 @@ fn frames_are_what_the_venue_documents() {
     assert_eq!(send(&mut gw, &query(2), T0)["method"], "order.status");
     assert_eq!(send(&mut gw, &cancel(2), T0)["params"]["origClientOrderId"], "dlp-1f-7-2");
     let all = OrderRequest::CancelAll(SymbolId(1));
-    assert_eq!(gw.request(&all, T0), Ok(Outgoing::Rest(all)));
+    assert_eq!(gw.request(&all, 2_000, T0), Ok(Outgoing::Rest(all)));
 }
 
 proptest! {
     /// Every frame is JSON, its parameters come back exact, and its signature is of its own sorted parameters.
     #[test]
     fn signatures_match_their_frames(kind in 0..5u8, px in 1i64..9_000_000_000, qty in 1i64..100_000, tif in 0..4u8,
-        buy: bool, reduce: bool, hedge in 0..3u8, run: u32, intent: u32, attempt: u16, ms in 0u64..4_000_000_000_000, symbol in 0..2u16) {
+        buy: bool, reduce: bool, hedge in 0..3u8, run in 0..ClientOrderId::RUNS, intent: u32, attempt: u16, ms in 0u64..4_000_000_000_000, symbol in 0..2u16) {
         let key = ApiKey::hmac("K", "S").unwrap();
         let signer = Signer::new(&key).unwrap();
         let mut gw = gateway_with(&key, GatewayConfig::default());
@@ -166,6 +167,7 @@ proptest! {
             tif: [TimeInForce::Gtc, TimeInForce::Ioc, TimeInForce::Fok, TimeInForce::Gtx][usize::from(tif)],
             reduce_only: reduce,
             position_side: [PositionSide::Both, PositionSide::Long, PositionSide::Short][usize::from(hedge)],
+            recv_window_ms: 5_000,
         };
         let request = match kind {
             0 | 1 => OrderRequest::New(order),
@@ -346,6 +348,44 @@ fn a_wrong_clock_costs_one_reject_and_one_retry_with_the_same_id() {
 }
 
 #[test]
+fn each_order_has_its_own_receive_window() {
+    let mut gw = gateway();
+    let sent = |made: Result<Outgoing<'_>, Refusal>| match made {
+        Ok(Outgoing::Frame(frame)) => serde_json::from_slice::<Value>(frame).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let frame = sent(gw.request(&new(1), 375, T0));
+    assert_eq!(frame["params"]["recvWindow"], 375);
+    assert_eq!(
+        sent(gw.request(&cancel(1), 60_000, T0))["params"]["recvWindow"],
+        2_000,
+        "at most the configured"
+    );
+    // The router reckons with the window that it gave the order: no other may be longer.
+    let own = OrderRequest::New(NewOrder { recv_window_ms: 300, ..limit(5, TimeInForce::Gtx) });
+    assert_eq!(sent(gw.request(&own, 2_000, T0))["params"]["recvWindow"], 300);
+    let none = OrderRequest::New(NewOrder { recv_window_ms: 0, ..limit(6, TimeInForce::Gtx) });
+    assert_eq!(gw.request(&none, 2_000, T0), Err(Refusal::TooLate));
+    assert_eq!(gw.request(&new(2), 0, T0), Err(Refusal::TooLate));
+    assert_eq!(Refusal::TooLate.report(&new(2)).exec_type, ExecType::Rejected);
+    // Once more after the clock was taken: in what is left of the window, or not at all.
+    let late = sent(gw.request(&new(3), 90, T0));
+    receive(&mut gw, &refused(&frame["id"], 400, -1021, "Timestamp"), T0);
+    receive(&mut gw, &refused(&late["id"], 400, -1021, "Timestamp"), T0);
+    gw.clock_synced(&ServerClock::new());
+    let now = T0.plus(100 * Nanos::MS);
+    let mut told = Vec::new();
+    let again: Value = serde_json::from_slice(gw.next_frame(now, &mut |e| told.push(e)).unwrap()).unwrap();
+    assert_eq!(
+        (&again["params"]["recvWindow"], &again["params"]["newClientOrderId"]),
+        (&json!(275), &json!("dlp-1f-7-1"))
+    );
+    assert!(gw.next_frame(now, &mut |e| told.push(e)).is_none());
+    assert_eq!(reports(&told)[0].origin, OrderOrigin::Ours(id(3)));
+    assert_eq!(reports(&told)[0].exec_type, ExecType::Rejected);
+}
+
+#[test]
 fn a_held_order_that_grew_old_is_rejected_not_sent() {
     let mut gw = gateway();
     let frame = send(&mut gw, &new(1), T0);
@@ -366,14 +406,14 @@ fn a_revoked_key_is_not_tried_for_a_minute_and_opens_nothing_after_it() {
     );
     let [GatewayEvent::Refused { code: -2015, rule, .. }] = told[..] else { panic!("{told:?}") };
     assert_eq!((rule.class, rule.action), (Class::Fatal, Action::HaltTrading));
-    assert_eq!(gw.request(&new(1), T0), Err(Refusal::Halted(-2015)));
+    assert_eq!(gw.request(&new(1), 2_000, T0), Err(Refusal::Halted(-2015)));
     let close = OrderRequest::New(NewOrder { reduce_only: true, ..limit(2, TimeInForce::Gtx) });
     let later = T0.plus(61 * Nanos::SECOND);
     for request in [close, cancel(1), query(1)] {
-        assert_eq!(gw.request(&request, T0), Err(Refusal::Halted(-2015)));
-        assert!(gw.request(&request, later).is_ok());
+        assert_eq!(gw.request(&request, 2_000, T0), Err(Refusal::Halted(-2015)));
+        assert!(gw.request(&request, 2_000, later).is_ok());
     }
-    assert_eq!(gw.request(&new(1), later), Err(Refusal::Halted(-2015)));
+    assert_eq!(gw.request(&new(1), 2_000, later), Err(Refusal::Halted(-2015)));
 }
 
 #[test]
@@ -381,9 +421,9 @@ fn an_account_that_may_not_open_may_close() {
     let mut gw = gateway();
     let frame = send(&mut gw, &new(1), T0);
     receive(&mut gw, &refused(&frame["id"], 400, -2023, "User in liquidation mode now."), T0);
-    assert_eq!(gw.request(&new(2), T0), Err(Refusal::Halted(-2023)));
+    assert_eq!(gw.request(&new(2), 2_000, T0), Err(Refusal::Halted(-2023)));
     let close = NewOrder { reduce_only: true, ..limit(2, TimeInForce::Gtx) };
-    assert!(gw.request(&OrderRequest::New(close), T0).is_ok());
+    assert!(gw.request(&OrderRequest::New(close), 2_000, T0).is_ok());
 }
 
 #[test]
@@ -403,8 +443,8 @@ fn limits_are_learned_from_replies_and_cancels_have_a_reserve() {
     let frame = send(&mut gw, &new(1), T0);
     receive(&mut gw, &accepted(&frame["id"], id(1), "NEW"), T0); // the venue counts 239 of 300
     send(&mut gw, &new(2), T0);
-    assert!(matches!(gw.request(&new(3), T0), Err(Refusal::Wait(Wait::Window { .. }))));
-    assert!(gw.request(&cancel(1), T0).is_ok());
+    assert!(matches!(gw.request(&new(3), 2_000, T0), Err(Refusal::Wait(Wait::Window { .. }))));
+    assert!(gw.request(&cancel(1), 2_000, T0).is_ok());
     let until = T0.millis() + 120_000;
     let cancel_frame = send(&mut gw, &cancel(2), T0);
     let text = format!("Way too many requests; IP(1.2.3.4) banned until {until}. Please use the websocket.");
@@ -412,11 +452,11 @@ fn limits_are_learned_from_replies_and_cancels_have_a_reserve() {
     for request in [new(4), cancel(1), query(1)] {
         let now = T0.plus(119 * Nanos::SECOND);
         assert_eq!(
-            gw.request(&request, now),
+            gw.request(&request, 2_000, now),
             Err(Refusal::Wait(Wait::Ban { until: Nanos::from_millis(until) }))
         );
     }
-    assert!(gw.request(&cancel(1), Nanos::from_millis(until)).is_ok());
+    assert!(gw.request(&cancel(1), 2_000, Nanos::from_millis(until)).is_ok());
 }
 
 #[test]
@@ -425,9 +465,9 @@ fn the_table_of_requests_is_bounded() {
     for i in 0..IN_FLIGHT as u16 {
         send(&mut gw, &cancel(i), T0);
     }
-    assert_eq!(gw.request(&cancel(0), T0), Err(Refusal::InFlight));
+    assert_eq!(gw.request(&cancel(0), 2_000, T0), Err(Refusal::InFlight));
     gw.poll(T0.plus(2 * Nanos::SECOND), &mut |_| {});
-    assert!(gw.request(&cancel(0), T0).is_ok(), "overdue requests give way");
+    assert!(gw.request(&cancel(0), 2_000, T0).is_ok(), "overdue requests give way");
 }
 
 #[test]
@@ -438,7 +478,7 @@ fn what_no_order_can_be_is_refused_here_too() {
     let mut ask = |change: &dyn Fn(&mut NewOrder)| {
         let mut order = limit(1, TimeInForce::Gtx);
         change(&mut order);
-        gw.request(&OrderRequest::New(order), T0).map(|_| ())
+        gw.request(&OrderRequest::New(order), 2_000, T0).map(|_| ())
     };
     assert_eq!(ask(&|_| {}), Ok(()));
     assert_eq!(ask(&|o| o.qty = Qty(0)), Err(Refusal::Range));

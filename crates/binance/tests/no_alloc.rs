@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
 use std::net::TcpListener;
+use std::sync::Arc;
 
 use binance::Symbols;
 use binance::gateway::{Gateway, GatewayConfig, Outgoing};
 use binance::hosts::Endpoint;
 use binance::key::ApiKey;
-use binance::net::{ConnConfig, WsConn, tls_config};
+use binance::net::{ConnConfig, SystemDialer, WsConn};
 use binance::sign::Signer;
 use binance::user::UserDecoder;
 use market::{
@@ -35,6 +36,7 @@ fn request(attempt: u16) -> OrderRequest {
         qty: Qty(10_000),
         reduce_only: true,
         position_side: PositionSide::Both,
+        recv_window_ms: 5_000,
     })
 }
 
@@ -52,13 +54,13 @@ fn encoding_and_settling_orders_allocates_nothing() {
     for attempt in 0..200 {
         let mut told = 0;
         let allocations = count(|| {
-            let Ok(Outgoing::Frame(frame)) = gateway.request(&request(attempt), now) else { panic!() };
+            let Ok(Outgoing::Frame(frame)) = gateway.request(&request(attempt), 2_000, now) else { panic!() };
             assert!(frame.len() > 400);
             let cancel = CancelOrder {
                 symbol: SymbolId(0),
                 client_order_id: ClientOrderId { run: 1, intent: 2, attempt },
             };
-            gateway.request(&OrderRequest::Cancel(cancel), now).unwrap();
+            gateway.request(&OrderRequest::Cancel(cancel), 2_000, now).unwrap();
             use std::fmt::Write;
             reply.clear();
             let (good, bad) = (2 * u64::from(attempt) + 1, 2 * u64::from(attempt) + 2);
@@ -107,19 +109,19 @@ fn sending_and_polling_allocate_nothing() {
         }
     });
     let endpoint = Endpoint::parse(&format!("ws://127.0.0.1:{port}/")).unwrap();
-    let mut conn = WsConn::new(endpoint, tls_config(), ConnConfig::default(), 1);
+    let mut conn = WsConn::new(endpoint, Arc::new(SystemDialer::new()), ConnConfig::default(), 1);
     let now = Nanos(1_800_000_000 * Nanos::SECOND);
     let frame = vec![b'x'; 600];
     let mut echoed = 0;
     while !conn.is_open() {
-        conn.poll(now, &mut |_, _| {});
+        conn.poll(now, &mut |_, _, _| {});
     }
     let mut round = |conn: &mut WsConn| {
         let (before, mut got) = (echoed, 0);
         let allocations = count(|| {
             conn.send(&frame).unwrap();
             while got == 0 {
-                got += conn.poll(now, &mut |f, _| assert_eq!(f.len(), 600)).frames;
+                got += conn.poll(now, &mut |f, _, _| assert_eq!(f.len(), 600)).frames;
             }
         });
         echoed = before + got;

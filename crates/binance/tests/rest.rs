@@ -10,7 +10,10 @@ use binance::Symbols;
 use binance::errors::{Action, Class};
 use binance::hosts::Venue;
 use binance::key::ApiKey;
-use binance::rest::{RestClient, RestConfig, RestError, TradesFrom, TransportKind};
+use binance::limits::{Cost, Urgency};
+use binance::rest::{
+    IncomeKind, RestClient, RestConfig, RestError, SystemTransport, TimeWindow, TransportKind, windows,
+};
 use binance::sign::Signer;
 use market::{
     Amount, CancelOrder, ClientOrderId, ExecType, Increment, Instrument, Nanos, NewOrder, OrderRequest,
@@ -91,10 +94,16 @@ fn serve(script: impl Fn(usize, &str) -> Option<Answer> + Send + 'static) -> (St
     (address, seen)
 }
 
+fn client_of(address: &str, signer: Option<Signer>, config: RestConfig) -> RestClient {
+    let hosts = Venue::Local(address.to_owned()).hosts();
+    let transport = Arc::new(SystemTransport::new(&hosts).unwrap());
+    RestClient::new(&hosts, signer, config, transport, Arc::new(now)).unwrap()
+}
+
 fn client(address: &str) -> RestClient {
     let signer = Signer::new(&ApiKey::hmac("CANARYKEY", "CANARYSECRET").unwrap()).unwrap();
     let config = RestConfig { timeout: 2 * Nanos::SECOND, ..RestConfig::default() };
-    RestClient::new(&Venue::Local(address.into()).hosts(), Some(signer), config, Arc::new(now)).unwrap()
+    client_of(address, Some(signer), config)
 }
 
 fn run<T>(work: impl Future<Output = T>) -> T {
@@ -125,7 +134,7 @@ fn signed_requests_carry_key_and_signature_and_answers_are_read() {
         let client = client(&address);
         let balances = client.balances().await.unwrap();
         assert_eq!((balances[0].asset.as_str(), balances[0].unrealised), ("USDT", Amount(-150_000_000)));
-        let positions = client.positions(&symbols(), None).await.unwrap();
+        let positions = client.positions(&symbols(), None, Urgency::Reconcile).await.unwrap();
         assert_eq!((positions[0].qty, positions[0].id), (Qty(-10), Some(SymbolId(0))));
         assert_eq!((positions[1].id, positions[1].amount), (None, 5.0), "somebody else's is told too");
         assert!(client.dual_side().await.unwrap());
@@ -150,6 +159,7 @@ fn order() -> OrderRequest {
         qty: Qty(10),
         reduce_only: false,
         position_side: PositionSide::Both,
+        recv_window_ms: 5_000,
     })
 }
 
@@ -175,7 +185,7 @@ fn orders_over_rest() {
     });
     run(async {
         let (client, symbols) = (client(&address), symbols());
-        let r = client.order(&order(), &symbols).await.unwrap().unwrap();
+        let r = client.order(&order(), &symbols, 5_000).await.unwrap().unwrap();
         assert_eq!(
             (r.exec_type, r.status, r.px, r.qty),
             (ExecType::New, OrderStatus::New, Px(600_000), Qty(10))
@@ -184,15 +194,15 @@ fn orders_over_rest() {
             symbol: SymbolId(0),
             client_order_id: ClientOrderId { run: 1, intent: 2, attempt: 3 },
         };
-        let r = client.order(&OrderRequest::Query(query), &symbols).await.unwrap().unwrap();
+        let r = client.order(&OrderRequest::Query(query), &symbols, 5_000).await.unwrap().unwrap();
         assert_eq!(r.exec_type, ExecType::Status);
-        assert_eq!(client.order(&OrderRequest::CancelAll(SymbolId(0)), &symbols).await, Ok(None));
-        let e = client.order(&order(), &symbols).await.unwrap_err();
+        assert_eq!(client.order(&OrderRequest::CancelAll(SymbolId(0)), &symbols, 5_000).await, Ok(None));
+        let e = client.order(&order(), &symbols, 5_000).await.unwrap_err();
         assert_eq!((e.class(), e.action()), (Class::Unknown, Action::Query));
-        let e = client.order(&order(), &symbols).await.unwrap_err();
+        let e = client.order(&order(), &symbols, 5_000).await.unwrap_err();
         assert_eq!((e.class(), e.code()), (Class::Failed, -5022));
         // The request went out, and the connection broke before the answer.
-        let e = client.order(&order(), &symbols).await.unwrap_err();
+        let e = client.order(&order(), &symbols, 5_000).await.unwrap_err();
         clean(&e);
         assert_eq!(e.class(), Class::Unknown);
     });
@@ -248,7 +258,7 @@ fn after_a_ban_nothing_is_sent() {
         for _ in 0..20 {
             assert!(matches!(client.balances().await, Err(RestError::Wait(_))));
             assert!(matches!(client.sync_clock(1).await, Err(RestError::Wait(_))));
-            assert!(matches!(client.order(&order(), &symbols()).await, Err(RestError::Wait(_))));
+            assert!(matches!(client.order(&order(), &symbols(), 5_000).await, Err(RestError::Wait(_))));
         }
     });
     assert_eq!(seen.lock().unwrap().len(), 1, "one request, and silence");
@@ -269,7 +279,7 @@ fn retry_after_and_used_weight_are_obeyed() {
     run(async {
         let client = client(&address);
         client.dual_side().await.unwrap();
-        let e = client.depth("BTCUSDT", 1000).await;
+        let e = client.depth("BTCUSDT", 1000, Urgency::Snapshot).await;
         // The minute may end in between; then the request is sent, which is right too.
         let minute_passed = seen.lock().unwrap().len() == 2;
         assert!(minute_passed || matches!(e, Err(RestError::Wait(_))), "{e:?}");
@@ -369,8 +379,7 @@ fn every_failure_says_what_to_do() {
     let e = run(async { client(&address).balances().await.unwrap_err() });
     assert!(clean(&e).contains("the answer is not understood"), "{e}");
 
-    let no_key =
-        RestClient::new(&Venue::Local(address).hosts(), None, RestConfig::default(), Arc::new(now)).unwrap();
+    let no_key = client_of(&address, None, RestConfig::default());
     let e = run(async { no_key.balances().await.unwrap_err() });
     assert!(e.to_string().contains("--keys"), "{e}");
 }
@@ -379,7 +388,7 @@ fn every_failure_says_what_to_do() {
 fn a_body_without_end_is_cut_off() {
     let (address, _seen) = serve(|_, _| Some(answer("200 OK", &"x".repeat(70_000))));
     let config = RestConfig { max_body: 64 * 1024, ..RestConfig::default() };
-    let client = RestClient::new(&Venue::Local(address).hosts(), None, config, Arc::new(now)).unwrap();
+    let client = client_of(&address, None, config);
     let e = run(async { client.exchange_info(&[]).await.unwrap_err() });
     assert!(e.to_string().contains("more than 65536 bytes"), "{e}");
 }
@@ -409,13 +418,14 @@ fn the_listen_key_and_the_fill_backfill() {
         client.create_listen_key().await.unwrap();
         let e = client.keep_listen_key().await.unwrap_err();
         assert_eq!(e.action(), Action::NewListenKey);
-        let fills = client.user_trades(&symbols, "BTCUSDT", TradesFrom::Id(698_759)).await.unwrap();
+        let window = TimeWindow { start_ms: 1_569_514_978_020, end_ms: 1_569_514_978_021 };
+        let fills = client.user_trades(&symbols, "BTCUSDT", window, Urgency::Reconcile).await.unwrap();
         assert_eq!(
             (fills[0].trade_id, fills[0].last_qty, fills[0].commission),
             (698_759, Qty(2), Amount(7_819_010))
         );
         assert!(fills[0].maker && fills[0].exec_type == ExecType::Trade);
-        let (orders, foreign) = client.open_orders(&symbols, None).await.unwrap();
+        let (orders, foreign) = client.open_orders(&symbols, None, Urgency::Reconcile).await.unwrap();
         assert_eq!((orders.len(), foreign), (1, 1));
         let trades = client.agg_trades(&symbols.all()[0], 26_129).await.unwrap();
         assert_eq!((trades[0].id, trades[0].px, trades[0].aggressor), (26_129, Px(600_001), Side::Sell));
@@ -423,5 +433,216 @@ fn the_listen_key_and_the_fill_backfill() {
     });
     let seen = seen.lock().unwrap();
     assert!(seen[0].1.to_lowercase().contains("x-mbx-apikey"), "the header alone");
-    assert!(!seen[0].0.contains("signature") && seen[2].0.contains("fromId=698759"));
+    assert!(
+        !seen[0].0.contains("signature")
+            && seen[2].0.contains("startTime=1569514978020&endTime=1569514978021&limit=1000")
+    );
+}
+
+fn weight_limit(client: &RestClient, used: u32) {
+    client.with_limits(|limits| {
+        let cost = Cost { weight: used, orders: 0 };
+        limits.count(cost, Urgency::Audit, now());
+    });
+}
+
+/// 429 with a Retry-After of one second, once; then what `then` says.
+fn refused_once(then: &'static str) -> (String, Seen) {
+    serve(move |n, _| {
+        Some(match n {
+            0 => Answer {
+                status: "429 Too Many Requests",
+                headers: "Retry-After: 1\r\n",
+                body: r#"{"code":-1003,"msg":"Too many requests"}"#.into(),
+            },
+            _ => answer("200 OK", then),
+        })
+    })
+}
+
+#[test]
+fn while_patient_a_refusal_of_the_venue_is_waited_for_too_and_the_clock_waits_like_the_rest() {
+    let (address, seen) = refused_once(r#"{"dualSidePosition":false}"#);
+    run(async {
+        let client = client(&address);
+        client.set_patient(true);
+        let begun = now();
+        assert!(!client.dual_side().await.unwrap(), "the refusal itself");
+        assert!(now().since(begun).0 >= Nanos::SECOND, "not before the venue's pause is over");
+    });
+    assert_eq!(seen.lock().unwrap().len(), 2);
+    let (address, seen) = refused_once(r#"{"serverTime":1800000000000}"#);
+    run(async {
+        let client = client(&address);
+        client.set_patient(true);
+        let begun = now();
+        client.sync_clock(1).await.unwrap();
+        assert!(now().since(begun).0 >= Nanos::SECOND, "not before the venue's pause is over");
+        let bound = client.clock().error_bound().unwrap();
+        assert!(bound < 500 * Nanos::MS, "the wait is no part of the round trip: {bound}");
+    });
+    assert_eq!(seen.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn what_protects_a_position_is_not_behind_what_reads_history() {
+    let (address, seen) =
+        serve(|_, line| Some(answer("200 OK", if line.contains("/order?") { ROW } else { "[]" })));
+    run(async {
+        let (client, symbols) = (client(&address), symbols());
+        client.set_patient(true);
+        // All that a start may take is used, by whomever.
+        let room = client.with_limits(|limits| limits.room(Urgency::Start, now()));
+        weight_limit(&client, room);
+        let window = TimeWindow { start_ms: 1, end_ms: 2 };
+        let history = client.income(IncomeKind::Commission, window, Urgency::Start);
+        let protect = async {
+            let cancel = CancelOrder {
+                symbol: SymbolId(0),
+                client_order_id: ClientOrderId { run: 1, intent: 2, attempt: 3 },
+            };
+            client.open_orders(&symbols, None, Urgency::Exit).await.unwrap();
+            client.positions(&symbols, None, Urgency::Exit).await.unwrap();
+            client.order(&OrderRequest::Cancel(cancel), &symbols, 5_000).await.unwrap();
+        };
+        tokio::select! {
+            biased;
+            result = history => {
+                // The minute may have ended in between: then it may go, which is right too.
+                result.unwrap();
+            }
+            () = protect => {}
+        }
+    });
+    let seen: Vec<String> = seen.lock().unwrap().iter().map(|(line, _)| line.clone()).collect();
+    let minute_passed = seen.iter().any(|line| line.contains("/income"));
+    assert!(minute_passed || seen.len() == 3, "{seen:?}");
+}
+
+fn param(line: &str, name: &str) -> Option<u64> {
+    line.split(['?', '&']).find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
+}
+
+#[test]
+fn each_order_has_its_own_receive_window_and_a_late_one_is_not_sent() {
+    let (address, seen) = serve(|n, line| {
+        Some(match n {
+            2 => answer("400 Bad Request", r#"{"code":-1021,"msg":"Timestamp"}"#),
+            _ if line.contains("/time") => {
+                answer("200 OK", &format!("{{\"serverTime\":{}}}", now().millis()))
+            }
+            _ => answer("200 OK", ROW),
+        })
+    });
+    run(async {
+        let (client, symbols) = (client(&address), symbols());
+        client.order(&order(), &symbols, 250).await.unwrap();
+        client.order(&order(), &symbols, 60_000).await.unwrap();
+        let OrderRequest::New(own) = order() else { panic!() };
+        let own = OrderRequest::New(NewOrder { recv_window_ms: 0, ..own });
+        assert_eq!(client.order(&own, &symbols, 5_000).await, Err(RestError::TooLate));
+        let e = client.order(&order(), &symbols, 0).await.unwrap_err();
+        assert_eq!((e.class(), e), (Class::Failed, RestError::TooLate));
+        assert_eq!(RestError::TooLate.report(&order()).exec_type, ExecType::Rejected);
+        // Sent again after the clock was set: in what is left of its window.
+        client.order(&order(), &symbols, 900).await.unwrap();
+    });
+    let seen = seen.lock().unwrap();
+    let orders = seen.iter().filter(|(line, _)| line.contains("/order?"));
+    let sent: Vec<u64> = orders.map(|(line, _)| param(line, "recvWindow").unwrap()).collect();
+    assert_eq!(sent[..3], [250, 5_000, 900], "at most the configured one");
+    assert!(sent.len() == 4 && sent[3] < 900 && sent[3] > 0, "{sent:?}");
+}
+
+/// A venue that lists rows of a table by window, the newest of a window first to go (as it does for orders).
+fn list(line: &str, table: &[(u64, String)]) -> String {
+    let (start, end) = (param(line, "startTime").unwrap(), param(line, "endTime").unwrap());
+    assert!(end - start < 7 * 86_400_000, "the venue refuses a longer window: {line}");
+    let limit = param(line, "limit").unwrap() as usize;
+    let rows: Vec<&str> =
+        table.iter().filter(|(t, _)| (start..=end).contains(t)).map(|(_, r)| r.as_str()).collect();
+    format!("[{}]", rows[rows.len().saturating_sub(limit)..].join(","))
+}
+
+#[test]
+fn listings_are_whole_however_long_and_however_far_back() {
+    const DAY: u64 = 86_400_000;
+    let until = 1_800_000_000_000u64;
+    let since = until - 20 * DAY;
+    // 2,600 orders on one day, and fills and transfers over twenty.
+    let orders: Vec<(u64, String)> = (0..2_600u64)
+        .map(|i| {
+            let (id, created) = (1_000 + i, until - 2 * DAY + i * 1_000);
+            let row = ROW.replace(r#""orderId":9"#, &format!(r#""orderId":{id},"time":{created}"#));
+            (created, row)
+        })
+        .collect();
+    let at = move |i: u64| since + i * DAY;
+    let fills: Vec<(u64, String)> = (0..=20u64)
+        .map(|i| {
+            let row = format!(
+                r#"{{"symbol":"BTCUSDT","id":{},"orderId":1,"side":"SELL","price":"7819.0","qty":"0.002","commission":"0.01",
+                "commissionAsset":"USDT","realizedPnl":"0","maker":true,"time":{}}}"#,
+                i + 1, at(i)
+            );
+            (at(i), row)
+        })
+        .collect();
+    let transfers: Vec<(u64, String)> = (0..3u64)
+        .map(|i| {
+            let row = format!(
+                r#"{{"symbol":"","incomeType":"TRANSFER","income":"-0.375","asset":"USDT","info":"TRANSFER","time":{},
+                "tranId":"{}","tradeId":""}}"#,
+                at(9 * i), 70 + i
+            );
+            (at(9 * i), row)
+        })
+        .collect();
+    let (address, seen) = serve(move |_, line| {
+        let body = match line {
+            l if l.contains("/allOrders") => list(l, &orders),
+            l if l.contains("/userTrades") => list(l, &fills),
+            l if l.contains("incomeType=TRANSFER") => list(l, &transfers),
+            _ => list(line, &[]),
+        };
+        Some(answer("200 OK", &body))
+    });
+    run(async {
+        let (client, symbols) = (client(&address), symbols());
+        let day = TimeWindow { start_ms: until - 2 * DAY, end_ms: until };
+        let orders = client.all_orders(&symbols, "BTCUSDT", day, Urgency::Start).await.unwrap();
+        let ids: Vec<u64> = orders.iter().map(|o| o.order_id).collect();
+        assert_eq!(ids, (1_000..3_600).collect::<Vec<_>>(), "each once, oldest first");
+        let mut trades = Vec::new();
+        // Walking back, window by window.
+        for window in windows(since, until).rev() {
+            let fills = client.user_trades(&symbols, "BTCUSDT", window, Urgency::Reconcile).await.unwrap();
+            trades.splice(0..0, fills.iter().map(|f| f.trade_id));
+        }
+        assert_eq!(trades, (1..=21).collect::<Vec<_>>());
+        let mut moved = Vec::new();
+        for window in windows(since, until) {
+            moved.extend(client.income(IncomeKind::Transfer, window, Urgency::Reconcile).await.unwrap());
+        }
+        assert_eq!(
+            moved.iter().map(|i| (i.id, i.amount)).collect::<Vec<_>>(),
+            [70, 71, 72].map(|id| (id, Amount(-37_500_000)))
+        );
+        assert_eq!(moved[1].ts_event.millis(), at(9));
+        assert!(client.traded_between(since, until, Urgency::Start).await.unwrap().is_empty());
+    });
+    let asked = |what: &str| seen.lock().unwrap().iter().filter(|(line, _)| line.contains(what)).count();
+    assert!(asked("/allOrders") <= 6, "{}", asked("/allOrders"));
+    assert_eq!(asked("/userTrades"), 3);
+}
+
+#[test]
+fn an_order_is_found_by_the_venues_id() {
+    let (address, seen) = serve(|_, _| Some(answer("200 OK", ROW)));
+    run(async {
+        let r = client(&address).order_by_id(&symbols(), "BTCUSDT", 9, Urgency::Reconcile).await.unwrap();
+        assert_eq!((r.order_id, r.exec_type), (9, ExecType::Status));
+        assert!(r.origin.ours().is_some());
+    });
+    assert!(seen.lock().unwrap()[0].0.starts_with("GET /fapi/v1/order?symbol=BTCUSDT&orderId=9&"));
 }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use binance::Symbols;
-use binance::user::{UserDecoder, UserEvent};
+use binance::user::{AlgoStatus, UserDecoder, UserEvent, UserEventKind};
 use market::{
     Amount, ExecType, ExecutionReport, Increment, Instrument, OrderOrigin, OrderStatus, Qty, Side, SymbolId,
 };
@@ -212,6 +212,74 @@ fn somebody_elses_symbol_is_told_not_dropped() {
 }
 
 #[test]
+fn every_kind_that_the_url_names_is_decoded() {
+    let frame = |kind: UserEventKind| match kind {
+        UserEventKind::OrderTradeUpdate => FILL.to_owned(),
+        UserEventKind::AccountUpdate => {
+            r#""T":5,"a":{"m":"ORDER","B":[{"a":"USDT","wb":"1.5","bc":"0"}],"P":[]}"#.to_owned()
+        }
+        UserEventKind::TradeLite => {
+            r#""T":5,"s":"BTCUSDT","S":"SELL","q":"0.3","p":"1","L":"1","l":"0.1","t":7,"i":9"#.to_owned()
+        }
+        UserEventKind::MarginCall => r#""p":[{"s":"BTCUSDT","pa":"1.3","mm":"2"}]"#.to_owned(),
+        UserEventKind::AccountConfigUpdate => r#""ac":{"s":"BTCUSDT","l":25}"#.to_owned(),
+        UserEventKind::AlgoUpdate => {
+            r#""T":5,"o":{"caid":"dlp-a","aid":2148719,"o":"STOP_MARKET","s":"BTCUSDT","S":"SELL","q":"0.01",
+                "X":"REJECTED","ai":"","cp":true,"rm":"Reduce Only reject"}"#
+                .to_owned()
+        }
+        UserEventKind::TriggerReject => r#""T":5,"or":{"s":"BTCUSDT","i":155618472834,"r":"no"}"#.to_owned(),
+        UserEventKind::StrategyUpdate => {
+            r#""T":5,"su":{"si":176054594,"st":"GRID","ss":"NEW","s":"BTCUSDT"}"#.to_owned()
+        }
+        UserEventKind::GridUpdate => {
+            r#""T":5,"gu":{"si":176057039,"st":"GRID","ss":"WORKING","s":"BTCUSDT","r":"-0.003"}"#.to_owned()
+        }
+        UserEventKind::ListenKeyExpired => r#""listenKey":"abc""#.to_owned(),
+    };
+    for &kind in UserEventKind::ALL {
+        let body = frame(kind);
+        let raw = if body.starts_with('{') { body } else { format!(r#"{{"e":"{}",{body}}}"#, kind.name()) };
+        let (fine, ms) = (Increment::decimals(8), market::Nanos::from_millis(5));
+        let wrapped = format!(r#"{{"stream":"LK","data":{raw}}}"#);
+        assert_eq!(decode(raw.as_bytes()), decode(wrapped.as_bytes()), "{kind:?}");
+        let events = decode(raw.as_bytes());
+        let fits = match (kind, &events[..]) {
+            (UserEventKind::OrderTradeUpdate | UserEventKind::TradeLite, [UserEvent::Report(r)]) => {
+                r.trade_id > 0
+            }
+            (UserEventKind::AccountUpdate, [UserEvent::Balance { wallet, .. }]) => {
+                *wallet == Amount(150_000_000)
+            }
+            (UserEventKind::MarginCall, [UserEvent::MarginCall { position, .. }]) => *position == 1.3,
+            (UserEventKind::AccountConfigUpdate, [UserEvent::ConfigUpdate { leverage, .. }]) => {
+                *leverage == Some(25)
+            }
+            (UserEventKind::AlgoUpdate, [UserEvent::Algo(a)]) => {
+                (a.algo_id, a.status, a.side, a.order_id) == (2_148_719, AlgoStatus::Rejected, Side::Sell, 0)
+                    && Some(a.qty.0) == fine.parse_count(b"0.01").ok()
+                    && (a.client_algo_id.as_str(), a.reason.as_str()) == ("dlp-a", "Reduce Only reject")
+                    && a.close_position
+                    && a.ts_event == ms
+            }
+            (UserEventKind::TriggerReject, [UserEvent::TriggerRejected { order_id, reason, .. }]) => {
+                (*order_id, reason.as_str()) == (155_618_472_834, "no")
+            }
+            (UserEventKind::StrategyUpdate, [UserEvent::Strategy { strategy_id, status, .. }]) => {
+                (*strategy_id, status.as_str()) == (176_054_594, "NEW")
+            }
+            (UserEventKind::GridUpdate, [UserEvent::Strategy { strategy_id, status, .. }]) => {
+                (*strategy_id, status.as_str()) == (176_057_039, "WORKING")
+            }
+            (UserEventKind::ListenKeyExpired, [UserEvent::ListenKeyExpired]) => true,
+            _ => false,
+        };
+        assert!(fits, "{kind:?}: {events:?}");
+    }
+    assert_eq!(decode(br#"{"e":"SOMETHING_NEW","s":"BTCUSDT"}"#), [UserEvent::Ignored]);
+}
+
+#[test]
 fn expiry_in_both_shapes() {
     for frame in [
         r#"{"stream":"abc","data":{"e":"listenKeyExpired","E":1624628889565}}"#,
@@ -224,7 +292,7 @@ fn expiry_in_both_shapes() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// A damaged frame is refused whole or is still JSON; it never panics.
+    /// A damaged frame is refused whole or is still JSON (as `json.rs` says what that is); it never panics.
     #[test]
     fn damage_never_panics(at in any::<prop::sample::Index>(), byte: u8, cut in any::<prop::sample::Index>(), truncate: bool) {
         let mut frame = FILL.as_bytes().to_vec();

@@ -4,12 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use binance::hosts::Endpoint;
-use binance::net::{Activity, Change, CloseReason, ConnConfig, ConnState, SendError, WsConn, tls_config};
+use binance::net::{Activity, Change, CloseReason, ConnConfig, ConnState, SendError, SystemDialer, WsConn};
 use market::Nanos;
 use tungstenite::{Message, WebSocket};
 
@@ -44,7 +45,7 @@ fn stop(port: u16, handle: JoinHandle<()>) {
 
 fn conn_with(port: u16, config: ConnConfig) -> WsConn {
     let endpoint = Endpoint::parse(&format!("ws://127.0.0.1:{port}/public/stream")).unwrap();
-    WsConn::new(endpoint, tls_config(), config, 7)
+    WsConn::new(endpoint, Arc::new(SystemDialer::new()), config, 7)
 }
 
 fn conn(port: u16) -> WsConn {
@@ -70,7 +71,7 @@ impl Driver {
             assert!(start.elapsed() < Duration::from_secs(10), "{:?} {:?}", self.changes, self.got);
             let got = &mut self.got;
             let Activity { change, .. } =
-                conn.poll(self.now, &mut |frame, _| got.push(String::from_utf8_lossy(frame).into_owned()));
+                conn.poll(self.now, &mut |frame, _, _| got.push(String::from_utf8_lossy(frame).into_owned()));
             self.changes.extend(change);
             self.now = self.now.plus(self.step);
             std::thread::sleep(Duration::from_micros(50));
@@ -267,7 +268,7 @@ fn tls_is_never_given_up() {
         let _ = socket.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
     });
     let endpoint = Endpoint::parse(&format!("wss://127.0.0.1:{port}/")).unwrap();
-    let mut conn = WsConn::new(endpoint, tls_config(), ConnConfig::default(), 1);
+    let mut conn = WsConn::new(endpoint, Arc::new(SystemDialer::new()), ConnConfig::default(), 1);
     let mut driver = Driver::new(0);
     driver.until(&mut conn, |d, _| !d.changes.is_empty());
     assert!(

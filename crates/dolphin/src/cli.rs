@@ -44,6 +44,10 @@ enum Command {
     Eigen(commands::eigen::Args),
     /// Look at system memory, or write to it
     Memory(commands::memory::Args),
+    /// The whole system on one seed: faults, invariants, the shortest failing list
+    Sim(commands::sim::Args),
+    /// Stages, links and layouts of the node
+    Topology(commands::topology::Args),
     /// Throughput and latency, against a named peer in the same run
     Bench(commands::bench::Args),
 }
@@ -63,6 +67,8 @@ pub fn main() -> ExitCode {
         Command::Features(args) => commands::features::run(args),
         Command::Eigen(args) => commands::eigen::run(args),
         Command::Memory(args) => commands::memory::run(args),
+        Command::Sim(args) => commands::sim::run(args),
+        Command::Topology(args) => commands::topology::run(&args),
         Command::Bench(args) => commands::bench::run(args),
     };
     match result {

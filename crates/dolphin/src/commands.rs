@@ -10,6 +10,8 @@ pub mod live;
 pub mod memory;
 pub mod parity;
 pub mod replay;
+pub mod sim;
+pub mod topology;
 pub mod venue;
 
 use std::path::Path;
@@ -18,7 +20,7 @@ use std::sync::atomic::AtomicBool;
 
 use ::venue::VenueError;
 use alpha::Forewarner;
-use archive::day::{self, Day};
+use archive::day::{self, AssetColumns, Day, Wanted};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use node::config::Config;
@@ -43,6 +45,13 @@ fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A word before a file of results is written over another.
+fn warn_of_replacing(path: &Path) {
+    if path.exists() {
+        tracing::warn!("{} was there already and is replaced", path.display());
+    }
+}
+
 /// Exit 3 for a recording that cannot be played, 2 for the rest.
 fn venue_error(error: &VenueError) -> Failure {
     match error {
@@ -60,10 +69,11 @@ fn forewarner(config: &Config) -> Option<Forewarner> {
         .ok()
 }
 
-/// Prices of day files, in date order: one row a bar.
-fn read_history(path: &Path) -> Result<History, Failure> {
+/// Prices of day files, in date order: one row a bar, the symbols of the quote of `reference`.
+fn read_history(path: &Path, reference: &str) -> Result<History, Failure> {
     let bad = |e: &dyn std::fmt::Display| Failure::input(e.to_string());
-    let list = day::list(path, None, None).map_err(|e| bad(&e))?;
+    let wanted = Wanted { assets: AssetColumns::of_reference(reference), ..Wanted::default() };
+    let list = day::list(path, &wanted).map_err(|e| bad(&e))?;
     let mut history = History::default();
     for source in &list.days {
         let mut day = Day::default();

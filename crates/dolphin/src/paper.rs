@@ -13,19 +13,21 @@ use std::time::{Duration, Instant};
 use binance::decode::{Decoder, Frame};
 use binance::hosts::{Hosts, Venue as VenueName};
 use binance::key::ApiKey;
+use binance::limits::Urgency;
 use binance::net::{Change, WsConn};
-use binance::rest::{RestClient, RestConfig, RestError};
+use binance::rest::{RestClient, RestError};
 use book::{BookOutcome, LocalBook};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use market::{Amount, Instrument, Level, MarketEvent, Nanos, SymbolId, TradeKind};
-use runtime::clock::Clock;
 use venue::core::Listing;
 use venue::{AccountConfig, Mirrored, Venue, VenueConfig, VenueHandle};
 
 use node::config::Config;
+use node::environment::Environment;
 use node::error::Failure;
-use node::{live, preflight};
+use node::roles::public_rest;
+use node::{connections, preflight};
 
 /// Key of the paper account: it opens nothing but the venue in this process.
 const KEY: (&str, &str) = ("paper", "paper-account-of-this-process");
@@ -51,8 +53,8 @@ pub struct Paper {
 
 impl Paper {
     /// Starts it on the market of `hosts`; ready (every book in step, every mark known) when this returns.
-    pub fn start(config: &Config, hosts: &Hosts) -> Result<Self, Failure> {
-        let instruments = listed(config, hosts)?;
+    pub fn start(config: &Config, hosts: &Hosts, environment: &Environment) -> Result<Self, Failure> {
+        let instruments = listed(config, hosts, environment)?;
         let listings = instruments.iter().map(|i| {
             let base = i.symbol.strip_suffix("USDT").unwrap_or(&i.symbol);
             Listing::new(i.clone(), base, "USDT", MAX_LEVERAGE)
@@ -66,7 +68,13 @@ impl Paper {
         let venue = Arc::new(venue.map_err(|e| Failure::unavailable(e.to_string()))?);
         let (stop, ready) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let n = instruments.len();
-        let mirror = Mirror::new(hosts.clone(), instruments, Arc::clone(&venue), Arc::clone(&ready))?;
+        let mirror = Mirror::new(
+            hosts.clone(),
+            instruments,
+            Arc::clone(&venue),
+            Arc::clone(&ready),
+            environment.clone(),
+        )?;
         let flag = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("mirror".into())
@@ -109,16 +117,9 @@ impl Drop for Paper {
     }
 }
 
-/// A client that cannot sign.
-fn public_rest(hosts: &Hosts, clock: &Clock) -> Result<RestClient, Failure> {
-    let now = clock.clone();
-    RestClient::new(hosts, None, RestConfig::default(), Arc::new(move || Nanos(now.now_ns())))
-        .map_err(|e| preflight::rest_error(&e))
-}
-
-fn listed(config: &Config, hosts: &Hosts) -> Result<Vec<Instrument>, Failure> {
+fn listed(config: &Config, hosts: &Hosts, environment: &Environment) -> Result<Vec<Instrument>, Failure> {
     let runtime = current_thread()?;
-    let rest = public_rest(hosts, &Clock::new())?;
+    let rest = public_rest(hosts, environment)?;
     runtime.block_on(async {
         rest.sync_clock(1).await.map_err(|e| preflight::rest_error(&e))?;
         Ok(preflight::instruments(config, &rest, &hosts.rest, None).await?.instruments)
@@ -150,7 +151,7 @@ struct Followed {
 /// Public streams in, changes of the paper venue out.
 struct Mirror {
     hosts: Hosts,
-    clock: Clock,
+    environment: Environment,
     instruments: Vec<Instrument>,
     decoder: Decoder,
     lines: Vec<Line>,
@@ -168,6 +169,7 @@ impl Mirror {
         instruments: Vec<Instrument>,
         venue: Arc<VenueHandle>,
         ready: Arc<AtomicUsize>,
+        environment: Environment,
     ) -> Result<Self, Failure> {
         let mut lines = Vec::new();
         let plans: [(&String, bool, &[&str]); 2] = [
@@ -180,7 +182,7 @@ impl Mirror {
                 names.flat_map(|name| kinds.iter().map(move |kind| format!("{name}{kind}"))).collect();
             for chunk in streams.chunks(STREAMS) {
                 let url = format!("{}/stream?streams={}", base.trim_end_matches('/'), chunk.join("/"));
-                let mut conn = live::dial(&url, lines.len() as u64)?;
+                let mut conn = connections::dial(&url, &environment)?;
                 conn.open();
                 lines.push(Line { conn, carries_books, heard: 0 });
             }
@@ -188,7 +190,7 @@ impl Mirror {
         Ok(Self {
             decoder: Decoder::new(&instruments),
             followed: instruments.iter().map(|_| Followed::default()).collect(),
-            clock: Clock::new(),
+            environment,
             wanted: VecDeque::new(),
             hosts,
             instruments,
@@ -200,7 +202,7 @@ impl Mirror {
 
     fn run(mut self, stop: &AtomicBool) {
         let started =
-            current_thread().and_then(|rt| Ok((rt, Arc::new(public_rest(&self.hosts, &self.clock)?))));
+            current_thread().and_then(|rt| Ok((rt, Arc::new(public_rest(&self.hosts, &self.environment)?))));
         match started {
             Ok((runtime, rest)) => runtime.block_on(self.follow(&rest, stop)),
             Err(error) => tracing::error!("mirror: {error}"),
@@ -216,7 +218,7 @@ impl Mirror {
             {
                 let (rest, name) = (Arc::clone(rest), self.instruments[symbol.index()].symbol.clone());
                 jobs.push(async move {
-                    let reply = rest.depth(&name, 1000).await;
+                    let reply = rest.depth(&name, 1000, Urgency::Snapshot).await;
                     if reply.is_err() {
                         tokio::time::sleep(RETRY).await;
                     }
@@ -231,10 +233,10 @@ impl Mirror {
     }
 
     fn sockets(&mut self) {
-        let now = self.clock.now_ns();
+        let now = self.environment.clock.now_ns();
         let mut lines = std::mem::take(&mut self.lines);
         for line in &mut lines {
-            let activity = line.conn.poll(Nanos(now), &mut |bytes, _| self.frame(bytes));
+            let activity = line.conn.poll(Nanos(now), &mut |bytes, _, _| self.frame(bytes));
             match activity.change {
                 Some(Change::Lost(reason)) => {
                     tracing::warn!(%reason, "mirror: streams lost");

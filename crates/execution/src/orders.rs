@@ -8,13 +8,28 @@
 //!    says what is so. "No such order" counts only from a question asked after the request could no longer arrive
 //!    (`recvWindow` + clock error), and only when no earlier question can still be on its way back.
 //! 5. Nothing is ever sent twice: a new try is a new order, under a new id, after the old one's fate is known.
+//! 6. An order is remembered after it is done, for as long as the venue can still speak of it: see [`REMEMBERED`].
 
-use market::{ClientOrderId, ExecType, ExecutionReport, Nanos, OrderStatus, OrderType, Px, Qty};
+use market::planted::{Bug, planted};
+use market::{Amount, ClientOrderId, ExecType, ExecutionReport, Nanos, OrderStatus, OrderType, Px, Qty};
 use market::{Side, SymbolId, TimeInForce};
 
 use crate::codes::RejectClass;
 use crate::config::{MAX_ORDERS, RouterConfig};
 use crate::fills::FillDelta;
+use crate::index::{Index, hash};
+use crate::trips::Parts;
+
+/// Done orders that are remembered.
+///
+/// The venue speaks of a done order by a late report (seconds), by the answer to a question (`query_timeout_ms`), and by
+/// the list of fills that a comparison brings, which reaches back to the last clean comparison; while none is clean
+/// nothing new is opened, so the memory hardly turns over. At the highest rate that our own limits allow (half of the
+/// venue's 1,200 orders a minute) it spans more than [`REMEMBER_FOR`]; at the champion's rate, some twenty orders in ten
+/// minutes, it spans days, about as long as the venue itself keeps a cancelled order without a fill (three days).
+pub const REMEMBERED: usize = 8_192;
+/// While an order that is younger than this would have to be forgotten, nothing is opened.
+pub const REMEMBER_FOR: u64 = 600 * Nanos::SECOND;
 
 /// What an order is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +75,13 @@ pub struct WorkingOrder {
     pub priced: Qty,
     /// Has the venue ever acknowledged it?
     pub acked: bool,
+    /// How long the venue may take it for.
+    pub recv_window_ms: u32,
+    /// Where its lots without a price are counted.
+    pub(crate) parts: Parts,
+    /// Since when it has some.
+    pub(crate) unpriced_since: Nanos,
+    pub(crate) done_at: Nanos,
     pub(crate) sent_at: Nanos,
     pub(crate) seen_at: Nanos,
     pub(crate) cancels: u8,
@@ -109,6 +131,11 @@ impl WorkingOrder {
         self.order_type == OrderType::Limit && matches!(self.tif, TimeInForce::Gtc | TimeInForce::Gtx)
     }
 
+    /// Are some of its lots counted at an estimated price, and may the venue still tell the real one?
+    pub(crate) fn awaits_price(&self, now: Nanos, given_up: u64) -> bool {
+        self.parts.lots() > 0 && now.since(self.unpriced_since).0 < given_up
+    }
+
     /// Nobody knows: ask, beginning soon.
     pub(crate) fn set_unknown(&mut self, now: Nanos) {
         self.status = OrderStatus::Unknown;
@@ -121,7 +148,7 @@ impl WorkingOrder {
     /// A query goes out now.
     pub(crate) fn queried(&mut self, now: Nanos, cfg: &RouterConfig) {
         self.last_query = now;
-        if now < cfg.lost_after(self.sent_at) {
+        if now < cfg.lost_after(self.sent_at, self.recv_window_ms) {
             self.last_early_query = now;
         }
         self.queries += 1;
@@ -134,7 +161,8 @@ impl WorkingOrder {
     /// Rule 4: does "no such order", heard now, prove that it was never placed?
     fn absence_is_proof(&self, now: Nanos, cfg: &RouterConfig) -> bool {
         let settled = self.last_early_query.plus(RouterConfig::ns(cfg.query_timeout_ms));
-        self.last_query >= cfg.lost_after(self.sent_at) && (self.last_early_query.0 == 0 || now >= settled)
+        let lost_after = cfg.lost_after(self.sent_at, self.recv_window_ms);
+        self.last_query >= lost_after && (self.last_early_query.0 == 0 || now >= settled)
     }
 
     /// Takes a report. `fresh_trade`: its trade id was not seen before.
@@ -149,7 +177,9 @@ impl WorkingOrder {
         if r.order_id != 0 {
             self.order_id = r.order_id;
         }
-        out.fill = self.take_fill(r, fresh_trade);
+        if !(out.was_done && planted(Bug::LatePartialFillDropped)) {
+            out.fill = self.take_fill(r, fresh_trade);
+        }
         if out.was_done {
             return out;
         }
@@ -159,6 +189,9 @@ impl WorkingOrder {
             self.status = OrderStatus::Filled;
         }
         out.became_done = self.status.is_done();
+        if out.became_done {
+            self.done_at = now;
+        }
         if self.status == OrderStatus::Unknown && before != OrderStatus::Unknown {
             self.set_unknown(now);
             out.became_unknown = true;
@@ -171,7 +204,7 @@ impl WorkingOrder {
     }
 
     fn take_fill(&mut self, r: &ExecutionReport, fresh_trade: bool) -> FillDelta {
-        let mut d = FillDelta { ts_event: r.ts_event, ..FillDelta::default() };
+        let mut d = FillDelta { ts_event: r.ts_event, stand_in: self.px, ..FillDelta::default() };
         let told = r.cum_qty.0.clamp(0, self.qty.0);
         if r.trade_id != 0 && r.last_qty.0 > 0 {
             if !fresh_trade {
@@ -189,6 +222,9 @@ impl WorkingOrder {
         d.lots = Qty(cum - self.cum.0);
         // Lots told before without a price are the ones this report prices, unless the order grew by them now.
         d.repriced = Qty((d.priced.0 - d.lots.0).clamp(0, unpriced.0));
+        if !d.repriced.is_zero() && planted(Bug::LateCommissionDropped) {
+            d.commission = Amount::ZERO;
+        }
         self.cum = Qty(cum);
         d
     }
@@ -207,6 +243,8 @@ impl WorkingOrder {
             // A refusal of an order that the venue had taken is about something else (a stale reply).
             ExecType::Rejected if self.acked => self.status,
             ExecType::Rejected => OrderStatus::Rejected,
+            ExecType::Unknown if planted(Bug::UnknownTakenForRejected) => OrderStatus::Rejected,
+            ExecType::CancelRejected if planted(Bug::CancelRejectTakenForSuccess) => OrderStatus::Canceled,
             ExecType::Unknown | ExecType::CancelRejected => OrderStatus::Unknown,
             ExecType::NotFound if self.status == OrderStatus::Unknown && self.absence_is_proof(now, cfg) => {
                 *vanished = self.acked;
@@ -266,61 +304,135 @@ impl WorkingOrder {
     }
 }
 
-/// The orders of this run: a fixed table, the done ones kept until their place is needed.
+/// The orders of this run: those at work, and the done ones for as long as the venue may speak of them. A *slot* names
+/// one until the next order is taken in; slots from [`MAX_ORDERS`] on are remembered orders.
 #[derive(Debug)]
 pub struct WorkingOrders {
-    slots: Vec<WorkingOrder>,
+    working: Vec<WorkingOrder>,
+    done: Vec<WorkingOrder>,
+    /// The oldest of `done`, once it is full.
+    oldest: usize,
+    by_id: Index,
+    by_venue_id: Index,
+}
+
+fn id_hash(id: ClientOrderId) -> u64 {
+    hash(u64::from(id.intent) << 16 | u64::from(id.attempt), id.run)
+}
+
+fn venue_hash(symbol: SymbolId, order_id: u64) -> u64 {
+    hash(order_id, u64::from(symbol.0))
 }
 
 impl WorkingOrders {
     pub(crate) fn new() -> Self {
-        Self { slots: Vec::with_capacity(MAX_ORDERS) }
+        Self {
+            working: Vec::with_capacity(MAX_ORDERS),
+            done: Vec::with_capacity(REMEMBERED),
+            oldest: 0,
+            by_id: Index::new(REMEMBERED),
+            by_venue_id: Index::new(REMEMBERED),
+        }
     }
 
     /// Where an order is. Newest first: reports are mostly about those.
     pub(crate) fn find(&self, id: ClientOrderId) -> Option<usize> {
-        self.slots.iter().rposition(|o| o.id == id)
+        let remembered = || self.by_id.find(id_hash(id), |place| self.done[place].id == id);
+        let working = self.working.iter().rposition(|o| o.id == id);
+        working.or_else(|| remembered().map(|place| MAX_ORDERS + place))
     }
 
     /// Our id of the order that the venue knows by this id.
     pub(crate) fn by_venue_id(&self, symbol: SymbolId, order_id: u64) -> Option<ClientOrderId> {
-        self.slots.iter().rev().find(|o| o.order_id == order_id && o.symbol == symbol).map(|o| o.id)
+        let is_it = |o: &WorkingOrder| o.order_id == order_id && o.symbol == symbol;
+        let working = self.working.iter().rev().find(|o| is_it(o));
+        let remembered = || {
+            let place = self.by_venue_id.find(venue_hash(symbol, order_id), |p| is_it(&self.done[p]))?;
+            Some(self.done[place].id)
+        };
+        working.map(|o| o.id).or_else(remembered)
     }
 
-    pub(crate) fn has_room(&self) -> bool {
-        self.slots.len() < MAX_ORDERS || self.slots.iter().any(|o| !o.is_live())
+    /// May an order be taken in: is a place free, and nothing forgotten that is younger than [`REMEMBER_FOR`]?
+    /// An order that reduces may always forget.
+    pub(crate) fn has_room(&self, now: Nanos, reduces: bool) -> bool {
+        let place = self.working.len() < MAX_ORDERS || self.working.iter().any(|o| !o.is_live());
+        let oldest = self.done.get(self.oldest).filter(|_| self.done.len() == REMEMBERED);
+        place && (reduces || oldest.is_none_or(|o| now.since(o.done_at).0 >= REMEMBER_FOR))
     }
 
-    /// Takes an order in; the oldest done one gives way. `false` when every place is working.
+    /// Takes an order in; the done ones move into the memory. `false` when every place is working.
     pub(crate) fn insert(&mut self, order: WorkingOrder) -> bool {
-        if self.slots.len() == MAX_ORDERS {
-            let Some(oldest) = self.slots.iter().position(|o| !o.is_live()) else { return false };
-            self.slots.remove(oldest);
+        if self.working.iter().any(|o| !o.is_live()) {
+            for slot in 0..self.working.len() {
+                let o = self.working[slot];
+                if !o.is_live() {
+                    self.remember(o);
+                }
+            }
+            self.working.retain(WorkingOrder::is_live);
         }
-        self.slots.push(order);
-        true
+        let room = self.working.len() < MAX_ORDERS;
+        if room {
+            self.working.push(order);
+        }
+        room
+    }
+
+    fn remember(&mut self, o: WorkingOrder) {
+        let place = if self.done.len() < REMEMBERED {
+            self.done.push(o);
+            self.done.len() - 1
+        } else {
+            let place = self.oldest;
+            let gone = self.done[place];
+            self.by_id.remove(id_hash(gone.id), place);
+            // Removing what is not there does nothing: an order without a venue id has no entry.
+            self.by_venue_id.remove(venue_hash(gone.symbol, gone.order_id), place);
+            self.done[place] = o;
+            self.oldest = (place + 1) % REMEMBERED;
+            place
+        };
+        self.by_id.insert(id_hash(o.id), place);
+        if o.order_id != 0 {
+            self.by_venue_id.insert(venue_hash(o.symbol, o.order_id), place);
+        }
     }
 
     pub(crate) fn get(&self, slot: usize) -> &WorkingOrder {
-        &self.slots[slot]
+        if slot < MAX_ORDERS { &self.working[slot] } else { &self.done[slot - MAX_ORDERS] }
     }
 
-    pub(crate) fn get_mut(&mut self, slot: usize) -> &mut WorkingOrder {
-        &mut self.slots[slot]
+    /// Changes an order; its venue id may be told only now.
+    pub(crate) fn update<T>(&mut self, slot: usize, change: impl FnOnce(&mut WorkingOrder) -> T) -> T {
+        if slot < MAX_ORDERS {
+            return change(&mut self.working[slot]);
+        }
+        let place = slot - MAX_ORDERS;
+        let before = self.done[place].order_id;
+        let result = change(&mut self.done[place]);
+        let o = self.done[place];
+        if o.order_id != before {
+            self.by_venue_id.remove(venue_hash(o.symbol, before), place);
+            self.by_venue_id.insert(venue_hash(o.symbol, o.order_id), place);
+        }
+        result
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.slots.len()
+    /// Slots of the orders at work, and of those done since the last was taken in.
+    pub(crate) fn slots(&self) -> std::ops::Range<usize> {
+        0..self.working.len()
     }
 
     /// All, oldest first.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &WorkingOrder> {
-        self.slots.iter()
+    pub fn iter(&self) -> impl Iterator<Item = &WorkingOrder> {
+        let (newer, older) = self.done.split_at(self.oldest);
+        older.iter().chain(newer).chain(&self.working)
     }
 
     /// Those that could still trade.
     pub fn live(&self) -> impl Iterator<Item = &WorkingOrder> {
-        self.slots.iter().filter(|o| o.is_live())
+        self.working.iter().filter(|o| o.is_live())
     }
 
     /// Those of one instrument that could still trade.
@@ -332,7 +444,7 @@ impl WorkingOrders {
     pub fn unknown(&self) -> (u32, Option<Nanos>) {
         let mut n = 0;
         let mut oldest: Option<Nanos> = None;
-        for o in self.slots.iter().filter(|o| o.status == OrderStatus::Unknown) {
+        for o in self.live().filter(|o| o.status == OrderStatus::Unknown) {
             n += 1;
             oldest = Some(oldest.map_or(o.unknown_since, |t| t.min(o.unknown_since)));
         }

@@ -1,5 +1,5 @@
-//! What the router hands out on a call: requests to the gateway, errands for the slow agent, outcomes to the engine,
-//! denials and alerts for people.
+//! What the router hands out on a call: requests to the gateway, requests to the control thread (REST), outcomes to the
+//! engine, denials and alerts for people.
 //!
 //! Every list is bounded. **When one is full:** requests, controls and outcomes are never lost — the router leaves the
 //! step undone and takes it up on the next call ([`crate::Router::next_deadline`] is then due at once); denials and
@@ -11,27 +11,36 @@ use std::fmt;
 use arrayvec::ArrayVec;
 use market::{ClientOrderId, Nanos, OrderRequest, Outcome, Qty, SymbolId};
 
-use crate::risk::Denial;
+use crate::check::{Check, Denial, Reopens};
 
 /// Capacity of [`Outbox::requests`].
 pub const MAX_REQUESTS: usize = 64;
 
-/// An errand for the slow agent (REST).
+/// Something that the control thread does over REST.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Control {
-    /// Start (or, with 0, stop) the venue's countdown that cancels all orders of an instrument.
+    /// Start (or, with 0, stop) the venue's countdown that cancels all orders of an instrument, and tell what came of it
+    /// by [`crate::Router::on_dead_man`].
     DeadMan {
         /// Instrument.
         symbol: SymbolId,
         /// Milliseconds; 0 = off.
         countdown_ms: u64,
     },
-    /// Fetch open orders, positions and balance and hand them to [`crate::Router::reconcile`].
+    /// Fetch open orders, positions, balance and fills and hand them to [`crate::Router::reconcile`].
     Reconcile,
+    /// The balance differs and nothing explains it: fetch the list of transfers too at the next comparison.
+    ListTransfers,
     /// Fetch the instrument's filters and hand them to [`crate::Router::set_instrument`].
     RefreshFilters(SymbolId),
     /// Compare the clock with the venue's.
     SyncClock,
+    /// The kill switch: cancel all orders in instruments that are not followed ([`crate::Router::unlisted`] names them),
+    /// and close their positions if `flatten`.
+    ClearUnlisted {
+        /// Close positions too.
+        flatten: bool,
+    },
 }
 
 /// What people should know.
@@ -47,6 +56,8 @@ pub enum AlertKind {
     LateFill,
     /// A fill of an order of ours that this run does not know (an earlier run). It counts.
     OrphanFill,
+    /// A fill of an order of this run that had to be forgotten: the comparison with the venue tells whether it counts.
+    ForgottenFill,
     /// A fill that is not ours: by hand, another program. It counts.
     ExternalFill,
     /// Liquidation, ADL or settlement: the venue closed for us. The instrument is halted.
@@ -69,11 +80,19 @@ pub enum AlertKind {
     NothingToClose,
     /// A position that no intent explains.
     UnexpectedPosition,
-    /// Entries stopped themselves; a human re-enables them ([`crate::Router::reset_trips`]).
+    /// A limit has latched: entries stop until a person lets them go on ([`crate::Router::rearm`]).
     Tripped,
+    /// An order was larger than a limit and was cut to it (`qty` = the lots cut off).
+    SizeCut,
+    /// The balance differs from what was booked, and nothing explains it yet.
+    WalletUnexplained,
+    /// Positions or orders in instruments that are not followed (`qty` = how many): nothing is opened beside them.
+    Unlisted,
+    /// Latches were lifted by a person.
+    Rearmed,
     /// Our position or orders differed from the venue's.
     ReconcileMismatch,
-    /// Only the quantity of a fill is known; its price is estimated from the order.
+    /// Only the quantity of a fill is known: it was told at an estimated price, and is corrected when the venue lists it.
     FillPriceEstimated,
     /// The kill switch went off.
     KillTripped,
@@ -90,13 +109,18 @@ impl AlertKind {
     pub const fn pages(self) -> bool {
         !matches!(
             self,
-            Self::OrderUnknown | Self::Rejected | Self::TakeProfitGivenUp | Self::FillPriceEstimated
+            Self::OrderUnknown
+                | Self::Rejected
+                | Self::TakeProfitGivenUp
+                | Self::FillPriceEstimated
+                | Self::SizeCut
+                | Self::Rearmed
         )
     }
 }
 
 /// An alert.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Alert {
     /// When.
     pub at: Nanos,
@@ -110,6 +134,15 @@ pub struct Alert {
     pub code: i32,
     /// Quantity concerned, signed, in lots.
     pub qty: Qty,
+    /// The check concerned, the number found and its limit.
+    pub check: Option<(Check, f64, f64)>,
+}
+
+impl Alert {
+    /// About the account.
+    pub const fn new(at: Nanos, kind: AlertKind) -> Self {
+        Self { at, kind, symbol: None, id: None, code: 0, qty: Qty::ZERO, check: None }
+    }
 }
 
 impl fmt::Display for Alert {
@@ -127,6 +160,12 @@ impl fmt::Display for Alert {
         if !self.qty.is_zero() {
             write!(f, " qty {} lots", self.qty.0)?;
         }
+        if let Some((check, value, limit)) = self.check {
+            write!(f, ", {}: {value} against {limit} ({})", check.text(), check.key())?;
+            if self.kind == AlertKind::Tripped {
+                write!(f, "; latched, lifted by {}", Reopens::Rearm.text())?;
+            }
+        }
         Ok(())
     }
 }
@@ -136,7 +175,7 @@ impl fmt::Display for Alert {
 pub struct Outbox {
     /// To the order gateway, in this order.
     pub requests: ArrayVec<OrderRequest, MAX_REQUESTS>,
-    /// To the slow agent.
+    /// To the control thread.
     pub controls: ArrayVec<Control, 64>,
     /// To the engine.
     pub outcomes: ArrayVec<Outcome, 32>,

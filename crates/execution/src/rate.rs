@@ -23,25 +23,25 @@ impl TokenBucket {
         Self { capacity, window, tokens: capacity, refilled: Nanos(0) }
     }
 
-    fn refill(&mut self, now: Nanos) {
-        let elapsed = now.since(self.refilled).0.min(self.window);
-        let earned = (i128::from(self.capacity) * i128::from(elapsed) / i128::from(self.window)) as i64;
-        if earned > 0 {
-            self.tokens = (self.tokens + earned).min(self.capacity);
-            self.refilled = now;
-        }
+    fn earned(&self, now: Nanos) -> i64 {
+        // A debt of one capacity and the capacity itself are earned in two windows.
+        let elapsed = now.since(self.refilled).0.min(2 * self.window);
+        (i128::from(self.capacity) * i128::from(elapsed) / i128::from(self.window)) as i64
     }
 
     /// Whole tokens there now (negative after exits have overdrawn it).
-    pub fn available(&mut self, now: Nanos) -> i64 {
-        self.refill(now);
-        self.tokens.div_euclid(ONE)
+    pub fn available(&self, now: Nanos) -> i64 {
+        (self.tokens + self.earned(now)).min(self.capacity).div_euclid(ONE)
     }
 
     /// Takes `n`, even where it is not there: exits and cancels are never held back by our own budget, which is half
     /// of the venue's. The debt is bounded by one more capacity.
     pub fn debit(&mut self, now: Nanos, n: i64) {
-        self.refill(now);
+        let earned = self.earned(now);
+        if earned > 0 {
+            self.tokens = (self.tokens + earned).min(self.capacity);
+            self.refilled = now;
+        }
         self.tokens = (self.tokens - n * ONE).max(-self.capacity);
     }
 
@@ -74,9 +74,13 @@ impl<const N: usize> WindowCount<N> {
     }
 
     /// How often within the window.
-    pub fn count(&mut self, now: Nanos) -> u32 {
-        self.prune(now);
-        self.at.len() as u32
+    pub fn count(&self, now: Nanos) -> u32 {
+        self.at.iter().filter(|t| now.since(**t).0 < self.window).count() as u32
+    }
+
+    /// When it happened, oldest first.
+    pub fn times(&self) -> &[Nanos] {
+        &self.at
     }
 
     /// Forgets all.
@@ -104,7 +108,8 @@ mod tests {
         assert_eq!(b.available(t(3_000)), 1);
         b.debit(t(3_000), 1_000);
         assert_eq!(b.available(t(3_000)), -10);
-        assert_eq!(b.available(t(60_000)), 0);
+        assert_eq!(b.available(t(13_000)), 0);
+        assert_eq!(b.available(t(22_999)), 9);
         assert_eq!(b.available(t(70_000)), 10);
     }
 
@@ -113,7 +118,7 @@ mod tests {
         let mut b = TokenBucket::new(7, 10 * Nanos::SECOND);
         b.debit(Nanos(1), 7);
         for i in 0..10_000 {
-            b.available(Nanos(1 + i * Nanos::MS));
+            b.debit(Nanos(1 + i * Nanos::MS), 0);
         }
         assert!(b.available(Nanos(1 + 10_001 * Nanos::MS)) >= 6);
     }

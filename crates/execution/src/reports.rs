@@ -1,19 +1,20 @@
 //! Execution reports: what the venue (or its silence) says, taken into orders, positions and the trade.
 
 use market::{
-    AbandonReason, ExecType, ExecutionReport, ExitReason, Nanos, OrderOrigin, OrderRequest, OrderStatus,
+    AbandonReason, Amount, ExecType, ExecutionReport, ExitReason, Nanos, OrderOrigin, OrderRequest,
+    OrderStatus,
 };
-use market::{CancelOrder, Px, Qty, Side, SymbolId, TimeInForce};
+use market::{CancelOrder, ClientOrderId, Qty, SymbolId, TimeInForce, VenueTime};
 
+use crate::check::{Check, Latch};
 use crate::codes::RejectClass;
 use crate::config::{RouterConfig, UnexpectedPosition};
 use crate::fills::FillDelta;
 use crate::orders::{Applied, Purpose, WorkingOrder};
 use crate::outbox::{Alert, AlertKind, Control, Outbox};
-use crate::position::book;
-use crate::risk::Check;
-use crate::router::Router;
+use crate::router::{Router, Unexplained};
 use crate::trade::{ExitStyle, Phase};
+use crate::trips::Parts;
 
 impl Router {
     /// The venue reported on an order, or the gateway on the lack of an answer.
@@ -22,7 +23,7 @@ impl Router {
     /// an order with fills should first replay those fills (`userTrades`) as reports of their own.
     pub fn on_report(&mut self, now: Nanos, r: &ExecutionReport, out: &mut Outbox) {
         if r.symbol.index() >= self.symbols.len() || r.cum_qty.0 < 0 || r.last_qty.0 < 0 {
-            out.alert(Alert { code: r.code, ..self.alert(now, AlertKind::BadReport) });
+            out.alert(Alert { code: r.code, ..Alert::new(now, AlertKind::BadReport) });
             return;
         }
         let slot = r.origin.ours().and_then(|id| self.orders.find(id));
@@ -30,7 +31,7 @@ impl Router {
             Some(slot) if self.orders.get(slot).symbol == r.symbol => self.on_own(now, slot, r, out),
             Some(_) => {
                 let symbol = Some(r.symbol);
-                out.alert(Alert { symbol, id: r.origin.ours(), ..self.alert(now, AlertKind::BadReport) });
+                out.alert(Alert { symbol, id: r.origin.ours(), ..Alert::new(now, AlertKind::BadReport) });
                 return;
             }
             None => self.on_foreign(now, r, out),
@@ -52,16 +53,17 @@ impl Router {
         // A report that is no fill must not be taken for one, whatever its fields say.
         let plain = ExecutionReport { trade_id: 0, last_qty: Qty::ZERO, ..*r };
         let report = if fill { r } else { &plain };
-        let applied = self.orders.get_mut(slot).apply(now, report, fresh, &self.cfg);
+        let cfg = &self.cfg;
+        let applied = self.orders.update(slot, |o| o.apply(now, report, fresh, cfg));
         let o = *self.orders.get(slot);
         let alert = Alert {
             symbol: Some(o.symbol),
             id: Some(o.id),
             code: r.code,
-            ..self.alert(now, AlertKind::LateFill)
+            ..Alert::new(now, AlertKind::LateFill)
         };
         if !applied.fill.is_empty() {
-            self.take_fill(now, &o, &applied, out);
+            self.take_fill(now, slot, &applied, out);
         }
         if applied.became_unknown {
             self.stats.unknowns += 1;
@@ -76,58 +78,156 @@ impl Router {
     }
 
     /// A fill of ours: into the position, the wallet and the trade.
-    fn take_fill(&mut self, now: Nanos, o: &WorkingOrder, applied: &Applied, out: &mut Outbox) {
+    fn take_fill(&mut self, now: Nanos, slot: usize, applied: &Applied, out: &mut Outbox) {
         let d = &applied.fill;
-        self.book_fill(now, o.symbol, o.side, d, o.px, o.purpose == Purpose::Entry);
+        let o = *self.orders.get(slot);
+        let of_trade = self.symbols[o.symbol.index()].trade.filter(|t| t.intent == o.trade);
+        let reason = match (o.purpose, of_trade.map(|t| t.phase)) {
+            (Purpose::TakeProfit, _) => ExitReason::Tp,
+            (_, Some(Phase::Exiting(reason, _))) => reason,
+            _ => ExitReason::Flatten,
+        };
+        if o.cum == d.lots && !d.lots.is_zero() {
+            self.ledger.day_mut().filled_orders += 1;
+        }
+        let parts = self.book_fill(now, &o, d, reason);
+        self.keep_parts(now, slot, parts);
         let s = &mut self.symbols[o.symbol.index()];
-        let of_trade = s.trade.as_mut().filter(|t| t.intent == o.trade);
         let planned = of_trade.is_some();
-        if let Some(t) = of_trade {
+        if let Some(t) = s.trade.as_mut().filter(|_| planned) {
             if o.purpose == Purpose::Entry {
-                t.entry.add(d);
+                t.got += d.lots;
+                let opened = s.trip.as_ref().filter(|trip| trip.direction == t.direction && !t.told);
+                t.trip = opened.map_or(t.trip, |trip| trip.id);
             } else {
-                t.exit.add(d);
                 t.exit_fails = 0;
-                t.closed_by = match (o.purpose, t.phase) {
-                    (Purpose::TakeProfit, _) => ExitReason::Tp,
-                    (_, Phase::Exiting(reason, _)) => reason,
-                    _ => t.closed_by,
-                };
             }
         }
         if applied.was_done && !d.lots.is_zero() {
             self.stats.late_fills += 1;
-            let alert = self.alert(now, AlertKind::LateFill);
+            let alert = Alert::new(now, AlertKind::LateFill);
             out.alert(Alert { symbol: Some(o.symbol), id: Some(o.id), qty: d.lots, ..alert });
         }
-        // An entry that was reported as abandoned has filled after all: nobody holds it, so it is closed at once.
-        let position = self.symbols[o.symbol.index()].position.qty;
-        if !planned
-            && self.symbols[o.symbol.index()].trade.is_none()
-            && !position.is_zero()
-            && !d.lots.is_zero()
-        {
-            self.begin_flatten(now, o.symbol, true);
-            self.start_exit(now, o.symbol, ExitReason::Flatten);
-        }
+        // An entry that was reported as abandoned has filled after all.
+        self.close_leftover(now, o.symbol);
     }
 
-    fn book_fill(
+    /// Remembers where an order's lots without a price are counted.
+    fn keep_parts(&mut self, now: Nanos, slot: usize, parts: Parts) {
+        let (before, after) = self.orders.update(slot, |o| {
+            let before = std::mem::replace(&mut o.parts, parts).lots() > 0;
+            if !before {
+                o.unpriced_since = now;
+            }
+            (before, parts.lots() > 0)
+        });
+        self.unpriced = self.unpriced + u32::from(after) - u32::from(before);
+    }
+
+    /// Books a change of an order's fills: position, round trip, wallet. Returns where its lots without a price are now.
+    fn book_fill(&mut self, now: Nanos, o: &WorkingOrder, d: &FillDelta, reason: ExitReason) -> Parts {
+        let (sign, mut parts, mut gain) = (o.side.sign(), o.parts, Amount::ZERO);
+        let mut d = *d;
+        let commission = d.commission;
+        let mut left = d.repriced.0;
+        while let Some(part) = parts.take(left) {
+            gain += self.booking(o.symbol).price(sign, part, &d);
+            d.commission = Amount::ZERO;
+            left -= part.lots;
+        }
+        let fresh = d.priced - d.repriced;
+        if !fresh.is_zero() {
+            gain += self.count(now, o.symbol, sign * fresh.0, &d, reason, None);
+            d.commission = Amount::ZERO;
+        }
+        let unpriced = d.lots - fresh;
+        if !unpriced.is_zero() {
+            gain += self.count(now, o.symbol, sign * unpriced.0, &d, reason, Some(&mut parts));
+        }
+        self.booked(now, o.symbol, &d, gain, commission);
+        let value = self.instruments[o.symbol.index()].notional(d.px, d.priced).unwrap_or_default();
+        self.maker.add(o.purpose == Purpose::Entry, value, d.maker);
+        parts
+    }
+
+    /// New lots (signed): those that a comparison has counted already get their price, the others are counted. `parts`:
+    /// they have no price yet, and this is where they are. Returns what the wallet gains.
+    fn count(
         &mut self,
         now: Nanos,
         symbol: SymbolId,
-        side: Side,
+        lots: i64,
         d: &FillDelta,
-        stand_in: Px,
-        entry: bool,
+        reason: ExitReason,
+        mut parts: Option<&mut Parts>,
+    ) -> Amount {
+        let (sign, mut left, mut gain, mut d) = (lots.signum(), lots.abs(), Amount::ZERO, *d);
+        let at = self.event_time(now, d.ts_event);
+        while let Some(found) = self.take_unexplained(symbol, sign, left, at) {
+            let mut b = self.booking(symbol);
+            match &mut parts {
+                None => gain += b.price(sign, found.part, &FillDelta { stand_in: found.px, ..d }),
+                Some(parts) => {
+                    gain += b.restate(sign, found.part, found.px, d.stand_in);
+                    parts.push(found.part);
+                }
+            }
+            d.commission = Amount::ZERO;
+            left -= found.part.lots;
+        }
+        if left > 0 {
+            let (profit, counted) = self.booking(symbol).count(sign * left, &d, parts.is_none(), reason);
+            gain += profit;
+            if let Some(parts) = parts {
+                counted.into_iter().for_each(|part| parts.push(part));
+            }
+        }
+        gain
+    }
+
+    /// Up to `lots` that the venue's position had before any fill explained them, and that a fill of `at` may explain.
+    fn take_unexplained(
+        &mut self,
+        symbol: SymbolId,
+        sign: i64,
+        lots: i64,
+        at: VenueTime,
+    ) -> Option<Unexplained> {
+        let list = &mut self.symbols[symbol.index()].unexplained;
+        let place = list.iter().position(|u| u.sign == sign && at <= u.until).filter(|_| lots > 0)?;
+        let mut found = list[place];
+        found.part.lots = found.part.lots.min(lots);
+        list[place].part.lots -= found.part.lots;
+        if list[place].part.lots == 0 {
+            list.remove(place);
+        }
+        Some(found)
+    }
+
+    /// When a fill happened; now, where the venue gave no time.
+    pub(crate) fn event_time(&self, now: Nanos, ts_event: Nanos) -> VenueTime {
+        if ts_event.0 == 0 { self.to_venue(now) } else { VenueTime(ts_event) }
+    }
+
+    /// A change of fills was booked: into the ledger with it.
+    pub(crate) fn booked(
+        &mut self,
+        now: Nanos,
+        symbol: SymbolId,
+        d: &FillDelta,
+        gain: Amount,
+        commission: Amount,
     ) {
         self.activate(symbol);
-        let i = &self.instruments[symbol.index()];
-        let s = &mut self.symbols[symbol.index()];
-        self.account.wallet += book(&mut s.position, i, side, d, stand_in);
+        let at = self.event_time(now, d.ts_event);
+        let (i, s) = (&self.instruments[symbol.index()], &mut self.symbols[symbol.index()]);
         s.last_fill_at = now;
-        let value = i.notional(d.px, d.priced).unwrap_or_default();
-        self.maker.add(entry, value, d.maker);
+        s.day_realised += gain;
+        s.untold = true;
+        let fresh = d.priced - d.repriced;
+        let value = i.notional(d.px, fresh).unwrap_or_default();
+        let estimated = i.notional(d.stand_in, d.lots - fresh).unwrap_or_default();
+        self.ledger.fill(gain, commission, value + estimated, at);
         self.observe_equity();
     }
 
@@ -171,7 +271,7 @@ impl Router {
                 t.exit_fails += 1;
                 t.retry_at = now.plus(retry << t.exit_fails.min(4));
                 if t.exit_fails % 5 == 0 {
-                    let alert = self.alert(now, AlertKind::ExitStuck);
+                    let alert = Alert::new(now, AlertKind::ExitStuck);
                     out.alert(Alert { symbol: Some(o.symbol), id: Some(o.id), code: r.code, ..alert });
                 }
             }
@@ -186,14 +286,14 @@ impl Router {
         let most = self.cfg.max_tp_orders;
         let s = &self.symbols[symbol.index()];
         if s.trade.is_some_and(|t| t.tp_orders == most) && !s.position.qty.is_zero() {
-            out.alert(Alert { symbol: Some(symbol), ..self.alert(now, AlertKind::TakeProfitGivenUp) });
+            out.alert(Alert { symbol: Some(symbol), ..Alert::new(now, AlertKind::TakeProfitGivenUp) });
         }
     }
 
     /// What a refusal means beyond its order.
     fn refused(&mut self, now: Nanos, o: &WorkingOrder, code: i32, class: RejectClass, out: &mut Outbox) {
         let alert =
-            Alert { symbol: Some(o.symbol), id: Some(o.id), code, ..self.alert(now, AlertKind::Rejected) };
+            Alert { symbol: Some(o.symbol), id: Some(o.id), code, ..Alert::new(now, AlertKind::Rejected) };
         // A request that never left is no refusal by the venue.
         self.stats.rejects += u64::from(code != 0);
         if class == RejectClass::WouldTake {
@@ -202,8 +302,8 @@ impl Router {
         out.alert(alert);
         // The venue's own throttles say nothing of our orders.
         let ours = !matches!(class, RejectClass::Overload | RejectClass::RateLimit | RejectClass::Clock);
-        if ours && code != 0 && self.risk.rejected(now) {
-            out.alert(Alert { kind: AlertKind::Tripped, ..alert });
+        if let Some(latch) = (ours && code != 0).then(|| self.risk.rejected(now)).flatten() {
+            self.latch(latch, Some(o.symbol), out);
         }
         match class {
             RejectClass::Rules | RejectClass::SymbolHalted => {
@@ -222,7 +322,8 @@ impl Router {
             RejectClass::Clock => self.control(Control::SyncClock, out),
             RejectClass::Auth | RejectClass::AccountReduceOnly => {
                 out.alert(Alert { kind: AlertKind::AuthRefused, ..alert });
-                self.trip(now, Check::State, out);
+                let latch = Latch { check: Check::Refused, at: now, value: f64::from(code), limit: 0.0 };
+                self.latch(latch, None, out);
             }
             _ => {}
         }
@@ -238,8 +339,11 @@ impl Router {
             symbol: Some(symbol),
             id: ours,
             code: r.code,
-            ..self.alert(now, AlertKind::ForeignOrder)
+            ..Alert::new(now, AlertKind::ForeignOrder)
         };
+        if ours.is_some_and(|id| id.run == self.run && id.intent <= self.last_intent) {
+            return self.on_forgotten(now, r, alert, out);
+        }
         if Self::is_fill(r) {
             if !self.trade_ids.insert(symbol, r.trade_id) {
                 self.stats.duplicate_reports += 1;
@@ -247,16 +351,9 @@ impl Router {
             }
             self.foreign_fill(now, r, alert, out);
         }
-        let live = matches!(r.status, OrderStatus::New | OrderStatus::PartiallyFilled);
         match r.origin {
             // One of ours that this run does not know: it must not stay.
-            OrderOrigin::Ours(client_order_id) if live && r.exec_type != ExecType::CancelRejected => {
-                if self.send(OrderRequest::Cancel(CancelOrder { symbol, client_order_id }), out) {
-                    self.risk.sent_weight(now, 1);
-                    self.stats.cancels += 1;
-                }
-                self.reconcile_due.get_or_insert(now.plus(RouterConfig::ns(self.cfg.reconcile_retry_ms)));
-            }
+            OrderOrigin::Ours(id) if Self::is_live(r) => self.cancel_stray(now, symbol, id, out),
             OrderOrigin::External if self.cfg.stop_on_foreign_orders => {
                 out.alert(alert);
                 self.trip(now, Check::Foreign, out);
@@ -266,18 +363,49 @@ impl Router {
         }
     }
 
+    fn is_live(r: &ExecutionReport) -> bool {
+        let live = matches!(r.status, OrderStatus::New | OrderStatus::PartiallyFilled);
+        live && r.exec_type != ExecType::CancelRejected
+    }
+
+    fn cancel_stray(
+        &mut self,
+        now: Nanos,
+        symbol: SymbolId,
+        client_order_id: ClientOrderId,
+        out: &mut Outbox,
+    ) {
+        if self.send(OrderRequest::Cancel(CancelOrder { symbol, client_order_id }), out) {
+            self.risk.sent_weight(now, 1);
+            self.stats.cancels += 1;
+        }
+        self.reconcile_due.get_or_insert(now.plus(RouterConfig::ns(self.cfg.reconcile_retry_ms)));
+    }
+
+    /// An order of this run that had to be forgotten ([`crate::orders::REMEMBERED`]). Whether a fill of it was counted is
+    /// not known any more, so it is not counted now: the venue's position tells.
+    fn on_forgotten(&mut self, now: Nanos, r: &ExecutionReport, alert: Alert, out: &mut Outbox) {
+        if let Some(id) = r.origin.ours().filter(|_| Self::is_live(r)) {
+            self.cancel_stray(now, r.symbol, id, out);
+        }
+        if Self::is_fill(r) && !self.trade_ids.contains(r.symbol, r.trade_id) {
+            out.alert(Alert { kind: AlertKind::ForgottenFill, qty: r.last_qty, ..alert });
+            self.reconcile_due = Some(now);
+        }
+    }
+
     fn foreign_fill(&mut self, now: Nanos, r: &ExecutionReport, alert: Alert, out: &mut Outbox) {
         let d = FillDelta {
             lots: r.last_qty,
             priced: r.last_qty,
             px: r.last_px,
-            repriced: Qty::ZERO,
             commission: r.commission,
             maker: r.maker,
             ts_event: r.ts_event,
+            ..FillDelta::default()
         };
-        let before = self.symbols[r.symbol.index()].position.qty;
-        self.book_fill(now, r.symbol, r.side, &d, r.last_px, false);
+        let gain = self.count(now, r.symbol, r.side.sign() * r.last_qty.0, &d, ExitReason::External, None);
+        self.booked(now, r.symbol, &d, gain, r.commission);
         self.stats.external_fills += 1;
         let kind = match r.origin {
             OrderOrigin::Ours(_) => AlertKind::OrphanFill,
@@ -289,14 +417,8 @@ impl Router {
         if kind == AlertKind::VenueClosed {
             s.halted = true;
         }
-        let reduces = before.0.signum() == -r.side.sign();
-        match &mut s.trade {
-            Some(t) if reduces && !t.is_entering() => {
-                t.exit.add(&d);
-                t.closed_by = ExitReason::External;
-            }
-            Some(_) => {}
-            None => self.unexpected_position(now, r.symbol, out),
+        if s.trade.is_none() {
+            self.unexpected_position(now, r.symbol, out);
         }
     }
 
@@ -306,13 +428,15 @@ impl Router {
         if qty.is_zero() {
             return;
         }
-        let alert = self.alert(now, AlertKind::UnexpectedPosition);
-        out.alert(Alert { symbol: Some(symbol), qty, ..alert });
+        out.alert(Alert { symbol: Some(symbol), qty, ..Alert::new(now, AlertKind::UnexpectedPosition) });
         match self.cfg.unexpected_position {
-            UnexpectedPosition::Stop => self.trip(now, Check::Position, out),
-            UnexpectedPosition::Adopt => self.begin_flatten(now, symbol, false),
+            UnexpectedPosition::Stop => {
+                let latch = Latch { check: Check::Unexpected, at: now, value: qty.0 as f64, limit: 0.0 };
+                self.latch(latch, Some(symbol), out);
+            }
+            UnexpectedPosition::Adopt => self.begin_flatten(symbol),
             UnexpectedPosition::Flatten => {
-                self.begin_flatten(now, symbol, true);
+                self.begin_flatten(symbol);
                 self.start_exit(now, symbol, ExitReason::Flatten);
             }
         }

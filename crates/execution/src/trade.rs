@@ -7,7 +7,10 @@
 //! pending edit or a fill, and the exposure in between is the larger of two; cancel-then-new has one race, and it is
 //! resolved by the order's own final state.)
 
-use market::{AbandonReason, ExitReason, Instrument, Level, Nanos, OrderType, Px, Qty, Side, TimeInForce};
+use market::{
+    AbandonReason, EnterIntent, ExitReason, Instrument, Level, Nanos, OrderType, Px, Qty, Side, TimeInForce,
+    TripId,
+};
 
 use crate::config::RouterConfig;
 use crate::fills::FillSum;
@@ -54,36 +57,40 @@ pub struct Trade {
     pub direction: i8,
     /// Wanted lots.
     pub target: Qty,
+    /// Lots that its entry orders have got.
+    pub got: Qty,
     /// What the engine saw.
     pub decision_px: f64,
+    /// Capital that the engine sized with.
+    pub capital: f64,
+    /// Middle of the book when the exit was decided; NaN: not known.
+    pub exit_px: f64,
     /// Distance of the take profit; 0 = none rests.
     pub tp_pct: f64,
     /// Where it stands.
     pub phase: Phase,
-    /// Fills of the entry.
-    pub entry: FillSum,
-    /// Fills of the exit.
-    pub exit: FillSum,
+    /// The round trip it opened, or took over; none before the first fill.
+    pub trip: TripId,
     /// Does the entry's signal still hold?
     pub signal_holds: bool,
-    /// The engine knows nothing of it: no outcome is reported.
-    pub silent: bool,
+    /// The engine holds it: its end is told as an exit. Otherwise it is told as a whole round trip that was not planned.
+    pub told: bool,
     /// An exit that came while the entry was still ending.
     pub pending_exit: Option<ExitReason>,
-    /// Why the last exit fill happened.
-    pub closed_by: ExitReason,
+    /// When it must be closed whatever the engine says, by our own clock.
+    pub hold_until: Option<Nanos>,
     /// Moves after the touch in this phase.
     pub repegs: u32,
     /// Has the crossing order of this phase been sent?
     pub crossed: bool,
+    /// Has it been told that its size was cut?
+    pub cut_told: bool,
     /// Take-profit orders placed.
     pub tp_orders: u32,
     /// The take-profit price is already traded through: cross.
     pub tp_through: bool,
     /// Refused exit orders in a row.
     pub exit_fails: u32,
-    /// Stand-in price for fills without one, ticks.
-    pub stand_in: Px,
     pub(crate) phase_ends: Option<Nanos>,
     pub(crate) pegged_at: Nanos,
     pub(crate) retry_at: Nanos,
@@ -135,6 +142,8 @@ pub struct View<'a> {
     pub book_at: Nanos,
     /// Signed position.
     pub position: Qty,
+    /// Entry fills of the trade's round trip.
+    pub entry: FillSum,
     /// The trade's own resting order, if it has one.
     pub resting: Option<&'a WorkingOrder>,
     /// May a take-profit order rest (not killed, not halted)?
@@ -178,14 +187,22 @@ impl View<'_> {
 
 impl Trade {
     /// A trade that begins with an entry.
-    pub fn entry(
-        intent: u32,
-        direction: i8,
-        target: Qty,
-        decision_px: f64,
-        tp_pct: f64,
-        stand_in: Px,
-    ) -> Self {
+    pub fn entry(intent: u32, e: &EnterIntent, target: Qty) -> Self {
+        Self {
+            decision_px: e.decision_px,
+            capital: e.capital,
+            ..Self::new(intent, e.direction, target, e.tp_pct)
+        }
+    }
+
+    /// A trade that begins with a position: that of round trip `trip`.
+    pub fn of_position(intent: u32, qty: Qty, tp_pct: f64, trip: TripId) -> Self {
+        let direction = if qty.0 < 0 { -1 } else { 1 };
+        let lots = qty.abs();
+        Self { phase: Phase::Holding, got: lots, trip, ..Self::new(intent, direction, lots, tp_pct) }
+    }
+
+    fn new(intent: u32, direction: i8, target: Qty, tp_pct: f64) -> Self {
         Self {
             intent,
             attempts: 0,
@@ -193,21 +210,23 @@ impl Trade {
             exit_attempts: 0,
             direction,
             target,
-            decision_px,
+            got: Qty::ZERO,
+            decision_px: f64::NAN,
+            capital: f64::NAN,
+            exit_px: f64::NAN,
             tp_pct,
             phase: Phase::EntryMaker,
-            entry: FillSum::default(),
-            exit: FillSum::default(),
+            trip: TripId::NONE,
             signal_holds: true,
-            silent: false,
+            told: false,
             pending_exit: None,
-            closed_by: ExitReason::External,
+            hold_until: None,
             repegs: 0,
             crossed: false,
+            cut_told: false,
             tp_orders: 0,
             tp_through: false,
             exit_fails: 0,
-            stand_in,
             phase_ends: None,
             pegged_at: Nanos(0),
             retry_at: Nanos(0),
@@ -233,13 +252,19 @@ impl Trade {
 
     /// Lots still to be got.
     pub fn missing(&self) -> Qty {
-        Qty((self.target - self.entry.qty).0.max(0))
+        Qty((self.target - self.got).0.max(0))
     }
 
     /// When it wants to be looked at without news.
     pub fn deadline(&self) -> Option<Nanos> {
         let retry = (self.retry_at.0 > 0).then_some(self.retry_at);
-        [self.phase_ends, retry, self.detail_until].into_iter().flatten().min()
+        let hold = self.hold_until.filter(|_| self.phase == Phase::Holding);
+        [self.phase_ends, retry, self.detail_until, hold].into_iter().flatten().min()
+    }
+
+    /// Has it been held for as long as it may be?
+    pub fn is_overdue(&self, now: Nanos) -> bool {
+        self.phase == Phase::Holding && self.hold_until.is_some_and(|t| now >= t)
     }
 
     /// Time has passed: a phase may be over.
@@ -320,7 +345,7 @@ impl Trade {
         let value = v.instrument.notional(v.touch(side), self.missing());
         let small =
             self.missing() < v.instrument.min_qty || value.is_some_and(|n| n < v.instrument.min_notional);
-        small && v.resting.is_none() && !self.entry.qty.is_zero()
+        small && v.resting.is_none() && !self.got.is_zero()
     }
 
     /// The price to rest at: stay where we are unless the touch has moved away and we may follow.
@@ -339,11 +364,11 @@ impl Trade {
     }
 
     /// Price of the take-profit order: at `tp_pct` from the average entry, rounded to the side of more profit.
-    pub fn tp_px(&self, instrument: &Instrument) -> Option<Px> {
+    pub fn tp_px(&self, instrument: &Instrument, entry: &FillSum) -> Option<Px> {
         if self.tp_pct <= 0.0 {
             return None;
         }
-        let avg = self.entry.avg_px(instrument, self.stand_in);
+        let avg = entry.avg_px(instrument);
         let level = avg * (1.0 + f64::from(self.direction) * self.tp_pct);
         let below = instrument.tick.floor(level)?;
         let exact = instrument.px_f64(Px(below)) >= level * (1.0 - 1e-12);
@@ -356,7 +381,7 @@ impl Trade {
         if !v.tp_may_rest || !v.cfg.smart_placer || sign != i64::from(self.direction) {
             return Want::Idle;
         }
-        let Some(px) = self.tp_px(v.instrument) else { return Want::Idle };
+        let Some(px) = self.tp_px(v.instrument, &v.entry) else { return Want::Idle };
         let resting = v.resting.is_some_and(|o| o.purpose == Purpose::TakeProfit);
         if !resting && (!v.tp_may_place || v.now < self.retry_at || self.tp_orders >= v.cfg.max_tp_orders) {
             return Want::Idle;

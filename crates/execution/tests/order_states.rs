@@ -60,10 +60,11 @@ fn while_unknown_everything_is_reserved_and_nothing_else_is_opened() {
         direction: 1,
         notional: 50.0,
         leverage: 1.0,
+        capital: 25_000.0,
         decision_px: 5.005,
         tp_pct: 0.01,
         fill_probability: 0.9,
-        ts_event: d.now(),
+        ts_event: VenueTime(d.now()),
     };
     d.intent(Intent::Enter(e));
     assert!(matches!(d.denials.pop_front().unwrap().check, Check::UnknownOrders | Check::OpenPositions));
@@ -91,12 +92,12 @@ fn an_unknown_order_that_lives_is_worked_on() {
 fn what_was_told_before_changes_nothing() {
     let (mut d, o) = entering();
     let r = d.fill(&o, 4, 4, 10_000, true);
-    let before = (d.router.position(SYM), *d.router.account());
+    let before = (d.router.position(SYM), d.router.ledger().clone());
     d.report(r);
     d.ack(&o);
     d.says(&o, ExecType::Status, OrderStatus::New, 0, 0);
     d.says(&o, ExecType::Status, OrderStatus::PartiallyFilled, 4, 0);
-    assert_eq!((d.router.position(SYM), *d.router.account()), before);
+    assert_eq!((d.router.position(SYM), d.router.ledger().clone()), before);
     let w = d.router.orders().iter().next().unwrap();
     assert_eq!((w.status, w.cum, w.open_qty()), (OrderStatus::PartiallyFilled, Qty(4), Qty(6)));
     assert_eq!(d.router.stats().duplicate_reports, 1);
@@ -229,7 +230,7 @@ fn a_partial_entry_is_kept_and_its_dust_dropped() {
 }
 
 #[test]
-fn an_entry_that_filled_after_all_is_closed_and_the_engine_hears_nothing() {
+fn an_entry_that_filled_after_all_is_closed_and_its_profit_counts() {
     let (mut d, o) = entering();
     d.signal(false);
     d.wait_with_book(5_000);
@@ -242,7 +243,12 @@ fn an_entry_that_filled_after_all_is_closed_and_the_engine_hears_nothing() {
     assert_eq!((x.order_type, x.side, x.qty, x.reduce_only), (OrderType::Market, Side::Sell, Qty(10), true));
     d.fill(&x, 10, 10, 10_000, false);
     assert_eq!(d.router.position(SYM).qty, Qty::ZERO);
-    assert!(d.outcomes.is_empty());
+    let Outcome::Unplanned { entry, exit } = d.outcome() else { panic!() };
+    assert_eq!(
+        (entry.qty, entry.avg_px, exit.avg_px, exit.reason),
+        (Qty(10), 100.0, 100.0, ExitReason::Flatten)
+    );
+    assert!(d.outcomes.is_empty(), "neither as an entry nor as an exit of the engine's");
     let w = d.router.orders().iter().find(|w| w.id == o.client_order_id).unwrap();
     assert_eq!((w.status, w.cum), (OrderStatus::Canceled, Qty(10)), "the end is sticky, the quantity is not");
 }
@@ -420,7 +426,7 @@ fn no_trip_blocks_an_exit() {
     let g = Gate {
         state: TradingState::Reducing,
         user_stream: false,
-        clock_offset_ns: i64::MAX,
+        clock: None,
         posture: Posture::Hibernate,
         abs_max_leverage: 0.0,
         breaker_can_open: false,
@@ -449,10 +455,11 @@ fn a_full_outbox_postpones_and_loses_nothing() {
         direction: 1,
         notional: 10.0,
         leverage: 1.0,
+        capital: 25_000.0,
         decision_px: 100.01,
         tp_pct: 0.01,
         fill_probability: 0.9,
-        ts_event: d.now(),
+        ts_event: VenueTime(d.now()),
     };
     d.router.on_intent(d.now(), &Intent::Enter(e), &mut d.out);
     assert_eq!(d.out.requests.len(), outbox::MAX_REQUESTS - 10, "entries leave the last places to cancels");

@@ -13,7 +13,7 @@ fn policy(p: UnexpectedPosition) -> RouterConfig {
 }
 
 fn at_venue(qty: i64) -> VenuePosition {
-    VenuePosition { symbol: SYM, qty: Qty(qty), entry_px: 100.0 }
+    VenuePosition { symbol: SYM, qty: Qty(qty), entry_px: 100.0, liquidation_px: 0.0 }
 }
 
 #[test]
@@ -29,6 +29,7 @@ fn stray_orders_of_ours_are_cancelled_and_the_venue_is_asked_again() {
         qty: Qty(5),
         reduce_only: true,
         position_side: PositionSide::Both,
+        recv_window_ms: 5_000,
     };
     let listed = ExecutionReport { exec_type: ExecType::Status, ..d.base(&stray) };
     let found = d.reconcile(&[listed], &[]);
@@ -48,7 +49,7 @@ fn an_unexpected_position_stops_is_adopted_or_is_closed() {
     d.bbo(10_000, 10_002);
     let found = d.reconcile(&[], &[at_venue(50)]);
     assert_eq!(found.differences[..], [Difference::Position(SYM, Qty(0), Qty(50))]);
-    assert_eq!(d.router.tripped(), Some(Check::Position));
+    assert_eq!(d.router.tripped(), Some(Check::Unexpected));
     assert!(d.nothing_sent() && d.alerted(AlertKind::UnexpectedPosition));
 
     let mut d = Desk::with(policy(UnexpectedPosition::Adopt));
@@ -65,7 +66,8 @@ fn an_unexpected_position_stops_is_adopted_or_is_closed() {
     let x = d.sent_new();
     assert_eq!((x.side, x.qty, x.reduce_only, x.order_type), (Side::Buy, Qty(50), true, OrderType::Market));
     d.fill(&x, 50, 50, 10_002, false);
-    assert!(d.outcomes.is_empty(), "the engine never knew of it");
+    assert!(matches!(d.outcome(), Outcome::Unplanned { entry, .. } if entry.qty == Qty(-50)));
+    assert!(d.outcomes.is_empty(), "the engine never held it");
     d.at(1);
     assert!(d.reconcile(&[], &[]).is_clean());
 }
@@ -140,13 +142,7 @@ fn a_snapshot_older_than_the_last_fill_proves_nothing() {
     let requested_at = d.now();
     d.at(50);
     d.fill(&tp, 100, 100, tp.px.0, true);
-    let venue = VenueState {
-        requested_at,
-        orders: &[],
-        positions: &[at_venue(100)],
-        fills: &[],
-        wallet: Amount(25_000 * Amount::ONE),
-    };
+    let venue = VenueState { requested_at, positions: &[at_venue(100)], ..d.venue_state() };
     let found = d.router.reconcile(d.now(), &venue, &mut d.out);
     assert_eq!(found.differences[..], [Difference::Deferred(SYM)]);
     assert_eq!(d.router.position(SYM).qty, Qty::ZERO);
@@ -168,8 +164,7 @@ fn listed_fill(d: &Desk, o: &NewOrder, trade_id: u64, lots: i64, px: i64) -> Exe
 }
 
 fn compare(d: &mut Desk, positions: &[VenuePosition], fills: &[ExecutionReport]) -> Reconciliation {
-    let wallet = Amount(25_000 * Amount::ONE);
-    let venue = VenueState { requested_at: d.now(), orders: &[], positions, fills, wallet };
+    let venue = VenueState { positions, fills, ..d.venue_state() };
     let found = d.router.reconcile(d.now(), &venue, &mut d.out);
     d.drain();
     found
@@ -275,7 +270,7 @@ fn a_hidden_fill_is_found_by_the_regular_comparison() {
     let found = d.reconcile(&[], &[at_venue(4)]);
     assert_eq!(found.differences[..], [Difference::Position(SYM, Qty(0), Qty(4))]);
     assert_eq!(d.router.position(SYM).qty, Qty(4));
-    assert_eq!(d.router.tripped(), Some(Check::Position));
+    assert_eq!(d.router.tripped(), Some(Check::Unexpected));
 }
 
 #[test]
@@ -303,8 +298,9 @@ fn the_kill_switch_cancels_closes_verifies_and_latches() {
     d.bbo(10_000, 10_002);
     d.enter(1, 100.0, 0.9);
     assert_eq!(d.denials.pop_back().unwrap().check, Check::Kill);
-    assert!(d.router.rearm_kill("no").is_err());
-    assert!(d.router.rearm_kill("feed repaired, checked by hand").is_ok());
+    let rearm = |d: &mut Desk, why| d.router.rearm(d.now(), Rearm::Latches, why, &mut d.out);
+    assert_eq!(rearm(&mut d, "no"), Err(RearmError::NoReason));
+    assert_eq!(rearm(&mut d, "feed repaired, checked by hand"), Ok(()));
     d.at(1);
     d.bbo(10_000, 10_002);
     d.enter(1, 100.0, 0.9);

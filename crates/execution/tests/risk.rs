@@ -20,10 +20,11 @@ fn denied_by(cfg: RouterConfig, change: Change) -> Option<Check> {
         direction: 1,
         notional: 1_000.0,
         leverage: 1.0,
+        capital: 25_000.0,
         decision_px: 100.01,
         tp_pct: 0.0095,
         fill_probability: 0.9,
-        ts_event: d.now(),
+        ts_event: VenueTime(d.now()),
     };
     change(&mut d, &mut gate, &mut e);
     d.router.set_gate(d.now(), gate, &mut d.out);
@@ -46,6 +47,11 @@ fn denied_by(cfg: RouterConfig, change: Change) -> Option<Check> {
         );
     }
     denial.map(|x| x.check)
+}
+
+fn clock(offset_ms: i64, error_ms: u64) -> Option<ClockOffset> {
+    let ms = Nanos::MS as i64;
+    Some(ClockOffset { offset_ns: offset_ms * ms, error_ns: error_ms * Nanos::MS, ..ClockOffset::EXACT })
 }
 
 fn mark(d: &mut Desk, mark: f64) {
@@ -71,19 +77,28 @@ fn each_check_denies_what_it_is_for() {
         (Check::Connected, |_, g, _| g.user_stream = false),
         (Check::Posture, |_, g, _| g.posture = Posture::Hibernate),
         (Check::Breaker, |_, g, _| g.breaker_can_open = false),
-        (Check::Clock, |_, g, _| g.clock_offset_ns = -1_251_000_000),
-        (Check::Clock, |_, g, _| g.clock_offset_ns = i64::MIN),
+        (Check::Clock, |_, g, _| g.clock = clock(-1_251, 0)),
+        (Check::Clock, |_, g, _| g.clock = Some(ClockOffset { offset_ns: i64::MIN, ..ClockOffset::EXACT })),
+        (Check::Clock, |_, g, _| g.clock = None),
+        (Check::ClockError, |_, g, _| g.clock = clock(0, 501)),
+        (Check::ClockError, |d, g, _| {
+            // 400 ms of error when it was measured, and 110 ms of drift since.
+            let at = Nanos(d.now().0 - 1_100_000_000_000);
+            g.clock = Some(ClockOffset { offset_ns: 0, error_ns: 400 * Nanos::MS, at });
+        }),
+        (Check::Lease, |d, g, _| g.lease_until = Some(d.now().plus(249 * Nanos::MS))),
+        (Check::SignalAhead, |d, _, e| e.ts_event = VenueTime(d.now().plus(251 * Nanos::MS))),
         (Check::Tradable, |d, _, _| {
             let halted = Instrument { status: InstrumentStatus::Halted, ..instruments().remove(0) };
             assert!(d.router.set_instrument(halted));
         }),
         (Check::BookAge, |d, _, e| {
             d.at(1_001);
-            e.ts_event = d.now();
+            e.ts_event = VenueTime(d.now());
         }),
         (Check::BookSane, |d, _, _| d.bbo(10_002, 10_002)),
         (Check::BookSane, |d, _, _| d.bbo(0, 10_002)),
-        (Check::SignalAge, |d, _, e| e.ts_event = Nanos(d.now().0 - 1_001_000_000)),
+        (Check::SignalAge, |d, _, e| e.ts_event = VenueTime(Nanos(d.now().0 - 1_001_000_000))),
         (Check::DecisionDrift, |_, _, e| e.decision_px = 99.4),
         (Check::MarkCollar, |d, _, _| mark(d, 98.9)),
         (Check::PriceFilter, |d, _, _| {
@@ -95,20 +110,10 @@ fn each_check_denies_what_it_is_for() {
         }),
         (Check::MinQty, |_, _, e| e.notional = 0.5),
         (Check::MinNotional, |_, _, e| e.notional = 4.5),
-        (Check::OrderNotional, |_, g, e| {
-            g.abs_max_leverage = 100.0;
-            e.notional = 31_500.0;
-        }),
         (Check::Leverage, |_, g, _| g.abs_max_leverage = 0.9),
         (Check::Leverage, |_, _, e| e.leverage = f64::NAN),
         (Check::Leverage, |d, _, _| {
-            let venue = VenueState {
-                requested_at: d.now(),
-                orders: &[],
-                positions: &[],
-                fills: &[],
-                wallet: Amount(100 * Amount::ONE),
-            };
+            let venue = VenueState { wallet: Amount(100 * Amount::ONE), ..d.venue_state() };
             d.router.reconcile(d.now(), &venue, &mut d.out);
             d.router.begin_day();
         }),
@@ -136,9 +141,13 @@ fn limited(f: Setting) -> RouterConfig {
 #[test]
 fn limits_come_from_the_config() {
     let cases: &[(Check, Setting)] = &[
-        (Check::OrderNotional, |c| c.risk.max_order_notional_usd = 999.0),
-        (Check::Position, |c| c.risk.max_position_usd = 999.0),
-        (Check::Gross, |c| c.risk.max_gross_usd = 999.0),
+        // Nothing that the venue would take is left of the order: that is not cut but refused.
+        (Check::OrderNotional, |c| c.risk.max_order_notional_usd = Some(4.0)),
+        (Check::Position, |c| c.risk.max_position_usd = Some(4.0)),
+        (Check::Gross, |c| c.risk.max_gross_usd = Some(999.0)),
+        (Check::Gross, |c| c.risk.max_gross_x_capital = 0.03),
+        (Check::Net, |c| c.risk.max_net_usd = Some(999.0)),
+        (Check::Net, |c| c.risk.max_net_x_capital = 0.03),
         (Check::OrderRate, |c| c.risk.venue_orders_per_10s = 2),
     ];
     for (check, f) in cases {
@@ -181,8 +190,11 @@ fn repeated_entries_latch_until_a_human_gives_a_reason() {
     d.bbo(10_000, 10_002);
     d.enter(1, 100.0, 0.9);
     assert_eq!(d.denials.pop_back().unwrap().check, Check::Tripped);
-    assert!(!d.router.reset_trips("ok"));
-    assert!(d.router.reset_trips("strategy bug fixed"));
+    let rearm = |d: &mut Desk, why| d.router.rearm(d.now(), Rearm::Latches, why, &mut d.out);
+    assert_eq!(rearm(&mut d, "ok"), Err(RearmError::NoReason));
+    assert_eq!(rearm(&mut d, "strategy bug fixed"), Ok(()));
+    let rearmed = d.router.rearmed().unwrap();
+    assert_eq!((rearmed.at, rearmed.reason.as_str()), (d.now(), "strategy bug fixed"));
     d.at(1);
     d.enter(1, 100.0, 0.9);
     assert_eq!(d.sent_new().qty, Qty(100));
@@ -205,7 +217,7 @@ fn refusals_trip_and_are_counted_for_the_breaker() {
 #[test]
 fn the_days_loss_and_drawdown_stop_entries_but_not_the_next_day() {
     for (f, check) in [
-        ((|c| c.risk.max_day_loss_usd = 1.0) as Setting, Check::DayLoss),
+        ((|c| c.risk.max_day_loss_usd = Some(1.0)) as Setting, Check::DayLoss),
         (|c| c.risk.max_day_drawdown = 1e-5, Check::Drawdown),
     ] {
         let mut d = Desk::with(limited(f));
@@ -220,7 +232,7 @@ fn the_days_loss_and_drawdown_stop_entries_but_not_the_next_day() {
         let x = d.sent_new();
         d.fill(&x, 100, 100, 9_890, false);
         d.canceled(&tp, 0);
-        assert_eq!(d.router.account().day_pnl().to_string(), "-1.10000000");
+        assert_eq!(d.router.ledger().day_pnl().unwrap().to_string(), "-1.10000000");
         d.at(10);
         d.bbo(9_890, 9_892);
         d.enter(1, 100.0, 0.9);
@@ -240,8 +252,8 @@ fn a_config_that_cannot_be_meant_is_refused_by_key() {
         ("query_timeout_ms", |c| c.query_timeout_ms = 3_001),
         ("risk.duplicate_window_ms", |c| c.risk.duplicate_window_ms = 500),
         ("dead_man_refresh_ms", |c| c.dead_man_refresh_ms = 20_000),
-        ("risk.max_order_notional_usd", |c| c.risk.max_order_notional_usd = 2e6),
-        ("risk.max_position_usd", |c| c.risk.max_position_usd = -1.0),
+        ("risk.max_order_notional_usd", |c| c.risk.max_order_notional_usd = Some(2e6)),
+        ("risk.max_position_usd", |c| c.risk.max_position_usd = Some(-1.0)),
         ("risk.rate_share", |c| c.risk.rate_share = 0.6),
         ("risk.max_open_positions", |c| c.risk.max_open_positions = 0),
         ("risk.max_day_drawdown", |c| c.risk.max_day_drawdown = f64::NAN),
@@ -253,7 +265,7 @@ fn a_config_that_cannot_be_meant_is_refused_by_key() {
     assert!(serde_json::from_str::<RouterConfig>(r#"{"risk": {"max_order_notional": 1}}"#).is_err());
     let c: RouterConfig =
         serde_json::from_str(r#"{"risk": {"max_position_usd": 5000}, "max_repegs": 2}"#).unwrap();
-    assert_eq!((c.risk.max_position_usd, c.max_repegs, c.maker_timeout_ms), (5_000.0, 2, 5_000));
+    assert_eq!((c.risk.max_position_usd, c.max_repegs, c.maker_timeout_ms), (Some(5_000.0), 2, 5_000));
     let mut wrong = instruments();
     wrong.swap(0, 1);
     assert!(Router::new(RouterConfig::default(), wrong, 1).is_err());
@@ -297,11 +309,11 @@ fn an_overloaded_venue_is_asked_for_entries_later_and_later_and_trips_nothing() 
 
 #[test]
 fn funding_is_loss_of_the_day_and_a_transfer_is_not() {
-    let mut d = Desk::with(limited(|c| c.risk.max_day_loss_usd = 10.0));
+    let mut d = Desk::with(limited(|c| c.risk.max_day_loss_usd = Some(10.0)));
     d.bbo(10_000, 10_002);
-    d.router.on_income(Amount(-5_000 * Amount::ONE), false);
-    assert_eq!(d.router.account().day_pnl(), Amount::ZERO);
-    d.router.on_income(Amount(-11 * Amount::ONE), true);
+    d.router.on_income(d.now(), Amount(-5_000 * Amount::ONE), false);
+    assert_eq!(d.router.ledger().day_pnl(), Some(Amount::ZERO));
+    d.router.on_income(d.now(), Amount(-11 * Amount::ONE), true);
     d.enter(1, 10.0, 0.9);
     assert_eq!(d.denials.pop_front().unwrap().check, Check::DayLoss);
 }

@@ -1,4 +1,4 @@
-//! The vocabulary of the house. Every crate speaks these words and no other: instruments, prices in ticks and
+//! The vocabulary. Every crate speaks these words and no other: instruments, prices in ticks and
 //! quantities in lots, nanosecond times, book events, order requests, execution reports, features, posture.
 //!
 //! The crate depends on nothing of ours, reads no clock and does no I/O.
@@ -8,8 +8,12 @@ pub mod event;
 pub mod features;
 pub mod instrument;
 pub mod intent;
+pub mod json;
 pub mod order;
+pub mod planted;
 pub mod posture;
+pub mod scan;
+pub mod stamp;
 pub mod time;
 
 pub use decimal::{Amount, Increment, NumberError, Px, Qty};
@@ -17,11 +21,12 @@ pub use event::{Bbo, DepthSnapshot, DepthUpdate, Level, MarkPrice, MarketEvent, 
 pub use features::{CrossAsset, DEPTH_BANDS, ObFeatures};
 pub use instrument::{Instrument, InstrumentStatus, SymbolId};
 pub use intent::{
-    AbandonReason, EnterIntent, EntryFilled, ExitFilled, ExitIntent, ExitReason, Intent, Outcome,
+    AbandonReason, Correction, EnterIntent, EntryFilled, ExitFilled, ExitIntent, ExitReason, Filled, Intent,
+    Outcome, TripId,
 };
 pub use order::{
     CancelOrder, ClientOrderId, ExecType, ExecutionReport, NewOrder, OrderOrigin, OrderRequest, OrderStatus,
     OrderType, PositionSide, ReplaceOrder, Side, TimeInForce,
 };
 pub use posture::Posture;
-pub use time::{Date, Nanos, utc_date};
+pub use time::{ClockOffset, Date, Nanos, VenueTime, utc_date};

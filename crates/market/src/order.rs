@@ -83,8 +83,8 @@ pub enum PositionSide {
 /// `attempt` counts the orders that one intent led to. As text: `dlp-<run>-<intent>-<attempt>`, run in hexadecimal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClientOrderId {
-    /// Session epoch.
-    pub run: u32,
+    /// Of the run: below 2^52, never the same twice ([`Self::run`]).
+    pub run: u64,
     /// Number of the intent in the run.
     pub intent: u32,
     /// Number of the order in the intent.
@@ -94,11 +94,19 @@ pub struct ClientOrderId {
 impl ClientOrderId {
     /// What our ids begin with.
     pub const PREFIX: &'static str = "dlp-";
+    /// Numbers of runs are below this: the venue takes 36 characters.
+    pub const RUNS: u64 = 1 << 52;
+
+    /// The number of a run: the second of its start, and 20 random bits, so that two starts in one second, on two
+    /// machines, or under a clock that was set back, do not meet.
+    pub const fn run(wall_ns: u64, random: u64) -> u64 {
+        (((wall_ns / Nanos::SECOND) & 0xffff_ffff) << 20) | (random & 0xf_ffff)
+    }
 
     /// The text that the venue sees (≤ 36 characters of its alphabet).
     pub fn text(self) -> ArrayString<36> {
         let mut out = ArrayString::new();
-        fmt::Write::write_fmt(&mut out, format_args!("{self}")).expect("28 characters at most");
+        fmt::Write::write_fmt(&mut out, format_args!("{self}")).expect("34 characters at most");
         out
     }
 
@@ -106,7 +114,7 @@ impl ClientOrderId {
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.strip_prefix(Self::PREFIX)?.split('-');
         let id = Self {
-            run: u32::from_str_radix(parts.next()?, 16).ok()?,
+            run: u64::from_str_radix(parts.next()?, 16).ok().filter(|run| *run < Self::RUNS)?,
             intent: parts.next()?.parse().ok()?,
             attempt: parts.next()?.parse().ok()?,
         };
@@ -142,6 +150,8 @@ pub struct NewOrder {
     pub reduce_only: bool,
     /// Position, in hedge mode.
     pub position_side: PositionSide,
+    /// How long the venue may take it for (`recvWindow`), ms: never longer than the lease that is left.
+    pub recv_window_ms: u32,
 }
 
 /// Cancel one order by our id.
@@ -328,7 +338,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn client_order_ids_round_trip_and_fit(run: u32, intent: u32, attempt: u16) {
+        fn client_order_ids_round_trip_and_fit(run in 0..ClientOrderId::RUNS, intent: u32, attempt: u16) {
             let id = ClientOrderId { run, intent, attempt };
             let text = id.text();
             prop_assert!(text.len() <= 36);

@@ -22,7 +22,7 @@ pub fn fence_of(text: &str) -> Option<u64> {
 }
 
 /// The value with this fence in place of the one it has. `None`: it is no JSON object, and can carry none.
-pub(crate) fn stamp(text: &str, number: u64) -> Option<String> {
+pub fn stamp(text: &str, number: u64) -> Option<String> {
     let rest = match split(text) {
         Some((_, rest)) => rest,
         None => text.trim_start().strip_prefix('{')?.trim_start(),

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use crate::error::MemoryError;
 use crate::memory::SystemMemory;
 use crate::schema::{
-    CONTROL, Deployment, FromMemory, Kill, LEASES, LeaseRecord, Rearm, SchemaError, to_text,
+    CONTROL, Deployment, FromMemory, Kill, LEASES, LeaseRecord, Reading, Rearm, to_text,
 };
 
 /// What memory says about the kill of a deployment: nothing was ever killed (or memory has lost it), the newest kill, in

@@ -28,7 +28,7 @@ pub use discovery::{Discovered, discover};
 pub use embedded::{EmbeddedConfig, Repair, Restore, repair, restore};
 pub use environment::{Disk, LockGuard, MemoryEnvironment, SystemDisk};
 pub use error::{MAX_NAME_BYTES, MAX_VALUE_BYTES, MemoryError};
-pub use fence::{Fence, fence_of};
+pub use fence::{Fence, fence_of, stamp};
 pub use hazelcast::{Credentials, HazelcastConfig, TlsConfig};
 pub use kill::{
     KillOrder, KillSeen, KillState, order_kill, read_kill, rearm, restate_kill, wait_for_kill_seen,

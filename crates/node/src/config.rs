@@ -174,6 +174,16 @@ pub enum Deployment {
     Green,
 }
 
+impl Deployment {
+    /// In names of files and keys.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Blue => "blue",
+            Self::Green => "green",
+        }
+    }
+}
+
 impl From<Deployment> for memory::schema::Deployment {
     fn from(deployment: Deployment) -> Self {
         match deployment {
@@ -456,6 +466,18 @@ mod tests {
         assert!(error("runtime: {layout: 3}").contains("1, 2, 4, 6"));
         assert!(error("alpha: {fraction: 7}").contains("fraction"));
         assert!(error("[").starts_with(":"));
+    }
+
+    #[test]
+    fn a_preset_of_a_file_has_its_own_numbers_and_hash() {
+        let hash = |text: &str| Config::parse(text).unwrap().alpha.verify().unwrap();
+        for name in ["conservative", "growth", "aggressive"] {
+            let preset = Params::preset(name).unwrap();
+            assert_eq!(hash(&format!("alpha: {{profile: {name}}}")), preset.hash());
+            assert_ne!(preset.hash(), alpha::params::CHAMPION_HASH);
+        }
+        assert!(error("alpha: {profile: growth, fracton: 0.1}").contains("did you mean `fraction`?"));
+        assert!(error("alpha: {profile: growth, fraction: .nan}").contains("fraction"));
     }
 
     #[test]

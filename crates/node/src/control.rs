@@ -6,209 +6,55 @@
 //! the hot path waits for it.
 
 mod account;
-pub mod desk;
+pub mod market_data;
+pub mod orders;
+mod state;
+pub mod status;
 mod watch;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::future::Future;
-use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use alpha::Trade;
-use binance::Symbols;
-use binance::clock::ServerClock;
-use binance::rest::{RestClient, RestError};
-
 use execution::{AlertKind, Control as Errand, Gate, KillTrigger};
 use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-use market::{ExecutionReport, Nanos, OrderRequest, Qty, SymbolId};
-use runtime::clock::Clock;
-use runtime::ring::Tx;
-use secrecy::SecretString;
-use tokio::sync::watch as show;
+use market::{Nanos, SymbolId};
+use memory::SystemMemory;
+use runtime::ring::Rx;
 
-use crate::roles::standby::Board;
-use crate::sensors::HealthWatch;
-use crate::shards::assembly::ShardCounters;
 use crate::stages::alpha::{AlphaCommand, AlphaNews};
-use crate::stages::book::{BookCounters, Mask, SnapshotReply};
-use crate::stages::feed::FeedCounters;
-use crate::stages::router::{AccountState, RouterCommand, RouterNews, RouterState};
-use crate::topology::Ends;
+use crate::stages::router::{RouterCommand, RouterNews};
+use crate::topology::AccountEnds;
 pub use account::account;
-pub use watch::WatchConfig;
 
-use self::desk::{LineSummary, MarketDesk};
+use self::market_data::{Fetched, MarketController};
+pub use self::orders::{KILL_FLATTEN, Orders, say};
+pub use self::state::{Control, WatchConfig};
+use self::state::{Done, Ending, push};
+pub use self::status::Seen;
 
 /// How often the control thread looks.
 const TURN: Duration = Duration::from_millis(20);
 /// How long the end of a run waits: for a flat position, and then for the kill ladder.
 const FLAT_WITHIN_NS: u64 = 8 * Nanos::SECOND;
 const KILLED_WITHIN_NS: u64 = 15 * Nanos::SECOND;
-/// What stands in the kill file where positions are to be closed too.
-pub const KILL_FLATTEN: &str = "flatten";
-
-/// The result of an errand.
-#[expect(clippy::large_enum_variant, reason = "a few at a time, off the hot path")]
-enum Done {
-    Snapshot(SymbolId, bool, Result<Vec<u8>, RestError>),
-    Clock(Result<ServerClock, RestError>),
-    /// Asked for at this venue time, ms.
-    Account(u64, Result<Box<AccountState>, RestError>),
-    ListenKey(Result<SecretString, RestError>),
-    Kept(Result<(), RestError>),
-    Ordered(OrderRequest, Result<Option<ExecutionReport>, RestError>),
-    Settings(Result<watch::Settings, RestError>),
-    Instruments(Result<binance::rest::ExchangeInfo, RestError>),
-    Sent(&'static str, Result<(), RestError>),
-}
-
-type Job = Pin<Box<dyn Future<Output = Done>>>;
-
-/// Where the end of a run stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    No,
-    /// Waiting for the engine's exit.
-    Flattening {
-        until: u64,
-    },
-    /// Waiting for the kill ladder.
-    Killing {
-        until: u64,
-    },
-    Over,
-}
-
-/// What the control thread is told to do.
-#[derive(Debug, Clone)]
-pub struct Orders {
-    /// End after this long.
-    pub seconds: Option<f64>,
-    /// Close the position at the end.
-    pub flatten: bool,
-    /// Pull the kill switch when this file appears; with [`KILL_FLATTEN`] in it positions are closed too.
-    pub kill_file: Option<PathBuf>,
-    /// Route of the user stream, e.g. `/private`; the listen key is added.
-    pub private_path: String,
-    /// Print a line of progress every five seconds.
-    pub progress: bool,
-    /// Where to show what is seen, every turn of the control thread, while somebody looks.
-    pub watch: Option<show::Sender<Seen>>,
-}
-
-/// What the control thread has seen.
-#[derive(Debug, Clone, Default)]
-pub struct Seen {
-    /// Sockets of market data.
-    pub feed: FeedCounters,
-    /// Market connections by name.
-    pub connections: BTreeMap<String, LineSummary>,
-    /// Symbols that are masked now, and why.
-    pub masked: BTreeMap<String, Mask>,
-    /// Books.
-    pub book: BookCounters,
-    /// Steps by gate.
-    pub gates: Option<[u64; alpha::Gate::ALL.len()]>,
-    /// Router.
-    pub router: RouterState,
-    /// Positions that are not zero, by symbol.
-    pub positions: BTreeMap<String, Qty>,
-    /// What the router was last told of its surroundings.
-    pub gate: Gate,
-    /// How ticks are gathered from the shards (role alpha).
-    pub shards: ShardCounters,
-    /// The lease was lost: another node may act for the account, so this one does not touch it any more.
-    pub fenced: bool,
-    /// Closed trades.
-    pub trades: Vec<Trade>,
-    /// What changed the wallet besides orders, by the venue's reason: funding, transfers, commissions in other assets.
-    pub ledger: BTreeMap<String, f64>,
-    /// Alerts by kind.
-    pub alerts: BTreeMap<String, u64>,
-    /// Why the run ended.
-    pub ended_by: String,
-    /// What made the run impossible, if something did.
-    pub failed: Option<String>,
-}
-
-impl Seen {
-    /// Counts an alert.
-    pub fn alert(&mut self, kind: &str) {
-        *self.alerts.entry(kind.to_owned()).or_default() += 1;
-    }
-}
-
-/// The thread's state.
-pub struct Control {
-    orders: Orders,
-    rest: Arc<RestClient>,
-    symbols: Symbols,
-    ends: Ends,
-    clock: Clock,
-    started: u64,
-    gate: Gate,
-    gate_told: Option<Gate>,
-    jobs: FuturesUnordered<Job>,
-    market: MarketDesk,
-    private: account::Private,
-    watch: watch::Watch,
-    progress_due: u64,
-    router_commands: VecDeque<RouterCommand>,
-    orders_told: (u64, u64),
-    health: HealthWatch,
-    ending: Ending,
-    signalled: Arc<AtomicBool>,
-    /// Where the role alpha shows how it does.
-    pub board: Option<Board>,
-    /// What it has seen.
-    pub seen: Seen,
-}
+/// Why a run ended that began while memory was silent.
+const MEMORY_ANSWERS: &str = "system memory that answers";
 
 impl Control {
-    /// A control thread for a running pipeline. `clock` of the venue has been taken, the listen key too.
-    pub fn new(
-        orders: Orders,
-        rest: Arc<RestClient>,
-        symbols: Symbols,
-        ends: Ends,
-        clock: Clock,
-        watch: WatchConfig,
-        signalled: Arc<AtomicBool>,
-    ) -> Self {
-        let now = clock.now_ns();
-        let venue_ms = rest.clock().server_time(Nanos(now)).millis();
-        let private = account::Private::new(&orders.private_path, now, venue_ms);
-        let watch = watch::Watch::new(watch, symbols.clone(), now);
-        let mut seen = Seen::default();
-        let names = symbols.all().iter().map(|i| i.symbol.clone()).collect();
-        let market = MarketDesk::new(ends.lines.clone(), names, now, &mut seen);
-        Self {
-            orders,
-            rest,
-            symbols,
-            ends,
-            started: now,
-            gate: Gate::default(),
-            gate_told: None,
-            jobs: FuturesUnordered::new(),
-            market,
-            private,
-            watch,
-            progress_due: now + 5 * Nanos::SECOND,
-            router_commands: VecDeque::new(),
-            orders_told: (0, 0),
-            health: HealthWatch::default(),
-            ending: Ending::No,
-            signalled,
-            clock,
-            board: None,
-            seen,
+    /// Memory was silent at the start: the run ends when it answers, and opens nothing unless it `may_open` because
+    /// there was a local state.
+    pub fn wait_for_memory(&mut self, memory: SystemMemory, may_open: bool) {
+        if !may_open {
+            push(&mut self.ends.to_alpha, AlphaCommand::Stop { flatten: false });
         }
+        self.memory = Some(memory);
+        self.alert("MemoryUnread");
+    }
+
+    /// Did the run end because memory answers now?
+    pub fn memory_answers(&self) -> bool {
+        self.seen.ended_by == MEMORY_ANSWERS
     }
 
     /// Runs until the end of the run is complete or `stop` is set by a stage that died.
@@ -217,8 +63,10 @@ impl Control {
         turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         while self.ending != Ending::Over {
             tokio::select! {
+                biased;
                 _ = turn.tick() => self.turn(stop),
                 Some(done) = self.jobs.next() => self.done(done),
+                Some(fetched) = fetched(&mut self.market) => self.snapshot(fetched),
             }
         }
         // Errands under way (a last cancel) get a moment.
@@ -231,25 +79,22 @@ impl Control {
     }
 
     /// The latency collector, for the summary.
-    pub fn ends(&mut self) -> &mut Ends {
+    pub fn ends(&mut self) -> &mut AccountEnds {
         &mut self.ends
     }
 
     fn turn(&mut self, stop: &AtomicBool) {
         let now = self.clock.now_ns();
         self.ends.latency.drain();
-        while let Some(news) = self.ends.feed.pop() {
-            self.market.on_feed(news, &mut self.seen);
+        if let Some(market) = &mut self.market {
+            market.poll(now, &mut self.seen);
         }
-        while let Some(news) = self.ends.book.pop() {
-            self.market.on_book(news, now, &mut self.seen);
-        }
-        while let Some(counters) = self.ends.shards.pop() {
+        while let Some(counters) = self.shards.as_mut().and_then(Rx::pop) {
             self.seen.shards = counters;
             // For whoever looks at the market's health: a fresh symbol is a book in sync.
             self.seen.book.live_books = counters.fresh;
-            if let Some(board) = &self.board {
-                board.show(counters);
+            if let Some(status) = &self.alpha_status {
+                status.show(counters);
             }
         }
         while let Some(news) = self.ends.alpha.pop() {
@@ -282,12 +127,11 @@ impl Control {
             AlphaNews::StaleState => self.alert("StaleState"),
             AlphaNews::Mismatch => self.alert("EngineMismatch"),
             AlphaNews::StaleScans(n) => {
-                if n == 1 {
+                if self.seen.alerts.insert("StaleScan".to_owned(), n).is_none() {
                     tracing::warn!(
                         "a scan of system memory was too old to be used; further ones are counted"
                     );
                 }
-                self.seen.alerts.insert("StaleScan".to_owned(), n);
             }
             AlphaNews::Allowed { posture, abs_max_leverage, breaker_can_open } => {
                 self.gate = Gate { posture, abs_max_leverage, breaker_can_open, ..self.gate };
@@ -343,17 +187,22 @@ impl Control {
                 let Some(name) = self.symbols.get(symbol).map(|i| i.symbol.clone()) else { return };
                 let rest = Arc::clone(&self.rest);
                 self.start(async move {
-                    Done::Sent("dead-man switch", rest.countdown_cancel_all(&name, countdown_ms).await)
+                    let result = rest.countdown_cancel_all(&name, countdown_ms).await;
+                    if countdown_ms > 0 {
+                        Done::DeadMan(symbol, result)
+                    } else {
+                        Done::Sent("dead-man switch", result)
+                    }
                 });
             }
+            // Not done here yet: the router goes on with what it knows, and says so.
+            Errand::ListTransfers => {}
+            Errand::ClearUnlisted { .. } => self.alert("UnlistedRemain"),
             Errand::RefreshFilters(symbol) => self.refresh_filters(symbol),
         }
     }
 
     fn timers(&mut self, now: u64) {
-        while let Some((symbol, audit)) = self.market.snapshots.next(now) {
-            self.fetch_snapshot(symbol, audit);
-        }
         self.tend_account(now);
         self.tend_watch(now);
         let s = self.seen.router;
@@ -381,7 +230,7 @@ impl Control {
     fn progress(&self, now: u64) {
         let (b, r) = (&self.seen.book, &self.seen.router);
         let pnl: f64 = self.seen.trades.iter().map(|t| t.pnl).sum();
-        eprintln!(
+        self.orders.say(&format!(
             "{:>5.0} s  {} frames, {} books in sync, {} orders, {} fills, {} round trips, PnL {pnl:+.2}",
             (now - self.started) as f64 / 1e9,
             self.seen.feed.frames,
@@ -389,7 +238,7 @@ impl Control {
             r.orders,
             r.fills,
             self.seen.trades.len()
-        );
+        ));
     }
 
     // ---- the end of a run ---------------------------------------------------------------------------------------
@@ -416,15 +265,18 @@ impl Control {
                     self.ending = Ending::Killing { until: now + KILLED_WITHIN_NS };
                 } else if let Some(why) = self.should_end(now) {
                     why.clone_into(&mut self.seen.ended_by);
-                    push(&mut self.ends.to_alpha, AlphaCommand::Stop { flatten: self.orders.flatten });
+                    // A position outlives the change to another state.
+                    let flatten = self.orders.flatten && why != MEMORY_ANSWERS;
+                    push(&mut self.ends.to_alpha, AlphaCommand::Stop { flatten });
                     self.ending = Ending::Flattening { until: now + FLAT_WITHIN_NS };
                 }
             }
             Ending::Flattening { until } => {
                 let r = &self.seen.router;
                 let flat = r.positions == 0 && r.working == 0 && r.unknown == 0;
-                if flat || !self.orders.flatten || now >= until {
-                    let (flatten, trigger) = (self.orders.flatten, KillTrigger::Command);
+                let wanted = self.orders.flatten && !self.memory_answers();
+                if flat || !wanted || now >= until {
+                    let (flatten, trigger) = (wanted, KillTrigger::Command);
                     self.router_commands.push_back(RouterCommand::Kill { flatten, trigger });
                     self.ending = Ending::Killing { until: now + KILLED_WITHIN_NS };
                 }
@@ -440,18 +292,24 @@ impl Control {
 
     /// Is the kill file there, and does it want positions closed?
     fn kill_wish(&self) -> Option<bool> {
-        let file = self.orders.kill_file.as_ref().filter(|f| f.exists())?;
-        // What cannot be read still is a wish to stop.
-        Some(std::fs::read_to_string(file).is_ok_and(|text| text.contains(KILL_FLATTEN)))
+        match self.files.read(self.orders.kill_file.as_ref()?) {
+            Ok(None) => None,
+            Ok(Some(text)) => Some(text.contains(KILL_FLATTEN)),
+            // What cannot be read still is a wish to stop.
+            Err(_) => Some(false),
+        }
     }
 
     fn should_end(&mut self, now: u64) -> Option<&'static str> {
-        if let Some(why) = self.market.failed(now, &self.seen) {
+        if let Some(why) = self.market.as_mut().and_then(|m| m.failed(now, &self.seen)) {
             self.seen.failed = Some(why.to_owned());
             return Some("market data that never came");
         }
         if self.signalled.load(Ordering::Acquire) {
             return Some("a signal");
+        }
+        if self.memory.as_ref().is_some_and(|memory| memory.status().connected) {
+            return Some(MEMORY_ANSWERS);
         }
         let elapsed = (now - self.started) as f64 / 1e9;
         self.orders.seconds.is_some_and(|s| elapsed >= s).then_some("its time")
@@ -459,30 +317,15 @@ impl Control {
 
     // ---- errands ------------------------------------------------------------------------------------------------
 
-    /// May this node still act for the account?
-    fn may_send(&self) -> bool {
-        self.ends.fence.is_open(self.clock.now_ns())
-    }
-
-    fn start(&self, job: impl Future<Output = Done> + 'static) {
-        self.jobs.push(Box::pin(job));
-    }
-
-    fn fetch_snapshot(&mut self, symbol: SymbolId, audit: bool) {
-        let Some(name) = self.symbols.get(symbol).map(|i| i.symbol.clone()) else { return };
-        let rest = Arc::clone(&self.rest);
-        self.start(async move { Done::Snapshot(symbol, audit, rest.depth(&name, 1000).await) });
+    fn snapshot(&mut self, fetched: Fetched) {
+        let now = self.clock.now_ns();
+        if let Some(market) = &mut self.market {
+            market.on_fetched(fetched, now);
+        }
     }
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Snapshot(symbol, audit, result) => {
-                self.market.snapshots.done(symbol, audit, result.is_err(), self.clock.now_ns());
-                match result {
-                    Ok(body) => push(&mut self.ends.to_book, Box::new(SnapshotReply { symbol, audit, body })),
-                    Err(error) => tracing::warn!("snapshot: {error}"),
-                }
-            }
             Done::Clock(result) => self.clock_synced(result),
             Done::Account(asked_ms, result) => self.account_read(asked_ms, result),
             Done::ListenKey(result) => self.listen_key(result),
@@ -490,6 +333,10 @@ impl Control {
             Done::Ordered(request, result) => self.ordered(&request, result),
             Done::Settings(result) => self.settings_read(result),
             Done::Instruments(result) => self.instruments_read(result),
+            Done::DeadMan(symbol, result) => {
+                self.router_commands.push_back(RouterCommand::DeadMan(symbol, result.is_ok()));
+                self.done(Done::Sent("dead-man switch", result));
+            }
             Done::Sent(what, Err(error)) => {
                 tracing::error!("{what}: {error}");
                 self.private_error(&error);
@@ -512,16 +359,9 @@ impl Control {
             }
         }
     }
-
-    fn alert(&mut self, kind: &str) {
-        self.seen.alert(kind);
-    }
 }
 
-/// A command for a stage that polls every few microseconds: its ring is full only if the stage is dead, and then the
-/// run is ending.
-fn push<T>(tx: &mut Tx<T>, command: T) {
-    if tx.push(command).is_err() {
-        tracing::error!("the ring {} is full: its stage does not answer", tx.stats().name());
-    }
+/// The next snapshot to arrive, where there are books.
+async fn fetched(market: &mut Option<MarketController>) -> Option<Fetched> {
+    market.as_mut()?.fetched().await
 }

@@ -1,13 +1,17 @@
 //! The trading node as a library: everything of a live run but the command line. Start reading at [`topology`].
 
 pub mod config;
+pub mod connections;
 pub mod control;
+pub mod environment;
 pub mod error;
 pub mod live;
 pub mod memory_link;
+pub mod options;
 pub mod preflight;
 pub mod recovery;
 pub mod restart;
+pub mod role;
 pub mod roles;
 pub mod sensors;
 pub mod shards;

@@ -2,163 +2,175 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use binance::Symbols;
 use binance::clock::ServerClock;
-use binance::feed::{Feed, FeedConfig, Patience, Route as StreamRoute, StreamKind};
 use binance::gateway::{Gateway, GatewayConfig};
-use binance::hosts::{Endpoint, Hosts, Venue};
-use binance::key::ApiKey;
-use binance::net::{ConnConfig, WsConn, tls_config};
+use binance::hosts::Venue;
+use binance::limits::Urgency;
 use binance::rest::{AnnouncedLimit, RestClient, RestConfig, RestError};
 use binance::sign::Signer;
 
 use binance::user::UserDecoder;
 use execution::Router;
-use market::{Amount, Instrument, Nanos};
+use market::{Amount, ClientOrderId, Instrument, Nanos};
 use runtime::clock::Clock;
 
 use crate::config::Config;
+use crate::connections::{connection, endpoint, routes};
 use crate::control::{self, Control, Orders, Seen, WatchConfig};
+use crate::environment::Environment;
 use crate::error::Failure;
-use crate::memory_link::{self, Identity, Loaded, MemoryLink, MemoryStatus};
+use crate::memory_link::{self, Identity, Loaded, MemoryLink, MemoryStatus, Owner};
+pub use crate::options::{History, Options};
 use crate::preflight;
-pub use crate::preflight::{QUOTE, rest_error as unavailable};
+use crate::preflight::rest_error as unavailable;
 use crate::restart::{self, Begun};
-use crate::roles::Role;
+use crate::role::Role;
 use crate::roles::lease::Fence;
 use crate::roles::standby::{self, StoodBy, Warm};
 use crate::stages::Hop;
-use crate::stages::feed::Route;
+use crate::stages::gateway::GatewayConnections;
 use crate::summary::{OpenPosition, RingSummary, StageSummary, Summary};
-use crate::topology::{self, Guest, Parts, Pipeline, Source};
-
-/// Prices from before the start, oldest first, one row a bar.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct History {
-    /// Columns.
-    pub symbols: Vec<String>,
-    /// Rows; NaN = no price.
-    pub bars: Vec<Vec<f64>>,
-}
-
-/// What a node is to run.
-pub struct Options {
-    /// Which part of the system: all of it, or alpha.
-    pub role: Role,
-    /// Configuration, checked.
-    pub config: Config,
-    /// Key of the account.
-    pub key: ApiKey,
-    /// Where.
-    pub venue: Venue,
-    /// Its hosts, overrides applied.
-    pub hosts: Hosts,
-    /// Prices to warm the histories with.
-    pub history: History,
-    /// The forewarner of `mc_models_dir`, where there is one that can be read (SPEC §4.3).
-    pub forewarner: Option<alpha::Forewarner>,
-    /// How it ends.
-    pub orders: Orders,
-    /// Set by a signal.
-    pub signalled: Arc<AtomicBool>,
-    /// Stages of the caller's own.
-    pub guests: Vec<Guest>,
-}
+use crate::topology::{self, Parts, Pipeline, Source};
 
 /// Runs a node on this thread until its end.
-pub fn run(options: Options) -> Result<Summary, Failure> {
+pub fn run(options: Options, environment: &Environment) -> Result<Summary, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| Failure::unavailable(format!("cannot start the control runtime: {e}")))?;
-    runtime.block_on(live(options))
+    runtime.block_on(live(options, environment))
 }
 
-async fn live(mut options: Options) -> Result<Summary, Failure> {
-    refuse_while_killed(&options.orders)?;
+/// A node until its end, on the present tokio runtime. A run that began while memory was silent ends when it answers,
+/// and begins anew with what it says.
+pub async fn live(mut options: Options, environment: &Environment) -> Result<Summary, Failure> {
+    loop {
+        match one_run(&mut options, environment).await? {
+            Ended::Over(summary) => return Ok(*summary),
+            Ended::MemoryAnswers => {
+                tracing::info!("system memory answers: the node begins anew with the state it holds");
+            }
+        }
+    }
+}
+
+enum Ended {
+    Over(Box<Summary>),
+    MemoryAnswers,
+}
+
+async fn one_run(options: &mut Options, environment: &Environment) -> Result<Ended, Failure> {
+    refuse_while_killed(&options.orders, environment)?;
     let guests = std::mem::take(&mut options.guests);
-    let clock = Clock::new();
-    let rest = Arc::new(rest_client(&options, &clock)?);
+    let options = &*options;
+    let clock = environment.clock.clone();
+    let rest = Arc::new(rest_client(options, environment)?);
     // A position of the last run may wait to be looked after: a start never gives up over a full window.
     rest.set_patient(true);
     let (section, venue) = (&options.config.memory, options.venue.name().to_owned());
     let alone = options.role == Role::All;
-    let mut link = MemoryLink::open(section, &venue, alone && matches!(options.venue, Venue::Local(_)))?;
+    let ephemeral = alone && matches!(options.venue, Venue::Local(_));
+    let mut link = MemoryLink::open(section, &venue, ephemeral, environment).await?;
     link.begin(&venue, &clock);
     let active = if alone {
         None
     } else {
-        match standby::stand_by(&options, &rest, &link, &clock).await? {
+        match standby::stand_by(options, &rest, &link, environment).await? {
             StoodBy::Active(active) => Some(*active),
             StoodBy::Ended(mut summary) => {
-                summary.memory = link.finish();
-                return Ok(*summary);
+                summary.memory = link.finish().await;
+                return Ok(Ended::Over(summary));
             }
         }
     };
     let limit = Duration::from_millis(section.start_timeout_ms);
-    let mut loaded = memory_link::load(link.memory(), section.deployment, &venue, limit).await;
+    let (deployment, account) = (section.deployment, options.key.fingerprint());
+    let lease = active.as_ref().and_then(|a| a.alpha.lease_fence());
+    let owner = Owner { deployment, venue, account, lease };
+    let local_state = link.local_state(section, &owner.venue, !matches!(options.venue, Venue::Local(_)));
+    let local = local_state.as_ref().and_then(|path| environment.files.read(path).ok().flatten());
+    let mut loaded = memory_link::load(link.memory(), &owner, local.as_deref(), limit).await;
+    let (read, may_open) = (loaded.read, loaded.read || loaded.state.is_some());
     let (alpha, warm) = active.map_or((None, None), |a| (Some(a.alpha), Some((a.symbols, a.warm))));
-    let (mut ready, begun, source) = begin(&options, &rest, warm, &mut loaded, &clock).await?;
+    let (mut ready, begun, source) = begin(options, &rest, warm, &mut loaded, environment).await?;
     let fence = alpha.as_ref().map_or_else(Fence::open, |a| a.fence.clone());
-    let parts = Parts { guests, ..parts(&options, &mut ready, begun, (source, fence.clone()), &clock)? };
+    let parts = Parts { guests, ..parts(options, &mut ready, begun, (source, fence.clone()), environment)? };
     rest.set_patient(false);
     let gates_before = *parts.engine.gate_counts();
-    let pipeline = topology::start(&options.config, parts, &clock)
+    let pipeline = topology::start(&options.config, parts, environment)
         .map_err(|e| Failure::unavailable(format!("cannot start the workers: {e}")))?;
     let Pipeline { ends, memory, workers, stop, layout } = pipeline;
     let assets = ready.symbols.all().iter().map(|i| i.symbol.clone()).collect();
-    let identity = Identity { deployment: section.deployment, venue, assets, fence };
+    let identity = Identity { owner, local_state, assets, fence };
     link.run(&options.config, identity, memory, loaded, &clock);
     let private_path = endpoint(&options.hosts.private)?.path;
     let orders = Orders { private_path, ..options.orders.clone() };
     let started = clock.now_ns();
     let (symbols, signalled) = (ready.symbols.clone(), Arc::clone(&options.signalled));
     let watch = watch_config(&options.config);
-    let mut control = Control::new(orders, Arc::clone(&rest), symbols, ends, clock.clone(), watch, signalled);
-    control.board = alpha.as_ref().map(|a| a.board.clone());
+    let mut control =
+        Control::new(orders, Arc::clone(&rest), symbols, ends, environment.clone(), watch, signalled);
+    control.alpha_status = alpha.as_ref().map(|a| a.status.clone());
     control.use_listen_key(&ready.listen_key);
+    if !read {
+        control.wait_for_memory(link.memory().clone(), may_open);
+    }
     control.run(&stop).await;
 
     let died = stop.swap(true, Ordering::AcqRel);
-    let (stages, panics) = join(workers);
+    let (stages, panics) = join(workers).await;
     // An account that another node may act for by now is not touched. The lease outlives the last words to venue and
     // memory, and then runs out.
     let fenced = control.seen.fenced;
     let left = if fenced { Ok(Left::default()) } else { leave(&rest, &ready, &clock).await };
-    let memory = link.finish();
+    let memory = link.finish().await;
     let seconds = (clock.now_ns() - started) as f64 / 1e9;
     let run = Run { layout, seconds, stages, gates_before, left, memory };
-    let mut summary = summarise(&options, &ready, &mut control, run);
-    summary.alpha = alpha.map(|a| a.shown());
-    if fenced {
-        return Err(lease_lost(&summary));
+    let mut summary = summarise(options, &ready, &mut control, run);
+    summary.alpha = alpha.map(|a| a.status());
+    outcome(options, &mut control, (died, &panics), summary, environment)
+}
+
+/// What a run that is over comes to.
+fn outcome(
+    options: &Options,
+    control: &mut Control,
+    (died, panics): (bool, &[String]),
+    summary: Summary,
+    environment: &Environment,
+) -> Result<Ended, Failure> {
+    if control.seen.fenced {
+        return Err(lease_lost(&options.orders, &summary));
     }
-    if let Some(file) = options.orders.kill_file.as_ref().filter(|f| f.exists()) {
-        kill_report(file, &summary);
+    if let Some(file) = options.orders.kill_file.as_ref().filter(|f| environment.has_file(f)) {
+        kill_report(file, &summary, environment);
     }
     if let Some(why) = control.seen.failed.take() {
         return Err(Failure::unavailable(why));
     }
     if died || !panics.is_empty() {
-        return Err(stopped(&panics, &summary));
+        return Err(stopped(&options.orders, panics, &summary));
     }
-    Ok(summary)
+    if control.memory_answers() {
+        return Ok(Ended::MemoryAnswers);
+    }
+    Ok(Ended::Over(Box::new(summary)))
 }
 
-fn stopped(panics: &[String], summary: &Summary) -> Failure {
-    eprint!("{}", summary.text());
+fn stopped(orders: &Orders, panics: &[String], summary: &Summary) -> Failure {
+    orders.say(&summary.text());
     Failure::unavailable(format!(
         "the pipeline stopped by itself: {}; orders were cancelled, see the summary for what is open",
         panics.join("; ")
     ))
 }
 
-fn lease_lost(summary: &Summary) -> Failure {
-    eprint!("{}", summary.text());
+fn lease_lost(orders: &Orders, summary: &Summary) -> Failure {
+    orders.say(&summary.text());
     Failure::unavailable(
         "the lease was lost: another node may be active, so nothing more was sent; start again to stand by",
     )
@@ -171,7 +183,7 @@ async fn begin(
     rest: &RestClient,
     warm: Option<(Vec<String>, Warm)>,
     loaded: &mut Loaded,
-    clock: &Clock,
+    environment: &Environment,
 ) -> Result<(Ready, Begun, Source), Failure> {
     let (named, kept, shards) = match warm {
         Some((symbols, Warm { scanner, engine, source })) => {
@@ -183,16 +195,18 @@ async fn begin(
     let source = match shards {
         Some(shards) => Source::Shards(Box::new(shards)),
         None => {
-            let (routes, feeds) = routes(&options.config, &options.hosts, &ready.symbols)?;
+            let (routes, feeds) = routes(&options.config, &options.hosts, &ready.symbols, environment)?;
             Source::Streams(routes, feeds)
         }
     };
-    let begun = restart::begin(options, kept, rest, &ready.symbols, &ready.server, loaded, clock).await?;
+    let begun =
+        restart::begin(options, kept, rest, &ready.symbols, &ready.server, loaded, &environment.clock)
+            .await?;
     Ok((ready, begun, source))
 }
 
 /// Waits for the workers: what their stages did, and what they died of.
-fn join(workers: Vec<runtime::worker::Worker>) -> (Vec<StageSummary>, Vec<String>) {
+async fn join(workers: Vec<runtime::worker::Worker>) -> (Vec<StageSummary>, Vec<String>) {
     let stages = workers.iter().flat_map(|w| {
         let stage = |s: &Arc<runtime::worker::StageStats>| StageSummary {
             name: s.name(),
@@ -203,7 +217,11 @@ fn join(workers: Vec<runtime::worker::Worker>) -> (Vec<StageSummary>, Vec<String
         w.stats().iter().map(stage).collect::<Vec<_>>()
     });
     let stages = stages.collect();
-    (stages, workers.into_iter().filter_map(|w| w.join().err()).collect())
+    let mut panics = Vec::new();
+    for worker in workers {
+        panics.extend(worker.join().await.err());
+    }
+    (stages, panics)
 }
 
 /// What the venue said before the start.
@@ -215,13 +233,14 @@ struct Ready {
     limits: Vec<AnnouncedLimit>,
 }
 
-fn rest_client(options: &Options, clock: &Clock) -> Result<RestClient, Failure> {
+fn rest_client(options: &Options, environment: &Environment) -> Result<RestClient, Failure> {
     let signer = Signer::new(&options.key).map_err(|e| Failure::usage(e.to_string()))?;
-    let now = clock.clone();
+    let now = environment.clock.clone();
     let now = Arc::new(move || Nanos(now.now_ns()));
+    let transport = environment.surroundings.transport(&options.hosts).map_err(|e| unavailable(&e))?;
     let recv_window_ms = u32::try_from(options.config.router.recv_window_ms).unwrap_or(60_000);
-    RestClient::new(&options.hosts, Some(signer), RestConfig { recv_window_ms, ..RestConfig::default() }, now)
-        .map_err(|e| unavailable(&e))
+    let config = RestConfig { recv_window_ms, ..RestConfig::default() };
+    RestClient::new(&options.hosts, Some(signer), config, transport, now).map_err(|e| unavailable(&e))
 }
 
 /// Clock, instruments, account mode, listen key: each failure says what to do. `named`: the symbols, where they are
@@ -242,7 +261,7 @@ async fn prepare(
         tracing::warn!("{symbol} does not trade at the venue now; it is followed but not traded");
     }
     preflight::position_mode(rest.dual_side().await.map_err(|e| unavailable(&e))?).into_result()?;
-    let account = rest.account().await.map_err(|e| unavailable(&e))?;
+    let account = rest.account(Urgency::Start).await.map_err(|e| unavailable(&e))?;
     preflight::margin(&account, &options.config, &info.instruments).into_result()?;
     let key = rest.create_listen_key().await.map_err(|e| unavailable(&e))?;
     let listen_key = secrecy::ExposeSecret::expose_secret(&key).to_owned();
@@ -255,21 +274,23 @@ fn parts(
     ready: &mut Ready,
     begun: Begun,
     (source, fence): (Source, Fence),
-    clock: &Clock,
+    environment: &Environment,
 ) -> Result<Parts, Failure> {
     let config = &options.config;
     let bad = |e: &dyn std::fmt::Display| Failure::usage(e.to_string());
     let Begun { scanner, engine, recovered } = begun;
-    // The run's epoch: seconds since 1970 grow at every start, so no client order id is ever used twice.
-    let run = u32::try_from(runtime::clock::wall_ns() / Nanos::SECOND).unwrap_or(u32::MAX);
+    // No client order id is ever used twice.
+    let run = ClientOrderId::run(environment.clock.wall_ns(), environment.entropy.next_u64());
     let mut router =
         Router::new(config.router.clone(), ready.instruments.clone(), run).map_err(|e| bad(&e))?;
-    recovered.adopt(&mut router, Nanos(clock.now_ns()), config.alpha.fixed_tp_pct);
+    recovered.adopt(&mut router, Nanos(environment.clock.now_ns()), config.alpha.fixed_tp_pct);
     let signer = Signer::new(&options.key).map_err(|e| bad(&e))?;
     let gateway_config = GatewayConfig {
         recv_window_ms: u32::try_from(config.router.recv_window_ms).unwrap_or(60_000),
-        max_order_notional: Amount::from_f64(config.router.risk.max_order_notional_usd)
-            .unwrap_or(Amount::ZERO),
+        max_order_notional: Amount::from_f64(
+            config.router.risk.max_order_notional_usd.unwrap_or(execution::RiskConfig::HARD_MAX_ORDER_USD),
+        )
+        .unwrap_or(Amount::ZERO),
         ..GatewayConfig::default()
     };
     let mut gateway = Gateway::new(signer, ready.symbols.clone(), gateway_config).map_err(|e| bad(&e))?;
@@ -285,64 +306,14 @@ fn parts(
         booked: recovered.booked,
         router,
         gateway,
-        api: connection(config, &options.hosts.ws_api, 11)?,
-        user: connection(config, &options.hosts.private, 12)?,
-        user_decoder: UserDecoder::new(ready.symbols.clone()),
+        connections: GatewayConnections {
+            api: connection(config, &options.hosts.ws_api, environment)?,
+            user: connection(config, &options.hosts.private, environment)?,
+            decoder: UserDecoder::new(ready.symbols.clone()),
+        },
         instruments: std::mem::take(&mut ready.instruments),
         guests: Vec::new(),
     })
-}
-
-fn endpoint(url: &str) -> Result<Endpoint, Failure> {
-    Endpoint::parse(url).map_err(|e| Failure::usage(e.to_string()))
-}
-
-fn connection(config: &Config, url: &str, seed: u64) -> Result<WsConn, Failure> {
-    let mut endpoint = endpoint(url)?;
-    if endpoint.path.is_empty() {
-        "/".clone_into(&mut endpoint.path);
-    }
-    let seed = seed ^ runtime::clock::wall_ns();
-    let max_age = config.market.max_connection_age_s * Nanos::SECOND;
-    Ok(WsConn::new(endpoint, tls_config(), ConnConfig { max_age, ..ConnConfig::default() }, seed))
-}
-
-/// A connection to a whole URL, not opened yet.
-pub fn dial(url: &str, seed: u64) -> Result<WsConn, Failure> {
-    let seed = seed ^ runtime::clock::wall_ns();
-    Ok(WsConn::new(endpoint(url)?, tls_config(), ConnConfig::default(), seed))
-}
-
-/// Books on `/public`, trades and mark prices on `/market`, each over as many connections as it takes.
-pub fn routes(config: &Config, hosts: &Hosts, symbols: &Symbols) -> Result<(Vec<Route>, Vec<Feed>), Failure> {
-    let kinds = [StreamKind::Depth, StreamKind::AggTrade, StreamKind::MarkPrice];
-    let feeds = Feed::plan(symbols, &kinds, feed_config(config), (&hosts.public, &hosts.market))
-        .map_err(|e| Failure::usage(e.to_string()))?;
-    let mut counts = [0usize; 2];
-    let mut routes = Vec::new();
-    for (i, feed) in feeds.iter().enumerate() {
-        let (name, place) = match feed.route() {
-            StreamRoute::Public => ("public", 0),
-            StreamRoute::Market => ("market", 1),
-        };
-        counts[place] += 1;
-        let name = if counts[place] == 1 { name.to_owned() } else { format!("{name}-{}", counts[place]) };
-        let conn = connection(config, feed.url(), i as u64)?;
-        routes.push(Route { name, url: feed.url().to_owned(), conn });
-    }
-    Ok((routes, feeds))
-}
-
-fn feed_config(config: &Config) -> FeedConfig {
-    let m = &config.market;
-    let mut feed = FeedConfig { data_age: Nanos::from_millis(m.max_data_age_ms).0, ..FeedConfig::default() };
-    for kind in [StreamKind::Depth, StreamKind::MarkPrice] {
-        feed.patience[kind as usize] = Patience {
-            first_data: Nanos::from_millis(m.first_data_ms).0,
-            stale_after: Nanos::from_millis(m.stream_silent_ms).0,
-        };
-    }
-    feed
 }
 
 /// What the venue says is left, after a last cancel of everything that works.
@@ -353,14 +324,14 @@ struct Left {
 }
 
 async fn leave(rest: &RestClient, ready: &Ready, clock: &Clock) -> Result<Left, RestError> {
-    let mut account = control::account(rest, &ready.symbols, clock).await?;
+    let mut account = control::account(rest, &ready.symbols, clock, Urgency::Exit).await?;
     if !account.orders.is_empty() {
         let mut symbols: Vec<_> = account.orders.iter().map(|o| o.symbol).collect();
         symbols.dedup();
         for symbol in symbols {
             rest.cancel_all(symbol, &ready.symbols).await?;
         }
-        account = control::account(rest, &ready.symbols, clock).await?;
+        account = control::account(rest, &ready.symbols, clock, Urgency::Exit).await?;
     }
     let _ = rest.close_listen_key().await;
     let position = |p: &execution::VenuePosition| {
@@ -374,8 +345,8 @@ async fn leave(rest: &RestClient, ready: &Ready, clock: &Clock) -> Result<Left, 
 }
 
 /// The kill file outlives the run that it ended: only who removes it lets trading begin again.
-fn refuse_while_killed(orders: &Orders) -> Result<(), Failure> {
-    let Some(file) = orders.kill_file.as_ref().filter(|f| f.exists()) else { return Ok(()) };
+fn refuse_while_killed(orders: &Orders, environment: &Environment) -> Result<(), Failure> {
+    let Some(file) = orders.kill_file.as_ref().filter(|f| environment.has_file(f)) else { return Ok(()) };
     Err(Failure::usage(format!(
         "the kill switch is latched: {} exists; when trading may go on, remove it and start again",
         file.display()
@@ -391,7 +362,7 @@ fn watch_config(config: &Config) -> WatchConfig {
 }
 
 /// What the kill switch did, beside the file that pulled it: for whoever waits for it.
-fn kill_report(file: &Path, summary: &Summary) {
+fn kill_report(file: &Path, summary: &Summary, environment: &Environment) {
     let report = serde_json::json!({
         "done": summary.router.kill_done,
         "open_orders": summary.open_orders,
@@ -401,7 +372,7 @@ fn kill_report(file: &Path, summary: &Summary) {
     });
     let mut path = file.as_os_str().to_owned();
     path.push(".report");
-    if let Err(error) = std::fs::write(&path, format!("{report}\n")) {
+    if let Err(error) = environment.files.write(Path::new(&path), &format!("{report}\n")) {
         tracing::error!("cannot write {}: {error}", Path::new(&path).display());
     }
 }

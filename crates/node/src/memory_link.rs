@@ -16,23 +16,24 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use alpha::{AcbPush, Safety, Sensors};
 use memory::schema::{self, Phase};
-use memory::{EmbeddedConfig, MemoryConfig, MemoryEnvironment, MemoryError, SystemMemory, WriteBehind};
+use memory::{EmbeddedConfig, MemoryConfig, MemoryError, SystemMemory, WriteBehind};
 use runtime::clock::Clock;
 use runtime::conveyor::Unloader;
+use runtime::environment::{Ended, Files};
 use runtime::pending::Publisher;
 use runtime::ring::Rx;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 pub use history::PriceRows;
-pub use state::{Loaded, Numbered, Saved, load};
+pub use state::{Loaded, Numbered, Owner, Saved, load};
 
-use crate::config::{Backend, Config, Deployment, MemorySection};
+use crate::config::{Backend, Config, MemorySection};
+use crate::environment::Environment;
 use crate::error::Failure;
 use crate::roles::lease::Fence;
 use crate::sensors::Health;
@@ -64,10 +65,10 @@ pub struct MemoryEnds {
 /// What a run is, for the maps.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// Whose maps.
-    pub deployment: Deployment,
-    /// Venue it trades at: a state of another venue brings its capital alone.
-    pub venue: String,
+    /// Whose state it is.
+    pub owner: Owner,
+    /// Where the local state is kept; `None`: nowhere.
+    pub local_state: Option<PathBuf>,
     /// Its symbols, in column order.
     pub assets: Vec<String>,
     /// Nothing is written behind it: the state is another node's by then.
@@ -133,6 +134,7 @@ struct Start {
     config: Config,
     loaded: Loaded,
     clock: Clock,
+    files: Arc<dyn Files>,
 }
 
 /// The handle. See the module's documentation.
@@ -142,7 +144,8 @@ pub struct MemoryLink {
     handle: tokio::runtime::Handle,
     shared: Arc<Shared>,
     start: Option<oneshot::Sender<Box<Start>>>,
-    thread: Option<JoinHandle<()>>,
+    ended: Option<Ended>,
+    environment: Environment,
     /// A file that ends with the run.
     scratch: Option<PathBuf>,
 }
@@ -150,9 +153,14 @@ pub struct MemoryLink {
 impl MemoryLink {
     /// Opens memory on a thread of its own. Only a configuration that can never work is an error; what does not answer
     /// now is tried in the background. `venue` names the default file; `ephemeral`: that file ends with the run.
-    pub fn open(section: &MemorySection, venue: &str, ephemeral: bool) -> Result<Self, Failure> {
-        let (config, scratch) = backend(section, venue, ephemeral)?;
-        let (opened_tx, opened_rx) = std::sync::mpsc::sync_channel(1);
+    pub async fn open(
+        section: &MemorySection,
+        venue: &str,
+        ephemeral: bool,
+        environment: &Environment,
+    ) -> Result<Self, Failure> {
+        let (config, scratch) = backend(section, venue, ephemeral, environment)?;
+        let (opened_tx, opened_rx) = oneshot::channel();
         let (start, started) = oneshot::channel::<Box<Start>>();
         let shared = Arc::<Shared>::default();
         shared.status().backend = match section.backend {
@@ -160,30 +168,27 @@ impl MemoryLink {
             Backend::Hazelcast => "hazelcast",
         };
         let ours = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("memory".to_owned()).spawn(move || {
-            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => runtime,
-                Err(e) => return drop(opened_tx.send(Err(MemoryError::Config(e.to_string())))),
+        let surroundings = Arc::clone(&environment.surroundings);
+        let serve = async move {
+            let memory = match surroundings.memory(config) {
+                Ok(memory) => memory,
+                Err(e) => return drop(opened_tx.send(Err(e))),
             };
-            runtime.block_on(async move {
-                let memory = match SystemMemory::open(config, &MemoryEnvironment::system()) {
-                    Ok(memory) => memory,
-                    Err(e) => return drop(opened_tx.send(Err(e))),
-                };
-                let writes = WriteBehind::start(&memory);
-                let handle = tokio::runtime::Handle::current();
-                let _ = opened_tx.send(Ok((memory.clone(), writes.clone(), handle)));
-                if let Ok(start) = started.await {
-                    writer::run(*start, &memory, &writes, &ours).await;
-                }
-                writes.flush(FLUSH).await;
-            });
-        });
+            let writes = WriteBehind::start(&memory);
+            let handle = tokio::runtime::Handle::current();
+            let _ = opened_tx.send(Ok((memory.clone(), writes.clone(), handle)));
+            if let Ok(start) = started.await {
+                writer::run(*start, &memory, &writes, &ours).await;
+            }
+            writes.flush(FLUSH).await;
+        };
         let unable = |e: &dyn std::fmt::Display| Failure::usage(format!("memory: {e}"));
-        let thread = thread.map_err(|e| unable(&e))?;
-        let opened = opened_rx.recv().map_err(|e| unable(&e))?;
+        let ended = environment.spawner.spawn_thread("memory", Box::new(move || Box::pin(serve)));
+        let ended = Some(ended.map_err(|e| unable(&e))?);
+        let opened: Result<_, MemoryError> = opened_rx.await.map_err(|e| unable(&e))?;
         let (memory, writes, handle) = opened.map_err(|e| unable(&e))?;
-        Ok(Self { memory, writes, handle, shared, start: Some(start), thread: Some(thread), scratch })
+        let (start, environment) = (Some(start), environment.clone());
+        Ok(Self { memory, writes, handle, shared, start, ended, environment, scratch })
     }
 
     /// Memory itself; its calls may be awaited on any runtime.
@@ -196,9 +201,28 @@ impl MemoryLink {
         &self.writes
     }
 
+    /// Where the local state of a venue and deployment is kept: beside `memory: path:` where that is named, else in the
+    /// state directory. `None`: there is no such directory, or the venue forgets with the run (`lasting` is false), and
+    /// so does what is remembered of it.
+    pub fn local_state(&self, section: &MemorySection, venue: &str, lasting: bool) -> Option<PathBuf> {
+        let name = format!("{}.{}.state.json", venue.replace(['/', ':'], "_"), section.deployment.name());
+        if let Some(path) = &section.path {
+            return Some(path.with_file_name(name));
+        }
+        if !lasting {
+            return None;
+        }
+        let found = state_directory(|name| self.environment.files.variable(name).map(PathBuf::from));
+        found.map(|directory| directory.join(name))
+    }
+
     /// Runs a task on memory's thread.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
-        self.handle.spawn(task)
+    pub fn spawn(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> tokio::task::JoinHandle<()> {
+        self.environment.spawner.spawn_on(&self.handle, name, Box::pin(task))
     }
 
     /// The first sign of life.
@@ -220,7 +244,8 @@ impl MemoryLink {
     ) {
         self.shared.status().restored = loaded.origin();
         self.shared.status().recovered_trades = loaded.recovered.len();
-        let start = Start { ends, identity, config: config.clone(), loaded, clock: clock.clone() };
+        let files = Arc::clone(&self.environment.files);
+        let start = Start { ends, identity, config: config.clone(), loaded, clock: clock.clone(), files };
         if let Some(tx) = self.start.take() {
             // Fails only if the thread has died; the node goes on without memory.
             let _ = tx.send(Box::new(start));
@@ -243,23 +268,27 @@ impl MemoryLink {
     }
 
     /// Ends the thread: what the rings still hold is taken, the last state written, at most a few seconds waited.
-    pub fn finish(&mut self) -> MemoryStatus {
-        self.shared.finish.store(true, Ordering::Release);
-        drop(self.start.take());
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
+    pub async fn finish(&mut self) -> MemoryStatus {
+        self.end();
+        if let Some(ended) = self.ended.take()
+            && let Err(why) = ended.await.unwrap_or_else(|_| Err("it died".to_owned()))
         {
-            tracing::error!("memory's thread died");
+            tracing::error!("memory's thread: {why}");
         }
         self.status()
+    }
+
+    fn end(&mut self) {
+        self.shared.finish.store(true, Ordering::Release);
+        drop(self.start.take());
     }
 }
 
 impl Drop for MemoryLink {
     fn drop(&mut self) {
-        self.finish();
+        self.end();
         if let Some(scratch) = &self.scratch {
-            let _ = std::fs::remove_dir_all(scratch);
+            let _ = self.environment.files.remove_dir(scratch);
         }
     }
 }
@@ -269,6 +298,7 @@ fn backend(
     section: &MemorySection,
     venue: &str,
     ephemeral: bool,
+    environment: &Environment,
 ) -> Result<(MemoryConfig, Option<PathBuf>), Failure> {
     if section.backend == Backend::Hazelcast {
         return Ok((MemoryConfig::Hazelcast(section.hazelcast.clone()), None));
@@ -277,21 +307,25 @@ fn backend(
         return Ok((MemoryConfig::Embedded(EmbeddedConfig::at(path)), None));
     }
     if ephemeral {
-        let unique = format!("dolphin-{}-{}", std::process::id(), runtime::clock::wall_ns());
-        let scratch = std::env::temp_dir().join(unique);
+        let scratch = environment.scratch();
         return Ok((MemoryConfig::Embedded(EmbeddedConfig::at(scratch.join("memory"))), Some(scratch)));
     }
-    let path = state_directory(|name| std::env::var_os(name).map(PathBuf::from)).ok_or_else(|| {
-        Failure::usage(
-            "memory: neither `path` nor $STATE_DIRECTORY, $XDG_STATE_HOME or $HOME says where it lies",
-        )
-    })?;
+    let path =
+        state_directory(|name| environment.files.variable(name).map(PathBuf::from)).ok_or_else(|| {
+            Failure::usage(
+                "memory: neither `path` nor $STATE_DIRECTORY, $XDG_STATE_HOME or $HOME says where it lies",
+            )
+        })?;
     Ok((MemoryConfig::Embedded(EmbeddedConfig::at(path.join(format!("{venue}.memory")))), None))
 }
 
 /// The memory of a configuration that outlives its runs, for whoever looks at it from outside. `venue` as given to
 /// `live --venue`.
-pub fn lasting_backend(config: &Config, venue: Option<&str>) -> Result<MemoryConfig, Failure> {
+pub fn lasting_backend(
+    config: &Config,
+    venue: Option<&str>,
+    environment: &Environment,
+) -> Result<MemoryConfig, Failure> {
     let venue = venue.or(config.venue.name.as_deref()).unwrap_or("testnet");
     let section = &config.memory;
     let named = section.backend == Backend::Hazelcast || section.path.is_some();
@@ -300,7 +334,7 @@ pub fn lasting_backend(config: &Config, venue: Option<&str>) -> Result<MemoryCon
             "the memory of a run at the local venue `{venue}` ends with it: name a file by `memory: path:` or --embedded"
         )));
     }
-    backend(section, venue, false).map(|(config, _)| config)
+    backend(section, venue, false, environment).map(|(config, _)| config)
 }
 
 fn state_directory(var: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {

@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use alpha::{Engine, TradeRecord};
 use binance::Symbols;
-use binance::rest::{RestClient, RestError, TradesFrom};
+use binance::limits::Urgency;
+use binance::rest::{RestClient, RestError, windows};
 use execution::fills::{FillDelta, FillSum};
 use execution::{Router, UnexpectedPosition, VenuePosition};
 use market::{
     AbandonReason, Amount, CancelOrder, EntryFilled, ExecutionReport, ExitFilled, ExitReason, Instrument,
     Nanos,
 };
-use market::{OrderOrigin, OrderRequest, Outcome, Px, Qty, SymbolId};
+use market::{OrderOrigin, OrderRequest, Outcome, Qty, SymbolId, TripId};
 
 /// Looks at the open orders until none of ours is left.
 const CANCEL_ROUNDS: u32 = 10;
@@ -28,8 +29,6 @@ const CANCEL_PAUSE: Duration = Duration::from_millis(100);
 const WITHOUT_STATE: u64 = 6 * 86_400 * Nanos::SECOND;
 /// An order may be older than its fill by this much, ns.
 const ORDER_AGE: u64 = 3_600 * Nanos::SECOND;
-/// Rows of a full answer.
-const PAGE: usize = 1_000;
 
 /// From flat to flat, or as far as it came.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -105,21 +104,23 @@ pub async fn ask(
     booked: Option<Nanos>,
     now: Nanos,
 ) -> Result<Found, RestError> {
+    // Our idea of the venue's time may be a little behind.
+    let until_ms = now.millis() + 60_000;
     cancel_ours(rest, symbols).await?;
-    let positions = rest.positions(symbols, None).await?;
+    let positions = rest.positions(symbols, None, Urgency::Exit).await?;
     let listed = positions.iter().filter_map(|p| {
         let symbol = p.id.filter(|_| !p.qty.is_zero())?;
-        Some(VenuePosition { symbol, qty: p.qty, entry_px: p.entry_px })
+        Some(VenuePosition { symbol, qty: p.qty, entry_px: p.entry_px, liquidation_px: p.liquidation_px })
     });
     let mut found = Found { positions: listed.collect(), fills: BTreeMap::new() };
     let mut wanted: BTreeSet<SymbolId> = found.positions.iter().map(|p| p.symbol).chain(held).collect();
     if let Some(booked) = booked {
-        let names = rest.traded_since(booked.millis()).await?;
+        let names = rest.traded_between(booked.millis(), until_ms, Urgency::Start).await?;
         wanted.extend(names.iter().filter_map(|name| symbols.id(name)));
     }
     let since = booked.unwrap_or(Nanos(now.0.saturating_sub(WITHOUT_STATE)));
     for symbol in wanted {
-        let fills = fills(rest, symbols, symbol, since).await?;
+        let fills = fills(rest, symbols, symbol, since, until_ms).await?;
         found.fills.insert(symbol, fills);
     }
     Ok(found)
@@ -127,7 +128,7 @@ pub async fn ask(
 
 async fn cancel_ours(rest: &RestClient, symbols: &Symbols) -> Result<(), RestError> {
     for _ in 0..CANCEL_ROUNDS {
-        let (orders, _) = rest.open_orders(symbols, None).await?;
+        let (orders, _) = rest.open_orders(symbols, None, Urgency::Exit).await?;
         let ours: Vec<_> = orders.iter().filter_map(|o| Some((o.symbol, o.origin.ours()?))).collect();
         if ours.is_empty() {
             return Ok(());
@@ -135,7 +136,8 @@ async fn cancel_ours(rest: &RestClient, symbols: &Symbols) -> Result<(), RestErr
         for (symbol, client_order_id) in ours {
             tracing::info!("an order of an earlier run is cancelled: {client_order_id}");
             // Filled meanwhile, or refused: the next look tells.
-            let _ = rest.order(&OrderRequest::Cancel(CancelOrder { symbol, client_order_id }), symbols).await;
+            let cancel = OrderRequest::Cancel(CancelOrder { symbol, client_order_id });
+            let _ = rest.order(&cancel, symbols, rest.config().recv_window_ms).await;
         }
         tokio::time::sleep(CANCEL_PAUSE).await;
     }
@@ -149,21 +151,17 @@ async fn fills(
     symbols: &Symbols,
     symbol: SymbolId,
     since: Nanos,
+    until_ms: u64,
 ) -> Result<Vec<ExecutionReport>, RestError> {
     let Some(name) = symbols.get(symbol).map(|i| i.symbol.clone()) else { return Ok(Vec::new()) };
-    let orders = rest.all_orders(symbols, &name, Nanos(since.0.saturating_sub(ORDER_AGE)).millis()).await?;
-    let origins: BTreeMap<u64, OrderOrigin> = orders.iter().map(|o| (o.order_id, o.origin)).collect();
+    let mut origins: BTreeMap<u64, OrderOrigin> = BTreeMap::new();
+    for window in windows(Nanos(since.0.saturating_sub(ORDER_AGE)).millis(), until_ms) {
+        let orders = rest.all_orders(symbols, &name, window, Urgency::Start).await?;
+        origins.extend(orders.iter().map(|o| (o.order_id, o.origin)));
+    }
     let mut fills = Vec::new();
-    let mut from = TradesFrom::TimeMs(since.millis());
-    loop {
-        let page = rest.user_trades(symbols, &name, from).await?;
-        let last = page.iter().map(|f| f.trade_id).max();
-        let whole = page.len() < PAGE;
-        fills.extend(page);
-        match last {
-            Some(id) if !whole => from = TradesFrom::Id(id + 1),
-            _ => break,
-        }
+    for window in windows(since.millis(), until_ms) {
+        fills.extend(rest.user_trades(symbols, &name, window, Urgency::Start).await?);
     }
     for fill in &mut fills {
         fill.origin = origins.get(&fill.order_id).copied().unwrap_or(OrderOrigin::External);
@@ -216,10 +214,10 @@ fn delta(f: &ExecutionReport, lots: i64, commission: Amount) -> FillDelta {
         lots: Qty(lots),
         priced: Qty(lots),
         px: f.last_px,
-        repriced: Qty::ZERO,
         commission,
         maker: f.maker,
         ts_event: f.ts_event,
+        ..FillDelta::default()
     }
 }
 
@@ -287,7 +285,6 @@ pub fn book(
 impl Recovered {
     /// One round trip, whole or open.
     fn take(&mut self, engine: &mut Engine, i: &Instrument, trip: &Trip, asked: Option<ExitReason>) {
-        let stand_in = Px(0);
         let key = (trip.symbol, trip.direction);
         if let Some((symbol, _)) = engine.entering().filter(|entering| *entering != key) {
             tell(engine, &Outcome::Abandoned { symbol, reason: AbandonReason::Halted });
@@ -299,9 +296,11 @@ impl Recovered {
             let entered = EntryFilled {
                 symbol: trip.symbol,
                 direction: trip.direction,
+                trip: TripId::NONE,
+                provisional: false,
                 qty: Qty(trip.entry.qty.0 * i64::from(trip.direction)),
-                avg_px: trip.entry.avg_px(i, stand_in),
-                notional: trip.entry.notional(i, stand_in),
+                avg_px: trip.entry.avg_px(i),
+                notional: trip.entry.notional(i),
                 commission: trip.entry.commission,
                 maker_share: trip.entry.maker_share(),
                 ts_event: trip.entry.ts_event,
@@ -309,14 +308,16 @@ impl Recovered {
             tell(engine, &Outcome::Entered(entered));
         }
         if trip.is_closed() {
-            let avg_px = trip.exit.avg_px(i, stand_in);
+            let avg_px = trip.exit.avg_px(i);
             self.exited(
                 engine,
                 &ExitFilled {
                     symbol: trip.symbol,
+                    trip: TripId::NONE,
+                    provisional: false,
                     reason: reason(engine, trip, avg_px, asked),
                     avg_px,
-                    notional: trip.exit.notional(i, stand_in),
+                    notional: trip.exit.notional(i),
                     commission: trip.exit.commission,
                     maker_share: trip.exit.maker_share(),
                     ts_event: trip.exit.ts_event,
@@ -326,7 +327,7 @@ impl Recovered {
         }
         let lots = trip.entry.qty.0 - trip.exit.qty.0;
         let qty = Qty(lots * i64::from(trip.direction));
-        let avg_px = trip.entry.avg_px(i, stand_in);
+        let avg_px = trip.entry.avg_px(i);
         self.adopted = Some(Adopted { symbol: trip.symbol, qty, avg_px, exit: trip.exit });
     }
 
@@ -360,6 +361,8 @@ impl Recovered {
             let entered = EntryFilled {
                 symbol: v.symbol,
                 direction: if v.qty.0 < 0 { -1 } else { 1 },
+                trip: TripId::NONE,
+                provisional: false,
                 qty: v.qty,
                 avg_px: v.entry_px,
                 notional: v.entry_px * i.qty_f64(v.qty.abs()),
@@ -384,6 +387,8 @@ impl Recovered {
         let (reason, commission) = (ExitReason::External, Amount::ZERO);
         let exit = ExitFilled {
             symbol,
+            trip: TripId::NONE,
+            provisional: true,
             reason,
             avg_px: px,
             notional: 0.0,

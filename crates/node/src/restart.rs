@@ -11,8 +11,9 @@ use market::{Nanos, utc_date};
 use runtime::clock::Clock;
 
 use crate::error::Failure;
-use crate::live::{Options, unavailable};
 use crate::memory_link::{Loaded, Numbered, PriceRows, Saved};
+use crate::options::Options;
+use crate::preflight::rest_error as unavailable;
 use crate::recovery::{self, Before, Recovered};
 
 /// What a run begins with.

@@ -101,7 +101,8 @@ impl HealthWatch {
             channel_down_s: lasts(&mut self.down_since, !connected),
             refused: if orders < MIN_ORDERS { 0.0 } else { refused / orders },
             unanswered_s: lasts(&mut self.unanswered_since, router.unknown > 0),
-            drawdown: router.drawdown,
+            // Not known: nothing is judged.
+            drawdown: router.drawdown.unwrap_or(0.0),
             unreconciled_s: lasts(&mut self.unreconciled_since, !router.reconciled),
         })
     }
@@ -204,7 +205,8 @@ mod tests {
         assert_eq!(watch.look(s, true, &good, &books(24)), Some(SOUND));
         assert_eq!(watch.look(s + 1, true, &good, &books(48)), None, "too early");
         assert_eq!(watch.look(2 * s, true, &good, &books(48)), Some(SOUND));
-        let bad = RouterState { unknown: 1, orders: 20, rejects: 5, drawdown: 0.1, ..RouterState::default() };
+        let bad =
+            RouterState { unknown: 1, orders: 20, rejects: 5, drawdown: Some(0.1), ..RouterState::default() };
         watch.look(3 * s, false, &bad, &books(24));
         let health = watch.look(13 * s, false, &bad, &books(24)).unwrap();
         let expected = Health {

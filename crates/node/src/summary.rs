@@ -7,9 +7,9 @@ use alpha::TradeRecord;
 use runtime::latency::HopSummary;
 use serde::Serialize;
 
-use crate::control::desk::LineSummary;
+use crate::control::status::LineSummary;
 use crate::memory_link::MemoryStatus;
-use crate::roles::standby::Shown;
+use crate::roles::status::AlphaStatus;
 use crate::stages::book::BookCounters;
 use crate::stages::feed::FeedCounters;
 use crate::stages::router::RouterState;
@@ -55,7 +55,7 @@ pub struct StageSummary {
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Summary {
     /// Lease and shards, in the role alpha; `None` in the role all.
-    pub alpha: Option<Shown>,
+    pub alpha: Option<AlphaStatus>,
     /// Venue it ran against.
     pub venue: String,
     /// Hash of the parameters, and the profile they belong to.

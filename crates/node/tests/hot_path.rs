@@ -29,6 +29,8 @@ const NAMES: [&str; 4] = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"];
 /// Levels a side that the made-up books keep.
 const DEEP: i64 = 10;
 const START_MS: u64 = 1_767_225_600_000;
+/// When funding comes: long after, because nothing is opened around it.
+const FUNDING_MS: u64 = START_MS + 8 * 3_600_000;
 
 fn instruments() -> Vec<Instrument> {
     let one = |(id, name): (u16, &&str)| Instrument {
@@ -71,7 +73,7 @@ impl Market {
     /// The frames of the next 100 ms: of each symbol the new book, a trade that lifts the ask, the mark price.
     fn step(&mut self) -> Vec<String> {
         self.tick += 1;
-        let (at, id) = (START_MS + 100 * self.tick + 1, self.tick + 1);
+        let (at, id, funding) = (START_MS + 100 * self.tick + 1, self.tick + 1, FUNDING_MS);
         let common = self.random(25) - 12;
         let mut frames = Vec::new();
         for (s, name) in NAMES.iter().enumerate() {
@@ -99,7 +101,7 @@ impl Market {
                 r#"{{"e":"aggTrade","E":{at},"a":{id},"s":"{name}","p":"{px}","q":"9.000","f":1,"l":1,"T":{at},"m":false,"st":1}}"#
             ));
             frames.push(format!(
-                r#"{{"e":"markPriceUpdate","E":{at},"s":"{name}","p":"{px}","i":"{px}","r":"0.0001","T":{at},"st":1}}"#
+                r#"{{"e":"markPriceUpdate","E":{at},"s":"{name}","p":"{px}","i":"{px}","r":"0.0001","T":{funding},"st":1}}"#
             ));
         }
         frames
@@ -148,8 +150,11 @@ impl Node {
         let risk = RiskConfig {
             max_repeated_entries: 32,
             repeat_window_ms: 10_000,
-            max_day_loss_usd: 0.0,
+            max_day_loss_usd: Some(0.0),
             max_day_drawdown: 0.0,
+            max_symbol_loss_usd: Some(0.0),
+            max_day_fees_usd: Some(0.0),
+            max_slippage_bps: 1_000.0,
             ..RiskConfig::default()
         };
         let config = RouterConfig { reconcile_interval_ms: 600_000, risk, ..RouterConfig::default() };
@@ -159,7 +164,16 @@ impl Node {
         let wallet = Amount(25_000 * Amount::ONE);
         router.reconcile(
             now,
-            &VenueState { requested_at: now, orders: &[], positions: &[], fills: &[], wallet },
+            &VenueState {
+                requested_at: now,
+                orders: &[],
+                positions: &[],
+                fills: &[],
+                wallet,
+                margin: Some(execution::Margin { available: wallet, maintenance: Amount::ZERO }),
+                transfers: None,
+                unlisted: None,
+            },
             &mut out,
         );
         let signer = Signer::new(&ApiKey::hmac(&"K".repeat(64), &"S".repeat(64)).unwrap()).unwrap();
@@ -237,7 +251,7 @@ impl Node {
             }
             while !self.out.requests.is_empty() {
                 let request = self.out.requests.remove(0);
-                let Ok(Outgoing::Frame(bytes)) = self.gateway.request(&request, now) else {
+                let Ok(Outgoing::Frame(bytes)) = self.gateway.request(&request, 2_000, now) else {
                     panic!("{request:?}")
                 };
                 assert!(bytes.len() > 100);
@@ -271,7 +285,7 @@ impl Node {
                 self.exited += 1;
                 while self.engine.take_trade().is_some() {}
             }
-            Booked::Abandoned => {}
+            Booked::Abandoned | Booked::Unplanned | Booked::Corrected { .. } => {}
         }
     }
 

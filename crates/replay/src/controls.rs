@@ -64,7 +64,7 @@ fn bad(path: &Path) -> impl Fn(String) -> ReplayError + use<> {
 
 fn json(path: &Path) -> Result<Value, ReplayError> {
     let mut bytes = fs::read(path).map_err(|e| bad(path)(e.to_string()))?;
-    archive::json::blank_python_numbers(&mut bytes);
+    market::json::blank_python_numbers(&mut bytes);
     serde_json::from_slice(&bytes).map_err(|e| bad(path)(format!("not JSON: {e}")))
 }
 

@@ -13,7 +13,7 @@
 //! **Assets** are those of all files together, in order of first appearance; where a day has no column for one, it has
 //! no price on that day.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use alpha::{
     Action, DayResult, Engine, Forewarner, Gate, McStatus, Metrics, OpenPosition, Params, StepReport,
     TickInput, TradeRecord,
 };
-use archive::day::{Bar, Day, DaySource};
+use archive::day::{self, AssetColumns, Bar, Day, DayList, DaySource, Wanted};
 use market::{Date, Nanos, utc_date};
 use serde::Serialize;
 
@@ -48,6 +48,8 @@ pub struct ReplayConfig {
     pub from: Option<Date>,
     /// Last date, inclusive.
     pub to: Option<Date>,
+    /// Which columns are assets; `None`: the symbols of the reference symbol's quote.
+    pub assets: Option<AssetColumns>,
     /// Postures, ACB pushes, factors.
     pub controls: Controls,
     /// 1: everything on the caller's thread; more: the next day is decoded beside. Changes no result.
@@ -63,9 +65,19 @@ impl ReplayConfig {
             data: data.into(),
             from: None,
             to: None,
+            assets: None,
             controls: Controls::default(),
             threads: 1,
         }
+    }
+
+    /// The days it asks for, and their assets in order of first appearance.
+    pub(crate) fn list(&self) -> Result<(DayList, Vec<String>), ReplayError> {
+        let of_reference = || AssetColumns::of_reference(&self.params.reference_symbol);
+        let assets = self.assets.clone().unwrap_or_else(of_reference);
+        let mut list = day::list(&self.data, &Wanted { from: self.from, to: self.to, assets })?;
+        let assets = list.assets()?;
+        Ok((list, assets))
     }
 }
 
@@ -165,8 +177,7 @@ impl Observer for Unwatched {}
 /// Replays all days.
 pub fn run(config: &ReplayConfig, observer: &mut impl Observer) -> Result<Run, ReplayError> {
     let started = Instant::now();
-    let list = archive::day::list(&config.data, config.from, config.to)?;
-    let assets = universe(&list.days)?;
+    let (list, assets) = config.list()?;
     let mut handler = BarHandler::new(config, assets)?;
     handler.notes.extend(list.notes);
     handler.note_gaps(&list.days);
@@ -201,25 +212,6 @@ pub fn run(config: &ReplayConfig, observer: &mut impl Observer) -> Result<Run, R
     Ok(run)
 }
 
-/// The assets of all days, in order of first appearance.
-pub(crate) fn universe(days: &[DaySource]) -> Result<Vec<String>, ReplayError> {
-    let mut assets: Vec<String> = Vec::new();
-    let mut seen = std::collections::HashSet::new();
-    for day in days {
-        let columns = day.assets()?;
-        // The usual case, and cheap: the same columns as ever.
-        if columns == assets {
-            continue;
-        }
-        for asset in columns {
-            if seen.insert(asset.clone()) {
-                assets.push(asset);
-            }
-        }
-    }
-    Ok(assets)
-}
-
 /// The forewarner in `mc_models_dir`, or why there is none: never a reason not to trade (SPEC §4.3).
 pub fn forewarner(dir: &Path) -> Result<Forewarner, String> {
     let (json, onnx) = (dir.join("forewarner.json"), dir.join("forewarner.onnx"));
@@ -237,6 +229,8 @@ pub struct BarHandler {
     engine: Engine,
     direction: i8,
     controls: Controls,
+    /// The range asked for; rows dated outside it are not stepped.
+    range: (Option<Date>, Option<Date>),
     /// Index of the next push.
     next_push: usize,
     date: Option<Date>,
@@ -250,6 +244,7 @@ pub struct BarHandler {
     notes: Vec<String>,
     unnoted: usize,
     late_rows: u64,
+    out_of_range: u64,
     /// Prices of a row in the engine's order, where the file has another.
     row: Vec<f64>,
 }
@@ -275,6 +270,7 @@ impl BarHandler {
             engine,
             direction: config.direction,
             controls: config.controls.clone(),
+            range: (config.from, config.to),
             next_push: 0,
             date: None,
             bar_idx: 0,
@@ -286,6 +282,7 @@ impl BarHandler {
             notes,
             unnoted: 0,
             late_rows: 0,
+            out_of_range: 0,
         })
     }
 
@@ -342,14 +339,25 @@ impl BarHandler {
             self.note(format!("{}: no bars", day.date));
             self.enter_date(day.date)?;
         }
+        let mut strangers: BTreeMap<Date, u32> = BTreeMap::new();
         for (i, bar) in day.bars.iter().enumerate() {
             let date = match bar.ts {
                 Some(ts) if trusted && !span.holds(ts) => utc_date(ts),
                 _ => day.date,
             };
+            if date != day.date {
+                *strangers.entry(date).or_default() += 1;
+            }
+            if self.range.0.is_some_and(|from| date < from) || self.range.1.is_some_and(|to| date > to) {
+                self.out_of_range += 1;
+                continue;
+            }
             if self.take_bar(date, bar, day.row(i), map.as_deref(), observer)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
+        }
+        for (date, rows) in strangers {
+            self.note(format!("{}: {rows} of its rows are dated {date}", day.date));
         }
         self.trades.extend(self.engine.drain_trades());
         Ok(ControlFlow::Continue(()))
@@ -438,6 +446,26 @@ impl BarHandler {
         }
     }
 
+    /// Dates of the control files that no day came for.
+    fn note_unused_dates(&mut self) {
+        let stepped: HashSet<Date> = self.days.iter().map(|day| day.date).collect();
+        let unused = |dates: &mut dyn Iterator<Item = &Date>| -> Vec<String> {
+            dates.filter(|date| !stepped.contains(date)).map(Date::to_string).collect()
+        };
+        let postures = unused(&mut self.controls.postures.keys());
+        let factors = unused(&mut self.controls.factors.keys());
+        for (what, dates) in [("postures", postures), ("risk factors", factors)] {
+            if let Some(first) = dates.first() {
+                let last = &dates[dates.len() - 1];
+                let which = if dates.len() > 3 { format!("{first} to {last}") } else { dates.join(", ") };
+                let count = dates.len();
+                self.note(format!(
+                    "{what} of {count} dates without a day in the data were not used: {which}"
+                ));
+            }
+        }
+    }
+
     /// Ends the last day and sums up.
     pub fn finish(mut self, started: Instant) -> Run {
         self.leave_date();
@@ -445,6 +473,10 @@ impl BarHandler {
         let left = self.controls.pushes.len() - self.next_push;
         if left > 0 {
             self.note(format!("{left} ACB pushes for bars after the last one were not applied"));
+        }
+        self.note_unused_dates();
+        if self.out_of_range > 0 {
+            self.note(format!("{} rows dated outside the range asked for were left out", self.out_of_range));
         }
         if self.late_rows > 0 {
             self.note(format!(

@@ -9,8 +9,8 @@ pub mod bench;
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 
-use alpha::eigen::{Scan, Scanner, ScannerError};
-use archive::day::{self, Bar, Day, DayError};
+use alpha::eigen::{Health, Scan, Scanner, ScannerError, Verdict, WINDOWS};
+use archive::day::{self, AssetColumns, Bar, Day, DayError, Wanted};
 
 /// Why day files could not be recomputed.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,14 @@ pub enum EigenError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The scanner found itself wrong.
+    #[error("{date}: {health}: nothing was written for that day; please report this, with the file")]
+    Unsound {
+        /// Day.
+        date: market::Date,
+        /// What it found.
+        health: Health,
+    },
     /// The output would replace the input.
     #[error("{}: the output directory holds the input files: choose another --out", path.display())]
     OutIsData {
@@ -54,9 +62,16 @@ pub struct Recomputed {
 }
 
 /// Reads the day files at `data` (a directory or one file), recomputes their meta columns with bars of `stride`
-/// rows and writes `out/YYYY-MM-DD.parquet`, each complete or not at all. `timestamp`, `scan_number` and prices stay.
-pub fn recompute(data: &Path, out: &Path, stride: usize) -> Result<Recomputed, EigenError> {
-    let list = day::list(data, None, None)?;
+/// rows and writes `out/YYYY-MM-DD.parquet`, each complete or not at all. `timestamp`, `scan_number` and the prices of
+/// `assets` stay.
+pub fn recompute(
+    data: &Path,
+    out: &Path,
+    stride: usize,
+    assets: AssetColumns,
+) -> Result<Recomputed, EigenError> {
+    let mut list = day::list(data, &Wanted { assets, ..Wanted::default() })?;
+    list.assets()?;
     let mut continuous = Continuous::new(stride);
     std::fs::create_dir_all(out).map_err(|source| EigenError::Out { path: out.to_path_buf(), source })?;
     let folder = if data.is_dir() { Some(data) } else { data.parent() };
@@ -68,8 +83,17 @@ pub fn recompute(data: &Path, out: &Path, stride: usize) -> Result<Recomputed, E
         let mut day = Day::default();
         source.load()?.decode_into(&mut day)?;
         let failed = |source| EigenError::Scanner { path: data.to_path_buf(), source };
-        let day = continuous.scan(day).map_err(failed)?;
+        let date = day.date;
+        continuous.scan(day).map_err(failed)?;
+        let health = continuous.check();
+        if !health.is_sound() {
+            return Err(EigenError::Unsound { date, health });
+        }
+        let Some(day) = continuous.last() else { continue };
         let path = out.join(format!("{}.parquet", day.date));
+        if path.exists() {
+            done.notes.push(format!("{} was there already and is replaced", path.display()));
+        }
         day::write(&path, day)?;
         done.bars += day.len();
         done.files.push(path);
@@ -95,6 +119,21 @@ impl Continuous {
     /// Nothing seen yet; a bar is `stride` rows.
     pub fn new(stride: usize) -> Self {
         Self { stride, scanner: None, kept: VecDeque::new() }
+    }
+
+    /// The last day, recomputed.
+    pub fn last(&self) -> Option<&Day> {
+        self.kept.back()
+    }
+
+    /// Whether the scanner was sound through the last day, and a full decomposition of each of its windows agrees.
+    pub fn check(&mut self) -> Health {
+        let Some(scanner) = &mut self.scanner else { return Health::default() };
+        let health = scanner.health();
+        let checks = (0..WINDOWS.len()).filter_map(|window| scanner.check_copy(window));
+        let verdicts: Vec<Verdict> = checks.map(|check| check.verify()).collect();
+        verdicts.iter().for_each(|verdict| scanner.take_verdict(verdict));
+        if health.is_sound() { scanner.health() } else { health }
     }
 
     /// Recomputes the meta columns of the next day and hands it back.

@@ -2,6 +2,7 @@
 //! prices to eigen scans.
 
 pub mod bench;
+pub mod champion;
 pub mod controls;
 pub mod days;
 pub mod decode_bench;
@@ -14,6 +15,7 @@ pub mod output;
 pub mod parity;
 pub mod report;
 pub mod signal_bench;
+pub mod summary;
 pub mod sweep;
 
 pub use error::ReplayError;

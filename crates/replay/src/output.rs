@@ -9,81 +9,17 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use alpha::{OpenPosition, TradeRecord};
+use alpha::TradeRecord;
 use archive::table::{Column, write_parquet};
 use serde::Serialize;
 
 use crate::ReplayError;
-use crate::days::{GateCount, Run};
+use crate::days::Run;
 use crate::report;
+use crate::summary::Summary;
 
 /// The files of a result, in the order in which they are put in place.
 pub const FILES: [&str; 5] = ["trades.jsonl", "trades.parquet", "days.jsonl", "report.html", "summary.json"];
-
-/// `summary.json`.
-#[derive(Debug, Clone, Serialize)]
-pub struct Summary {
-    /// Return on the initial capital.
-    pub roi: f64,
-    /// Σ wins ÷ |Σ losses|.
-    pub profit_factor: Option<f64>,
-    /// Annualised Sharpe ratio of the daily returns.
-    pub sharpe: Option<f64>,
-    /// Largest drawdown of the equity after each trade, as a fraction.
-    pub max_drawdown: f64,
-    /// Share of winning trades.
-    pub win_rate: Option<f64>,
-    /// Closed trades.
-    pub trades: u64,
-    /// Days replayed.
-    pub days: usize,
-    /// Bars stepped.
-    pub bars: u64,
-    /// Capital at the start.
-    pub initial_capital: f64,
-    /// Capital at the end.
-    pub final_capital: f64,
-    /// Hash of the parameters.
-    pub param_hash: String,
-    /// Position still open.
-    pub open_position: Option<OpenPosition>,
-    /// Wall time, s.
-    pub elapsed_s: f64,
-    /// Profile of the parameters.
-    pub profile: String,
-    /// −1 SHORT, +1 LONG, 0 both.
-    pub direction: i8,
-    /// Gate funnel.
-    pub gates: Vec<GateCount>,
-    /// What a reader should know.
-    pub notes: Vec<String>,
-}
-
-impl Summary {
-    /// The summary of a run.
-    pub fn of(run: &Run) -> Self {
-        let m = &run.metrics;
-        Self {
-            roi: m.roi,
-            profit_factor: m.profit_factor,
-            sharpe: m.sharpe,
-            max_drawdown: m.max_drawdown,
-            win_rate: m.win_rate,
-            trades: m.trades,
-            days: run.days.len(),
-            bars: run.bars,
-            initial_capital: run.params.initial_capital,
-            final_capital: run.final_capital,
-            param_hash: run.param_hash.clone(),
-            open_position: run.open_position.clone(),
-            elapsed_s: run.elapsed.as_secs_f64(),
-            profile: run.params.profile.clone(),
-            direction: run.direction,
-            gates: run.gates.clone(),
-            notes: run.notes.clone(),
-        }
-    }
-}
 
 /// A place for results, tried before the run so that an unwritable target is known at once. Dropped without
 /// [`Staging::commit`], it leaves nothing.
@@ -109,8 +45,9 @@ impl Staging {
         Ok(Self { target, folder })
     }
 
-    /// Writes the results of `run` and puts them in place. `origin` goes into the report.
-    pub fn commit(self, run: &Run, origin: &report::Provenance) -> Result<(), ReplayError> {
+    /// Writes the results of `run` and puts them in place. `origin` goes into the report. Says which results they
+    /// replaced.
+    pub fn commit(self, run: &Run, origin: &report::Provenance) -> Result<Option<String>, ReplayError> {
         let put = |name: &str, bytes: &[u8]| {
             let path = self.folder.join(name);
             write_synced(&path, bytes).map_err(ReplayError::output(&path))
@@ -123,14 +60,36 @@ impl Staging {
         put("summary.json", &summary)?;
         write_parquet(&self.folder.join("trades.parquet"), &trade_columns(&run.trades))?;
         if !self.target.exists() {
-            return fs::rename(&self.folder, &self.target).map_err(ReplayError::output(&self.target));
+            fs::rename(&self.folder, &self.target).map_err(ReplayError::output(&self.target))?;
+            return Ok(None);
         }
+        let replaced = earlier(&self.target);
         for name in FILES {
             let to = self.target.join(name);
             fs::rename(self.folder.join(name), &to).map_err(ReplayError::output(&to))?;
         }
-        Ok(())
+        Ok(replaced)
     }
+}
+
+/// What results of an earlier run are in `target`, in words.
+fn earlier(target: &Path) -> Option<String> {
+    let there = FILES.into_iter().filter(|name| target.join(name).exists()).collect::<Vec<_>>();
+    if there.is_empty() {
+        return None;
+    }
+    let summary = fs::read(target.join("summary.json")).ok();
+    let summary: Option<serde_json::Value> = summary.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let run = summary.map_or_else(String::new, |s| {
+        let word = |key: &str| s[key].as_str().map_or_else(|| s[key].to_string(), str::to_owned);
+        format!(
+            ", of profile {}, {} trades, hash {:.12}",
+            word("profile"),
+            word("trades"),
+            word("param_hash")
+        )
+    });
+    Some(format!("{}: replaced the results of an earlier run ({}{run})", target.display(), there.join(", ")))
 }
 
 impl Drop for Staging {

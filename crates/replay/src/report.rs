@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::champion;
 use crate::days::Run;
-use crate::parity::champion_figure;
 
 const PAGE: &str = include_str!("report/page.html");
 const STYLE: &str = include_str!("report/page.css");
@@ -83,7 +83,7 @@ fn headline(run: &Run) -> Value {
     let m = &run.metrics;
     let tile = |key: &str, label: &str, value: Option<f64>, kind: &str, digits: u8| {
         json!({"key": key, "label": label, "value": value, "kind": kind, "digits": digits,
-               "champion": champion_figure(key)})
+               "champion": champion::figure(key)})
     };
     json!([
         tile("roi", "Return", Some(m.roi), "pct", 2),

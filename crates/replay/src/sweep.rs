@@ -11,7 +11,7 @@ use archive::day::Day;
 use serde::Serialize;
 
 use crate::ReplayError;
-use crate::days::{BarHandler, Observer, Progress, ReplayConfig, Run, universe};
+use crate::days::{BarHandler, Observer, Progress, ReplayConfig, Run};
 use crate::feed::each_day;
 
 /// Most combinations of one sweep.
@@ -154,8 +154,7 @@ pub fn set(config: &mut ReplayConfig, key: &str, value: &str) -> Result<bool, Re
 pub fn sweep(base: &ReplayConfig, axes: &[Axis], observer: &mut impl Observer) -> Result<Sweep, ReplayError> {
     let started = Instant::now();
     let grid = grid(base, axes)?;
-    let list = archive::day::list(&base.data, base.from, base.to)?;
-    let assets = universe(&list.days)?;
+    let (list, assets) = base.list()?;
     let handlers = grid.iter().map(|(_, config)| BarHandler::new(config, assets.clone()));
     let handlers = handlers.collect::<Result<Vec<_>, _>>()?;
     let workers = base.threads.clamp(1, handlers.len());
@@ -195,11 +194,12 @@ pub fn sweep(base: &ReplayConfig, axes: &[Axis], observer: &mut impl Observer) -
     })?;
     runs.sort_by_key(|(i, _)| *i);
     let first = runs.first().map(|(_, run)| run);
+    let notes = list.notes.into_iter().chain(first.map(|r| r.notes.clone()).unwrap_or_default());
     Ok(Sweep {
         keys: axes.iter().map(|a| a.key.clone()).collect(),
         days: first.map_or(0, |r| r.days.len()),
         bars: first.map_or(0, |r| r.bars),
-        notes: first.map(|r| r.notes.clone()).unwrap_or_default(),
+        notes: notes.collect(),
         elapsed_s: started.elapsed().as_secs_f64(),
         rows: grid
             .into_iter()

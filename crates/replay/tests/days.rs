@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use alpha::{Gate, Safety};
-use archive::day::{Bar, Day, write};
+use archive::day::{AssetColumns, Bar, Day, write};
 use market::{Date, Nanos, Posture};
 use replay::ReplayError;
 use replay::controls::{Controls, TimedPush};
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 fn golden(data: &str, name: &str, change: impl Fn(&mut ReplayConfig)) {
     let Some(data) = testkit::shared_data(data) else { return };
     for (ending, threads) in [("trades.jsonl", 1), ("trades.jsonl", 2), ("summary.json", 2)] {
-        let file = testkit::shared_data(&format!("golden/{name}.{ending}")).expect("beside the days");
+        let Some(file) = testkit::shared_data(&format!("golden/{name}.{ending}")) else { return };
         let mut config = ReplayConfig { threads, ..ReplayConfig::champion(&data) };
         change(&mut config);
         let parity = check(&config, &Expected::read(&file).unwrap(), 1e-9).unwrap();
@@ -214,6 +214,85 @@ fn control_files_say_where_they_are_wrong() {
         let message = read(text, which).unwrap_err().to_string();
         assert!(message.contains("controls.json") && message.contains(says), "{message}");
     }
+}
+
+#[test]
+fn dates_of_control_files_that_match_nothing_are_noted() {
+    let (dir, days) = days(2);
+    let date = |text: &str| text.parse::<Date>().unwrap();
+    let posture = Safety { posture: Posture::Turtle, rm: 0.6 };
+    let run = |postures: &[&str], factors: &[&str]| {
+        let controls = Controls {
+            postures: postures.iter().map(|d| (date(d), posture)).collect(),
+            factors: factors.iter().map(|d| (date(d), 1)).collect(),
+            ..Controls::default()
+        };
+        run(&ReplayConfig { controls, ..ReplayConfig::champion(dir.path()) }, &mut Unwatched).unwrap().notes
+    };
+    let used = days[1].date.to_string();
+    assert_eq!(run(&[&used], &[&used]), Vec::<String>::new());
+    let notes = run(&[&used, "2026-03-01", "2025-12-31"], &["2027-01-01"]);
+    assert_eq!(notes.len(), 2, "{notes:?}");
+    assert!(
+        notes[0].contains("postures of 2 dates") && notes[0].contains("2025-12-31, 2026-03-01"),
+        "{notes:?}"
+    );
+    assert!(notes[1].contains("risk factors of 1 dates") && notes[1].contains("2027-01-01"), "{notes:?}");
+}
+
+#[test]
+fn a_file_of_two_dates_is_told_and_keeps_to_the_range() {
+    let (dir, mut days) = days(1);
+    let midnight = 1_769_904_000 + 86_400; // 2026-02-02T00:00:00Z
+    for bar in 300..400 {
+        days[0].bars[bar].ts = Some(Nanos((midnight + 1 + bar as u64) * Nanos::SECOND));
+    }
+    put(dir.path(), &days[0]);
+    let whole = replay(dir.path());
+    assert_eq!(bars_of(&whole), ["2026-02-01 300", "2026-02-02 100"]);
+    assert!(
+        whole.notes.iter().any(|n| n.contains("100 of its rows are dated 2026-02-02")),
+        "{:?}",
+        whole.notes
+    );
+    let config = ReplayConfig { to: Some(days[0].date), ..ReplayConfig::champion(dir.path()) };
+    let first = run(&config, &mut Unwatched).unwrap();
+    assert_eq!(bars_of(&first), ["2026-02-01 300"]);
+    assert!(
+        first.notes.iter().any(|n| n.starts_with("100 rows dated outside the range")),
+        "{:?}",
+        first.notes
+    );
+}
+
+#[test]
+fn columns_that_are_no_symbols_are_not_traded() {
+    let (dir, days) = days(3);
+    let plain = replay(dir.path());
+    for day in &days {
+        let mut assets = vec!["row_id".to_owned()];
+        assets.extend(day.assets.iter().cloned());
+        assets.push("Unnamed: 0".to_owned());
+        let mut crowded = Day::new(day.date, assets);
+        for (i, bar) in day.bars.iter().enumerate() {
+            let counter = (400 - i) as f64;
+            let row: Vec<f64> =
+                [counter].into_iter().chain(day.row(i).iter().copied()).chain([counter]).collect();
+            crowded.push(*bar, &row);
+        }
+        put(dir.path(), &crowded);
+    }
+    let crowded = replay(dir.path());
+    assert_eq!(format!("{:?}", crowded.trades), format!("{:?}", plain.trades));
+    assert_eq!(crowded.assets, plain.assets);
+    assert!(crowded.notes[0].contains("`row_id`, `Unnamed: 0`"), "{:?}", crowded.notes);
+    let assets = Some(AssetColumns::named("BTCUSDT,row_id").unwrap());
+    let named = run(&ReplayConfig { assets, ..ReplayConfig::champion(dir.path()) }, &mut Unwatched).unwrap();
+    assert_eq!(named.assets, ["row_id", "BTCUSDT"]);
+    let mut other = ReplayConfig::champion(dir.path());
+    other.params.reference_symbol = "BTCUSDC".to_owned();
+    let message = run(&other, &mut Unwatched).unwrap_err().to_string();
+    assert!(message.contains("a symbol quoted in USDC"), "{message}");
 }
 
 #[test]

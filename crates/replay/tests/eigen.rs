@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use alpha::eigen::Scanner;
-use archive::day::{self, Bar, Day};
+use archive::day::{self, AssetColumns, Bar, Day};
 use replay::eigen::{Continuous, EigenError, recompute};
 
 /// SPEC §6.
@@ -14,7 +14,7 @@ const TOLERANCE: f64 = 1e-9;
 const WARM: usize = 800;
 
 fn load(path: &Path) -> Vec<Day> {
-    let days = day::list(path, None, None).expect("a directory of days").days;
+    let days = day::list(path, &day::Wanted::default()).expect("a directory of days").days;
     let load = |source: &day::DaySource| {
         let mut day = Day::default();
         source.load().and_then(|loaded| loaded.decode_into(&mut day)).expect("a readable day");
@@ -39,7 +39,7 @@ fn metas(bar: &Bar) -> [(&'static str, f64); 7] {
 fn the_meta_columns_of_real_days_come_out_again() {
     let Some(data) = testkit::shared_data("days") else { return };
     let out = tempfile::tempdir().unwrap();
-    let done = recompute(&data, out.path(), 1).unwrap();
+    let done = recompute(&data, out.path(), 1, AssetColumns::default()).unwrap();
     let (want, got) = (load(&data), load(out.path()));
     assert_eq!((done.files.len(), want.len(), got.len()), (5, 5, 5));
     let mut row = 0;
@@ -108,9 +108,13 @@ fn input_files_are_never_replaced() {
     day::write(&path, &made_up("2026-01-01", &["AUSDT", "BUSDT"], 60, 3)).unwrap();
     let before = std::fs::read(&path).unwrap();
     for data in [dir.path(), &path] {
-        assert!(matches!(recompute(data, dir.path(), 1), Err(EigenError::OutIsData { .. })));
+        assert!(matches!(
+            recompute(data, dir.path(), 1, AssetColumns::default()),
+            Err(EigenError::OutIsData { .. })
+        ));
     }
     assert_eq!(std::fs::read(&path).unwrap(), before);
-    let error = recompute(&path, &dir.path().join("out"), 0).unwrap_err().to_string();
+    let error =
+        recompute(&path, &dir.path().join("out"), 0, AssetColumns::default()).unwrap_err().to_string();
     assert!(error.contains("2026-01-01.parquet") && error.contains("stride"), "{error}");
 }

@@ -111,11 +111,14 @@ fn an_existing_target_is_replaced_only_when_all_is_ready() {
     drop(staging); // Ctrl-C, or an error: nothing happened.
     assert_eq!(entries(place.path()), ["out"]);
     assert_eq!(fs::read_to_string(out.join("summary.json")).unwrap(), "old");
-    commit(&run, &out);
+    let replaced = Staging::new(&out).unwrap().commit(&run, &Provenance::default()).unwrap();
+    assert!(replaced.unwrap().contains("summary.json"));
     assert_eq!(entries(place.path()), ["out"]);
     assert_eq!(fs::read_to_string(out.join("mine.txt")).unwrap(), "keep");
     assert_eq!(entries(&out).len(), 6);
     assert!(fs::read_to_string(out.join("summary.json")).unwrap().contains("param_hash"));
+    let replaced = Staging::new(&out).unwrap().commit(&run, &Provenance::default()).unwrap().unwrap();
+    assert!(replaced.contains(&format!("{} trades", run.trades.len())), "{replaced}");
     // A file where the folder should be is refused before anything runs.
     assert!(Staging::new(&out.join("mine.txt")).unwrap_err().to_string().contains("mine.txt"));
 }
@@ -204,17 +207,224 @@ fn the_first_divergence_is_shown_with_what_led_to_it() {
     assert!(what.contains("is missing"), "{what}");
 }
 
+/// Expected trades as JSON lines, each changed by hand.
+fn changed(
+    trades: &[alpha::TradeRecord],
+    change: impl Fn(usize, &mut serde_json::Map<String, serde_json::Value>),
+) -> String {
+    let rows = trades.iter().enumerate().map(|(i, trade)| {
+        let serde_json::Value::Object(mut row) = serde_json::to_value(trade).unwrap() else { unreachable!() };
+        change(i, &mut row);
+        serde_json::Value::Object(row).to_string() + "\n"
+    });
+    rows.collect()
+}
+
 #[test]
-fn tolerance_is_relative() {
-    let (_dir, config) = days();
-    let mut trades = replayed(&config).trades;
-    trades[0].pnl *= 1.0 + 1e-7;
+fn tolerance_is_relative_at_every_price() {
+    // One asset at a billionth of the others: what a floor of 1e-12 would let through.
+    let dir = tempfile::tempdir().unwrap();
+    let mut generator = Generator::new(11, Date::constant(2026, 2, 1), 500, 8);
+    for _ in 0..8 {
+        let mut day = generator.next_day();
+        let width = day.assets.len();
+        for (i, price) in day.prices.iter_mut().enumerate() {
+            // The reference stays as it is.
+            *price *= if i % width == 0 { 1.0 } else { 1e-11 };
+        }
+        write(&dir.path().join(format!("{}.parquet", day.date)), &day).unwrap();
+    }
+    let config = ReplayConfig::champion(dir.path());
+    let trades = replayed(&config).trades;
     let place = tempfile::tempdir().unwrap();
-    let path = place.path().join("t.jsonl");
-    fs::write(&path, replay::output::json_lines(&trades)).unwrap();
-    let expected = Expected::read(&path).unwrap();
-    assert!(!check(&config, &expected, 1e-9).unwrap().equal);
-    assert!(check(&config, &expected, 1e-6).unwrap().equal);
+    for key in
+        ["entry_price", "exit_price", "notional", "leverage", "vel_div", "fees", "pnl", "capital_after"]
+    {
+        let content = |factor: f64| {
+            changed(&trades, |i, row| {
+                if i == 3 {
+                    row[key] = (row[key].as_f64().unwrap() * factor).into();
+                }
+            })
+        };
+        let off = expect(&config, place.path(), "t.jsonl", &content(1.0 + 1e-5)).unwrap();
+        assert!(!off.equal && off.trades_differing == 1, "{key}: {off}");
+        assert_eq!(off.first_divergence.unwrap().trade, 4, "{key}");
+        let off = expect(&config, place.path(), "t.jsonl", &content(1.0 + 1e-7)).unwrap();
+        assert!(!off.equal, "{key}");
+        let near = expect(&config, place.path(), "t.jsonl", &content(1.0 + 1e-11)).unwrap();
+        assert!(near.equal, "{key}: {near}");
+    }
+    let parity = expect(&config, place.path(), "t.jsonl", &changed(&trades, |_, _| ())).unwrap();
+    let tolerances = parity.tolerances.join("\n");
+    assert!(tolerances.contains("fees, gross_pnl, pnl") && tolerances.contains("notional"), "{tolerances}");
+    let exact = Expected::read(&place.path().join("t.jsonl")).unwrap();
+    assert!(check(&config, &exact, 0.0).unwrap().tolerances.is_empty());
+}
+
+#[test]
+fn nothing_expected_is_not_met_by_anything() {
+    let (_dir, config) = days();
+    let trades = replayed(&config).trades;
+    let place = tempfile::tempdir().unwrap();
+    for key in ["symbol", "direction", "entry_bar", "exit_price", "pnl", "reason", "maker_exit", "exit_date"]
+    {
+        for nothing in ["null", "NaN", "\"\""] {
+            if nothing == "NaN" && ["symbol", "reason", "exit_date"].contains(&key) {
+                continue;
+            }
+            let text = changed(&trades, |i, row| {
+                if i == 2 {
+                    row[key] = "@".into();
+                }
+            });
+            let text = text.replace("\"@\"", nothing);
+            let parity = expect(&config, place.path(), "t.jsonl", &text).unwrap();
+            assert!(!parity.equal, "{key} {nothing}: {parity}");
+            let lines = parity.first_divergence.map(|d| d.lines).unwrap_or_default();
+            assert!(lines.is_empty() || lines.iter().any(|l| l.name == key), "{key} {nothing}: {lines:?}");
+        }
+    }
+    // A column without any value is no part of the comparison, and the answer says so.
+    let empty = changed(&trades, |_, row| row["fees"] = serde_json::Value::Null);
+    let parity = expect(&config, place.path(), "t.jsonl", &empty).unwrap();
+    assert!(parity.equal && !parity.columns.contains(&"fees"), "{parity}");
+    assert!(parity.to_string().contains("not compared: fees (no value in any row)"), "{parity}");
+    let nothing =
+        changed(&trades, |_, row| row.retain(|key, _| key == "fees")).replace(|c: char| c.is_numeric(), "");
+    let nothing = nothing.lines().map(|_| "{\"fees\": null}\n").collect::<String>();
+    let refused = expect(&config, place.path(), "t.jsonl", &nothing).unwrap_err().to_string();
+    assert!(refused.contains("no column of a trade"), "{refused}");
+    // Summaries: a number is no match for nothing, and nothing at all is no expectation.
+    for text in
+        [r#"{"roi": null}"#, r#"{"roi": NaN}"#, r#"{"roi": ""}"#, r#"{"metrics": {"win_rate": null}}"#]
+    {
+        let parity = expect(&config, place.path(), "s.json", text).unwrap();
+        assert!(!parity.equal, "{text}: {parity}");
+    }
+    for text in [r#"{"metrics": {}}"#, r#"{"metrics": {}, "elapsed_s": 1}"#] {
+        let refused = expect(&config, place.path(), "s.json", text).unwrap_err().to_string();
+        assert!(refused.contains("no value"), "{refused}");
+    }
+    let run = replayed(&config);
+    let text = format!(r#"{{"roi": {}, "elapsed_s": 9, "notes": []}}"#, run.metrics.roi);
+    let parity = expect(&config, place.path(), "s.json", &text).unwrap();
+    assert!(parity.equal && parity.not_compared == ["elapsed_s", "notes"], "{parity}");
+}
+
+#[test]
+fn a_missing_or_an_extra_trade_is_told_as_such() {
+    let (_dir, config) = days();
+    let run = replayed(&config);
+    let place = tempfile::tempdir().unwrap();
+    let lines =
+        |trades: &[alpha::TradeRecord]| String::from_utf8(replay::output::json_lines(trades)).unwrap();
+    // Left out of the file: ours is one too many, all others are the same.
+    let mut trades = run.trades.clone();
+    trades.remove(5);
+    let parity = expect(&config, place.path(), "a.jsonl", &lines(&trades)).unwrap();
+    assert_eq!((parity.trades_differing, &parity.extra, parity.following), (1, &vec![6], 0));
+    assert!(parity.why().contains("trade 6 of the replay is one too many"), "{}", parity.why());
+    // Put into the file.
+    let mut trades = run.trades.clone();
+    let mut more = trades[7].clone();
+    more.entry_bar -= 1;
+    trades.insert(7, more);
+    let parity = expect(&config, place.path(), "b.jsonl", &lines(&trades)).unwrap();
+    assert_eq!((parity.trades_differing, &parity.missing, parity.following), (1, &vec![8], 0));
+    assert_eq!(parity.why(), "trade 8 is missing");
+    // Without the columns that tell the entry, by what else identifies a trade.
+    for keys in [vec!["symbol", "entry_price", "pnl"], vec!["symbol", "exit_price", "reason"]] {
+        let text = changed(&run.trades[1..], |_, row| row.retain(|key, _| keys.contains(&key.as_str())));
+        let parity = expect(&config, place.path(), "c.jsonl", &text).unwrap();
+        assert_eq!((parity.trades_differing, &parity.extra), (1, &vec![1]), "{parity}");
+    }
+}
+
+#[test]
+fn what_follows_from_a_trade_is_not_a_difference_of_its_own() {
+    // An engine that does not take the fourth trade: a real run of its own, capital and fee draws and all.
+    let (_dir, config) = days();
+    let full = replayed(&config);
+    let place = tempfile::tempdir().unwrap();
+    let fourth = &full.trades[3];
+    let controls = replay::controls::Controls {
+        postures: [(fourth.entry_date, alpha::Safety { posture: market::Posture::Hibernate, rm: 0.0 })]
+            .into(),
+        ..Default::default()
+    };
+    let other = replayed(&ReplayConfig { controls, ..config.clone() });
+    let left_out = full
+        .trades
+        .iter()
+        .filter(|t| !other.trades.iter().any(|o| o.entry_bar == t.entry_bar && o.entry_date == t.entry_date))
+        .count();
+    assert!(left_out > 0 && other.trades.len() > left_out);
+    let text = String::from_utf8(replay::output::json_lines(&other.trades)).unwrap();
+    let parity = expect(&config, place.path(), "t.jsonl", &text).unwrap();
+    assert!(!parity.equal && !parity.extra.is_empty());
+    assert!(parity.following > 5, "{}", parity.why());
+    let structural = parity.missing.len() + parity.extra.len();
+    assert_eq!(parity.trades_differing, structural, "{parity}");
+    assert!(parity.why().contains("only in what follows"), "{}", parity.why());
+    // A later trade that is wrong by itself is not hidden behind that.
+    let last = other.trades.len() - 1;
+    for key in ["exit_price", "leverage", "gross_pnl", "notional"] {
+        let text = changed(&other.trades, |i, row| {
+            if i == last {
+                row[key] = (row[key].as_f64().unwrap() * 1.001).into();
+            }
+        });
+        let parity = expect(&config, place.path(), "t.jsonl", &text).unwrap();
+        assert_eq!(parity.trades_differing, structural + 1, "{key}: {parity}");
+    }
+}
+
+#[test]
+fn other_dates_are_said_to_be_other_dates() {
+    let (_dir, config) = days();
+    let run = replayed(&config);
+    let place = tempfile::tempdir().unwrap();
+    let moved = |by: usize| {
+        changed(&run.trades, |i, row| {
+            if i >= by {
+                for key in ["entry_date", "exit_date"] {
+                    row[key] = row[key].as_str().unwrap().replace("2026", "2025").into();
+                }
+            }
+        })
+    };
+    let parity = expect(&config, place.path(), "t.jsonl", &moved(0)).unwrap();
+    let why = parity.why();
+    assert!(!parity.equal && parity.first_divergence.is_none());
+    assert!(
+        why.contains("no common dates") && why.contains("2025-02-0") && why.contains("2026-02-0"),
+        "{why}"
+    );
+    let parity = expect(&config, place.path(), "t.jsonl", &moved(9)).unwrap();
+    assert!(!parity.equal && parity.notes.iter().any(|n| n.contains("were not replayed")), "{parity}");
+}
+
+#[test]
+fn the_context_shows_no_nan() {
+    let (_dir, config) = days();
+    let run = replayed(&config);
+    let place = tempfile::tempdir().unwrap();
+    // A trade expected on the first bar of all, where nothing is known yet.
+    let mut first = run.trades[0].clone();
+    (first.entry_date, first.entry_bar) = (run.days[0].date, 0);
+    let mut trades = run.trades;
+    trades.insert(0, first);
+    let text = String::from_utf8(replay::output::json_lines(&trades)).unwrap();
+    let parity = expect(&config, place.path(), "t.jsonl", &text).unwrap();
+    let shown = parity.to_string();
+    assert!(shown.contains("bar 0") && !shown.contains("NaN"), "{shown}");
+    let json = serde_json::to_value(&parity).unwrap();
+    let bars = json["first_divergence"]["bars"].as_array().unwrap();
+    assert!(!bars.is_empty());
+    for (key, value) in bars.iter().flat_map(|bar| bar.as_object().unwrap()) {
+        assert!(!value.is_null() || key == "best" || key == "ts_ns", "{key} of {json}");
+    }
 }
 
 #[test]

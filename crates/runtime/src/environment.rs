@@ -1,81 +1,179 @@
-//! What the system takes from its surroundings besides the clock: tasks, threads, random numbers.
+//! What a program takes from its surroundings besides bytes: threads, tasks, files, random numbers.
 //!
-//! Whoever starts something or draws a number takes a [`Spawner`] or an [`Entropy`] as a parameter (DESIGN, habit 3).
-//! Production hands in [`SystemSpawner`] and [`Entropy::system`]; a simulation runs everything as tasks of one thread and
-//! draws every number from its seed.
+//! Production and simulation are two values of these. Nothing below `main` starts a thread, opens a file or asks for
+//! randomness except through them, so that a whole node can run on one thread and one seed.
 
-use std::any::Any;
 use std::fmt::Debug;
 use std::future::Future;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::stage::Stage;
+use crate::worker::{DutyCycle, Worker, WorkerConfig, panic_text};
 
 /// A future that may move between threads.
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
-/// A future that stays on the thread that made it.
+/// A future that stays on its thread.
 pub type LocalTask = Pin<Box<dyn Future<Output = ()>>>;
+/// Resolves when a thread has ended; the error is the text of its panic.
+pub type Ended = oneshot::Receiver<Result<(), String>>;
 
-/// Starts tasks and threads. Production: tokio and std; simulation: tasks of one thread.
+/// Starts tasks and threads. Production: tokio and std. Simulation: tasks of one thread.
 pub trait Spawner: Send + Sync + Debug {
-    /// Runs a task beside the caller, on the caller's runtime.
-    fn spawn(&self, name: &'static str, task: Task) -> tokio::task::JoinHandle<()>;
+    /// Runs a task beside the caller, on the caller's tokio runtime.
+    fn spawn(&self, name: &'static str, task: Task) -> JoinHandle<()>;
 
-    /// Runs what `make` gives on a thread of its own, with a tokio runtime of its own. The receiver resolves when it
-    /// has ended; an error there is the text of a panic.
+    /// Runs a task on another runtime of this process.
+    fn spawn_on(&self, runtime: &Handle, name: &'static str, task: Task) -> JoinHandle<()>;
+
+    /// Runs what `make` gives on a thread of its own, with a tokio runtime of its own.
     fn spawn_thread(
         &self,
         name: &'static str,
         make: Box<dyn FnOnce() -> LocalTask + Send>,
-    ) -> io::Result<oneshot::Receiver<Result<(), String>>>;
+    ) -> io::Result<Ended>;
 
-    /// Blocking work (files): on a thread where there are threads, at once in a simulation.
+    /// Work that may block (files, resolvers): on a thread where there are threads, at once in a simulation.
     fn block(&self, work: Box<dyn FnOnce() + Send>);
 }
 
-/// The production spawner: tokio tasks and operating system threads.
+/// Lends stages the time of cores.
+pub trait Workers: Send + Sync + Debug {
+    /// Polls `stages` on a thread of its own until `stop` is set. A stage that panics sets `stop`.
+    fn start(
+        &self,
+        config: WorkerConfig,
+        stages: Vec<Box<dyn Stage>>,
+        clock: Clock,
+        stop: Arc<AtomicBool>,
+    ) -> io::Result<Worker>;
+
+    /// Cores that workers may have.
+    fn cores(&self) -> usize;
+}
+
+/// Threads of the operating system, tasks of the present tokio runtime.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemSpawner;
 
 impl Spawner for SystemSpawner {
-    fn spawn(&self, _name: &'static str, task: Task) -> tokio::task::JoinHandle<()> {
+    fn spawn(&self, _name: &'static str, task: Task) -> JoinHandle<()> {
         tokio::spawn(task)
+    }
+
+    fn spawn_on(&self, runtime: &Handle, _name: &'static str, task: Task) -> JoinHandle<()> {
+        runtime.spawn(task)
     }
 
     fn spawn_thread(
         &self,
         name: &'static str,
         make: Box<dyn FnOnce() -> LocalTask + Send>,
-    ) -> io::Result<oneshot::Receiver<Result<(), String>>> {
+    ) -> io::Result<Ended> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (ended, end) = oneshot::channel();
+        let (done, ended) = oneshot::channel();
         std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let outcome = catch_unwind(AssertUnwindSafe(|| runtime.block_on(make())));
-            // Whoever started it may not want to know.
-            let _ = ended.send(outcome.map_err(|panic| panic_text(&*panic).to_owned()));
+            let run = std::panic::AssertUnwindSafe(|| runtime.block_on(make()));
+            let result = std::panic::catch_unwind(run)
+                .map_err(|panic| format!("thread {name} stopped by a panic: {}", panic_text(&*panic)));
+            // Nobody may wait for it.
+            let _ = done.send(result);
         })?;
-        Ok(end)
+        Ok(ended)
     }
 
     fn block(&self, work: Box<dyn FnOnce() + Send>) {
-        match tokio::runtime::Handle::try_current() {
+        match Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(work)),
             Err(_) => drop(std::thread::spawn(work)),
         }
     }
 }
 
-/// What a panic said.
-pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no text")
+impl Workers for SystemSpawner {
+    fn start(
+        &self,
+        config: WorkerConfig,
+        stages: Vec<Box<dyn Stage>>,
+        clock: Clock,
+        stop: Arc<AtomicBool>,
+    ) -> io::Result<Worker> {
+        Worker::start_thread(config, DutyCycle::new(stages, clock), stop)
+    }
+
+    fn cores(&self) -> usize {
+        crate::worker::available_cores()
+    }
+}
+
+/// Small files: the kill file and its report, state kept beside memory.
+pub trait Files: Send + Sync + Debug {
+    /// The text of a file; `None`: it is not there. Bytes that are no UTF-8 are replaced.
+    fn read(&self, path: &Path) -> io::Result<Option<String>>;
+    /// Replaces a file whole, by a rename.
+    fn write(&self, path: &Path, text: &str) -> io::Result<()>;
+    /// Removes a file, if it is there.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory with all in it, if it is there.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+    /// Where temporary files go.
+    fn temp_dir(&self) -> PathBuf;
+    /// A variable of the process's environment.
+    fn variable(&self, name: &str) -> Option<String>;
+}
+
+/// Files of the operating system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemFiles;
+
+impl Files for SystemFiles {
+    fn read(&self, path: &Path) -> io::Result<Option<String>> {
+        match std::fs::read(path) {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn write(&self, path: &Path, text: &str) -> io::Result<()> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let mut name = path.as_os_str().to_owned();
+        name.push(".new");
+        std::fs::write(&name, text)?;
+        std::fs::rename(&name, path)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        match std::fs::remove_file(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        match std::fs::remove_dir_all(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    fn temp_dir(&self) -> PathBuf {
+        std::env::temp_dir()
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
 }
 
 /// Random numbers: from the system, or from a seed. Clones of a seeded one draw from the same sequence.
@@ -87,6 +185,18 @@ enum Source {
     System,
     /// State of SplitMix64 (Steele, Lea, Flood 2014): a counter, so that clones share it without a lock.
     Seeded(Arc<AtomicU64>),
+}
+
+/// One step of SplitMix64, for whoever keeps the state himself.
+pub const fn splitmix64(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(GOLDEN);
+    mixed(*state)
+}
+
+const fn mixed(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 /// 2^64 divided by the golden ratio: the step of SplitMix64.
@@ -110,12 +220,7 @@ impl Entropy {
     pub fn next_u64(&self) -> u64 {
         match &self.0 {
             Source::System => getrandom::u64().expect("the operating system gives random numbers"),
-            Source::Seeded(state) => {
-                let mut z = state.fetch_add(GOLDEN, Ordering::Relaxed).wrapping_add(GOLDEN);
-                z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-                z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-                z ^ (z >> 31)
-            }
+            Source::Seeded(state) => mixed(state.fetch_add(GOLDEN, Ordering::Relaxed).wrapping_add(GOLDEN)),
         }
     }
 }
@@ -159,7 +264,8 @@ mod tests {
         let fails: Box<dyn FnOnce() -> LocalTask + Send> =
             Box::new(|| Box::pin(async { panic!("on purpose") }));
         let end = SystemSpawner.spawn_thread("fails", fails).unwrap();
-        assert_eq!(end.blocking_recv().unwrap(), Err("on purpose".to_owned()));
+        let why = end.blocking_recv().unwrap().unwrap_err();
+        assert!(why.contains("fails") && why.contains("on purpose"), "{why}");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What every stage stands on: rings, the pending slot, workers, the clock, latency histograms. Knows no trading.
+//! What every stage stands on: rings, the pending slot, workers, the clock, latency histograms, and what a program
+//! takes from its surroundings ([`environment`]). Knows no trading.
 //!
 //! A [`stage::Stage`] is a duty cycle that never blocks; a [`worker::Worker`] gives it a thread, a core and an idle
 //! strategy; [`ring`]s and [`conveyor`]s join stages, each with a capacity and a counted answer to being full; the

@@ -16,10 +16,15 @@ impl Work {
     }
 }
 
-/// A duty cycle: bounded, never blocking.
+/// A duty cycle in two phases, both bounded and never blocking.
 pub trait Stage: Send {
     /// Its name in logs and metrics.
     fn name(&self) -> &'static str;
-    /// One bounded piece of work. `now_ns` is monotonic ([`crate::clock::Clock::now_ns`]).
+
+    /// One bounded piece of the critical path. `now_ns` is monotonic ([`crate::clock::Clock::now_ns`]).
     fn poll(&mut self, now_ns: u64) -> Work;
+
+    /// What can wait: counters, audits, images of the state. Called about every millisecond while the worker has
+    /// nothing else to do, and at least every 20 ms when it has.
+    fn housekeep(&mut self, _now_ns: u64) {}
 }

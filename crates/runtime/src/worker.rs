@@ -3,14 +3,16 @@
 //! More spinning workers than free cores ruin every latency (five spinners on two cores: 36 ms a hop), so which
 //! stages share a worker is a layout chosen by the number of cores, and a worker that shares its core yields.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use crate::clock::Clock;
-use crate::environment::panic_text;
+use crate::environment::Ended;
 use crate::stage::{Stage, Work};
 
 /// What a worker does when no stage found work.
@@ -40,6 +42,18 @@ impl StageStats {
         let zero = || AtomicU64::new(0);
         Self { name, polls: zero(), worked: zero(), longest_ns: zero(), last_poll_ns: zero() }
     }
+    fn polled(&self, did: bool, end_ns: u64, took_ns: u64) {
+        // One writer: the worker. Loads and stores need no read-modify-write.
+        self.polls.store(self.polls.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.last_poll_ns.store(end_ns, Ordering::Relaxed);
+        if did {
+            self.worked.store(self.worked.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            if took_ns > self.longest_ns.load(Ordering::Relaxed) {
+                self.longest_ns.store(took_ns, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// The stage's name.
     pub fn name(&self) -> &'static str {
         self.name
@@ -62,12 +76,10 @@ impl StageStats {
     }
 }
 
-/// A running worker.
-pub struct Worker {
-    name: String,
-    thread: JoinHandle<Result<(), String>>,
-    stats: Vec<Arc<StageStats>>,
-}
+/// Between two rounds of housekeeping while there is nothing else to do.
+const HOUSEKEEP_IDLE_NS: u64 = 1_000_000;
+/// Housekeeping comes at least this often, whatever there is to do.
+const HOUSEKEEP_LATEST_NS: u64 = 20_000_000;
 
 /// How a worker is to run.
 #[derive(Debug, Clone)]
@@ -85,28 +97,89 @@ pub fn available_cores() -> usize {
     core_affinity::get_core_ids().map_or(1, |ids| ids.len().max(1))
 }
 
+/// Stages that share a worker, and their counters: what a worker runs, whoever lends it the time.
+pub struct DutyCycle {
+    stages: Vec<Box<dyn Stage>>,
+    stats: Vec<Arc<StageStats>>,
+    clock: Clock,
+    housekept_ns: u64,
+}
+
+impl DutyCycle {
+    /// Of stages, polled in this order.
+    pub fn new(stages: Vec<Box<dyn Stage>>, clock: Clock) -> Self {
+        let stats = stages.iter().map(|s| Arc::new(StageStats::new(s.name()))).collect();
+        Self { stages, stats, clock, housekept_ns: 0 }
+    }
+
+    /// Counters of the stages, in polling order.
+    pub fn stats(&self) -> &[Arc<StageStats>] {
+        &self.stats
+    }
+
+    /// Polls every stage once; housekeeping follows when nothing was there to do, or when it is overdue.
+    pub fn pass(&mut self) -> Work {
+        let mut worked = false;
+        let mut now = self.clock.now_ns();
+        for (stage, stats) in self.stages.iter_mut().zip(&self.stats) {
+            let did = stage.poll(now) == Work::Done;
+            let end = self.clock.now_ns();
+            stats.polled(did, end, end.saturating_sub(now));
+            worked |= did;
+            now = end;
+        }
+        let since = now.saturating_sub(self.housekept_ns);
+        if since >= HOUSEKEEP_LATEST_NS || (!worked && since >= HOUSEKEEP_IDLE_NS) {
+            self.housekept_ns = now;
+            self.stages.iter_mut().for_each(|stage| stage.housekeep(now));
+        }
+        Work::from(worked)
+    }
+}
+
+/// A running worker.
+pub struct Worker {
+    name: String,
+    stats: Vec<Arc<StageStats>>,
+    ended: Ended,
+}
+
 impl Worker {
-    /// Starts a thread that polls `stages` in order until `stop` is set. A stage that panics ends the worker and
-    /// sets `stop`, so that the others end too; [`Self::join`] tells which it was.
-    pub fn start(
+    /// A worker that somebody else runs: its name, its stages' counters, and what resolves at its end.
+    pub fn new(name: String, stats: Vec<Arc<StageStats>>, ended: Ended) -> Self {
+        Self { name, stats, ended }
+    }
+
+    /// Starts a thread that runs the cycle until `stop` is set. A stage that panics ends the worker and sets `stop`,
+    /// so that the others end too; [`Self::join`] tells which it was.
+    pub fn start_thread(
         config: WorkerConfig,
-        stages: Vec<Box<dyn Stage>>,
-        clock: Clock,
+        mut cycle: DutyCycle,
         stop: Arc<AtomicBool>,
     ) -> std::io::Result<Self> {
-        let stats: Vec<_> = stages.iter().map(|s| Arc::new(StageStats::new(s.name()))).collect();
-        let shared = stats.clone();
+        let stats = cycle.stats().to_vec();
         let name = config.name.clone();
-        let thread = std::thread::Builder::new().name(config.name.clone()).spawn(move || {
+        let (done, ended) = oneshot::channel();
+        std::thread::Builder::new().name(config.name.clone()).spawn(move || {
             pin(config.core);
-            let mut duty = Duty { stages, stats: shared, clock, stop, idle: config.idle };
-            let ended = catch_unwind(AssertUnwindSafe(|| duty.run()));
-            duty.stop.store(true, Ordering::Release);
-            ended.map_err(|panic| {
-                format!("worker {} stopped by a panic: {}", config.name, panic_text(&*panic))
-            })
+            let mut empty = 0u32;
+            let run = AssertUnwindSafe(|| {
+                while !stop.load(Ordering::Acquire) {
+                    match cycle.pass() {
+                        Work::Done => empty = 0,
+                        Work::Idle => {
+                            empty = empty.saturating_add(1);
+                            rest(config.idle, empty);
+                        }
+                    }
+                }
+            });
+            let result = catch_unwind(run).map_err(|panic| stopped(&config.name, &*panic));
+            stop.store(true, Ordering::Release);
+            // Nobody may wait for it.
+            let _ = done.send(result);
         })?;
-        Ok(Self { name, thread, stats })
+        Ok(Self { name, stats, ended })
     }
 
     /// The worker's name.
@@ -119,57 +192,23 @@ impl Worker {
         &self.stats
     }
 
-    /// Waits for the thread's end; an error is the text of a panic.
-    pub fn join(self) -> Result<(), String> {
-        self.thread.join().unwrap_or_else(|_| Err("worker thread died".to_owned()))
+    /// Waits for its end; an error is the text of a panic.
+    pub async fn join(self) -> Result<(), String> {
+        self.ended.await.unwrap_or_else(|_| Err("the worker died".to_owned()))
     }
 }
 
-struct Duty {
-    stages: Vec<Box<dyn Stage>>,
-    stats: Vec<Arc<StageStats>>,
-    clock: Clock,
-    stop: Arc<AtomicBool>,
-    idle: Idle,
+/// How the end of a worker by a panic is told.
+pub fn stopped(worker: &str, panic: &(dyn Any + Send)) -> String {
+    format!("worker {worker} stopped by a panic: {}", panic_text(panic))
 }
 
-impl Duty {
-    fn run(&mut self) {
-        let mut empty = 0u32;
-        let mut now = self.clock.now_ns();
-        while !self.stop.load(Ordering::Acquire) {
-            let mut worked = false;
-            for (stage, stats) in self.stages.iter_mut().zip(&self.stats) {
-                let did = stage.poll(now) == Work::Done;
-                stats.polls.store(stats.polls.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-                let end = self.clock.now_ns();
-                stats.last_poll_ns.store(end, Ordering::Relaxed);
-                if did {
-                    stats.worked.store(stats.worked.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-                    if end - now > stats.longest_ns.load(Ordering::Relaxed) {
-                        stats.longest_ns.store(end - now, Ordering::Relaxed);
-                    }
-                    worked = true;
-                }
-                now = end;
-            }
-            if worked {
-                empty = 0;
-            } else {
-                empty = empty.saturating_add(1);
-                self.rest(empty);
-                now = self.clock.now_ns();
-            }
-        }
-    }
-
-    fn rest(&self, empty: u32) {
-        match self.idle {
-            Idle::Spin => std::hint::spin_loop(),
-            Idle::Yield => std::thread::yield_now(),
-            Idle::Park if empty < 64 => std::hint::spin_loop(),
-            Idle::Park => std::thread::sleep(Duration::from_micros(50)),
-        }
+fn rest(idle: Idle, empty: u32) {
+    match idle {
+        Idle::Spin => std::hint::spin_loop(),
+        Idle::Yield => std::thread::yield_now(),
+        Idle::Park if empty < 64 => std::hint::spin_loop(),
+        Idle::Park => std::thread::sleep(Duration::from_micros(50)),
     }
 }
 
@@ -179,6 +218,15 @@ fn pin(core: Option<usize>) {
     if let Some(id) = ids.get(wanted) {
         core_affinity::set_for_current(*id);
     }
+}
+
+/// What a panic said.
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no text")
 }
 
 #[cfg(test)]
@@ -219,7 +267,7 @@ mod tests {
 
     fn start(stages: Vec<Box<dyn Stage>>, stop: &Arc<AtomicBool>) -> Worker {
         let config = WorkerConfig { name: "w".into(), core: None, idle: Idle::Yield };
-        Worker::start(config, stages, Clock::new(), Arc::clone(stop)).unwrap()
+        Worker::start_thread(config, DutyCycle::new(stages, Clock::new()), Arc::clone(stop)).unwrap()
     }
 
     #[test]
@@ -236,7 +284,7 @@ mod tests {
             };
             for w in workers {
                 assert!(w.stats().iter().all(|s| s.worked() <= s.polls()));
-                w.join().unwrap();
+                w.ended.blocking_recv().unwrap().unwrap();
             }
         }
     }
@@ -255,7 +303,7 @@ mod tests {
     fn a_panic_stops_everyone_and_is_told() {
         let stop = Arc::new(AtomicBool::new(false));
         let worker = start(vec![Box::new(Bad)], &stop);
-        let err = worker.join().unwrap_err();
+        let err = worker.ended.blocking_recv().unwrap().unwrap_err();
         assert!(err.contains("on purpose"), "{err}");
         assert!(stop.load(Ordering::Acquire));
     }

@@ -6,14 +6,19 @@
 //!   signatures, limits, error codes.
 //! * [`faults`] breaks it on purpose.
 //!
-//! [`Venue::start`] runs it all on one thread.
+//! [`Venue::start`] runs it all on one thread, with sockets and the wall clock; [`PolledVenue`] is the same venue
+//! without either: bytes and time in, bytes out, the same from the same every time.
 
 mod config;
 pub mod core;
+mod driver;
 mod face;
 pub mod faults;
 mod recorded;
 pub mod sim;
 
 pub use config::{AccountConfig, Credential, Rules, VenueConfig, VenueError};
-pub use face::{Counters, Mirrored, Venue, VenueHandle};
+pub use driver::{Venue, VenueHandle};
+pub use face::{
+    Answer, ByteStream, ConnectionId, Counters, HttpReply, HttpRequest, Mirrored, PolledVenue, RequestId,
+};

@@ -222,7 +222,7 @@ fn row_39_funding_and_transfers_stand_in_the_ledger() {
     });
     node.until("in order", in_order);
     let pnl = node.seen().router.day_pnl;
-    assert!(pnl.abs() < 900.0, "a withdrawal is no loss of the day: {pnl}");
+    assert!(pnl.is_none_or(|p| p.abs() < 900.0), "a withdrawal is no loss of the day: {pnl:?}");
     node.trades_again();
     node.finish();
 }

@@ -31,7 +31,10 @@ impl Process {
         let files = tempfile::tempdir().unwrap();
         let path = |name: &str| files.path().join(name);
         let switch = "router:\n  dead_man_countdown_ms: 3000\n  dead_man_refresh_ms: 1000\n  reconcile_interval_ms: 2000";
-        let text = DEMO.replace("max_symbols: 48", "max_symbols: 8").replace("router:", switch);
+        let text = DEMO
+            .replace("max_symbols: 48", "max_symbols: 8")
+            .replace("router:", switch)
+            .replace("  risk:\n", "  risk:\n    max_dead_man_age_ms: 2000\n");
         fs::write(path("node.yml"), format!("{text}\nruntime:\n  idle: park\n  unpinned: true\n")).unwrap();
         fs::write(path("keys.toml"), format!("[local]\nkey = \"{}\"\nsecret = \"{}\"\n", KEY.0, KEY.1))
             .unwrap();

@@ -10,7 +10,7 @@
 //!   the window: 2·W·N, no update, no rounding carried from tick to tick.
 
 use super::history::History;
-use super::quad::{Quad, Quads, ZERO, add, add_weighted, fma, mul, totals};
+use super::quad::{Quad, Quads, ZERO, add, add_weighted, fma, mul, total, totals};
 
 /// Four matrix rows by four columns.
 type Block = [Quad; 4];
@@ -74,6 +74,15 @@ impl Gram {
             Self::Square(rows) => slide_square(rows, step, x, y),
             Self::Triangle(blocks) => slide_triangle(blocks.as_chunks_mut().0, step, x, y),
             Self::Rows => {}
+        }
+    }
+
+    /// Sum of the squares of all elements of `D·S·D − q·qᵀ`, D being diagonal; `None` where nothing is kept.
+    pub(super) fn square_sum(&self, d: &[Quad], q: &[Quad]) -> Option<f64> {
+        match self {
+            Self::Square(rows) => Some(square_sum(rows, d, q)),
+            Self::Triangle(blocks) => Some(triangle_square_sum(blocks.as_chunks().0, d, q)),
+            Self::Rows => None,
         }
     }
 
@@ -157,6 +166,36 @@ fn slide_rows(
         (upper[j], lower[j]) = (a, b);
         y[j] = f[1][2].mul_add(b, f[0][2].mul_add(a, y[j]));
     }
+}
+
+fn square_sum(rows: &[Quad], d: &[Quad], q: &[Quad]) -> f64 {
+    let mut sums = [ZERO; 2];
+    for ((row, d_row), q_row) in rows.chunks_exact(d.len()).zip(d.as_flattened()).zip(q.as_flattened()) {
+        for (j, s) in row.iter().enumerate() {
+            let element = fma([-q_row; 4], q[j], mul(mul([*d_row; 4], d[j]), *s));
+            sums[j % 2] = fma(element, element, sums[j % 2]);
+        }
+    }
+    total(add(sums[0], sums[1]))
+}
+
+fn triangle_square_sum(blocks: &[Block], d: &[Quad], q: &[Quad]) -> f64 {
+    let (mut diagonal, mut beside) = (ZERO, [ZERO; 4]);
+    let mut rest = blocks;
+    for b in 0..d.len() {
+        let (panel, below) = rest.split_at(d.len() - b);
+        rest = below;
+        let (d_rows, q_rows) = (splat(d[b]), splat(q[b].map(|v| -v)));
+        for (column, block) in panel.iter().enumerate() {
+            for k in 0..4 {
+                let scaled = mul(mul(d_rows[k], d[b + column]), block[k]);
+                let element = fma(q_rows[k], q[b + column], scaled);
+                let sum = if column == 0 { &mut diagonal } else { &mut beside[k] };
+                *sum = fma(element, element, *sum);
+            }
+        }
+    }
+    2.0f64.mul_add(totals(&beside).iter().sum(), total(diagonal))
 }
 
 /// The block's rows, each times its factor, added to `sum`.

@@ -1,6 +1,6 @@
 //! One tick: histories, then exits or entry, in the order of SPEC §3.4.
 
-use market::{EnterIntent, ExitIntent, ExitReason, Intent, Nanos, Posture, SymbolId};
+use market::{EnterIntent, ExitIntent, ExitReason, Intent, Nanos, Posture, SymbolId, VenueTime};
 
 use super::{Booking, Day, Engine, Hold, PROXY_BARS, PROXY_MIN};
 use crate::forewarner::McStatus;
@@ -175,10 +175,11 @@ impl Engine {
                     direction,
                     notional: position.notional,
                     leverage: position.leverage,
+                    capital: self.state.book.capital,
                     decision_px: position.entry_price,
                     tp_pct: self.params.fixed_tp_pct,
                     fill_probability: fill_p.unwrap_or(f64::NAN),
-                    ts_event: input.ts_event,
+                    ts_event: VenueTime(input.ts_event),
                 });
                 (Gate::Entered, Action::Intent(intent))
             }

@@ -1,11 +1,42 @@
-//! Venue booking: what the router reports, and closing on request.
+//! Venue booking: what the router reports, what it puts right afterwards, and closing on request.
 
-use market::{Amount, EntryFilled, ExitFilled, ExitIntent, ExitReason, Intent, Nanos, Outcome, SymbolId};
+use market::{
+    Amount, Correction, EntryFilled, ExitFilled, ExitIntent, ExitReason, Filled, Intent, Nanos, Outcome,
+    SymbolId, TripId,
+};
 
 use super::{Booking, Engine, Hold};
 use crate::params::Params;
-use crate::position::{Fill, Position, When};
+use crate::position::{Fill, Position, Trade, When};
 use crate::report::Action;
+
+/// Trades that may still be corrected: a correction comes within a few comparisons with the venue, and while those fail
+/// nothing is opened.
+const RECENT: usize = 64;
+
+/// The newest trades of this run, by the round trips that they were.
+#[derive(Debug, Clone)]
+pub(super) struct Recent(Vec<Known>);
+
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    number: u64,
+    trip: TripId,
+    trade: Trade,
+}
+
+impl Recent {
+    pub(super) fn new() -> Self {
+        Self(Vec::with_capacity(RECENT))
+    }
+
+    fn push(&mut self, known: Known) {
+        if self.0.len() == RECENT {
+            self.0.remove(0);
+        }
+        self.0.push(known);
+    }
+}
 
 /// What an outcome led to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,6 +50,14 @@ pub enum Booked {
     Abandoned,
     /// The position is closed; the trade is the newest of [`Engine::trades`].
     Exited,
+    /// A round trip that no decision explains was booked; the trade is the newest of [`Engine::trades`].
+    Unplanned,
+    /// What was booked before was put right: the open position, or the trades of [`Engine::trades_since`] that number
+    /// (`None`: no trade). They are to be written again.
+    Corrected {
+        /// The first trade whose record has changed; those after it have another capital.
+        since: Option<u64>,
+    },
 }
 
 /// An outcome that does not fit the engine's state. Nothing was changed; position and venue must be reconciled.
@@ -36,6 +75,9 @@ pub enum OutcomeError {
     /// Not the asset that is entered or held.
     #[error("the outcome about asset {0:?} is about no entry or position of the engine")]
     NotOurs(SymbolId),
+    /// A correction of a trade that is not known, or known no more.
+    #[error("the correction about asset {0:?} is of a round trip that the engine does not know")]
+    UnknownTrip(SymbolId),
 }
 
 impl Engine {
@@ -51,6 +93,8 @@ impl Engine {
                 _ => Err(OutcomeError::NotOurs(*symbol)),
             },
             Outcome::Exited(filled) => self.on_exited(filled),
+            Outcome::Unplanned { entry, exit } => self.on_unplanned(entry, exit),
+            Outcome::Corrected(correction) => self.on_corrected(correction),
         }
     }
 
@@ -58,8 +102,7 @@ impl Engine {
         if f.symbol.index() >= self.assets.len() {
             return Err(OutcomeError::UnknownAsset(f.symbol));
         }
-        let possible = sound(f.avg_px) && sound(f.notional) && matches!(f.direction, -1 | 1);
-        if !possible {
+        if !possible(f) {
             return Err(OutcomeError::Impossible(f.symbol));
         }
         let (wanted, exit_after) = match self.state.book.hold {
@@ -104,7 +147,110 @@ impl Engine {
         let fill =
             Fill { price: f.avg_px, maker: made(f.maker_share), fee: fee(f.commission, position.notional) };
         self.book_exit(position, fill, f.reason, when);
+        self.remember(f.trip);
         Ok(Booked::Exited)
+    }
+
+    /// A round trip that was over before the engine heard of it: booked beside whatever it holds or enters.
+    fn on_unplanned(&mut self, e: &EntryFilled, x: &ExitFilled) -> Result<Booked, OutcomeError> {
+        if e.symbol.index() >= self.assets.len() {
+            return Err(OutcomeError::UnknownAsset(e.symbol));
+        }
+        if !possible(e) || !sound(x.avg_px) {
+            return Err(OutcomeError::Impossible(e.symbol));
+        }
+        let Some(when) = self.now() else { return Err(OutcomeError::NotOurs(e.symbol)) };
+        if self.recent.0.iter().any(|known| known.trip == x.trip && !x.trip.is_none()) {
+            return Ok(Booked::Corrected { since: None });
+        }
+        let position = Position {
+            maker_entry: made(e.maker_share),
+            fee_entry: fee(e.commission, e.notional),
+            ..adopted(&self.params, e, self.state.book.capital, when)
+        };
+        let fill = Fill { price: x.avg_px, maker: made(x.maker_share), fee: fee(x.commission, e.notional) };
+        let hold = self.state.book.hold;
+        self.book_exit(position, fill, x.reason, when);
+        self.state.book.hold = hold;
+        self.remember(x.trip);
+        Ok(Booked::Unplanned)
+    }
+
+    fn remember(&mut self, trip: TripId) {
+        let book = &self.state.book;
+        if let Some(trade) = book.trades.last().filter(|_| !trip.is_none()) {
+            self.recent.push(Known { number: book.trades_closed, trip, trade: *trade });
+        }
+    }
+
+    /// Puts right what an outcome had told before: capital, the day's sums, the trade's record and the capital in those
+    /// after it. The values are absolute, so that a correction taken twice changes nothing the second time.
+    fn on_corrected(&mut self, c: &Correction) -> Result<Booked, OutcomeError> {
+        let possible = |f: &Filled| sound(f.avg_px) && sound(f.notional);
+        if !c.entry.iter().chain(&c.exit).all(possible) {
+            return Err(OutcomeError::Impossible(c.symbol));
+        }
+        let place = self.recent.0.iter().rposition(|known| known.trip == c.trip && !c.trip.is_none());
+        let Some(place) = place else { return self.correct_position(c) };
+        let was = self.recent.0[place].trade;
+        let position = c.entry.map_or(was.position, |e| entered_at(was.position, &e));
+        let fill = match c.exit {
+            Some(x) => Fill {
+                price: x.avg_px,
+                maker: made(x.maker_share),
+                fee: fee(x.commission, position.notional),
+            },
+            None => {
+                // The exit's part of the fees is what the entry's leaves.
+                let exit_fees = was.fees - was.position.notional * was.position.fee_entry;
+                Fill { price: was.exit_price, maker: was.maker_exit, fee: exit_fees / position.notional }
+            }
+        };
+        let when = When { tick: was.exit_tick, bar: was.exit_bar, date: was.exit_date };
+        let now = Trade::close(position, fill, when, was.reason, was.capital_after - was.pnl);
+        self.replace(place, &was, now);
+        Ok(Booked::Corrected { since: Some(self.recent.0[place].number) })
+    }
+
+    fn replace(&mut self, place: usize, was: &Trade, now: Trade) {
+        let change = now.pnl - was.pnl;
+        let newest = place + 1 == self.recent.0.len();
+        self.recent.0[place].trade = now;
+        for later in &mut self.recent.0[place + 1..] {
+            later.trade.capital_after += change;
+        }
+        let book = &mut self.state.book;
+        book.capital += change;
+        book.breaker.on_correction(was.pnl, now.pnl, newest);
+        if let Some(day) = &mut book.day {
+            day.pnl += change;
+        }
+        // Trades that nobody has taken yet.
+        let first = book.trades_closed - book.trades.len() as u64 + 1;
+        for known in &self.recent.0[place..] {
+            let taken = known.number.checked_sub(first).and_then(|i| book.trades.get_mut(i as usize));
+            if let Some(trade) = taken {
+                *trade = known.trade;
+            }
+        }
+    }
+
+    fn correct_position(&mut self, c: &Correction) -> Result<Booked, OutcomeError> {
+        let Some(entry) = c.entry.filter(|_| c.exit.is_none()) else {
+            return Err(OutcomeError::UnknownTrip(c.symbol));
+        };
+        match &mut self.state.book.hold {
+            Hold::Open(p) | Hold::Exiting(p) if p.symbol == c.symbol && p.direction == c.direction => {
+                *p = entered_at(*p, &entry);
+                Ok(Booked::Corrected { since: None })
+            }
+            _ => Err(OutcomeError::UnknownTrip(c.symbol)),
+        }
+    }
+
+    /// Trades of this run from number `since` on, as they are now, with their numbers; the newest 64 are known.
+    pub fn trades_since(&self, since: u64) -> impl Iterator<Item = (u64, &Trade)> {
+        self.recent.0.iter().filter(move |k| k.number >= since).map(|k| (k.number, &k.trade))
     }
 
     /// Closes what there is: HIBERNATE with `flatten`, the kill switch, the operator. A model books at the last known
@@ -140,6 +286,21 @@ impl Engine {
         let day = book.day?;
         Some(When { tick: book.ticks.saturating_sub(1), bar: day.bar_idx, date: day.date })
     }
+}
+
+/// A position whose entry was told anew.
+fn entered_at(p: Position, e: &Filled) -> Position {
+    Position {
+        entry_price: e.avg_px,
+        notional: e.notional,
+        maker_entry: made(e.maker_share),
+        fee_entry: fee(e.commission, e.notional),
+        ..p
+    }
+}
+
+fn possible(f: &EntryFilled) -> bool {
+    sound(f.avg_px) && sound(f.notional) && matches!(f.direction, -1 | 1)
 }
 
 fn sound(x: f64) -> bool {

@@ -31,6 +31,68 @@ fn every_preset_is_valid_and_knows_its_name() {
 }
 
 #[test]
+fn the_profile_of_a_file_is_its_preset() {
+    let read = |text: &str| serde_json::from_str::<Params>(text).unwrap();
+    for name in PRESETS {
+        let p = read(&format!(r#"{{"profile": "{name}"}}"#));
+        assert_eq!(p, Params::preset(name).unwrap(), "{name}");
+        // And through a round trip: what stands in a file is what is meant.
+        assert_eq!(read(&serde_json::to_string(&p).unwrap()), p);
+    }
+    let hashes: std::collections::BTreeSet<String> =
+        PRESETS.iter().map(|name| Params::preset(name).unwrap().hash()).collect();
+    assert_eq!(hashes.len(), PRESETS.len(), "each has a hash of its own");
+    // A key that stands in the file wins over the preset, wherever the profile stands.
+    let p = read(r#"{"fraction": 0.2, "profile": "conservative", "vol_p60": 0.1}"#);
+    assert_eq!((p.fraction, p.max_leverage, p.vol_p60), (0.2, 3.0, 0.1));
+    // A word of one's own starts from the champion.
+    assert_eq!(read(r#"{"profile": "mine"}"#).hash(), CHAMPION_HASH);
+    assert!(serde_json::from_str::<Params>(r#"{"profile": "growth", "fracton": 1}"#).is_err());
+}
+
+#[test]
+fn a_profile_that_is_nearly_a_preset_is_refused() {
+    for (name, meant) in
+        [("conservativ", "conservative"), ("Champion", "champion"), ("agressive", "aggressive")]
+    {
+        let error = Params { profile: name.into(), ..Params::default() }.verify().unwrap_err().to_string();
+        assert!(error.contains(&format!("did you mean `{meant}`?")), "{error}");
+    }
+    for name in ["mine", "demo", "custom", "test", "champion-2", "growth_plus"] {
+        Params { profile: name.into(), ..Params::default() }.verify().unwrap();
+    }
+}
+
+#[test]
+fn setting_a_preset_takes_its_numbers() {
+    let mut p = Params::default();
+    p.set("vol_p60", "0.1").unwrap();
+    assert_eq!(p.set("profile", "growth"), Ok(false));
+    assert_eq!(p, Params { vol_p60: 0.1, ..Params::preset("growth").unwrap() });
+    assert_eq!(p.set("profile", "champion"), Ok(false));
+    assert_eq!(p.verify().unwrap(), CHAMPION_HASH);
+    assert_eq!(p.set("profile", "mine"), Ok(false));
+    assert_eq!((p.hash().as_str(), p.profile.as_str()), (CHAMPION_HASH, "mine"));
+}
+
+#[test]
+fn differences_from_the_champion_are_named() {
+    assert!(Params::default().differences().is_empty());
+    let p = Params { vol_p60: 0.5, ..Params::preset("conservative").unwrap() };
+    let lines: Vec<String> = p.differences().iter().map(Difference::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "abs_max_leverage is 4.0 (champion: 6.0)",
+            "fraction is 0.1 (champion: 0.2)",
+            "max_leverage is 3.0 (champion: 5.0)",
+            "profile is conservative (champion: champion)",
+            "vol_p60 is 0.5 (champion: 9.9e-05)",
+        ]
+    );
+}
+
+#[test]
 fn set_reads_every_kind() {
     let mut p = Params::default();
     assert_eq!(p.set("vol_p60", "0.0002"), Ok(false));

@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
 
+mod flat;
 mod full;
 mod market;
 
-use alpha::eigen::{Scan, Scanner, WINDOWS};
+use alpha::eigen::{Check, Scan, Scanner, WINDOWS};
 use full::{Bar, Full};
 use market::{Market, Random};
 use proptest::prelude::*;
@@ -62,6 +63,7 @@ fn compare(
     for tick in 0..ticks {
         let row = prices(tick);
         let got = scanner.step(&row);
+        assert!(scanner.health().is_sound(), "tick {tick}: {}", scanner.health());
         if look(tick) {
             let want = oracle.step(&row);
             if tick == 0 || look(tick - 1) {
@@ -73,6 +75,11 @@ fn compare(
             oracle.push(&row);
         }
     }
+}
+
+/// Two bars running in each `period`, as soon as the shortest window is full.
+fn every(period: usize) -> impl Fn(usize) -> bool {
+    move |tick| tick > 50 && tick % period < 2
 }
 
 #[test]
@@ -287,6 +294,7 @@ fn a_market_that_stands_still_has_the_identity_for_its_matrix() {
     let mut scanner = Scanner::new(4, 1).unwrap();
     for tick in 0..900 {
         let scan = scanner.step(&[1.0, f64::NAN, 3.0, 1e-9]);
+        assert!(scanner.health().is_sound());
         if tick > 750 {
             assert_eq!((scan.lambda, scan.velocity), ([0.25; 4], [0.0; 4]));
             assert_eq!((scan.vel_div, scan.instability_50, scan.instability_150), (0.0, 0.0, 0.0));
@@ -302,6 +310,7 @@ fn prices_at_the_edges_of_f64_do_no_harm() {
     for tick in 0..2000 {
         let prices: [f64; 4] = std::array::from_fn(|_| edges[(random.next() % 8) as usize]);
         let scan = scanner.step(&prices);
+        assert!(scanner.health().is_sound(), "tick {tick}: {}", scanner.health());
         if tick > 750 {
             for lambda in scan.lambda {
                 assert!((0.25 - TOLERANCE..=1.0 + TOLERANCE).contains(&lambda), "tick {tick}: {scan:?}");
@@ -311,6 +320,35 @@ fn prices_at_the_edges_of_f64_do_no_harm() {
                     && scan.instability_50.is_finite()
                     && scan.instability_150.is_finite()
             );
+        }
+    }
+}
+
+#[test]
+fn a_check_of_a_copy_is_a_full_decomposition() {
+    for (assets, stride) in [(1, 1), (3, 2), (20, 1), (48, 3)] {
+        let (mut scanner, mut market) = (Scanner::new(assets, stride).unwrap(), Market::new(assets, 12));
+        let mut oracle = Full::default();
+        let mut check = Check::new(assets);
+        assert!(!scanner.fill_check(0, &mut check), "nothing to copy before the window is full");
+        for tick in 0..scanner.warmup_ticks() + 2 * stride {
+            let scan = scanner.step(market.tick());
+            if tick % stride == 0 {
+                oracle.push(&market.prices);
+            }
+            if tick % stride != 0 || tick < scanner.warmup_ticks() {
+                continue;
+            }
+            for (w, &window) in WINDOWS.iter().enumerate() {
+                assert!(scanner.fill_check(w, &mut check));
+                assert_eq!((check.window(), check.claimed()), (window, scan.lambda[w]));
+                let verdict = check.verify();
+                let want = full::decompose(&oracle.correlation(window).unwrap()).lambda;
+                assert!((verdict.found - want).abs() < 1e-12, "{assets} assets, window {window}");
+                assert!(verdict.agrees() && verdict.window == window);
+                scanner.take_verdict(&verdict);
+            }
+            assert!(scanner.health().is_sound() && scanner.check_copy(4).is_none());
         }
     }
 }

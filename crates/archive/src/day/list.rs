@@ -2,37 +2,40 @@
 //!
 //! | in the directory | is |
 //! |---|---|
-//! | `YYYY-MM-DD.parquet` | that day; scan files of the same date are then not used |
-//! | `YYYY-MM-DD/` with `*.json` in it | that day, as scan files |
+//! | `YYYY-MM-DD.parquet`, `YYYYMMDD.parquet` | that day; scan files of the same date are then not used |
+//! | a folder `YYYY-MM-DD` or `YYYYMMDD` with `*.json` in it | that day, as scan files |
 //! | `*.json` with a date (`YYYY-MM-DD` or `YYYYMMDD`) in its name | scan files of that date |
-//! | other `*.json` that hold scans | scan files of the date of their first timestamp |
+//! | other `*.json` that hold scans | scan files of the dates of their timestamps |
 //!
-//! A date with both a folder and loose scan files is ambiguous: an error. Everything else in the directory (other
-//! files and folders, JSON files that hold no scan) is passed over, with a note where it looks like data.
+//! Extensions may be in capitals. Nothing that may be data is passed over without a word: two sources of one date and
+//! scans of which nothing tells the date are errors, everything else that is not read is named in a note.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Read;
+use std::collections::btree_map::Entry;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use market::{Date, utc_date};
 
-use super::{Day, DayError, MAX_FILE_BYTES, scan, table_file};
+use super::select::AssetColumns;
+use super::source::{DaySource, ScanFile, read_file};
+use super::types::{Columns, Day, DayError};
+use super::{scan, table_file};
 
-/// The form of a day on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Form {
-    Parquet(PathBuf),
-    Scans(Vec<PathBuf>),
-}
+/// Endings of files that may hold data, and are not read.
+const DATA_ENDINGS: [&str; 12] =
+    ["jsonl", "ndjson", "csv", "tsv", "pq", "parq", "feather", "arrow", "gz", "zst", "bz2", "zip"];
 
-/// Where a day is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DaySource {
-    /// The date it is named for.
-    pub date: Date,
-    form: Form,
+/// Which days are wanted, and which of their columns.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// First date, inclusive.
+    pub from: Option<Date>,
+    /// Last date, inclusive.
+    pub to: Option<Date>,
+    /// Which columns are assets.
+    pub assets: AssetColumns,
 }
 
 /// The days found, in date order.
@@ -42,140 +45,125 @@ pub struct DayList {
     pub days: Vec<DaySource>,
     /// What was passed over, and why: for a log.
     pub notes: Vec<String>,
+    wanted: Wanted,
+    path: PathBuf,
 }
 
-/// The bytes of a day.
-#[derive(Debug, Clone)]
-pub struct LoadedDay {
-    /// The date it is named for.
-    pub date: Date,
-    /// Its files in order, whole.
-    pub files: Vec<(PathBuf, Bytes)>,
-    scans: bool,
-}
-
-impl DaySource {
-    /// A day that is one parquet file.
-    pub fn parquet(date: Date, path: PathBuf) -> Self {
-        Self { date, form: Form::Parquet(path) }
-    }
-
-    /// Its files, in the order they are read.
-    pub fn files(&self) -> &[PathBuf] {
-        match &self.form {
-            Form::Parquet(path) => std::slice::from_ref(path),
-            Form::Scans(paths) => paths,
-        }
-    }
-
-    /// Its asset columns. Of a parquet file only the footer is read; scan files must be read whole.
-    pub fn assets(&self) -> Result<Vec<String>, DayError> {
-        match &self.form {
-            Form::Parquet(path) => {
-                let file = File::open(path).map_err(DayError::io(path))?;
-                table_file::assets(path, &file)
+impl DayList {
+    /// The assets of all days, in order of first appearance. What columns were left out goes to the notes.
+    pub fn assets(&mut self) -> Result<Vec<String>, DayError> {
+        let (mut assets, mut left_out): (Vec<String>, Vec<(String, usize)>) = (Vec::new(), Vec::new());
+        let mut seen = std::collections::HashSet::new();
+        for day in &self.days {
+            let contents = day.contents()?;
+            for column in contents.left_out {
+                match left_out.iter_mut().find(|(name, _)| *name == column) {
+                    Some((_, days)) => *days += 1,
+                    None => left_out.push((column, 1)),
+                }
             }
-            Form::Scans(_) => {
-                let mut day = Day::default();
-                self.load()?.decode_into(&mut day)?;
-                Ok(day.assets)
+            // The usual case, and cheap: the same columns as ever.
+            if contents.assets != assets {
+                assets.extend(contents.assets.into_iter().filter(|asset| seen.insert(asset.clone())));
             }
         }
-    }
-
-    /// Reads its files into memory.
-    pub fn load(&self) -> Result<LoadedDay, DayError> {
-        let files = self.files().iter().map(|path| Ok((path.clone(), read_file(path)?)));
-        let scans = matches!(self.form, Form::Scans(_));
-        Ok(LoadedDay { date: self.date, files: files.collect::<Result<_, DayError>>()?, scans })
-    }
-}
-
-impl LoadedDay {
-    /// A parquet day from memory; `path` is only for messages.
-    pub fn from_parquet(date: Date, path: PathBuf, bytes: Bytes) -> Self {
-        Self { date, files: vec![(path, bytes)], scans: false }
-    }
-
-    /// Makes the rows, in buffers that are used again. Returns the number of repeated scans that were dropped
-    /// (0 for a parquet file). After an error `day` holds no bars.
-    pub fn decode_into(&self, day: &mut Day) -> Result<usize, DayError> {
-        if self.scans {
-            return scan::decode(&self.files, self.date, day);
+        let missing = self.wanted.assets.missing(&assets);
+        if !missing.is_empty() {
+            let found = assets.into_iter().chain(left_out.into_iter().map(|(name, _)| name)).collect();
+            let path = self.path.clone();
+            return Err(DayError::NoSuchAssets { path, names: Columns(missing), found: Columns(found) });
         }
-        for (path, bytes) in &self.files {
-            table_file::decode(path, bytes, self.date, day)?;
+        if !left_out.is_empty() {
+            let all = self.days.len();
+            let named = left_out.into_iter().map(|(name, days)| match days {
+                days if days == all => format!("`{name}`"),
+                days => format!("`{name}` (on {days} of {all} days)"),
+            });
+            let (named, wanted) = (Columns(named.collect()), &self.wanted.assets);
+            self.notes
+                .push(format!("columns left out, none is {wanted}: {named}; --assets A,B takes others"));
         }
-        Ok(0)
+        Ok(assets)
     }
 }
 
-fn read_file(path: &Path) -> Result<Bytes, DayError> {
-    let mut file = File::open(path).map_err(DayError::io(path))?;
-    let size = file.metadata().map_err(DayError::io(path))?.len();
-    if size > MAX_FILE_BYTES {
-        let what = format!("its size, {size} bytes,");
-        return Err(DayError::TooLarge { path: path.to_path_buf(), what, limit: MAX_FILE_BYTES });
-    }
-    let mut bytes = Vec::with_capacity(size as usize + 1);
-    file.by_ref().take(MAX_FILE_BYTES).read_to_end(&mut bytes).map_err(DayError::io(path))?;
-    Ok(bytes.into())
-}
-
-/// The days at `path` (a directory, or one file) from `from` to `to`, both inclusive.
-pub fn list(path: &Path, from: Option<Date>, to: Option<Date>) -> Result<DayList, DayError> {
+/// The days at `path` (a directory, or one file) that are wanted.
+pub fn list(path: &Path, wanted: &Wanted) -> Result<DayList, DayError> {
     let meta = fs::metadata(path).map_err(DayError::io(path))?;
-    let mut found = if meta.is_dir() {
-        directory(path)?
-    } else {
-        DayList { days: vec![single(path)?], notes: Vec::new() }
-    };
-    let (Some(first), Some(last)) = (found.days.first(), found.days.last()) else {
+    let assets = Arc::new(wanted.assets.clone());
+    let (mut days, notes) =
+        if meta.is_dir() { directory(path, &assets)? } else { (single(path, &assets)?, Vec::new()) };
+    let (Some(first), Some(last)) = (days.first(), days.last()) else {
         return Err(DayError::NoDays { path: path.to_path_buf() });
     };
     let (first, last) = (first.date, last.date);
-    found.days.retain(|d| from.is_none_or(|f| d.date >= f) && to.is_none_or(|t| d.date <= t));
-    if found.days.is_empty() {
+    let Wanted { from, to, .. } = *wanted;
+    days.retain(|d| from.is_none_or(|f| d.date >= f) && to.is_none_or(|t| d.date <= t));
+    if days.is_empty() {
         return Err(DayError::NoneInRange { path: path.to_path_buf(), first, last });
     }
-    Ok(found)
+    Ok(DayList { days, notes, wanted: wanted.clone(), path: path.to_path_buf() })
 }
 
-fn single(path: &Path) -> Result<DaySource, DayError> {
+fn single(path: &Path, assets: &Arc<AssetColumns>) -> Result<Vec<DaySource>, DayError> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     if has_extension(path, "json") {
-        let date = match date_in_name(&stem) {
-            Some(date) => Some(date),
-            None => first_date(&scan::parse(path, &read_file(path)?)?),
+        let dates = match dates_in_name(&stem)[..] {
+            [date] => vec![(date, None)],
+            _ => dates_inside(path, &scan::parse(path, &read_file(path)?)?)?,
         };
-        let date = date.ok_or_else(|| DayError::Undated { path: path.to_path_buf() })?;
-        return Ok(DaySource { date, form: Form::Scans(vec![path.to_path_buf()]) });
+        let file = |only| ScanFile { path: path.to_path_buf(), only };
+        return Ok(dates
+            .into_iter()
+            .map(|(date, only)| DaySource::scans(date, vec![file(only)], assets))
+            .collect());
     }
-    if let Some(date) = date_in_name(&stem) {
-        return Ok(DaySource::parquet(date, path.to_path_buf()));
+    if let [date] = dates_in_name(&stem)[..] {
+        return Ok(vec![DaySource::parquet(date, path.to_path_buf(), assets)]);
     }
     let mut day = Day::default();
-    table_file::decode(path, &read_file(path)?, Date::ZERO, &mut day)?;
+    table_file::decode(path, &read_file(path)?, Date::ZERO, assets, &mut day)?;
     match day.bars.iter().find_map(|b| b.ts) {
-        Some(ts) => Ok(DaySource::parquet(utc_date(ts), path.to_path_buf())),
+        Some(ts) => Ok(vec![DaySource::parquet(utc_date(ts), path.to_path_buf(), assets)]),
         None => Err(DayError::Undated { path: path.to_path_buf() }),
     }
 }
 
-fn first_date(scans: &[scan::Scan]) -> Option<Date> {
-    scans.iter().find_map(|s| s.bar.ts).map(utc_date)
+/// The dates that the scans of a file are of; of a file of several, each stands for its own scans alone.
+fn dates_inside(
+    path: &Path,
+    scans: &[market::scan::ScanRecord],
+) -> Result<Vec<(Date, Option<Date>)>, DayError> {
+    let dates: Vec<Date> = scan::dates(scans).into_iter().collect();
+    match dates[..] {
+        [] => Err(DayError::Undated { path: path.to_path_buf() }),
+        [date] => Ok(vec![(date, None)]),
+        _ => match scans.iter().filter(|scan| scan.ts.is_none()).count() {
+            0 => Ok(dates.into_iter().map(|date| (date, Some(date))).collect()),
+            undated => {
+                let dates = Columns(dates.iter().map(Date::to_string).collect());
+                Err(DayError::PartlyUndated { path: path.to_path_buf(), dates, undated })
+            }
+        },
+    }
 }
 
 /// What a directory holds, sorted by kind.
 #[derive(Default)]
 struct Found {
     parquet: BTreeMap<Date, PathBuf>,
-    folders: BTreeMap<Date, Vec<PathBuf>>,
-    loose: BTreeMap<Date, Vec<PathBuf>>,
+    folders: BTreeMap<Date, (PathBuf, Vec<ScanFile>)>,
+    loose: BTreeMap<Date, Vec<ScanFile>>,
     notes: Vec<String>,
 }
 
-fn directory(dir: &Path) -> Result<DayList, DayError> {
+impl Found {
+    fn pass_over(&mut self, path: &Path, why: impl std::fmt::Display) {
+        self.notes.push(format!("{}: passed over: {why}", path.display()));
+    }
+}
+
+fn directory(dir: &Path, assets: &Arc<AssetColumns>) -> Result<(Vec<DaySource>, Vec<String>), DayError> {
     let mut found = Found::default();
     for path in entries(dir)? {
         sort_in(path, &mut found)?;
@@ -183,56 +171,107 @@ fn directory(dir: &Path) -> Result<DayList, DayError> {
     let Found { parquet, folders, loose, mut notes } = found;
     let mut days: BTreeMap<Date, DaySource> = BTreeMap::new();
     for (date, files) in loose {
-        if let (Some(folder), false) = (folders.get(&date), parquet.contains_key(&date)) {
-            let (first, second) = (folder[0].clone(), files[0].clone());
+        if let (Some((folder, _)), false) = (folders.get(&date), parquet.contains_key(&date)) {
+            let (first, second) = (folder.clone(), files[0].path.clone());
             return Err(DayError::Ambiguous { date, first, second });
         }
-        days.insert(date, DaySource { date, form: Form::Scans(files) });
+        days.insert(date, DaySource::scans(date, files, assets));
     }
-    days.extend(
-        folders.into_iter().map(|(date, files)| (date, DaySource { date, form: Form::Scans(files) })),
-    );
+    days.extend(folders.into_iter().map(|(date, (_, files))| (date, DaySource::scans(date, files, assets))));
     for (date, path) in parquet {
-        if days.insert(date, DaySource::parquet(date, path.clone())).is_some() {
+        if days.insert(date, DaySource::parquet(date, path.clone(), assets)).is_some() {
             notes.push(format!("{date}: {} is used, the scan files of that date are not", path.display()));
         }
     }
-    Ok(DayList { days: days.into_values().collect(), notes })
+    Ok((days.into_values().collect(), notes))
 }
 
 fn sort_in(path: PathBuf, found: &mut Found) -> Result<(), DayError> {
-    let Some(name) = path.file_name().and_then(|n| n.to_str()).map(str::to_owned) else { return Ok(()) };
+    let Some(name) = path.file_name().and_then(|n| n.to_str()).map(str::to_owned) else {
+        found.pass_over(&path, "its name is not UTF-8");
+        return Ok(());
+    };
     if name.starts_with('.') {
         return Ok(());
     }
     if path.is_dir() {
-        let Some(date) = exact_date(&name) else { return Ok(()) };
-        let scans: Vec<_> = entries(&path)?.into_iter().filter(|p| has_extension(p, "json")).collect();
-        if scans.is_empty() {
-            found.notes.push(format!("{}: passed over: no *.json scan files in it", path.display()));
-        } else {
-            found.folders.insert(date, scans);
-        }
-    } else if has_extension(&path, "parquet") {
-        match name.strip_suffix(".parquet").and_then(exact_date) {
-            Some(date) => drop(found.parquet.insert(date, path)),
-            None => {
-                found.notes.push(format!("{}: passed over: not named YYYY-MM-DD.parquet", path.display()));
-            }
-        }
-    } else if has_extension(&path, "json") {
-        let stem = name.trim_end_matches(".json");
-        let date = match date_in_name(stem) {
-            Some(date) => Some(date),
-            // Whatever JSON is kept beside the data: only what parses as scans counts.
-            None => scan::parse(&path, &read_file(&path)?).ok().and_then(|scans| {
-                scans.iter().any(|s| s.has_vel_div || !s.prices.is_empty()).then(|| first_date(&scans))?
-            }),
+        return folder(path, &name, found);
+    }
+    let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default().to_owned();
+    if has_extension(&path, "parquet") {
+        let Some(date) = whole_date(&stem) else {
+            let what =
+                if dates_in_name(&stem).len() > 1 { "two dates in its name" } else { "no date for a name" };
+            found.pass_over(&path, format_args!("{what}: a day file is called YYYY-MM-DD.parquet"));
+            return Ok(());
         };
-        match date {
-            Some(date) => found.loose.entry(date).or_default().push(path),
-            None => found.notes.push(format!("{}: passed over: no dated scans in it", path.display())),
+        return insert_once(date, path, &mut found.parquet);
+    }
+    if has_extension(&path, "json") {
+        return loose_scans(path, &stem, found);
+    }
+    if DATA_ENDINGS.iter().any(|ending| has_extension(&path, ending)) {
+        found.pass_over(&path, "day files end in .parquet, scan files in .json");
+    }
+    Ok(())
+}
+
+fn insert_once(date: Date, path: PathBuf, paths: &mut BTreeMap<Date, PathBuf>) -> Result<(), DayError> {
+    match paths.entry(date) {
+        Entry::Vacant(free) => drop(free.insert(path)),
+        Entry::Occupied(taken) => {
+            return Err(DayError::Ambiguous { date, first: taken.get().clone(), second: path });
         }
+    }
+    Ok(())
+}
+
+fn folder(path: PathBuf, name: &str, found: &mut Found) -> Result<(), DayError> {
+    let Some(date) = whole_date(name) else {
+        if !dates_in_name(name).is_empty() {
+            found.pass_over(&path, "a folder of scan files is called YYYY-MM-DD");
+        }
+        return Ok(());
+    };
+    let (scans, others): (Vec<_>, Vec<_>) =
+        entries(&path)?.into_iter().partition(|p| has_extension(p, "json"));
+    if scans.is_empty() {
+        found.pass_over(&path, "no *.json scan files in it");
+        return Ok(());
+    }
+    if let Some(first) = others.first() {
+        let more = if others.len() > 1 { format!(" and {} more", others.len() - 1) } else { String::new() };
+        found.pass_over(first, format_args!("not a *.json scan file{more}"));
+    }
+    if let Some((first, _)) = found.folders.get(&date) {
+        return Err(DayError::Ambiguous { date, first: first.clone(), second: path });
+    }
+    let files = scans.into_iter().map(|path| ScanFile { path, only: None }).collect();
+    found.folders.insert(date, (path, files));
+    Ok(())
+}
+
+fn loose_scans(path: PathBuf, stem: &str, found: &mut Found) -> Result<(), DayError> {
+    let dates = match dates_in_name(stem)[..] {
+        [date] => vec![(date, None)],
+        // Whatever JSON is kept beside the data: only what parses as scans counts.
+        _ => match scan::parse(&path, &read_file(&path)?) {
+            Ok(scans) if scans.iter().any(|s| s.vel_div.is_some() && !s.asset_prices.is_empty()) => {
+                dates_inside(&path, &scans)?
+            }
+            Ok(_) => {
+                found.pass_over(&path, "no scans in it");
+                return Ok(());
+            }
+            Err(DayError::BadScan { detail, .. }) => {
+                found.pass_over(&path, format_args!("no date in its name, and no scans in it: {detail}"));
+                return Ok(());
+            }
+            Err(other) => return Err(other),
+        },
+    };
+    for (date, only) in dates {
+        found.loose.entry(date).or_default().push(ScanFile { path: path.clone(), only });
     }
     Ok(())
 }
@@ -248,7 +287,7 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>, DayError> {
 }
 
 fn has_extension(path: &Path, extension: &str) -> bool {
-    path.extension().is_some_and(|e| e == extension)
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case(extension))
 }
 
 /// `YYYY-MM-DD` and nothing else.
@@ -261,19 +300,32 @@ fn exact_date(name: &str) -> Option<Date> {
     shape.then(|| name.parse().ok()).flatten()
 }
 
-/// The first `YYYY-MM-DD` or `YYYYMMDD` in a name that is not part of a longer number.
-fn date_in_name(name: &str) -> Option<Date> {
+/// `YYYYMMDD` and nothing else, of a year that may have traded.
+fn compact_date(name: &str) -> Option<Date> {
+    let digits = name.len() == 8 && name.bytes().all(|b| b.is_ascii_digit());
+    let dashed = digits.then(|| format!("{}-{}-{}", &name[..4], &name[4..6], &name[6..]))?;
+    exact_date(&dashed).filter(|d| (1990..2200).contains(&d.year()))
+}
+
+/// A name that is a date and nothing else.
+fn whole_date(name: &str) -> Option<Date> {
+    exact_date(name).or_else(|| compact_date(name))
+}
+
+/// The dates in a name, `YYYY-MM-DD` or `YYYYMMDD`, that are not part of a longer number; each once.
+fn dates_in_name(name: &str) -> Vec<Date> {
     let bytes = name.as_bytes();
     let digit = |i: usize| bytes.get(i).is_some_and(u8::is_ascii_digit);
-    (0..bytes.len()).filter(|&i| digit(i) && (i == 0 || !digit(i - 1))).find_map(|i| {
-        let dashed = name.get(i..i + 10).filter(|_| !digit(i + 10)).and_then(exact_date);
-        dashed.or_else(|| {
-            let plain =
-                name.get(i..i + 8).filter(|p| !digit(i + 8) && p.bytes().all(|b| b.is_ascii_digit()))?;
-            exact_date(&format!("{}-{}-{}", &plain[..4], &plain[4..6], &plain[6..]))
-                .filter(|d| (1990..2200).contains(&d.year()))
-        })
-    })
+    let mut dates = Vec::new();
+    for i in (0..bytes.len()).filter(|&i| digit(i) && (i == 0 || !digit(i - 1))) {
+        let part = |length: usize| name.get(i..i + length).filter(|_| !digit(i + length));
+        if let Some(date) = part(10).and_then(exact_date).or_else(|| part(8).and_then(compact_date))
+            && !dates.contains(&date)
+        {
+            dates.push(date);
+        }
+    }
+    dates
 }
 
 #[cfg(test)]
@@ -282,12 +334,20 @@ mod tests {
 
     #[test]
     fn dates_in_names() {
-        let found = |name: &str| date_in_name(name).map(|d| d.to_string());
-        assert_eq!(found("scan_2021-04-10_000123").as_deref(), Some("2021-04-10"));
-        assert_eq!(found("scan_20210410_000123").as_deref(), Some("2021-04-10"));
-        assert_eq!(found("000123_20210410").as_deref(), Some("2021-04-10"));
-        for none in ["scan_1618012860", "2021-13-40", "latest_eigen_scan", "12345678", "", "é2021-04-1"] {
-            assert_eq!(found(none), None, "{none}");
+        let found = |name: &str| dates_in_name(name).iter().map(Date::to_string).collect::<Vec<_>>();
+        for one in
+            ["scan_2021-04-10_000123", "scan_20210410_000123", "000123_20210410", "20210410-2021-04-10"]
+        {
+            assert_eq!(found(one), ["2021-04-10"], "{one}");
         }
+        assert_eq!(found("2021-04-10_2021-04-11"), ["2021-04-10", "2021-04-11"]);
+        for none in ["scan_1618012860", "2021-13-40", "latest_eigen_scan", "12345678", "", "é2021-04-1"] {
+            assert_eq!(found(none), Vec::<String>::new(), "{none}");
+        }
+        let whole = |name: &str| whole_date(name).map(|d| d.to_string());
+        for name in ["2021-04-10", "20210410"] {
+            assert_eq!(whole(name).as_deref(), Some("2021-04-10"));
+        }
+        assert_eq!(whole("2021-04-10_eigen"), None);
     }
 }

@@ -8,39 +8,49 @@
 //! Python writes `NaN` and `Infinity`, which JSON does not know: outside of strings they are taken for missing
 //! numbers, and those are NaN.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 
 use bytes::Bytes;
-use market::{Date, Nanos};
+use market::json::blank_python_numbers;
+use market::scan::{ScanRecord, ScanVisitor};
+use market::{Date, Nanos, utc_date};
 use serde::Deserialize;
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 
-use super::{Bar, Columns, Day, DayError, MAX_CELLS, MAX_COLUMNS, stamp};
-use crate::json::blank_python_numbers;
+use super::select::AssetColumns;
+use super::types::{Bar, Columns, Day, DayError, MAX_CELLS, MAX_COLUMNS};
 
-/// One scan, as it stands in its file.
-#[derive(Debug, Clone)]
-pub(super) struct Scan {
-    pub(super) bar: Bar,
-    pub(super) has_vel_div: bool,
-    pub(super) prices: Vec<(String, f64)>,
+/// What is known of a day's scans beside its rows.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Decoded {
+    /// Scans that were there twice.
+    pub(super) repeats: usize,
+    /// Names with a price that are no assets.
+    pub(super) left_out: Vec<String>,
 }
 
-/// Puts the scans of a day in order into `day`; says how many were repeats.
+/// Puts the scans of a day in order into `day`, of each file those of the date in `only` if there is one.
 pub(super) fn decode(
     files: &[(impl AsRef<Path>, Bytes)],
+    only: &[Option<Date>],
     date: Date,
+    wanted: &AssetColumns,
     day: &mut Day,
-) -> Result<usize, DayError> {
+) -> Result<Decoded, DayError> {
     day.reset(date, Vec::new());
     let mut scans = Vec::new();
     let mut cells = 0usize;
-    for (path, bytes) in files {
+    for ((path, bytes), only) in files.iter().zip(only) {
         let path = path.as_ref();
-        for scan in parse(path, bytes)? {
-            cells = cells.saturating_add(scan.prices.len().max(16));
+        let mut found = parse(path, bytes)?;
+        if let Some(only) = only {
+            let dates = dates(&found);
+            found.retain(|scan| date_of(scan, &dates) == Some(*only));
+        }
+        for scan in found {
+            cells = cells.saturating_add(scan.asset_prices.len().max(16));
             if cells > MAX_CELLS {
                 let what = "the number of prices in the scans of the day".to_owned();
                 return Err(DayError::TooLarge { path: path.to_path_buf(), what, limit: MAX_CELLS as u64 });
@@ -48,55 +58,107 @@ pub(super) fn decode(
             scans.push(scan);
         }
     }
-    let numbered = scans.iter().all(|s| s.bar.scan_number.is_some());
+    let numbered = scans.iter().all(|s| s.scan_number.is_some());
     let total = scans.len();
     // The sort is stable: equal keys stay in the order of file names and places.
     if numbered {
-        scans.sort_by_key(|s| (s.bar.scan_number, s.bar.ts));
-        scans.dedup_by_key(|s| s.bar.scan_number);
+        scans.sort_by_key(|s| (s.scan_number, s.ts));
+        scans.dedup_by_key(|s| s.scan_number);
     } else {
-        scans.sort_by_key(|s| s.bar.ts);
+        scans.sort_by_key(|s| s.ts);
     }
     let repeats = total - scans.len();
     let first = files.first().map(|(path, _)| path.as_ref()).unwrap_or(Path::new(""));
-    if !scans.is_empty() && !scans.iter().any(|s| s.has_vel_div) {
+    if !scans.is_empty() && !scans.iter().any(|s| s.vel_div.is_some()) {
         let (path, found) = (first.to_path_buf(), Columns(Vec::new()));
         return Err(DayError::MissingColumn { path, column: "vel_div", found });
     }
-    fill(first, &scans, day)?;
-    Ok(repeats)
+    let left_out = fill(first, &scans, wanted, day)?;
+    Ok(Decoded { repeats, left_out })
 }
 
-fn fill(path: &Path, scans: &[Scan], day: &mut Day) -> Result<(), DayError> {
+/// Lays the scans out as rows; gives the names that were left out.
+fn fill(
+    path: &Path,
+    scans: &[ScanRecord],
+    wanted: &AssetColumns,
+    day: &mut Day,
+) -> Result<Vec<String>, DayError> {
     let mut column: HashMap<&str, usize> = HashMap::new();
-    let mut assets = Vec::new();
-    for (name, _) in scans.iter().flat_map(|s| &s.prices) {
-        column.entry(name).or_insert_with(|| {
+    let (mut assets, mut left_out) = (Vec::new(), Vec::new());
+    let mut others: HashSet<&str> = HashSet::new();
+    for (name, _) in scans.iter().flat_map(|s| &s.asset_prices) {
+        if column.contains_key(name.as_str()) {
+            continue;
+        }
+        if wanted.takes(name) {
+            column.insert(name, assets.len());
             assets.push(name.clone());
-            assets.len() - 1
-        });
+        } else if others.insert(name) {
+            left_out.push(name.clone());
+        }
     }
     if assets.len() > MAX_COLUMNS || scans.len().saturating_mul(assets.len()) > MAX_CELLS {
         let what = format!("{} scans of {} assets", scans.len(), assets.len());
         return Err(DayError::TooLarge { path: path.to_path_buf(), what, limit: MAX_CELLS as u64 });
     }
     if assets.is_empty() && !scans.is_empty() {
-        return Err(DayError::NoAssets { path: path.to_path_buf(), found: Columns(Vec::new()) });
+        let (path, wanted) = (path.to_path_buf(), wanted.to_string());
+        return Err(DayError::NoAssets { path, wanted, found: Columns(left_out) });
     }
     let width = assets.len();
     day.assets = assets;
     day.prices.resize(scans.len() * width, f64::NAN);
     for (row, scan) in scans.iter().enumerate() {
-        day.bars.push(scan.bar);
-        for (name, price) in &scan.prices {
-            day.prices[row * width + column[name.as_str()]] = *price;
+        day.bars.push(bar(scan));
+        for (name, price) in &scan.asset_prices {
+            if let Some(column) = column.get(name.as_str()) {
+                day.prices[row * width + column] = *price;
+            }
         }
     }
-    Ok(())
+    Ok(left_out)
+}
+
+fn bar(scan: &ScanRecord) -> Bar {
+    let [v50, v150, v300, v750] = scan.velocity;
+    let [instability_50, instability_150] = scan.instability;
+    Bar {
+        ts: scan.ts,
+        scan_number: scan.scan_number,
+        vel_div: scan.vel_div.unwrap_or(f64::NAN),
+        v50,
+        v150,
+        v300,
+        v750,
+        instability_50,
+        instability_150,
+    }
+}
+
+/// The dates of the scans of a file, by their times. A bar may be stamped at its close: a date of which there is only
+/// the midnight it begins with is the end of the one before.
+pub(super) fn dates(scans: &[ScanRecord]) -> BTreeSet<Date> {
+    let times = || scans.iter().filter_map(|scan| scan.ts);
+    let within: BTreeSet<Date> = times().filter(|ts| !is_midnight(*ts)).map(utc_date).collect();
+    let midnights = times().filter(|ts| is_midnight(*ts)).map(utc_date);
+    let alone = midnights.filter(|date| !date.yesterday().is_ok_and(|before| within.contains(&before)));
+    let alone: Vec<Date> = alone.collect();
+    within.into_iter().chain(alone).collect()
+}
+
+/// The date of `dates` that a scan belongs to.
+fn date_of(scan: &ScanRecord, dates: &BTreeSet<Date>) -> Option<Date> {
+    let date = utc_date(scan.ts?);
+    if dates.contains(&date) { Some(date) } else { date.yesterday().ok() }
+}
+
+fn is_midnight(ts: Nanos) -> bool {
+    ts.0.is_multiple_of(86_400 * Nanos::SECOND)
 }
 
 /// All scans of a file, in their order. An object that is no scan comes out without `vel_div` and prices.
-pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Scan>, DayError> {
+pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<ScanRecord>, DayError> {
     let bad = |detail: String| DayError::BadScan { path: path.to_path_buf(), detail };
     let mut text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).to_vec();
     blank_python_numbers(&mut text);
@@ -113,112 +175,9 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Scan>, DayError> {
     Ok(scans)
 }
 
-/// A number that may be missing: `null` and empty text are NaN.
-struct Number(f64);
-
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NumberVisitor;
-        impl Visitor<'_> for NumberVisitor {
-            type Value = Number;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number or null")
-            }
-            fn visit_unit<E>(self) -> Result<Number, E> {
-                Ok(Number(f64::NAN))
-            }
-            fn visit_f64<E>(self, v: f64) -> Result<Number, E> {
-                Ok(Number(v))
-            }
-            fn visit_i64<E>(self, v: i64) -> Result<Number, E> {
-                Ok(Number(v as f64))
-            }
-            fn visit_u64<E>(self, v: u64) -> Result<Number, E> {
-                Ok(Number(v as f64))
-            }
-            /// `json.dumps(…, default=str)` turns NumPy numbers into text.
-            fn visit_str<E: de::Error>(self, v: &str) -> Result<Number, E> {
-                match v.trim() {
-                    "" => Ok(Number(f64::NAN)),
-                    text => text.parse().map(finite_or_nan).map_err(|_| {
-                        E::invalid_value(
-                            de::Unexpected::Str(&text.chars().take(40).collect::<String>()),
-                            &self,
-                        )
-                    }),
-                }
-            }
-        }
-        deserializer.deserialize_any(NumberVisitor)
-    }
-}
-
-fn finite_or_nan(v: f64) -> Number {
-    Number(if v.is_finite() { v } else { f64::NAN })
-}
-
-/// `timestamp`: a number by its magnitude, or ISO text.
-struct Time(Option<Nanos>);
-
-impl<'de> Deserialize<'de> for Time {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TimeVisitor;
-        impl Visitor<'_> for TimeVisitor {
-            type Value = Time;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a time: seconds, ms, µs, ns since 1970, or ISO 8601")
-            }
-            fn visit_unit<E>(self) -> Result<Time, E> {
-                Ok(Time(None))
-            }
-            fn visit_f64<E>(self, v: f64) -> Result<Time, E> {
-                Ok(Time(stamp::nanos_from_float(v)))
-            }
-            fn visit_i64<E>(self, v: i64) -> Result<Time, E> {
-                Ok(Time(stamp::nanos_from_int(v)))
-            }
-            fn visit_u64<E>(self, v: u64) -> Result<Time, E> {
-                Ok(Time(i64::try_from(v).ok().and_then(stamp::nanos_from_int)))
-            }
-            fn visit_str<E: de::Error>(self, v: &str) -> Result<Time, E> {
-                stamp::nanos_from_text(v).map(Time).map_err(|()| {
-                    E::invalid_value(de::Unexpected::Str(&v.chars().take(40).collect::<String>()), &self)
-                })
-            }
-        }
-        deserializer.deserialize_any(TimeVisitor)
-    }
-}
-
-/// `asset_prices`, in the order of the file; a name given twice keeps its place and takes the last price.
-struct Prices(Vec<(String, f64)>);
-
-impl<'de> Deserialize<'de> for Prices {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PricesVisitor;
-        impl<'de> Visitor<'de> for PricesVisitor {
-            type Value = Prices;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of asset prices")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Prices, A::Error> {
-                let mut prices = Vec::new();
-                while let Some((name, Number(price))) = map.next_entry::<String, Number>()? {
-                    if prices.len() >= MAX_COLUMNS {
-                        return Err(de::Error::custom(format_args!("more than {MAX_COLUMNS} assets")));
-                    }
-                    prices.push((name, price));
-                }
-                Ok(Prices(prices))
-            }
-        }
-        deserializer.deserialize_map(PricesVisitor)
-    }
-}
-
 enum Document {
-    One(Box<Scan>),
-    Many(Vec<Scan>),
+    One(Box<ScanRecord>),
+    Many(Vec<ScanRecord>),
 }
 
 impl<'de> Deserialize<'de> for Document {
@@ -241,41 +200,5 @@ impl<'de> Deserialize<'de> for Document {
             }
         }
         deserializer.deserialize_any(DocumentVisitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for Scan {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ScanVisitor)
-    }
-}
-
-struct ScanVisitor;
-
-impl<'de> Visitor<'de> for ScanVisitor {
-    type Value = Scan;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a scan object")
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scan, A::Error> {
-        let mut scan = Scan { bar: Bar::EMPTY, has_vel_div: false, prices: Vec::new() };
-        while let Some(key) = map.next_key::<String>()? {
-            match key.as_str() {
-                "timestamp" => scan.bar.ts = map.next_value::<Time>()?.0,
-                "scan_number" => {
-                    let Number(n) = map.next_value()?;
-                    scan.bar.scan_number = (n.fract() == 0.0 && n.abs() < 9e15).then_some(n as i64);
-                }
-                "asset_prices" => {
-                    scan.prices = map.next_value::<Option<Prices>>()?.map_or_else(Vec::new, |p| p.0);
-                }
-                name => match scan.bar.float_mut(name) {
-                    Some(cell) => *cell = map.next_value::<Number>()?.0,
-                    None => drop(map.next_value::<IgnoredAny>()?),
-                },
-            }
-            scan.has_vel_div |= key == "vel_div";
-        }
-        Ok(scan)
     }
 }

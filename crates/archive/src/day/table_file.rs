@@ -19,8 +19,9 @@ use parquet::arrow::arrow_reader::{
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::ChunkReader;
 
-use super::column::{floats, integers, is_number, is_time, times};
-use super::{Bar, Columns, Day, DayError, MAX_CELLS, MAX_COLUMNS, META_COLUMNS};
+use super::select::AssetColumns;
+use super::types::{Bar, Columns, Contents, Day, DayError, MAX_CELLS, MAX_COLUMNS, META_COLUMNS};
+use crate::column::{floats, integers, is_number, is_time, times};
 
 /// Bars decoded at a time: the transposed block of 48 assets stays within the second-level cache.
 const BATCH: usize = 512;
@@ -40,21 +41,31 @@ enum Role {
 struct Plan {
     /// Root columns read, in file order, with their roles.
     columns: Vec<(usize, Role)>,
-    assets: Vec<String>,
+    contents: Contents,
 }
 
-/// The asset columns of a parquet file; reads only its footer.
-pub(super) fn assets(path: &Path, file: &impl ChunkReader) -> Result<Vec<String>, DayError> {
+/// The columns of a parquet file; reads only its footer.
+pub(super) fn contents(
+    path: &Path,
+    file: &impl ChunkReader,
+    assets: &AssetColumns,
+) -> Result<Contents, DayError> {
     guarded(path, || {
         let meta = metadata(path, file)?;
-        Ok(plan(path, &meta)?.assets)
+        Ok(plan(path, &meta, assets)?.contents)
     })
 }
 
 /// Decodes a file into `day`, whose buffers are reused. On an error `day` holds no bars.
-pub(super) fn decode(path: &Path, bytes: &Bytes, date: Date, day: &mut Day) -> Result<(), DayError> {
+pub(super) fn decode(
+    path: &Path,
+    bytes: &Bytes,
+    date: Date,
+    assets: &AssetColumns,
+    day: &mut Day,
+) -> Result<(), DayError> {
     day.reset(date, Vec::new());
-    let done = guarded(path, || decode_rows(path, bytes, day));
+    let done = guarded(path, || decode_rows(path, bytes, assets, day));
     if done.is_err() {
         day.reset(date, Vec::new());
     }
@@ -79,9 +90,9 @@ fn metadata(path: &Path, file: &impl ChunkReader) -> Result<ArrowReaderMetadata,
     ArrowReaderMetadata::load(file, options).map_err(|e| corrupt(path)(&e))
 }
 
-fn decode_rows(path: &Path, bytes: &Bytes, day: &mut Day) -> Result<(), DayError> {
+fn decode_rows(path: &Path, bytes: &Bytes, assets: &AssetColumns, day: &mut Day) -> Result<(), DayError> {
     let meta = metadata(path, bytes)?;
-    let Plan { columns, assets } = plan(path, &meta)?;
+    let Plan { columns, contents: Contents { assets, .. } } = plan(path, &meta, assets)?;
     let width = assets.len();
     let rows = usize::try_from(meta.metadata().file_metadata().num_rows()).unwrap_or(usize::MAX);
     check_cells(path, rows, width)?;
@@ -145,14 +156,14 @@ fn append(
 }
 
 /// Gives each column its role, or says which one cannot have one.
-fn plan(path: &Path, meta: &ArrowReaderMetadata) -> Result<Plan, DayError> {
+fn plan(path: &Path, meta: &ArrowReaderMetadata, assets: &AssetColumns) -> Result<Plan, DayError> {
     let schema = meta.schema();
     if schema.fields().len() > MAX_COLUMNS {
         let what = format!("{} columns", schema.fields().len());
         return Err(DayError::TooLarge { path: path.to_path_buf(), what, limit: MAX_COLUMNS as u64 });
     }
     let index = index_columns(meta.metadata());
-    let mut plan = Plan { columns: Vec::new(), assets: Vec::new() };
+    let mut plan = Plan { columns: Vec::new(), contents: Contents::default() };
     let mut seen = std::collections::HashSet::new();
     for (root, field) in schema.fields().iter().enumerate() {
         let name = field.name().as_str();
@@ -161,7 +172,11 @@ fn plan(path: &Path, meta: &ArrowReaderMetadata) -> Result<Plan, DayError> {
             Some(&"scan_number") => Role::ScanNumber,
             Some(&meta) => Role::Meta(meta),
             None if name.starts_with("__index_level_") || index.iter().any(|i| i == name) => continue,
-            None => Role::Asset(plan.assets.len()),
+            None if assets.takes(name) => Role::Asset(plan.contents.assets.len()),
+            None => {
+                plan.contents.left_out.push(name.to_owned());
+                continue;
+            }
         };
         if !seen.insert(name) {
             return Err(DayError::DuplicateColumn { path: path.to_path_buf(), column: name.to_owned() });
@@ -180,21 +195,22 @@ fn plan(path: &Path, meta: &ArrowReaderMetadata) -> Result<Plan, DayError> {
             });
         }
         if let Role::Asset(_) = role {
-            plan.assets.push(name.to_owned());
+            plan.contents.assets.push(name.to_owned());
         }
         plan.columns.push((root, role));
     }
-    check_needed(path, schema, &plan)?;
+    check_needed(path, schema, &plan, assets)?;
     Ok(plan)
 }
 
-fn check_needed(path: &Path, schema: &Schema, plan: &Plan) -> Result<(), DayError> {
+fn check_needed(path: &Path, schema: &Schema, plan: &Plan, assets: &AssetColumns) -> Result<(), DayError> {
     let found = || Columns(schema.fields().iter().map(|f| f.name().clone()).collect());
     if !plan.columns.iter().any(|&(_, role)| role == Role::Meta("vel_div")) {
         return Err(DayError::MissingColumn { path: path.to_path_buf(), column: "vel_div", found: found() });
     }
-    if plan.assets.is_empty() {
-        return Err(DayError::NoAssets { path: path.to_path_buf(), found: found() });
+    if plan.contents.assets.is_empty() {
+        let (path, wanted) = (path.to_path_buf(), assets.to_string());
+        return Err(DayError::NoAssets { path, wanted, found: found() });
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Float64Array, Int64Array, TimestampMillisecondArray, TimestampNanosecondArray};
 use market::Nanos;
 
-use super::{Bar, Day, DayError, META_COLUMNS};
+use super::types::{Bar, Day, DayError, META_COLUMNS};
 use crate::table::{encode_columns, write_whole};
 
 /// Writes `day` to `path`, complete or not at all (a temporary file beside it, then a rename).

@@ -6,8 +6,9 @@ use market::{
 };
 use simd_json::{Buffers, Node, StaticNode, Tape};
 
+use super::frame::{DecodeError, Decoded, Ignored, MAX_DEPTH, MAX_FRAME_BYTES, MAX_LEVELS, count_in_range};
+use super::levels::Levels;
 use super::table::{Entry, SymbolTable};
-use super::{DecodeError, Decoded, Ignored, Levels, MAX_DEPTH, MAX_FRAME_BYTES, MAX_LEVELS, count_in_range};
 
 /// Latest time read, ms: November 2286. A time stamp beyond it is no time stamp.
 pub(super) const MAX_MILLIS: u64 = 9_999_999_999_999;

@@ -10,9 +10,9 @@
 
 use market::{Level, Px, Qty};
 
-use super::MAX_LEVELS;
+use super::frame::MAX_LEVELS;
 use super::swar::{self, Column, Four};
-use super::table::Entry;
+use super::table::{Entry, SymbolTable};
 
 /// Levels gathered at a time; a multiple of four.
 pub(super) const BATCH: usize = 64;
@@ -43,6 +43,27 @@ pub(super) struct Batch {
 impl Default for Batch {
     fn default() -> Self {
         Self { px: [0; BATCH], qty: [0; BATCH], len: 0 }
+    }
+}
+
+/// The levels of the frame in hand.
+#[derive(Debug)]
+pub(super) struct Levels {
+    pub(super) bids: Vec<Level>,
+    pub(super) asks: Vec<Level>,
+    /// What the numbers of each instrument looked like last, in column order.
+    pub(super) columns: Vec<Columns>,
+    pub(super) batch: Batch,
+}
+
+impl Levels {
+    pub(super) fn new(table: &SymbolTable, capacity: usize) -> Self {
+        Self {
+            bids: Vec::with_capacity(capacity),
+            asks: Vec::with_capacity(capacity),
+            columns: table.entries().iter().map(Columns::new).collect(),
+            batch: Batch::default(),
+        }
     }
 }
 

@@ -8,8 +8,10 @@ use market::{
 };
 
 use super::document::{MAX_MILLIS, is_partial_depth, parse_decimal};
+use super::frame::{Decoded, MAX_FRAME_BYTES};
+use super::levels::{self, Levels};
+use super::swar;
 use super::table::{Entry, SymbolTable};
-use super::{Decoded, Levels, MAX_FRAME_BYTES, levels, swar};
 
 /// Reads a frame, or leaves it to the document reader. The level buffers hold levels only if a depth update results.
 #[inline]

@@ -3,7 +3,7 @@
 
 use std::io::Read;
 
-use market::{Increment, Instrument, SymbolId};
+use market::{Increment, Instrument, Level, NumberError, SymbolId};
 use proptest::prelude::*;
 
 use super::*;

@@ -12,17 +12,16 @@
 //! 4. A message above the size limit, or what is not WebSocket, closes the connection.
 
 use std::io;
-use std::net::Shutdown;
 use std::sync::Arc;
 
 use market::Nanos;
-use rustls::ClientConfig;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Bytes, Error, Message, WebSocket};
 
-use super::dial::{CloseReason, Dial, Step};
+use super::close::CloseReason;
 use super::outbox::Outbox;
-use super::tls::Stream;
+use super::stream::Dialer;
+use super::upgrade::{Attempt, Stream};
 use crate::hosts::Endpoint;
 
 /// Settings of a connection. Times in ns.
@@ -117,6 +116,7 @@ pub enum SendError {
 
 struct Live {
     ws: WebSocket<Stream>,
+    generation: u32,
     outbox: Outbox,
     opened: Nanos,
     heard: Nanos,
@@ -127,12 +127,14 @@ struct Live {
 /// A polled WebSocket connection; see the module's text.
 pub struct WsConn {
     endpoint: Endpoint,
-    tls: Arc<ClientConfig>,
+    dialer: Arc<dyn Dialer>,
     config: ConnConfig,
     random: u64,
     live: Option<Live>,
     draining: Option<(Live, Nanos)>,
-    dial: Option<Dial>,
+    attempt: Option<Attempt>,
+    /// Connections opened so far.
+    generation: u32,
     wanted: bool,
     next_attempt: Nanos,
     failures: u32,
@@ -140,15 +142,16 @@ pub struct WsConn {
 
 impl WsConn {
     /// A connection to `endpoint`, not yet opened. `seed` sets the jitter: give each connection its own.
-    pub fn new(endpoint: Endpoint, tls: Arc<ClientConfig>, config: ConnConfig, seed: u64) -> Self {
+    pub fn new(endpoint: Endpoint, dialer: Arc<dyn Dialer>, config: ConnConfig, seed: u64) -> Self {
         Self {
             endpoint,
-            tls,
+            dialer,
             config,
             random: seed,
             live: None,
             draining: None,
-            dial: None,
+            attempt: None,
+            generation: 0,
             wanted: true,
             next_attempt: Nanos(0),
             failures: 0,
@@ -157,9 +160,9 @@ impl WsConn {
 
     /// Where it stands.
     pub fn state(&self) -> ConnState {
-        match (&self.live, &self.dial) {
+        match (&self.live, &self.attempt) {
             (Some(_), _) => ConnState::Open,
-            (None, Some(Dial { step: Some(Step::Upgrading(_)), .. })) => ConnState::Handshake,
+            (None, Some(attempt)) if attempt.is_upgrading() => ConnState::Handshake,
             (None, Some(_)) => ConnState::Connecting,
             (None, None) => ConnState::Idle,
         }
@@ -195,7 +198,7 @@ impl WsConn {
     /// Closes for good; [`Self::open`] undoes it.
     pub fn close(&mut self) {
         self.wanted = false;
-        self.dial = None;
+        self.attempt = None;
         for mut live in self.live.take().into_iter().chain(self.draining.take().map(|(l, _)| l)) {
             let _ = live.ws.close(None);
             let _ = live.ws.flush();
@@ -207,8 +210,15 @@ impl WsConn {
         self.wanted = true;
     }
 
-    /// Does what can be done now. Each data frame goes to `sink` with `now`, the time it was taken from the socket.
-    pub fn poll(&mut self, now: Nanos, sink: &mut impl FnMut(&[u8], Nanos)) -> Activity {
+    /// How many connections have been opened so far: the number of the open one, while one is open. What a replaced
+    /// connection still delivers carries a smaller number.
+    pub const fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Does what can be done now. Each data frame goes to `sink` with `now`, the time it was taken from the socket, and
+    /// the [generation](Self::generation) of the connection it came from.
+    pub fn poll(&mut self, now: Nanos, sink: &mut impl FnMut(&[u8], Nanos, u32)) -> Activity {
         let mut activity = Activity::default();
         if let Some((old, until)) = &mut self.draining {
             let read = read(old, now, self.config.frames_per_poll, sink, &mut activity.frames);
@@ -227,7 +237,7 @@ impl WsConn {
                 return activity;
             }
         }
-        if let Some(change) = self.dial(now) {
+        if let Some(change) = self.connect(now) {
             activity.change = Some(change);
         }
         activity
@@ -246,13 +256,13 @@ impl WsConn {
 
     /// Drops the open connection without a farewell and sets the next attempt.
     fn drop_live(&mut self, now: Nanos) {
-        if let Some(live) = self.live.take() {
-            let _ = live.ws.get_ref().socket().shutdown(Shutdown::Both);
+        if let Some(mut live) = self.live.take() {
+            live.ws.get_mut().abort();
             if now.since(live.opened).0 >= SETTLED {
                 self.failures = 0;
             }
         }
-        if self.dial.is_none() {
+        if self.attempt.is_none() {
             self.back_off(now);
         }
     }
@@ -266,24 +276,26 @@ impl WsConn {
         self.next_attempt = now.plus(wait.max(Nanos::SECOND));
     }
 
-    fn dial(&mut self, now: Nanos) -> Option<Change> {
+    fn connect(&mut self, now: Nanos) -> Option<Change> {
         let due = match &self.live {
             Some(live) => now >= live.replace_at && self.draining.is_none(),
             None => self.wanted,
         };
-        if self.dial.is_none() {
+        if self.attempt.is_none() {
             if !due || now < self.next_attempt {
                 return None;
             }
             // Whatever becomes of this attempt, the next is at least a second away.
             self.next_attempt = now.plus(Nanos::SECOND);
             let deadline = now.plus(self.config.connect_timeout);
-            match Dial::start(&self.endpoint, &self.tls, self.ws_config(), deadline) {
-                Ok(dial) => self.dial = Some(dial),
+            let key = u128::from(self.next_random()) << 64 | u128::from(self.next_random());
+            let (dialer, key) = (Arc::clone(&self.dialer), key.to_be_bytes());
+            match Attempt::start(&self.endpoint, &*dialer, self.ws_config(), key, deadline) {
+                Ok(attempt) => self.attempt = Some(attempt),
                 Err(reason) => return Some(self.attempt_failed(reason, now)),
             }
         }
-        match self.dial.as_mut()?.poll(now) {
+        match self.attempt.as_mut()?.poll(now) {
             Ok(None) => None,
             Ok(Some(ws)) => Some(self.opened(ws, now)),
             Err(reason) => Some(self.attempt_failed(reason, now)),
@@ -291,16 +303,19 @@ impl WsConn {
     }
 
     fn attempt_failed(&mut self, reason: CloseReason, now: Nanos) -> Change {
-        self.dial = None;
+        self.attempt = None;
         self.back_off(now);
         Change::Failed(reason)
     }
 
     fn opened(&mut self, ws: WebSocket<Stream>, now: Nanos) -> Change {
-        self.dial = None;
+        self.attempt = None;
         let early = self.next_random() % (self.config.max_age / 24 + 1);
         let replace_at = now.plus(self.config.max_age - early);
-        let fresh = Live { ws, outbox: Outbox::new(), opened: now, heard: now, pinged: now, replace_at };
+        self.generation += 1;
+        let generation = self.generation;
+        let fresh =
+            Live { ws, generation, outbox: Outbox::new(), opened: now, heard: now, pinged: now, replace_at };
         match self.live.replace(fresh) {
             Some(old) => {
                 self.draining = Some((old, now.plus(self.config.drain)));
@@ -334,7 +349,7 @@ fn read(
     live: &mut Live,
     now: Nanos,
     limit: u32,
-    sink: &mut impl FnMut(&[u8], Nanos),
+    sink: &mut impl FnMut(&[u8], Nanos, u32),
     frames: &mut u32,
 ) -> Result<(), CloseReason> {
     // Reading may send a pong: not into the middle of a frame of ours.
@@ -346,12 +361,12 @@ fn read(
             Ok(Message::Text(text)) => {
                 live.heard = now;
                 *frames += 1;
-                sink(text.as_bytes(), now);
+                sink(text.as_bytes(), now, live.generation);
             }
             Ok(Message::Binary(bytes)) => {
                 live.heard = now;
                 *frames += 1;
-                sink(&bytes, now);
+                sink(&bytes, now, live.generation);
             }
             Ok(Message::Close(frame)) => {
                 let (code, text) =

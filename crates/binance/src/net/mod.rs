@@ -1,11 +1,15 @@
-//! Sockets: thin drivers around the cores, polled from the thread that owns them. They never block, never sleep and
-//! take the time as an argument.
+//! Connections: thin drivers around the cores, polled from the thread that owns them. They never block, never sleep,
+//! take the time as an argument, and get their byte streams from a [`Dialer`]: sockets ([`SystemDialer`]) or a
+//! simulation's.
 
+mod close;
 mod conn;
-mod dial;
 mod outbox;
-mod tls;
+mod stream;
+mod system;
+mod upgrade;
 
+pub use close::CloseReason;
 pub use conn::{Activity, Change, ConnConfig, ConnState, SendError, WsConn};
-pub use dial::CloseReason;
-pub use tls::tls_config;
+pub use stream::{ByteStream, Dialer, Dialing};
+pub use system::{SystemDialer, tls_config};

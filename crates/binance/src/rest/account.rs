@@ -1,12 +1,11 @@
 //! Account rows of the REST API.
 
 use market::{
-    Amount, ExecType, ExecutionReport, Instrument, Nanos, OrderOrigin, OrderStatus, PositionSide, Qty, Side,
-    SymbolId, Trade, TradeKind,
+    Amount, ExecutionReport, Instrument, Nanos, PositionSide, Qty, Side, SymbolId, Trade, TradeKind,
 };
 
 use crate::json::{JsonError, Reader, Scalar};
-use crate::report::{Fields, FrameError, blank_report, instrument};
+use crate::report::{Fact, Fields, FrameError, OrderRow, Source};
 use crate::symbols::Symbols;
 
 /// A balance.
@@ -111,6 +110,21 @@ pub struct ApiRestrictions {
     pub transfers: bool,
     /// May trade futures.
     pub futures: bool,
+}
+
+/// A change of the wallet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Income {
+    /// Asset.
+    pub asset: String,
+    /// Signed.
+    pub amount: Amount,
+    /// Symbol, empty for transfers.
+    pub symbol: String,
+    /// Venue's id, unique within a kind.
+    pub id: u64,
+    /// Venue time.
+    pub ts_event: Nanos,
 }
 
 /// The named scalars of one object.
@@ -248,43 +262,26 @@ pub(crate) fn positions(body: &[u8], symbols: &Symbols) -> Result<Vec<Position>,
 
 /// Fills. The venue does not tell the client order id here: `origin` is `External`, match by `order_id`.
 pub(crate) fn user_trades(body: &[u8], symbols: &Symbols) -> Result<Vec<ExecutionReport>, FrameError> {
-    const FRAME: &str = "userTrades";
-    const NAMES: [&str; 11] = [
-        "symbol",
-        "id",
-        "orderId",
-        "side",
-        "price",
-        "qty",
-        "commission",
-        "commissionAsset",
-        "realizedPnl",
-        "maker",
-        "time",
-    ];
-    let rows = Row::list(&NAMES, body)?;
+    let mut rows = Vec::new();
+    Reader::new(body)?.list(&mut |r| {
+        rows.push(OrderRow::read(Source::Fill, r)?);
+        Ok(())
+    })?;
+    rows.iter().map(|row| row.report_of("userTrades", symbols, Fact::Fill)).collect()
+}
+
+/// Changes of the wallet.
+pub(crate) fn income(body: &[u8]) -> Result<Vec<Income>, FrameError> {
+    const FRAME: &str = "income";
+    let rows = Row::list(&["asset", "income", "symbol", "tranId", "time"], body)?;
     rows.iter()
         .map(|row| {
-            let instrument = instrument(symbols, FRAME, "symbol", row.get("symbol"))?;
-            let fields = Fields { frame: FRAME, instrument };
-            let in_quote = row.get("commissionAsset").text().is_some_and(|a| instrument.symbol.ends_with(a));
-            let side = |v: Scalar<'_>| v.text().and_then(crate::report::side);
-            Ok(ExecutionReport {
-                order_id: row.need(FRAME, "orderId", Scalar::u64)?,
-                status: OrderStatus::Unknown,
-                side: row.need::<Side>(FRAME, "side", side)?,
-                last_px: fields.px("price", row.get("price"))?,
-                last_qty: fields.qty("qty", row.get("qty"))?,
-                trade_id: row.need(FRAME, "id", Scalar::u64)?,
-                commission: if in_quote {
-                    fields.amount("commission", row.get("commission"))?
-                } else {
-                    Amount::ZERO
-                },
-                realised: fields.amount("realizedPnl", row.get("realizedPnl"))?,
-                maker: row.get("maker").bool().unwrap_or(false),
-                ts_event: Nanos::from_millis(row.get("time").u64().unwrap_or(0)),
-                ..blank_report(instrument.id, OrderOrigin::External, ExecType::Trade)
+            Ok(Income {
+                asset: row.need(FRAME, "asset", Scalar::filled)?.to_owned(),
+                amount: row.need(FRAME, "income", amount)?,
+                symbol: crate::json::unescape(row.get("symbol").text().unwrap_or("")).into_owned(),
+                id: row.need(FRAME, "tranId", Scalar::u64)?,
+                ts_event: Nanos::from_millis(row.need(FRAME, "time", Scalar::u64)?),
             })
         })
         .collect()

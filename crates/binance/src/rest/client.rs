@@ -1,31 +1,29 @@
 //! The client: one request function that all endpoints share.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use market::{ExecType, ExecutionReport, Instrument, Nanos, OrderRequest, SymbolId, Trade};
-use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Method, Response, StatusCode};
 use secrecy::SecretString;
 
-use super::account::{self, Row};
+use super::account::{
+    self, AccountConfig, AccountSummary, ApiRestrictions, Balance, CommissionRate, Leverage, Position, Row,
+    SymbolConfig,
+};
 use super::error::{RestError, TransportKind};
 use super::instruments::{ExchangeInfo, parse_exchange_info, parse_perpetuals};
-use super::{
-    AccountConfig, AccountSummary, ApiRestrictions, Balance, CommissionRate, Leverage, Position, SymbolConfig,
-};
+use super::transport::{HttpFailure, HttpRequest, HttpResponse, Transport};
 use crate::clock::ServerClock;
-use crate::encode::{Query, Sink, rest_query};
+use crate::encode::{Query, Sink, rest_query, window_left, window_of};
 use crate::errors::{Action, classify};
 use crate::hosts::{Endpoint, Hosts};
 use crate::json::{Reader, Scalar};
-use crate::limits::{Cost, LimitKind, RateLimits, Urgency, Wait, interval_ns};
-use crate::net::tls_config;
+use crate::limits::{Cost, LimitKind, RateLimits, Ticket, Urgency, Wait, interval_ns};
 use crate::reply::ErrorBody;
-use crate::report::OrderRow;
+use crate::report::{Fact, FrameError, OrderRow, Source, reply_type};
 use crate::sign::Signer;
+use crate::snapshots::depth_weight;
 use crate::symbols::Symbols;
 
 /// Our clock: monotonic nanoseconds that began at the wall clock's time.
@@ -34,7 +32,7 @@ pub type Clock = Arc<dyn Fn() -> Nanos + Send + Sync>;
 /// Settings of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RestConfig {
-    /// Receive window of signed requests, ms.
+    /// Receive window of signed requests other than orders, ms; the most that an order may have.
     pub recv_window_ms: u32,
     /// Time for one request, ns.
     pub timeout: u64,
@@ -48,8 +46,10 @@ impl Default for RestConfig {
     }
 }
 
-/// A window counts as over this long after its end: the venue's clock is only estimated.
+/// A pause that the venue has set counts as over this long after its end: its clock is only estimated.
 const WINDOW_MARGIN: Duration = Duration::from_millis(100);
+/// Between two attempts of a request that the venue refused for its limit.
+const SHORTEST_WAIT: Duration = Duration::from_millis(500);
 
 struct State {
     clock: ServerClock,
@@ -58,7 +58,7 @@ struct State {
 
 /// A REST client of one venue and (for signed endpoints) one key.
 pub struct RestClient {
-    http: reqwest::Client,
+    transport: Arc<dyn Transport>,
     base: String,
     host: String,
     account: Option<String>,
@@ -70,8 +70,8 @@ pub struct RestClient {
 }
 
 /// What an endpoint is.
-struct Call {
-    method: Method,
+pub(super) struct Call {
+    method: &'static str,
     /// Method and path, as errors name it.
     name: &'static str,
     auth: Auth,
@@ -80,50 +80,40 @@ struct Call {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Auth {
+pub(super) enum Auth {
     None,
     Header,
     Signed,
 }
 
-const fn call(method: Method, name: &'static str, auth: Auth, weight: u32) -> Call {
-    Call { method, name, auth, cost: Cost { weight, orders: 0 }, urgency: Urgency::Entry }
+pub(super) const fn call(
+    method: &'static str,
+    name: &'static str,
+    auth: Auth,
+    weight: u32,
+    urgency: Urgency,
+) -> Call {
+    Call { method, name, auth, cost: Cost { weight, orders: 0 }, urgency }
 }
 
 impl Call {
-    const fn urgent(mut self, urgency: Urgency) -> Self {
-        self.urgency = urgency;
-        self
-    }
-
     fn path(&self) -> &'static str {
         self.name.split_once(' ').map_or(self.name, |(_, path)| path)
     }
 }
 
 impl RestClient {
-    /// A client of `hosts`. Resolves the host once (blocking: call it while starting) to make sure that an
-    /// unencrypted connection stays on this machine, and keeps to those addresses then.
+    /// A client of `hosts`, whose requests `transport` carries.
     pub fn new(
         hosts: &Hosts,
         signer: Option<Signer>,
         config: RestConfig,
+        transport: Arc<dyn Transport>,
         now: Clock,
     ) -> Result<Self, RestError> {
         let endpoint = Endpoint::parse(&hosts.rest)?;
-        let addrs = endpoint.resolve()?;
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured((*tls_config()).clone())
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .tcp_nodelay(true)
-            .timeout(Duration::from_nanos(config.timeout));
-        if !endpoint.tls {
-            builder = builder.resolve_to_addrs(&endpoint.host, &addrs);
-        }
-        let http = builder.build().map_err(|e| RestError::answer("REST client", e.to_string()))?;
         Ok(Self {
-            http,
+            transport,
             base: hosts.rest.trim_end_matches('/').to_owned(),
             host: endpoint.to_string(),
             account: hosts.account.clone(),
@@ -138,6 +128,11 @@ impl RestClient {
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing that can panic runs while it is held.
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Settings.
+    pub const fn config(&self) -> &RestConfig {
+        &self.config
     }
 
     /// The venue's clock as estimated so far.
@@ -157,7 +152,7 @@ impl RestClient {
 
     /// One request. −1021 says that it was not executed because of our clock: it is set and the request sent once
     /// more. No other error is retried here.
-    async fn send(&self, call: Call, params: impl Fn(&mut Query)) -> Result<Vec<u8>, RestError> {
+    pub(super) async fn send(&self, call: Call, params: impl Fn(&mut Query)) -> Result<Vec<u8>, RestError> {
         match self.send_once(&call, &params).await {
             Err(e) if e.action() == Action::SyncClockAndRetryOnce => {
                 self.reset_clock();
@@ -168,8 +163,9 @@ impl RestClient {
         }
     }
 
-    /// While patient, a request that finds its rate limit used up waits for the next window instead of failing: for a
-    /// start, which may follow others on the same address. A ban is never waited for.
+    /// While patient, a request that finds its rate limit used up, or is refused for it, waits for the next window
+    /// instead of failing: for a start, which may follow others on the same address. Each waits by itself, for the room
+    /// of its own class: what protects a position is not behind what reads history. A ban is never waited for.
     pub fn set_patient(&self, patient: bool) {
         self.patient.store(patient, Ordering::Relaxed);
     }
@@ -177,19 +173,27 @@ impl RestClient {
     async fn send_once(&self, call: &Call, params: &impl Fn(&mut Query)) -> Result<Vec<u8>, RestError> {
         loop {
             match self.attempt(call, params).await {
-                Err(RestError::Wait(Wait::Window { until })) if self.patient.load(Ordering::Relaxed) => {
-                    let server = self.state().clock.server_time((self.now)());
-                    let rest = Duration::from_nanos(until.0.saturating_sub(server.0)) + WINDOW_MARGIN;
-                    tracing::warn!(
-                        "{}: the venue's rate limit is used up; waiting {:.0} s for the next window",
-                        call.name,
-                        rest.as_secs_f64()
-                    );
-                    tokio::time::sleep(rest).await;
-                }
+                Err(e) if self.waits_after(call.name, &e).await => {}
                 result => return result,
             }
         }
+    }
+
+    /// Waits if the client is patient and this error is one of a window that ends; `false`: it is final.
+    async fn waits_after(&self, name: &'static str, error: &RestError) -> bool {
+        if error.action() != Action::WaitForWindow || !self.patient.load(Ordering::Relaxed) {
+            return false;
+        }
+        let until = match error {
+            RestError::Wait(Wait::Window { until }) => *until,
+            // The venue's own refusal. To ask again before its time, as cancels may, would lengthen it.
+            _ => self.with_limits(|limits| limits.holds().weight_until.max(limits.holds().orders_until)),
+        };
+        let server = self.state().clock.server_time((self.now)());
+        let wait = Duration::from_nanos(until.0.saturating_sub(server.0)).max(SHORTEST_WAIT);
+        tracing::warn!("{name}: the venue's rate limit is used up; waiting {:.0} s", wait.as_secs_f64());
+        tokio::time::sleep(wait + WINDOW_MARGIN).await;
+        true
     }
 
     /// Signed anew at each attempt: the timestamp must be of the moment of sending.
@@ -213,53 +217,46 @@ impl RestClient {
     /// Sends a finished query and reads the answer.
     async fn exchange(&self, call: &Call, base: &str, query: String) -> Result<Vec<u8>, RestError> {
         let server = self.state().clock.server_time((self.now)());
-        self.state().limits.take(call.cost, call.urgency, server)?;
-        let mut url = format!("{base}{}", call.path());
-        if !query.is_empty() {
-            url.push('?');
-            url.push_str(&query);
+        let ticket = self.state().limits.take(call.cost, call.urgency, server)?;
+        let api_key = match (call.auth, &self.signer) {
+            (Auth::None, _) => None,
+            (_, Some(signer)) => Some(signer.api_key().to_owned()),
+            (_, None) => return Err(RestError::NoKey(call.name)),
+        };
+        let max_body = self.config.max_body;
+        let (method, path) = (call.method, call.path());
+        let request = HttpRequest { method, base: base.to_owned(), path, query, api_key, max_body };
+        let limit = Duration::from_nanos(self.config.timeout);
+        let exchanged = match tokio::time::timeout(limit, self.transport.exchange(request)).await {
+            Ok(exchanged) => exchanged,
+            Err(_) => Err(HttpFailure::Transport(TransportKind::TimedOut, String::new())),
+        };
+        match exchanged {
+            Ok(response) => self.receive(call, ticket, response),
+            Err(HttpFailure::TooLarge) => {
+                Err(RestError::answer(call.name, format!("more than {max_body} bytes")))
+            }
+            Err(HttpFailure::Transport(kind, why)) => {
+                Err(RestError::Transport { endpoint: call.name, host: self.host.clone(), kind, why })
+            }
         }
-        let mut request = self.http.request(call.method.clone(), url);
-        if call.auth != Auth::None {
-            let signer = self.signer.as_ref().ok_or(RestError::NoKey(call.name))?;
-            let mut key = HeaderValue::from_str(signer.api_key()).map_err(|_| RestError::NoKey(call.name))?;
-            key.set_sensitive(true);
-            request = request.header("X-MBX-APIKEY", key);
-        }
-        if call.method != Method::GET {
-            request = request.header("Content-Length", "0");
-        }
-        let response = request.send().await.map_err(|e| self.transport(call.name, &e))?;
-        self.receive(call, response).await
     }
 
-    async fn receive(&self, call: &Call, mut response: Response) -> Result<Vec<u8>, RestError> {
-        let status = response.status();
+    fn receive(&self, call: &Call, ticket: Ticket, response: HttpResponse) -> Result<Vec<u8>, RestError> {
+        let status = response.status;
         let server = self.state().clock.server_time((self.now)());
-        observe(&mut self.state().limits, response.headers(), server);
+        observe(&mut self.state().limits, &response.headers, ticket, server);
         let retry_after = response
-            .headers()
-            .get("retry-after")
-            .and_then(|v| v.to_str().ok()?.parse::<u64>().ok())
+            .header("retry-after")
+            .and_then(|v| v.parse::<u64>().ok())
             .map(|s| s.saturating_mul(Nanos::SECOND));
-        if status.is_redirection() {
-            let host = self.host.clone();
-            return Err(RestError::Redirect { endpoint: call.name, host, status: status.as_u16() });
+        if (300..400).contains(&status) {
+            return Err(RestError::Redirect { endpoint: call.name, host: self.host.clone(), status });
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| self.transport(call.name, &e))? {
-            if body.len() + chunk.len() > self.config.max_body {
-                return Err(RestError::answer(
-                    call.name,
-                    format!("more than {} bytes", self.config.max_body),
-                ));
-            }
-            body.extend_from_slice(&chunk);
+        if status == 200 {
+            return Ok(response.body);
         }
-        if status == StatusCode::OK {
-            return Ok(body);
-        }
-        Err(self.refusal(call.name, status.as_u16(), &body, retry_after, server))
+        Err(self.refusal(call.name, status, &response.body, retry_after, server))
     }
 
     fn refusal(
@@ -282,28 +279,19 @@ impl RestClient {
         RestError::Venue { endpoint, status, code, text: one_line(text), rule }
     }
 
-    /// The innermost cause, never the URL: it holds the signature.
-    fn transport(&self, endpoint: &'static str, error: &reqwest::Error) -> RestError {
-        let mut why: &dyn std::error::Error = error;
-        while let Some(source) = why.source() {
-            why = source;
-        }
-        let inner = if std::error::Error::source(error).is_some() { why.to_string() } else { String::new() };
-        let kind = match error {
-            e if e.is_connect() => TransportKind::Connect,
-            e if e.is_timeout() => TransportKind::TimedOut,
-            _ => TransportKind::Broken,
-        };
-        RestError::Transport { endpoint, host: self.host.clone(), kind, why: inner }
-    }
-
     /// GET /fapi/v1/time `samples` times; the clock keeps the best. Returns the clock.
     pub async fn sync_clock(&self, samples: u32) -> Result<ServerClock, RestError> {
         const NAME: &str = "GET /fapi/v1/time";
-        let endpoint = call(Method::GET, NAME, Auth::None, 1).urgent(Urgency::Cancel);
+        let endpoint = call("GET", NAME, Auth::None, 1, Urgency::Exit);
         for _ in 0..samples.max(1) {
-            let sent = (self.now)();
-            let body = self.exchange(&endpoint, &self.base, String::new()).await?;
+            // A wait for the limit is no part of the round trip.
+            let (sent, body) = loop {
+                let sent = (self.now)();
+                match self.exchange(&endpoint, &self.base, String::new()).await {
+                    Err(e) if self.waits_after(NAME, &e).await => {}
+                    result => break (sent, result?),
+                }
+            };
             let received = (self.now)();
             let row =
                 Row::document(&["serverTime"], &body).map_err(|e| RestError::answer(NAME, e.to_string()))?;
@@ -315,7 +303,9 @@ impl RestClient {
 
     /// The instruments of `wanted`, and the announced rate limits (which are applied here too).
     pub async fn exchange_info(&self, wanted: &[&str]) -> Result<ExchangeInfo, RestError> {
-        let body = self.send(call(Method::GET, "GET /fapi/v1/exchangeInfo", Auth::None, 1), |_| {}).await?;
+        let body = self
+            .send(call("GET", "GET /fapi/v1/exchangeInfo", Auth::None, 1, Urgency::Start), |_| {})
+            .await?;
         let info = parse_exchange_info(&body, wanted)?;
         info.apply_limits(&mut self.state().limits);
         Ok(info)
@@ -323,20 +313,17 @@ impl RestClient {
 
     /// Names of the perpetuals in `quote` that trade now, in the venue's order.
     pub async fn perpetuals(&self, quote: &str) -> Result<Vec<String>, RestError> {
-        let body = self.send(call(Method::GET, "GET /fapi/v1/exchangeInfo", Auth::None, 1), |_| {}).await?;
+        let body = self
+            .send(call("GET", "GET /fapi/v1/exchangeInfo", Auth::None, 1, Urgency::Start), |_| {})
+            .await?;
         Ok(parse_perpetuals(&body, quote)?)
     }
 
-    /// A depth snapshot, as received. `limit` is 5, 10, 20, 50, 100, 500 or 1000.
-    pub async fn depth(&self, symbol: &str, limit: u32) -> Result<Vec<u8>, RestError> {
-        let weight = match limit {
-            0..=50 => 2,
-            51..=100 => 5,
-            101..=500 => 10,
-            _ => 20,
-        };
-        let endpoint = call(Method::GET, "GET /fapi/v1/depth", Auth::None, weight);
-        self.send(endpoint, |q| {
+    /// A depth snapshot, as received. `limit` is 5, 10, 20, 50, 100, 500 or 1000; what it is for says how urgent it is
+    /// ([`crate::snapshots::Purpose::urgency`]).
+    pub async fn depth(&self, symbol: &str, limit: u32, urgency: Urgency) -> Result<Vec<u8>, RestError> {
+        let weight = depth_weight(limit);
+        self.send(call("GET", "GET /fapi/v1/depth", Auth::None, weight, urgency), |q| {
             q.text("symbol", symbol);
             q.int("limit", limit.into());
         })
@@ -346,7 +333,7 @@ impl RestClient {
     /// Creates the listen key, or returns the live one, good for 60 minutes.
     pub async fn create_listen_key(&self) -> Result<SecretString, RestError> {
         const NAME: &str = "POST /fapi/v1/listenKey";
-        let body = self.send(call(Method::POST, NAME, Auth::Header, 1).urgent(Urgency::Exit), |_| {}).await?;
+        let body = self.send(call("POST", NAME, Auth::Header, 1, Urgency::Exit), |_| {}).await?;
         let row = Row::document(&["listenKey"], &body).map_err(|e| RestError::answer(NAME, e.to_string()))?;
         let key = row.need(NAME, "listenKey", Scalar::filled).map_err(RestError::frame(NAME))?;
         if key.len() > 512 || !key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
@@ -357,13 +344,13 @@ impl RestClient {
 
     /// Extends the listen key by 60 minutes. −1125: it is gone, create a new one.
     pub async fn keep_listen_key(&self) -> Result<(), RestError> {
-        let endpoint = call(Method::PUT, "PUT /fapi/v1/listenKey", Auth::Header, 1).urgent(Urgency::Exit);
+        let endpoint = call("PUT", "PUT /fapi/v1/listenKey", Auth::Header, 1, Urgency::Exit);
         self.send(endpoint, |_| {}).await.map(|_| ())
     }
 
     /// Ends the user stream.
     pub async fn close_listen_key(&self) -> Result<(), RestError> {
-        self.send(call(Method::DELETE, "DELETE /fapi/v1/listenKey", Auth::Header, 1), |_| {})
+        self.send(call("DELETE", "DELETE /fapi/v1/listenKey", Auth::Header, 1, Urgency::Exit), |_| {})
             .await
             .map(|_| ())
     }
@@ -371,102 +358,68 @@ impl RestClient {
     /// Balances.
     pub async fn balances(&self) -> Result<Vec<Balance>, RestError> {
         const NAME: &str = "GET /fapi/v3/balance";
-        let body = self.send(call(Method::GET, NAME, Auth::Signed, 5), |_| {}).await?;
+        let body = self.send(call("GET", NAME, Auth::Signed, 5, Urgency::Reconcile), |_| {}).await?;
         account::balances(&body).map_err(RestError::frame(NAME))
     }
 
     /// Totals of the account.
-    pub async fn account(&self) -> Result<AccountSummary, RestError> {
+    pub async fn account(&self, urgency: Urgency) -> Result<AccountSummary, RestError> {
         const NAME: &str = "GET /fapi/v3/account";
-        let body = self.send(call(Method::GET, NAME, Auth::Signed, 5), |_| {}).await?;
+        let body = self.send(call("GET", NAME, Auth::Signed, 5, urgency), |_| {}).await?;
         account::summary(&body).map_err(RestError::frame(NAME))
     }
 
-    /// Positions, of all symbols or one. Symbols that are not in `symbols` are told too.
+    /// Positions, of all symbols or one. Symbols that are not in `symbols` are told too. For a comparison with the venue
+    /// the urgency is [`Urgency::Reconcile`]; where orders are being cancelled and positions closed, [`Urgency::Exit`].
     pub async fn positions(
         &self,
         symbols: &Symbols,
         symbol: Option<&str>,
+        urgency: Urgency,
     ) -> Result<Vec<Position>, RestError> {
         const NAME: &str = "GET /fapi/v3/positionRisk";
-        let endpoint = call(Method::GET, NAME, Auth::Signed, 5).urgent(Urgency::Exit);
+        let endpoint = call("GET", NAME, Auth::Signed, 5, urgency);
         let body = self.send(endpoint, |q| of(q, symbol)).await?;
         account::positions(&body, symbols).map_err(RestError::frame(NAME))
     }
 
     /// Open orders as reports, of all symbols (weight 40) or one. Orders of symbols that are not in `symbols` are
-    /// left out and counted in the second value.
+    /// left out and counted in the second value. Urgency as of [`Self::positions`].
     pub async fn open_orders(
         &self,
         symbols: &Symbols,
         symbol: Option<&str>,
+        urgency: Urgency,
     ) -> Result<(Vec<ExecutionReport>, usize), RestError> {
         const NAME: &str = "GET /fapi/v1/openOrders";
         let weight = if symbol.is_some() { 1 } else { 40 };
-        let endpoint = call(Method::GET, NAME, Auth::Signed, weight).urgent(Urgency::Exit);
+        let endpoint = call("GET", NAME, Auth::Signed, weight, urgency);
         let body = self.send(endpoint, |q| of(q, symbol)).await?;
-        order_rows(NAME, &body, symbols)
+        let (rows, unlisted) = order_rows(NAME, &body, symbols)?;
+        Ok((rows.into_iter().map(|(_, report)| report).collect(), unlisted))
     }
 
-    /// Orders of a symbol created at a venue time (ms) or later, finished ones too, at most 1000.
-    pub async fn all_orders(
+    /// An order by the venue's id: whose it was, where a fill tells no more than that. Finished orders are forgotten
+    /// after 90 days, those without a fill after 3.
+    pub async fn order_by_id(
         &self,
         symbols: &Symbols,
         symbol: &str,
-        since_ms: u64,
-    ) -> Result<Vec<ExecutionReport>, RestError> {
-        const NAME: &str = "GET /fapi/v1/allOrders";
-        let endpoint = call(Method::GET, NAME, Auth::Signed, 5).urgent(Urgency::Exit);
-        let body = self.send(endpoint, |q| {
+        order_id: u64,
+        urgency: Urgency,
+    ) -> Result<ExecutionReport, RestError> {
+        const NAME: &str = "GET /fapi/v1/order";
+        let body = self.send(call("GET", NAME, Auth::Signed, 1, urgency), |q| {
             q.text("symbol", symbol);
-            q.int("startTime", since_ms);
-            q.int("limit", 1000);
+            q.int("orderId", order_id);
         });
-        order_rows(NAME, &body.await?, symbols).map(|(reports, _)| reports)
-    }
-
-    /// Names of the symbols in which the account has paid or got commissions since a venue time (ms); the newest 1000
-    /// are looked at. The venue may tell the last seconds late.
-    pub async fn traded_since(&self, since_ms: u64) -> Result<BTreeSet<String>, RestError> {
-        const NAME: &str = "GET /fapi/v1/income";
-        let body = self.send(call(Method::GET, NAME, Auth::Signed, 30), |q| {
-            q.text("incomeType", "COMMISSION");
-            q.int("startTime", since_ms);
-            q.int("limit", 1000);
-        });
-        let body = body.await?;
-        let rows = Row::list(&["symbol"], &body).map_err(|e| RestError::answer(NAME, e.to_string()))?;
-        let name = |row: &Row<'_, 1>| row.get("symbol").filled().map(str::to_owned);
-        Ok(rows.iter().filter_map(name).collect())
-    }
-
-    /// Fills of a symbol from a trade id on, or from a venue time (ms) on (a window of 7 days), at most 1000. The
-    /// venue does not tell client order ids here: match by `order_id`.
-    pub async fn user_trades(
-        &self,
-        symbols: &Symbols,
-        symbol: &str,
-        from: TradesFrom,
-    ) -> Result<Vec<ExecutionReport>, RestError> {
-        const NAME: &str = "GET /fapi/v1/userTrades";
-        let endpoint = call(Method::GET, NAME, Auth::Signed, 5).urgent(Urgency::Exit);
-        let body = self
-            .send(endpoint, |q| {
-                q.text("symbol", symbol);
-                match from {
-                    TradesFrom::Id(id) => q.int("fromId", id),
-                    TradesFrom::TimeMs(ms) => q.int("startTime", ms),
-                }
-                q.int("limit", 1000);
-            })
-            .await?;
-        account::user_trades(&body, symbols).map_err(RestError::frame(NAME))
+        order_row(NAME, &body.await?, symbols)
     }
 
     /// Aggregate trades of an instrument from an id on, at most 1000: the backfill of a gap in the stream.
     pub async fn agg_trades(&self, instrument: &Instrument, from_id: u64) -> Result<Vec<Trade>, RestError> {
         const NAME: &str = "GET /fapi/v1/aggTrades";
-        let body = self.send(call(Method::GET, NAME, Auth::None, 20), |q| {
+        let body = self.send(call("GET", NAME, Auth::None, 20, Urgency::Audit), |q| {
             q.text("symbol", &instrument.symbol);
             q.int("fromId", from_id);
             q.int("limit", 1000);
@@ -476,30 +429,33 @@ impl RestClient {
 
     /// An order request over REST: the fallback where the WebSocket API is not there. An error of class `Unknown`
     /// leaves the order's fate open. `CancelAll` is only acknowledged (no report): the orders close one by one, told
-    /// by the user stream.
+    /// by the user stream. The venue executes it from now within `recv_window_ms`, the order's own window and the
+    /// configured one, whichever is shortest, or never; 0: it is too late, and nothing is sent.
     pub async fn order(
         &self,
         request: &OrderRequest,
         symbols: &Symbols,
+        recv_window_ms: u32,
     ) -> Result<Option<ExecutionReport>, RestError> {
         let endpoint = order_call(request);
-        let name = endpoint.name;
-        let body = match self.order_once(&endpoint, request, symbols).await {
-            // Not executed, and the reason is ours: once more, under the same client order id.
+        let window_ms = window_of(request, recv_window_ms.min(self.config.recv_window_ms));
+        let since = (self.now)();
+        let body = match self.order_once(&endpoint, request, symbols, window_ms).await {
+            // Not executed, and the reason is ours: once more, under the same client order id, in what is left of its
+            // window.
             Err(e) if e.action() == Action::SyncClockAndRetryOnce => {
                 self.reset_clock();
                 self.sync_clock(3).await?;
-                self.order_once(&endpoint, request, symbols).await?
+                let left_ms = window_left(window_ms, since, (self.now)());
+                self.order_once(&endpoint, request, symbols, left_ms).await?
             }
             other => other?,
         };
         if let OrderRequest::CancelAll(_) = request {
             return Ok(None);
         }
-        let mut reader = Reader::new(&body).map_err(|e| RestError::answer(name, e.to_string()))?;
-        let row = OrderRow::read(&mut reader).map_err(|e| RestError::answer(name, e.to_string()))?;
-        let mut report = row.report(symbols, ExecType::Status).map_err(RestError::frame(name))?;
-        report.exec_type = crate::gateway::exec_type(Some(request), report.status);
+        let mut report = order_row(endpoint.name, &body, symbols)?;
+        report.exec_type = reply_type(Some(request), report.status);
         Ok(Some(report))
     }
 
@@ -508,22 +464,27 @@ impl RestClient {
         endpoint: &Call,
         request: &OrderRequest,
         symbols: &Symbols,
+        window_ms: u32,
     ) -> Result<Vec<u8>, RestError> {
+        if window_ms == 0 {
+            return Err(RestError::TooLate);
+        }
         let signer = self.signer.as_ref().ok_or(RestError::NoKey(endpoint.name))?;
-        let query = rest_query(request, symbols, signer, self.config.recv_window_ms, self.timestamp_ms());
+        let query = rest_query(request, symbols, signer, window_ms, self.timestamp_ms());
         self.exchange(endpoint, &self.base, query.ok_or(RestError::NoInstrument)?).await
     }
 
     /// Cancels all orders of an instrument (acknowledged at once, done one by one).
     pub async fn cancel_all(&self, symbol: SymbolId, symbols: &Symbols) -> Result<(), RestError> {
-        self.order(&OrderRequest::CancelAll(symbol), symbols).await.map(|_| ())
+        let request = OrderRequest::CancelAll(symbol);
+        self.order(&request, symbols, self.config.recv_window_ms).await.map(|_| ())
     }
 
     /// Sets the dead-man switch of a symbol: all its orders are cancelled unless this is called again within
     /// `countdown_ms`; 0 switches it off.
     pub async fn countdown_cancel_all(&self, symbol: &str, countdown_ms: u64) -> Result<(), RestError> {
-        let endpoint = call(Method::POST, "POST /fapi/v1/countdownCancelAll", Auth::Signed, 10);
-        let body = self.send(endpoint.urgent(Urgency::Cancel), |q| {
+        const NAME: &str = "POST /fapi/v1/countdownCancelAll";
+        let body = self.send(call("POST", NAME, Auth::Signed, 10, Urgency::Cancel), |q| {
             q.text("symbol", symbol);
             q.int("countdownTime", countdown_ms);
         });
@@ -533,7 +494,7 @@ impl RestClient {
     /// Sets the leverage of a symbol.
     pub async fn set_leverage(&self, symbol: &str, leverage: u32) -> Result<Leverage, RestError> {
         const NAME: &str = "POST /fapi/v1/leverage";
-        let body = self.send(call(Method::POST, NAME, Auth::Signed, 1), |q| {
+        let body = self.send(call("POST", NAME, Auth::Signed, 1, Urgency::Start), |q| {
             q.text("symbol", symbol);
             q.int("leverage", leverage.into());
         });
@@ -543,7 +504,7 @@ impl RestClient {
     /// Is the account in hedge mode?
     pub async fn dual_side(&self) -> Result<bool, RestError> {
         const NAME: &str = "GET /fapi/v1/positionSide/dual";
-        let body = self.send(call(Method::GET, NAME, Auth::Signed, 30), |_| {}).await?;
+        let body = self.send(call("GET", NAME, Auth::Signed, 30, Urgency::Start), |_| {}).await?;
         let row = Row::document(&["dualSidePosition"], &body)
             .map_err(|e| RestError::answer(NAME, e.to_string()))?;
         row.need(NAME, "dualSidePosition", Scalar::bool).map_err(RestError::frame(NAME))
@@ -552,21 +513,23 @@ impl RestClient {
     /// How the account is set.
     pub async fn account_config(&self) -> Result<AccountConfig, RestError> {
         const NAME: &str = "GET /fapi/v1/accountConfig";
-        let body = self.send(call(Method::GET, NAME, Auth::Signed, 5), |_| {}).await?;
+        let body = self.send(call("GET", NAME, Auth::Signed, 5, Urgency::Start), |_| {}).await?;
         account::account_config(&body).map_err(RestError::frame(NAME))
     }
 
     /// How symbols are set.
     pub async fn symbol_configs(&self, symbol: Option<&str>) -> Result<Vec<SymbolConfig>, RestError> {
         const NAME: &str = "GET /fapi/v1/symbolConfig";
-        let body = self.send(call(Method::GET, NAME, Auth::Signed, 5), |q| of(q, symbol)).await?;
+        let body = self.send(call("GET", NAME, Auth::Signed, 5, Urgency::Start), |q| of(q, symbol)).await?;
         account::symbol_configs(&body).map_err(RestError::frame(NAME))
     }
 
     /// The account's fees for a symbol.
     pub async fn commission_rate(&self, symbol: &str) -> Result<CommissionRate, RestError> {
         const NAME: &str = "GET /fapi/v1/commissionRate";
-        let body = self.send(call(Method::GET, NAME, Auth::Signed, 20), |q| q.text("symbol", symbol)).await?;
+        let body = self
+            .send(call("GET", NAME, Auth::Signed, 20, Urgency::Start), |q| q.text("symbol", symbol))
+            .await?;
         account::commission_rate(&body).map_err(RestError::frame(NAME))
     }
 
@@ -578,39 +541,39 @@ impl RestClient {
         query.int("recvWindow", self.config.recv_window_ms.into());
         query.int("timestamp", self.timestamp_ms());
         query.sign(signer);
-        let body = self.exchange(&call(Method::GET, NAME, Auth::Signed, 1), base, query.0).await?;
+        let body = self.exchange(&call("GET", NAME, Auth::Signed, 1, Urgency::Start), base, query.0).await?;
         account::restrictions(&body).map(Some).map_err(RestError::frame(NAME))
     }
 }
 
-/// Where a listing of fills begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TradesFrom {
-    /// At this trade id.
-    Id(u64),
-    /// At this venue time, ms.
-    TimeMs(u64),
+/// A reply that is one order.
+fn order_row(name: &'static str, body: &[u8], symbols: &Symbols) -> Result<ExecutionReport, RestError> {
+    let mut reader = Reader::new(body).map_err(|e| RestError::answer(name, e.to_string()))?;
+    let row =
+        OrderRow::read(Source::Reply, &mut reader).map_err(|e| RestError::answer(name, e.to_string()))?;
+    row.report_of("order", symbols, Fact::State(ExecType::Status)).map_err(RestError::frame(name))
 }
 
-/// A list of orders as reports; those of symbols that are not in `symbols` are only counted.
-fn order_rows(
+/// A list of orders as reports, each with its time of creation, venue ms; those of symbols that are not in `symbols` are
+/// only counted.
+pub(super) fn order_rows(
     name: &'static str,
     body: &[u8],
     symbols: &Symbols,
-) -> Result<(Vec<ExecutionReport>, usize), RestError> {
+) -> Result<(Vec<(u64, ExecutionReport)>, usize), RestError> {
     let mut rows = Vec::new();
     let read = Reader::new(body).and_then(|r| {
         r.list(&mut |r| {
-            rows.push(OrderRow::read(r)?);
+            rows.push(OrderRow::read(Source::Reply, r)?);
             Ok(())
         })
     });
     read.map_err(|e| RestError::answer(name, e.to_string()))?;
     let (mut reports, mut unlisted) = (Vec::new(), 0);
     for row in rows {
-        match row.report(symbols, ExecType::Status) {
-            Ok(report) => reports.push(report),
-            Err(crate::FrameError::UnlistedSymbol { .. }) => unlisted += 1,
+        match row.report_of("order", symbols, Fact::State(ExecType::Status)) {
+            Ok(report) => reports.push((row.created_ms().unwrap_or(report.ts_event.millis()), report)),
+            Err(FrameError::UnlistedSymbol { .. }) => unlisted += 1,
             Err(e) => return Err(RestError::frame(name)(e)),
         }
     }
@@ -628,26 +591,16 @@ const fn order_call(request: &OrderRequest) -> Call {
     match request {
         OrderRequest::New(o) => {
             let urgency = if o.reduce_only { Urgency::Exit } else { Urgency::Entry };
-            Call {
-                method: Method::POST,
-                name: "POST /fapi/v1/order",
-                auth: Auth::Signed,
-                cost: order,
-                urgency,
-            }
+            Call { method: "POST", name: "POST /fapi/v1/order", auth: Auth::Signed, cost: order, urgency }
         }
         OrderRequest::Replace(_) => {
             let urgency = Urgency::Exit;
-            Call { method: Method::PUT, name: "PUT /fapi/v1/order", auth: Auth::Signed, cost: order, urgency }
+            Call { method: "PUT", name: "PUT /fapi/v1/order", auth: Auth::Signed, cost: order, urgency }
         }
-        OrderRequest::Cancel(_) => {
-            call(Method::DELETE, "DELETE /fapi/v1/order", Auth::Signed, 1).urgent(Urgency::Cancel)
-        }
-        OrderRequest::Query(_) => {
-            call(Method::GET, "GET /fapi/v1/order", Auth::Signed, 1).urgent(Urgency::Exit)
-        }
+        OrderRequest::Cancel(_) => call("DELETE", "DELETE /fapi/v1/order", Auth::Signed, 1, Urgency::Cancel),
+        OrderRequest::Query(_) => call("GET", "GET /fapi/v1/order", Auth::Signed, 1, Urgency::Exit),
         OrderRequest::CancelAll(_) => {
-            call(Method::DELETE, "DELETE /fapi/v1/allOpenOrders", Auth::Signed, 1).urgent(Urgency::Cancel)
+            call("DELETE", "DELETE /fapi/v1/allOpenOrders", Auth::Signed, 1, Urgency::Cancel)
         }
     }
 }
@@ -659,9 +612,8 @@ fn one_line(text: &str) -> String {
 }
 
 /// Takes the venue's own counts from headers such as `X-MBX-USED-WEIGHT-1M` and `X-MBX-ORDER-COUNT-10S`.
-fn observe(limits: &mut RateLimits, headers: &HeaderMap, server: Nanos) {
+fn observe(limits: &mut RateLimits, headers: &[(String, String)], ticket: Ticket, server: Nanos) {
     for (name, value) in headers {
-        let name = name.as_str();
         let (kind, window) = if let Some(w) = name.strip_prefix("x-mbx-used-weight-") {
             (LimitKind::Weight, w)
         } else if let Some(w) = name.strip_prefix("x-mbx-order-count-") {
@@ -672,9 +624,8 @@ fn observe(limits: &mut RateLimits, headers: &HeaderMap, server: Nanos) {
         let split = window.len().saturating_sub(1);
         let Some((count, unit)) = window.split_at_checked(split) else { continue };
         let length = count.parse().ok().and_then(|n| interval_ns(&unit.to_ascii_uppercase(), n));
-        let used = value.to_str().ok().and_then(|v| v.parse().ok());
-        if let (Some(length), Some(used)) = (length, used) {
-            limits.observe(kind, length, used, server);
+        if let (Some(length), Ok(used)) = (length, value.parse()) {
+            limits.observe(kind, length, used, ticket, server);
         }
     }
 }

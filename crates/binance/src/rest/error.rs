@@ -1,9 +1,11 @@
 //! What can go wrong with a REST request, in words that say what to do.
 
+use market::{ExecutionReport, OrderRequest};
+
 use crate::errors::{Action, Class, ErrorRule};
 use crate::hosts::HostError;
 use crate::limits::Wait;
-use crate::report::FrameError;
+use crate::report::{FrameError, error_report};
 
 use super::instruments::InstrumentError;
 
@@ -74,6 +76,9 @@ pub enum RestError {
     /// A rate limit, known before sending: nothing was sent.
     #[error("not sent: {0}")]
     Wait(#[from] Wait),
+    /// Nothing is left of the time in which the request may be executed: nothing was sent.
+    #[error("not sent: the time in which it may be executed is over")]
+    TooLate,
     /// No API key, but the request needs one.
     #[error("{0} needs an API key: give one with --keys")]
     NoKey(&'static str),
@@ -96,6 +101,7 @@ impl RestError {
             Self::Transport { kind: TransportKind::Connect, .. } => Class::Retry,
             Self::Transport { .. } | Self::Answer { .. } => Class::Unknown,
             Self::Wait(_) => Class::Throttled,
+            Self::TooLate => Class::Failed,
             Self::Redirect { .. } | Self::Host(_) => Class::Fatal,
             Self::NoKey(_) | Self::Instruments(_) | Self::NoInstrument => Class::Bug,
         }
@@ -110,8 +116,13 @@ impl RestError {
             Self::Wait(Wait::Ban { .. }) => Action::WaitForBan,
             Self::Wait(Wait::Window { .. }) => Action::WaitForWindow,
             Self::Redirect { .. } | Self::Host(_) => Action::HaltTrading,
-            Self::NoKey(_) | Self::Instruments(_) | Self::NoInstrument => Action::Report,
+            Self::TooLate | Self::NoKey(_) | Self::Instruments(_) | Self::NoInstrument => Action::Report,
         }
+    }
+
+    /// What the failed request says of its order, as the gateway would report it.
+    pub fn report(&self, request: &OrderRequest) -> ExecutionReport {
+        error_report(request, self.class(), self.code())
     }
 
     /// The venue's code (0 = none).

@@ -67,7 +67,7 @@ pub fn parse_exchange_info(body: &[u8], wanted: &[&str]) -> Result<ExchangeInfo,
     }
     let root: Value = serde_json::from_slice(body).map_err(|e| InstrumentError::Shape(e.to_string()))?;
     let rows = root["symbols"].as_array().ok_or_else(|| InstrumentError::Shape("no `symbols`".into()))?;
-    let by_name: std::collections::HashMap<&str, &Value> =
+    let by_name: std::collections::BTreeMap<&str, &Value> =
         rows.iter().filter_map(|row| Some((row["symbol"].as_str()?, row))).collect();
     let missing: Vec<String> =
         wanted.iter().filter(|w| !by_name.contains_key(*w)).map(|w| (*w).to_owned()).collect();

@@ -7,12 +7,21 @@ pub(crate) mod account;
 mod client;
 mod error;
 mod instruments;
+mod listings;
+mod pages;
+mod system;
+mod transport;
 
 pub use account::{
-    AccountConfig, AccountSummary, ApiRestrictions, Balance, CommissionRate, Leverage, Position, SymbolConfig,
+    AccountConfig, AccountSummary, ApiRestrictions, Balance, CommissionRate, Income, Leverage, Position,
+    SymbolConfig,
 };
-pub use client::{Clock, RestClient, RestConfig, TradesFrom};
+pub use client::{Clock, RestClient, RestConfig};
 pub use error::{RestError, TransportKind};
 #[cfg(test)]
 pub(crate) use instruments::parse_perpetuals;
 pub use instruments::{AnnouncedLimit, ExchangeInfo, InstrumentError, parse_exchange_info};
+pub use listings::IncomeKind;
+pub use pages::{LISTED_MS, TimeWindow, windows};
+pub use system::SystemTransport;
+pub use transport::{Exchange, HttpFailure, HttpRequest, HttpResponse, Transport};

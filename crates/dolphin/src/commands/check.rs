@@ -10,6 +10,7 @@ use binance::Symbols;
 use binance::gateway::{Gateway, GatewayConfig};
 use binance::hosts::{Hosts, Venue};
 use binance::key::{ApiKey, KeySource};
+use binance::limits::Urgency;
 use binance::net::WsConn;
 use binance::rest::{RestClient, RestConfig};
 use binance::sign::Signer;
@@ -20,6 +21,7 @@ use serde::Serialize;
 
 use super::live::{self, Where};
 use node::config::Config;
+use node::environment::Environment;
 use node::error::Failure;
 use node::memory_link::MemoryLink;
 use node::preflight::{self, Finding, Verdict};
@@ -63,7 +65,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|e| Failure::unavailable(format!("cannot start a runtime: {e}")))?;
-    let mut check = Check { config: &config, findings: Vec::new(), talk: !args.json };
+    let mut check =
+        Check { config: &config, environment: Environment::system(), findings: Vec::new(), talk: !args.json };
     runtime.block_on(check.all(&args));
     let failed = check.findings.iter().filter(|f| f.verdict == Verdict::Fail).count();
     if args.json {
@@ -81,6 +84,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
 
 struct Check<'c> {
     config: &'c Config,
+    environment: Environment,
     findings: Vec<Finding>,
     talk: bool,
 }
@@ -110,10 +114,12 @@ impl Check<'_> {
         self.memory(&venue).await;
         let signer = self.keys(args, &venue);
         let has_key = signer.is_some();
-        let clock = Clock::new();
+        let clock = self.environment.clock.clone();
         let now = clock.clone();
-        let rest =
-            RestClient::new(&hosts, signer, RestConfig::default(), Arc::new(move || Nanos(now.now_ns())));
+        let transport = self.environment.surroundings.transport(&hosts);
+        let Some(transport) = self.need("reach", transport) else { return };
+        let now = Arc::new(move || Nanos(now.now_ns()));
+        let rest = RestClient::new(&hosts, signer, RestConfig::default(), transport, now);
         let Some(rest) = self.need("reach", rest) else { return };
         let Some(server) = self.need("reach", rest.sync_clock(5).await) else { return };
         let trip = server.error_bound().unwrap_or(0) as f64 * 2.0 / Nanos::MS as f64;
@@ -172,7 +178,9 @@ impl Check<'_> {
     /// Memory that does not answer is never fatal (SPEC §9): a warning.
     async fn memory(&mut self, venue: &Venue) {
         let section = &self.config.memory;
-        let opened = MemoryLink::open(section, venue.name(), matches!(venue, Venue::Local(_)));
+        let opened =
+            MemoryLink::open(section, venue.name(), matches!(venue, Venue::Local(_)), &self.environment)
+                .await;
         let Some(mut link) = self.need("memory", opened) else { return };
         let ready = link.memory().wait_ready(Duration::from_millis(section.start_timeout_ms)).await;
         let detail = link.memory().status().detail;
@@ -184,7 +192,7 @@ impl Check<'_> {
                 self.add(Finding::warn("memory", format!("{text}: {error}; {todo}")));
             }
         }
-        link.finish();
+        link.finish().await;
     }
 
     fn keys(&mut self, args: &Args, venue: &Venue) -> Option<Signer> {
@@ -263,7 +271,9 @@ impl Check<'_> {
             [("public", &hosts.public, "@depth@100ms"), ("market", &hosts.market, "@markPrice@1s")]
         {
             let url = format!("{}/stream?streams={lower}{stream}", base.trim_end_matches('/'));
-            let Some(conn) = self.need(check, node::live::dial(&url, 1)) else { continue };
+            let Some(conn) = self.need(check, node::connections::dial(&url, &self.environment)) else {
+                continue;
+            };
             match wait(conn, clock, true).await {
                 Ok(ms) => {
                     self.add(Finding::ok(check, format!("{lower}{stream} delivers, first after {ms} ms")));
@@ -276,7 +286,10 @@ impl Check<'_> {
                 )),
             }
         }
-        let Some(conn) = self.need("orders", node::live::dial(&hosts.ws_api, 2)) else { return };
+        let Some(conn) = self.need("orders", node::connections::dial(&hosts.ws_api, &self.environment))
+        else {
+            return;
+        };
         match wait(conn, clock, false).await {
             Ok(ms) => self.add(Finding::ok("orders", format!("{} open after {ms} ms", hosts.ws_api))),
             Err(why) => {
@@ -288,11 +301,13 @@ impl Check<'_> {
     async fn account(&mut self, rest: &RestClient, venue: &Venue, instruments: &[Instrument]) {
         let Some(dual) = self.need("account", rest.dual_side().await) else { return };
         self.add(preflight::position_mode(dual));
-        let Some(account) = self.need("account", rest.account().await) else { return };
+        let Some(account) = self.need("account", rest.account(Urgency::Start).await) else { return };
         self.add(preflight::margin(&account, self.config, instruments));
         let symbols = Symbols::new(instruments.to_vec());
-        if let Some((orders, foreign)) = self.need("account", rest.open_orders(&symbols, None).await)
-            && let Some(positions) = self.need("account", rest.positions(&symbols, None).await)
+        if let Some((orders, foreign)) =
+            self.need("account", rest.open_orders(&symbols, None, Urgency::Start).await)
+            && let Some(positions) =
+                self.need("account", rest.positions(&symbols, None, Urgency::Start).await)
         {
             let open = positions.iter().filter(|p| p.amount != 0.0).count();
             let text = format!("{} open orders, {open} positions", orders.len() + foreign);
@@ -355,7 +370,7 @@ async fn wait(mut conn: WsConn, clock: &Clock, data: bool) -> Result<u64, String
     let (begun, mut frames, mut refused) = (clock.now_ns(), 0, None);
     conn.open();
     while clock.now_ns() - begun < FIRST_DATA.as_nanos() as u64 {
-        let activity = conn.poll(Nanos(clock.now_ns()), &mut |_, _| frames += 1);
+        let activity = conn.poll(Nanos(clock.now_ns()), &mut |_, _, _| frames += 1);
         if let Some(binance::net::Change::Failed(why)) = activity.change {
             refused = Some(why.to_string());
         }

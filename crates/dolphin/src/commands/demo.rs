@@ -10,6 +10,7 @@ use venue::{AccountConfig, Venue, VenueConfig, VenueHandle};
 
 use node::config::Config;
 use node::control::Orders;
+use node::environment::Environment;
 use node::error::Failure;
 use node::live::{self, History, Options};
 use node::roles::Role;
@@ -82,7 +83,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         progress,
         watch: None,
     };
-    let summary = live::run(Options {
+    let options = Options {
         role: Role::All,
         hosts: name.hosts(),
         venue: name,
@@ -93,7 +94,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
         orders,
         signalled,
         guests: Vec::new(),
-    })?;
+    };
+    let summary = live::run(options, &Environment::system())?;
     venue.stop();
     if args.json {
         super::print_json(&summary)?;

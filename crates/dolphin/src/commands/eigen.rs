@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use archive::day::AssetColumns;
 use replay::eigen::{EigenError, recompute};
 
 use node::error::Failure;
@@ -16,6 +17,9 @@ pub struct Args {
     /// Directory for the new day files; made if it is not there, never the input's own
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// These columns are the assets [default: those whose name is a symbol quoted in USDT]
+    #[arg(long, value_name = "A,B", value_parser = AssetColumns::named)]
+    pub assets: Option<AssetColumns>,
     /// Rows per bar: 1 for 5 s bars, 50 for files at 10 Hz
     #[arg(long, default_value_t = 1, value_name = "S")]
     pub stride: usize,
@@ -23,8 +27,9 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let done = recompute(&args.data, &args.out, args.stride).map_err(|e| match e {
-        EigenError::Day(_) => Failure::input(e.to_string()),
+    let assets = args.assets.unwrap_or_default();
+    let done = recompute(&args.data, &args.out, args.stride, assets).map_err(|e| match e {
+        EigenError::Day(_) | EigenError::Unsound { .. } => Failure::input(e.to_string()),
         _ => Failure::usage(e.to_string()),
     })?;
     for note in &done.notes {

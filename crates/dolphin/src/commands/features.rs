@@ -30,6 +30,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: Args) -> Result<(), Failure> {
     let Args { recordings, interval_ms, out, json } = args;
+    super::warn_of_replacing(&out);
     let report = write_features(&recordings, Nanos::from_millis(interval_ms), &out).map_err(|e| match e {
         FeaturesError::Recording(_) => Failure::input(e.to_string()),
         FeaturesError::Output { .. } | FeaturesError::Interval | FeaturesError::NoRecording => {

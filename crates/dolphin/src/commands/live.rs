@@ -8,10 +8,11 @@ use binance::key::{ApiKey, KeySource};
 use crate::paper::Paper;
 use node::config::{Backend, Config, MAINNET_LINE};
 use node::control::Orders;
+use node::environment::Environment;
 use node::error::Failure;
 use node::live::{History, Options};
+use node::role::{Role, Share};
 use node::roles::ingest;
-use node::roles::{Role, Share};
 
 /// The trading node
 #[derive(clap::Args)]
@@ -93,12 +94,16 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
     crate::secrets::harden();
     let key = if args.paper { Paper::key()? } else { key(&args, &venue)? };
-    let history = args.warm_start.as_deref().map_or(Ok(History::default()), super::read_history)?;
+    let history = match &args.warm_start {
+        Some(path) => super::read_history(path, &config.alpha.reference_symbol)?,
+        None => History::default(),
+    };
     let signalled = super::on_signal()?;
     let named = format!("{} ({})", venue.name(), hosts.rest);
     let who = if args.paper { "PAPER, no key".to_owned() } else { format!("key {}", key.fingerprint()) };
     eprintln!("venue {named}, {who}, profile {}", config.alpha.profile);
-    let paper = if args.paper { Some(Paper::start(&config, &hosts)?) } else { None };
+    let environment = Environment::system();
+    let paper = if args.paper { Some(Paper::start(&config, &hosts, &environment)?) } else { None };
     let (venue, hosts) = match &paper {
         Some(paper) => {
             // Paper profits are no state of the real account: what is remembered ends with the run.
@@ -130,7 +135,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         signalled,
         guests: Vec::new(),
     };
-    let mut summary = node::live::run(options)?;
+    let mut summary = node::live::run(options, &environment)?;
     if let Some(paper) = paper {
         drop(paper);
         summary.venue = format!("paper: fills simulated here on the market of {named}");
@@ -144,7 +149,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
 
 /// An ingest node (SPEC §9): no key, no orders.
 fn ingest(config: Config, venue: Venue, hosts: Hosts, share: Share, args: &Args) -> Result<(), Failure> {
-    let summary = ingest::run(ingest::Options {
+    let options = ingest::Options {
         config,
         venue,
         hosts,
@@ -152,7 +157,8 @@ fn ingest(config: Config, venue: Venue, hosts: Hosts, share: Share, args: &Args)
         seconds: args.seconds,
         progress: !args.json,
         signalled: super::on_signal()?,
-    })?;
+    };
+    let summary = ingest::run(options, &Environment::system())?;
     if args.json {
         return super::print_json(&summary);
     }
@@ -221,7 +227,7 @@ pub(super) fn hosts(config: &Config, venue: &Venue) -> Result<Hosts, Failure> {
     Ok(hosts)
 }
 
-fn parse_role(text: &str) -> Result<Role, String> {
+pub(super) fn parse_role(text: &str) -> Result<Role, String> {
     match text {
         "all" => Ok(Role::All),
         "ingest" => Ok(Role::Ingest),

@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use node::config::Config;
+use node::environment::Environment;
 use node::error::Failure;
 use node::memory_link;
 
@@ -139,7 +140,11 @@ pub fn run(args: Args) -> Result<(), Failure> {
 impl Args {
     fn memory(&self) -> Result<MemoryConfig, Failure> {
         let mut config = match (&self.place.config, &self.place.embedded) {
-            (Some(file), _) => memory_link::lasting_backend(&Config::load(file)?, self.venue.as_deref())?,
+            (Some(file), _) => memory_link::lasting_backend(
+                &Config::load(file)?,
+                self.venue.as_deref(),
+                &Environment::system(),
+            )?,
             (None, Some(path)) => MemoryConfig::Embedded(EmbeddedConfig::at(path)),
             (None, None) => MemoryConfig::Hazelcast(HazelcastConfig {
                 members: self.place.hazelcast.clone(),

@@ -43,6 +43,5 @@ pub fn run(args: Args) -> Result<(), Failure> {
     if parity.equal {
         return Ok(());
     }
-    let first = parity.first_divergence.map_or_else(|| "the numbers above".to_owned(), |d| d.what);
-    Err(Failure::answer_no(format!("not the same as {}: {first}", file.display())))
+    Err(Failure::answer_no(format!("not the same as {}: {}", file.display(), parity.why())))
 }

@@ -10,10 +10,12 @@ use std::time::Duration;
 use ::replay::ReplayError;
 use ::replay::controls::Controls;
 use ::replay::days::{Observer, Progress, ReplayConfig, Run, run as run_days};
-use ::replay::output::{Staging, Summary};
+use ::replay::output::Staging;
 use ::replay::report::Provenance;
+use ::replay::summary::Summary;
 use ::replay::sweep::{Axis, Sweep, set, sweep};
 use alpha::params::CHAMPION;
+use archive::day::AssetColumns;
 use indicatif::{ProgressBar, ProgressStyle};
 use market::Date;
 
@@ -47,6 +49,9 @@ pub struct DayArgs {
     /// Set a parameter, or `direction`; a frozen one turns the profile into `custom`
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub settings: Vec<String>,
+    /// These columns are the assets [default: those whose name is a symbol of the reference's quote]
+    #[arg(long, value_name = "A,B", value_parser = AssetColumns::named)]
+    pub assets: Option<AssetColumns>,
     /// Threads [default: all cores]; changes no result
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -56,12 +61,14 @@ pub struct DayArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   dolphin replay --config configs/blue.yml --data days --out out
+  dolphin replay --config configs/blue.yml --data days --json
   dolphin replay --config configs/blue.yml --data days --sweep fixed_tp_pct=0.005,0.0095 --sweep fraction=0.1,0.2")]
 pub struct Args {
     #[command(flatten)]
     days: DayArgs,
-    /// Where the results go: complete or not at all
-    #[arg(long, value_name = "OUT", required_unless_present = "sweep")]
+    /// Directory for the results, complete or not at all; those of an earlier run in it are replaced. Without it
+    /// nothing is written
+    #[arg(long, value_name = "OUT")]
     out: Option<PathBuf>,
     /// A grid instead of a single run: one table, no files but --out as .csv or .json
     #[arg(long, value_name = "KEY=A,B,C")]
@@ -79,27 +86,30 @@ pub fn run(args: Args) -> Result<(), Failure> {
     if !sweep.is_empty() {
         return grid(&config, &sweep, out.as_deref(), json, &mut watch);
     }
-    let out = out.ok_or_else(|| Failure::usage("say with --out where the results go"))?;
-    single(&days, &config, &out, json, &mut watch)
+    single(&days, &config, out.as_deref(), json, &mut watch)
 }
 
 fn single(
     days: &DayArgs,
     config: &ReplayConfig,
-    out: &Path,
+    out: Option<&Path>,
     json: bool,
     watch: &mut Watch,
 ) -> Result<(), Failure> {
-    let staging = Staging::new(out).map_err(|e| replay_error(&e))?;
+    let staging = out.map(Staging::new).transpose().map_err(|e| replay_error(&e))?;
     let done = run_days(config, watch).map_err(|e| replay_error(&e))?;
     watch.finish();
-    let origin = Provenance {
-        config: days.config.display().to_string(),
-        data: config.data.display().to_string(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        made_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-    };
-    staging.commit(&done, &origin).map_err(|e| replay_error(&e))?;
+    if let Some(staging) = staging {
+        let origin = Provenance {
+            config: days.config.display().to_string(),
+            data: config.data.display().to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            made_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        };
+        if let Some(replaced) = staging.commit(&done, &origin).map_err(|e| replay_error(&e))? {
+            tracing::warn!("{replaced}");
+        }
+    }
     for note in &done.notes {
         tracing::warn!("{note}");
     }
@@ -107,7 +117,10 @@ fn single(
         return super::print_json(&Summary::of(&done));
     }
     print_run(&done);
-    println!("results: {}", out.display());
+    match out {
+        Some(out) => println!("results: {}", out.display()),
+        None => println!("nothing was written: --out DIR keeps trades, days, summary and report"),
+    }
     Ok(())
 }
 
@@ -157,6 +170,7 @@ fn grid(
             Some("json") => serde_json::to_vec_pretty(&done).unwrap_or_default(),
             _ => return Err(Failure::usage("the --out of a sweep ends in .csv or .json")),
         };
+        super::warn_of_replacing(out);
         std::fs::write(out, bytes).map_err(|e| Failure::usage(format!("{}: {e}", out.display())))?;
     }
     if json {
@@ -195,6 +209,7 @@ impl DayArgs {
             data: self.data.clone(),
             from: self.from,
             to: self.to,
+            assets: self.assets.clone(),
             controls,
             threads: self.threads.map_or(cores, usize::from),
         };

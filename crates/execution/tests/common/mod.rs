@@ -145,10 +145,11 @@ impl Desk {
             direction,
             notional,
             leverage: 1.0,
+            capital: 25_000.0,
             decision_px: mid,
             tp_pct: 0.0095,
             fill_probability,
-            ts_event: self.now(),
+            ts_event: VenueTime(self.now()),
         };
         self.intent(Intent::Enter(e));
     }
@@ -235,16 +236,24 @@ impl Desk {
     }
 
     pub fn reconcile(&mut self, orders: &[ExecutionReport], positions: &[VenuePosition]) -> Reconciliation {
-        let venue = VenueState {
-            requested_at: self.now(),
-            orders,
-            positions,
-            fills: &[],
-            wallet: Amount(25_000 * Amount::ONE),
-        };
+        let venue = VenueState { orders, positions, ..self.venue_state() };
         let found = self.router.reconcile(self.now(), &venue, &mut self.out);
         self.drain();
         found
+    }
+
+    /// A flat account with 25 000 in it, asked for now.
+    pub fn venue_state(&self) -> VenueState<'static> {
+        VenueState {
+            requested_at: self.now(),
+            orders: &[],
+            positions: &[],
+            fills: &[],
+            wallet: Amount(25_000 * Amount::ONE),
+            margin: Some(Margin { available: Amount(20_000 * Amount::ONE), maintenance: Amount::ZERO }),
+            transfers: None,
+            unlisted: Some(&[]),
+        }
     }
 
     pub fn sent_new(&mut self) -> NewOrder {

@@ -48,6 +48,10 @@ pub struct Faults {
     pub foreign: u64,
     /// Per step: the connection breaks for a while.
     pub disconnect: u64,
+    /// Per step: a transfer to or from the account.
+    pub transfer: u64,
+    /// Per step: funding is paid or received.
+    pub funding: u64,
 }
 
 impl Faults {
@@ -61,6 +65,8 @@ impl Faults {
         late_fill: 0,
         foreign: 0,
         disconnect: 0,
+        transfer: 0,
+        funding: 0,
     };
 }
 
@@ -81,9 +87,22 @@ impl ModelOrder {
 /// What is on the wire.
 #[derive(Debug, Clone)]
 pub enum Message {
-    Request { sent: u64, request: OrderRequest },
+    Request {
+        sent: u64,
+        request: OrderRequest,
+    },
     Report(ExecutionReport),
-    Snapshot { requested_at: Nanos, orders: Vec<ExecutionReport>, positions: Vec<VenuePosition> },
+    /// Orders, positions and balance as they were at `requested_at`; fills and transfers are read when it is answered.
+    Snapshot {
+        requested_at: Nanos,
+        orders: Vec<ExecutionReport>,
+        positions: Vec<VenuePosition>,
+        wallet: Amount,
+    },
+    Income {
+        change: Amount,
+        is_profit: bool,
+    },
 }
 
 pub struct Venue {
@@ -91,19 +110,35 @@ pub struct Venue {
     pub faults: Faults,
     pub orders: BTreeMap<ClientOrderId, ModelOrder>,
     pub position: i64,
-    /// Σ −side·px·qty of our fills, ticks × lots.
+    /// Σ −side·px·qty of all fills, ticks × lots.
     pub cash: i128,
+    /// Cost of the position, ticks × lots, by its average price.
+    cost: i128,
+    /// Units of 10⁻⁸.
+    pub wallet: i64,
+    pub commissions: i64,
+    pub funding: i64,
+    pub transferred: i64,
+    /// Every fill as the venue lists it: without a client order id.
+    pub fills: Vec<ExecutionReport>,
+    pub transfers: Vec<Transfer>,
     pub bid: i64,
     pub ask: i64,
     pub now: u64,
     pub wire: Vec<(u64, Message)>,
     pub connected: bool,
     pub lost_fill_reports: bool,
+    /// The first balance was told: what the account had before it is no profit of the day.
+    pub begun: bool,
     next_id: u64,
     next_trade: u64,
 }
 
 pub const RECV_WINDOW: u64 = 5_000;
+/// What the account begins with.
+pub const WALLET: i64 = 25_000 * Amount::ONE;
+/// One tick × lot of the test instruments in units of 10⁻⁸.
+pub const TICK_LOT: i64 = 10_000;
 const QUERY_TIMEOUT: u64 = 2_000;
 
 impl Venue {
@@ -114,12 +149,20 @@ impl Venue {
             orders: BTreeMap::new(),
             position: 0,
             cash: 0,
+            cost: 0,
+            wallet: WALLET,
+            commissions: 0,
+            funding: 0,
+            transferred: 0,
+            fills: Vec::new(),
+            transfers: Vec::new(),
             bid: 10_000,
             ask: 10_002,
             now: 0,
             wire: Vec::new(),
             connected: true,
             lost_fill_reports: false,
+            begun: false,
             next_id: 1,
             next_trade: 1,
         }
@@ -228,7 +271,8 @@ impl Venue {
             Side::Buy => o.px.0 >= self.ask,
             Side::Sell => o.px.0 <= self.bid,
         };
-        if self.now - sent > RECV_WINDOW {
+        assert!(o.recv_window_ms > 0 && u64::from(o.recv_window_ms) <= RECV_WINDOW, "{o:?}");
+        if self.now - sent > u64::from(o.recv_window_ms) {
             return refuse(self, -1021);
         } else if self.rng.chance(self.faults.refuse) {
             let code = [-2010, -1008, -1021, -2019][self.rng.below(4) as usize];
@@ -286,6 +330,7 @@ impl Venue {
             qty: Qty::ZERO,
             reduce_only: false,
             position_side: PositionSide::Both,
+            recv_window_ms: 5_000,
         };
         ExecutionReport { code, ..self.about(&o, 0, exec, OrderStatus::Unknown, 0) }
     }
@@ -317,12 +362,11 @@ impl Venue {
         }
         if qty > 0 {
             let before = self.position;
-            self.position += sign * qty;
+            let commission = self.book(sign * qty, px, maker);
             // A cancel report that hides a fill, or a fill by hand, leaves a time in which nobody here could know.
             let knowable = self.faults.late_fill == 0 && self.faults.foreign == 0;
             let flipped = before.signum() * self.position.signum() < 0;
             assert!(!(flipped && knowable), "position flipped: {before} → {}", self.position);
-            self.cash -= i128::from(sign * qty) * i128::from(px);
             let w = self.orders.get_mut(&id).expect("an order of the model");
             w.cum += qty;
             w.status = if w.cum == w.new.qty.0 { OrderStatus::Filled } else { OrderStatus::PartiallyFilled };
@@ -332,9 +376,11 @@ impl Venue {
                 last_qty: Qty(qty),
                 trade_id: self.next_trade,
                 maker,
+                commission,
                 ..self.about(&w.new, w.order_id, ExecType::Trade, w.status, w.cum)
             };
             self.next_trade += 1;
+            self.list(&r);
             self.report(r);
         }
         // Nothing left to reduce: the venue takes reduce-only orders down.
@@ -348,6 +394,66 @@ impl Venue {
             for id in live {
                 self.end(id, OrderStatus::Expired, ExecType::Expired);
             }
+        }
+    }
+
+    /// Position, cost and wallet, by the average price; gives the commission.
+    fn book(&mut self, lots: i64, px: i64, maker: bool) -> Amount {
+        let (old, value) = (self.position, i128::from(px) * i128::from(lots));
+        self.position += lots;
+        self.cash -= value;
+        let commission = px * lots.abs() * if maker { 2 } else { 5 };
+        self.commissions += commission;
+        self.wallet -= commission;
+        if old == 0 || (old > 0) == (lots > 0) {
+            self.cost += value;
+            return Amount(commission);
+        }
+        let closing = if lots.abs() <= old.abs() { lots } else { -old };
+        let out = self.cost * i128::from(-closing) / i128::from(old);
+        let gain = -i128::from(px) * i128::from(closing) - out;
+        self.cost += i128::from(px) * i128::from(lots - closing) - out;
+        self.wallet += gain as i64 * TICK_LOT;
+        Amount(commission)
+    }
+
+    fn list(&mut self, r: &ExecutionReport) {
+        let row = ExecutionReport {
+            origin: OrderOrigin::External,
+            status: OrderStatus::Unknown,
+            px: Px::ZERO,
+            qty: Qty::ZERO,
+            cum_qty: Qty::ZERO,
+            ..*r
+        };
+        self.fills.push(row);
+    }
+
+    /// Fills of the last two minutes.
+    pub fn listed(&self) -> Vec<ExecutionReport> {
+        let since = Nanos::from_millis(self.now - 120_000);
+        self.fills.iter().filter(|f| f.ts_event >= since).copied().collect()
+    }
+
+    /// Money that comes and goes by itself; the stream tells, or the report is lost.
+    fn income(&mut self) {
+        let (is_profit, often) =
+            if self.rng.chance(500) { (true, self.faults.funding) } else { (false, self.faults.transfer) };
+        if !self.rng.chance(often) || !self.begun {
+            return;
+        }
+        let change = (self.rng.below(2_000) as i64 - 1_000) * Amount::ONE / if is_profit { 1_000 } else { 1 };
+        self.wallet += change;
+        if is_profit {
+            self.funding += change;
+        } else {
+            self.transferred += change;
+            let (id, at) = (self.transfers.len() as u64 + 1, VenueTime(Nanos::from_millis(self.now)));
+            self.transfers.push(Transfer { id, at, amount: Amount(change) });
+        }
+        if self.connected && !self.rng.chance(self.faults.lose_report) {
+            let at = self.now + self.latency();
+            self.wire.push((at, Message::Income { change: Amount(change), is_profit }));
         }
     }
 
@@ -368,6 +474,7 @@ impl Venue {
                 self.fill(o.client_order_id, part, o.px.0, true);
             }
         }
+        self.income();
         if self.rng.chance(self.faults.foreign) && self.position != 0 {
             self.foreign_fill();
         }
@@ -377,13 +484,15 @@ impl Venue {
     fn foreign_fill(&mut self) {
         let side = if self.position > 0 { Side::Sell } else { Side::Buy };
         let qty = 1 + self.rng.below(self.position.unsigned_abs()) as i64;
-        self.position += side.sign() * qty;
+        let commission = self.book(side.sign() * qty, self.bid, false);
         let r = ExecutionReport {
             origin: OrderOrigin::External,
             side,
             last_px: Px(self.bid),
             last_qty: Qty(qty),
             trade_id: self.next_trade,
+            commission,
+            order_id: 1_000_000 + self.next_trade,
             ..self.nowhere(
                 CancelOrder {
                     symbol: SymbolId(0),
@@ -395,6 +504,7 @@ impl Venue {
         };
         let r = ExecutionReport { status: OrderStatus::Filled, qty: Qty(qty), cum_qty: Qty(qty), ..r };
         self.next_trade += 1;
+        self.list(&r);
         self.report(r);
     }
 
@@ -413,11 +523,13 @@ impl Venue {
         let positions = if qty.is_zero() {
             vec![]
         } else {
-            vec![VenuePosition { symbol: SymbolId(0), qty, entry_px: 100.0 }]
+            let entry_px = (self.cost as f64 / self.position as f64).abs() * 0.01;
+            vec![VenuePosition { symbol: SymbolId(0), qty, entry_px, liquidation_px: 0.0 }]
         };
         let at = self.now + self.latency();
         let requested_at = Nanos::from_millis(self.now);
-        self.wire.push((at, Message::Snapshot { requested_at, orders, positions }));
+        let wallet = Amount(self.wallet);
+        self.wire.push((at, Message::Snapshot { requested_at, orders, positions, wallet }));
     }
 
     /// What arrives now, in the order of arrival.

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
-use runtime::environment::panic_text;
+use runtime::worker::panic_text;
 
 thread_local! {
     /// Does a panic on this thread become an error that somebody reports?

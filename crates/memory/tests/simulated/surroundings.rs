@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use memory::{Disk, LockGuard};
 use redb::{BackendError, StorageBackend};
 use runtime::environment::{LocalTask, Spawner, Task};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 /// Runs a future, and all that it starts, on this thread in simulated time.
@@ -28,6 +29,10 @@ pub struct SimulatedSpawner;
 impl Spawner for SimulatedSpawner {
     fn spawn(&self, _name: &'static str, task: Task) -> tokio::task::JoinHandle<()> {
         tokio::task::spawn_local(task)
+    }
+
+    fn spawn_on(&self, _: &Handle, name: &'static str, task: Task) -> tokio::task::JoinHandle<()> {
+        self.spawn(name, task)
     }
 
     fn spawn_thread(

@@ -1,21 +1,20 @@
 //! The private side of the control thread: the user stream's life, the comparison with the venue, orders over REST
 //! while the order connection is down, the clock, and what the venue told us to wait for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use binance::Symbols;
 use binance::errors::{self, Action};
-use binance::gateway::rest_report;
-use binance::limits::Holds;
-use binance::rest::{RestClient, RestError, TradesFrom};
-use binance::user_stream::{UserAction, UserStream, UserStreamConfig};
-use execution::{Check, VenuePosition};
-use market::{Amount, ExecutionReport, Nanos, OrderRequest, SymbolId};
+use binance::limits::{Holds, Urgency};
+use binance::rest::{RestClient, RestError, windows};
+use binance::user_stream::UserAction;
+use execution::{Check, Margin, VenuePosition};
+use market::{Amount, ClockOffset, ExecutionReport, Nanos, OrderRequest, SymbolId};
 use runtime::clock::Clock;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Control, Done, push};
+use super::state::{Control, Done, push};
 use crate::stages::gateway::{GatewayCommand, GatewayNews};
 use crate::stages::router::{AccountState, RouterCommand};
 
@@ -27,52 +26,6 @@ const READ_AGAIN_NS: u64 = 500 * Nanos::MS;
 const KEY_REFUSED_NS: u64 = 60 * Nanos::SECOND;
 /// Fills are listed from this long before the last good comparison on, venue ms.
 const FILLS_MARGIN_MS: u64 = 30_000;
-/// Rows of one listing of fills.
-const FILLS_PAGE: usize = 1_000;
-
-/// The state of the private side.
-pub(super) struct Private {
-    stream: UserStream,
-    /// Looks at the account begun so far; the stream waits for one that began after it opened.
-    reads: u64,
-    reading: bool,
-    read_again: bool,
-    read_due: Option<u64>,
-    read_failures: u32,
-    stream_waits_for: Option<u64>,
-    /// When an order was last sent or seen open in an instrument, venue ms.
-    traded: BTreeMap<SymbolId, u64>,
-    fills_since_ms: u64,
-    last_read_ms: u64,
-    holds: Holds,
-    clock_due: u64,
-    clock_running: bool,
-    fatal: BTreeSet<i32>,
-    told: BTreeSet<i32>,
-}
-
-impl Private {
-    /// Below `private_path`; fills count from `venue_ms` on.
-    pub(super) fn new(private_path: &str, now: u64, venue_ms: u64) -> Self {
-        Self {
-            stream: UserStream::new(private_path, UserStreamConfig::default()),
-            reads: 0,
-            reading: false,
-            read_again: false,
-            read_due: None,
-            read_failures: 0,
-            stream_waits_for: None,
-            traded: BTreeMap::new(),
-            fills_since_ms: venue_ms,
-            last_read_ms: venue_ms,
-            holds: Holds::default(),
-            clock_due: now,
-            clock_running: false,
-            fatal: BTreeSet::new(),
-            told: BTreeSet::new(),
-        }
-    }
-}
 
 impl Control {
     /// Takes the listen key that the node has created.
@@ -139,9 +92,11 @@ impl Control {
             GatewayNews::UserStream(true) => stream.on_open(),
             GatewayNews::UserStream(false) => stream.on_lost(now),
             GatewayNews::UserStreamReplaced => stream.on_replaced(),
-            GatewayNews::UserStreamMute => {
+            GatewayNews::UserStreamMute { heard } => {
                 tracing::warn!("the user stream is silent about an acknowledged order: it begins anew");
-                stream.on_mute(now);
+                if let Some(form) = stream.on_mute(heard, now) {
+                    tracing::warn!(?form, "it has never told of an order: its URL takes another form");
+                }
                 self.alert("UserStreamMute");
             }
             GatewayNews::ListenKeyExpired => {
@@ -189,12 +144,12 @@ impl Control {
         if self.private.fatal.insert(code) {
             tracing::error!("trading stops: {why}");
             self.alert("TradingStopped");
-            self.router_commands.push_back(RouterCommand::Trip(Check::State));
+            self.router_commands.push_back(RouterCommand::Trip(Check::Refused));
         }
     }
 
     fn income(&mut self, reason: &str, asset: &str, change: Amount) {
-        let quote = asset == crate::live::QUOTE;
+        let quote = asset == crate::preflight::QUOTE;
         let entry = if quote { reason.to_owned() } else { format!("{reason} {asset}") };
         *self.seen.ledger.entry(entry).or_default() += change.to_f64();
         if quote {
@@ -231,12 +186,16 @@ impl Control {
         match result {
             Ok(server) => {
                 let off = |ns: i64| ns.unsigned_abs() > self.watch.max_clock_offset_ms * Nanos::MS;
-                if off(server.offset()) && !off(self.gate.clock_offset_ns) {
+                if off(server.offset()) && !self.gate.clock.is_some_and(|c| off(c.offset_ns)) {
                     let ms = server.offset() / Nanos::MS as i64;
                     tracing::error!("our clock is {ms} ms behind the venue's: nothing is opened meanwhile");
                     self.alert("ClockOffset");
                 }
-                self.gate.clock_offset_ns = server.offset();
+                self.gate.clock = server.error_bound().map(|error_ns| ClockOffset {
+                    offset_ns: server.offset(),
+                    error_ns,
+                    at: Nanos(self.clock.now_ns()),
+                });
                 push(&mut self.ends.to_gateway, GatewayCommand::Clock(Box::new(server)));
             }
             Err(error) => tracing::warn!("clock: {error}"),
@@ -251,7 +210,7 @@ impl Control {
         }
         let (rest, symbols) = (Arc::clone(&self.rest), self.symbols.clone());
         self.start(async move {
-            let result = rest.order(&request, &symbols).await;
+            let result = rest.order(&request, &symbols, rest.config().recv_window_ms).await;
             Done::Ordered(request, result)
         });
     }
@@ -268,7 +227,7 @@ impl Control {
                 tracing::warn!("order over REST: {error}");
                 self.private_error(&error);
                 let all = matches!(request, OrderRequest::CancelAll(_));
-                (!all).then(|| rest_report(request, &error))
+                (!all).then(|| error.report(request))
             }
         };
         if let Some(report) = report {
@@ -348,7 +307,8 @@ impl Control {
         let p = &mut self.private;
         p.read_failures = 0;
         // What the router shows now is what it made of the look before this one.
-        if self.seen.router.reconciled && self.seen.router.unknown == 0 {
+        let settled = self.seen.router.unknown == 0 && self.seen.router.unpriced == 0;
+        if self.seen.router.reconciled && settled {
             p.fills_since_ms = p.fills_since_ms.max(p.last_read_ms.saturating_sub(FILLS_MARGIN_MS));
         }
         p.last_read_ms = asked_ms;
@@ -369,16 +329,29 @@ impl Control {
 }
 
 /// Open orders, positions and balance.
-pub async fn account(rest: &RestClient, symbols: &Symbols, clock: &Clock) -> Result<AccountState, RestError> {
+pub async fn account(
+    rest: &RestClient,
+    symbols: &Symbols,
+    clock: &Clock,
+    urgency: Urgency,
+) -> Result<AccountState, RestError> {
     let requested_at = Nanos(clock.now_ns());
-    let (orders, _unlisted) = rest.open_orders(symbols, None).await?;
-    let positions = rest.positions(symbols, None).await?;
-    let wallet = rest.account().await?.wallet;
+    let (orders, _unlisted) = rest.open_orders(symbols, None, urgency).await?;
+    let positions = rest.positions(symbols, None, urgency).await?;
+    let summary = rest.account(urgency).await?;
+    let margin = Some(Margin { available: summary.available, maintenance: summary.maintenance });
     let listed = positions.iter().filter_map(|p| {
         let symbol = p.id.filter(|_| !p.qty.is_zero())?;
-        Some(VenuePosition { symbol, qty: p.qty, entry_px: p.entry_px })
+        Some(VenuePosition { symbol, qty: p.qty, entry_px: p.entry_px, liquidation_px: p.liquidation_px })
     });
-    Ok(AccountState { requested_at, orders, positions: listed.collect(), fills: Vec::new(), wallet })
+    Ok(AccountState {
+        requested_at,
+        orders,
+        positions: listed.collect(),
+        fills: Vec::new(),
+        wallet: summary.wallet,
+        margin,
+    })
 }
 
 /// The same, and then the fills since `since_ms` (venue time) wherever there may be any: after the positions, so that
@@ -390,20 +363,14 @@ async fn read(
     mut traded: BTreeSet<SymbolId>,
     since_ms: u64,
 ) -> Result<AccountState, RestError> {
-    let mut state = account(rest, symbols, clock).await?;
+    let mut state = account(rest, symbols, clock, Urgency::Reconcile).await?;
+    let until_ms = rest.clock().server_time(Nanos(clock.now_ns())).millis() + FILLS_MARGIN_MS;
     traded.extend(state.orders.iter().map(|o| o.symbol));
     traded.extend(state.positions.iter().map(|p| p.symbol));
     for symbol in traded {
         let Some(name) = symbols.get(symbol).map(|i| i.symbol.clone()) else { continue };
-        let mut from = TradesFrom::TimeMs(since_ms);
-        loop {
-            let rows = rest.user_trades(symbols, &name, from).await?;
-            let (full, last) = (rows.len() >= FILLS_PAGE, rows.last().map(|r| r.trade_id));
-            state.fills.extend(rows);
-            match last.filter(|_| full) {
-                Some(id) => from = TradesFrom::Id(id + 1),
-                None => break,
-            }
+        for window in windows(since_ms, until_ms) {
+            state.fills.extend(rest.user_trades(symbols, &name, window, Urgency::Reconcile).await?);
         }
     }
     Ok(state)

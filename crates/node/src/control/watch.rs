@@ -1,6 +1,5 @@
 //! What may change at the venue behind our back: filters and status of instruments, settings of the account.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use binance::Symbols;
@@ -8,7 +7,7 @@ use binance::rest::{ExchangeInfo, RestClient, RestError};
 use execution::Check;
 use market::{Instrument, InstrumentStatus, Nanos, SymbolId};
 
-use super::{Control, Done, push};
+use super::state::{Blocked, Control, Done, Settings, push};
 use crate::stages::gateway::GatewayCommand;
 use crate::stages::router::RouterCommand;
 
@@ -18,102 +17,6 @@ const HALTED_EVERY_NS: u64 = 10 * Nanos::SECOND;
 const TRY_AGAIN_NS: u64 = 30 * Nanos::SECOND;
 /// … and so on, six times doubled at most.
 const DOUBLINGS: u32 = 6;
-
-/// How often things are looked at, and how wrong the clock may be; all ms.
-#[derive(Debug, Clone, Copy)]
-pub struct WatchConfig {
-    /// Settings of the account (position mode, margin type, leverage).
-    pub account_ms: u64,
-    /// Filters and status of all instruments.
-    pub instruments_ms: u64,
-    /// From this offset on an alert is raised (`risk.max_clock_offset_ms`).
-    pub max_clock_offset_ms: u64,
-}
-
-/// How the account is set: what the session began with must stay.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
-    can_trade: bool,
-    hedge: bool,
-    multi_assets: bool,
-    /// Leverage and isolated margin by symbol.
-    symbols: BTreeMap<String, (u32, bool)>,
-}
-
-impl Settings {
-    /// What differs from `before`, for people.
-    fn differs(&self, before: &Self) -> Option<String> {
-        let mut changes = Vec::new();
-        let mode = |hedge| if hedge { "hedge mode" } else { "one-way mode" };
-        if self.hedge != before.hedge {
-            changes.push(format!("the position mode is {} now", mode(self.hedge)));
-        }
-        if self.multi_assets != before.multi_assets {
-            changes.push(format!("multi-assets mode is {}", self.multi_assets));
-        }
-        if self.can_trade != before.can_trade {
-            changes.push(format!("may trade: {}", self.can_trade));
-        }
-        for (symbol, now) in &self.symbols {
-            if let Some(then) = before.symbols.get(symbol).filter(|then| *then != now) {
-                let margin = |isolated| if isolated { "isolated" } else { "cross" };
-                changes.push(format!(
-                    "{symbol} has leverage {} ({}), it had {} ({})",
-                    now.0,
-                    margin(now.1),
-                    then.0,
-                    margin(then.1)
-                ));
-            }
-        }
-        (!changes.is_empty()).then(|| changes.join("; "))
-    }
-}
-
-/// An instrument that takes no order now.
-#[derive(Debug, Clone, Copy)]
-struct Blocked {
-    /// Times it was refused without a change of its filters.
-    times: u32,
-    /// It is tried again then, whatever its filters say; never before they were read.
-    again_at: u64,
-}
-
-/// The state of the watch.
-pub(super) struct Watch {
-    config: WatchConfig,
-    /// As at the start: ticks and lots of the session.
-    session: Symbols,
-    reading: bool,
-    instruments_due: u64,
-    blocked: BTreeMap<SymbolId, Blocked>,
-    settings: Option<Settings>,
-    settings_due: u64,
-    settings_running: bool,
-}
-
-impl Watch {
-    pub(super) fn new(config: WatchConfig, session: Symbols, now: u64) -> Self {
-        Self {
-            config,
-            session,
-            reading: false,
-            instruments_due: now + config.instruments_ms * Nanos::MS,
-            blocked: BTreeMap::new(),
-            settings: None,
-            settings_due: now,
-            settings_running: false,
-        }
-    }
-}
-
-impl std::ops::Deref for Watch {
-    type Target = WatchConfig;
-
-    fn deref(&self) -> &WatchConfig {
-        &self.config
-    }
-}
 
 impl Control {
     /// What is due.

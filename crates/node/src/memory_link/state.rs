@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use alpha::{Image, Safety, TradeRecord};
 use market::{ExitReason, Nanos};
-use memory::schema::{EngineState, FromMemory, SAFETY, SAFETY_LATEST, SAFETY_REFERENCE};
-use memory::{MemoryError, Restored, SystemMemory, restore_state};
+use memory::schema::{
+    EngineState, FromMemory, SAFETY, SAFETY_LATEST, SAFETY_REFERENCE, STATE_LATEST, STATE_LATEST_NAUTILUS,
+};
+use memory::{Fence, MemoryError, Restored, SystemMemory, restore_state};
 use serde::{Deserialize, Serialize};
 
 use super::history::{self, PriceRows};
@@ -29,6 +31,9 @@ pub struct Numbered {
 pub struct Saved {
     /// Venue the position is at.
     pub venue: String,
+    /// Account it is of, by its key's fingerprint; empty in states older than this field.
+    #[serde(default)]
+    pub account: String,
     /// Event time of the newest tick.
     pub at: Nanos,
     /// The engine but for its histories.
@@ -41,13 +46,31 @@ pub struct Saved {
     pub recent: Vec<Numbered>,
 }
 
+/// Whose state is wanted.
+#[derive(Debug, Clone)]
+pub struct Owner {
+    /// Whose maps.
+    pub deployment: Deployment,
+    /// Venue it trades at.
+    pub venue: String,
+    /// Account, by its key's fingerprint.
+    pub account: String,
+    /// Of the lease that is held, where one is.
+    pub lease: Option<Fence>,
+}
+
 /// Everything that a start finds in memory.
 #[derive(Debug, Clone, Default)]
 pub struct Loaded {
-    /// The state and the key it stood under.
+    /// Memory has answered: what it holds is known, and may be written. Else the run goes on with local state, writes
+    /// nothing to memory, and opens nothing where there was no local state either (SPEC §9).
+    pub read: bool,
+    /// The state, and where it stood.
     pub state: Option<Restored>,
-    /// Its snapshot, where it can be read and is of this venue.
+    /// Its snapshot, where it can be read.
     pub saved: Option<Saved>,
+    /// The state that lost against another one of this account, as text: kept under a key of its own.
+    pub set_aside: Option<String>,
     /// Prices of the last bars.
     pub history: Option<PriceRows>,
     /// Ticks of the engine at the start.
@@ -82,44 +105,118 @@ impl Loaded {
     }
 }
 
-/// Reads what there is, waiting `limit` at most. What cannot be had is not there: the node starts all the same.
-pub async fn load(memory: &SystemMemory, deployment: Deployment, venue: &str, limit: Duration) -> Loaded {
-    let deployment = deployment.into();
+/// What a local state is called where one is restored.
+const LOCAL: &str = "the local state";
+
+/// Reads what there is, waiting `limit` at most; `local`: the text of the local state. The state that has booked more
+/// trades counts. What cannot be had is not there: the node starts all the same.
+pub async fn load(memory: &SystemMemory, owner: &Owner, local: Option<&str>, limit: Duration) -> Loaded {
+    let deployment = owner.deployment.into();
     let mut loaded = Loaded::default();
     let reading = async {
         memory.wait_ready(limit).await?;
-        loaded.state = restore_state(memory, deployment).await?;
-        let entries = memory.entries(deployment.state_map()).await?;
+        if let Some(fence) = &owner.lease {
+            // From now on the holder before us cannot change what we read.
+            for key in [STATE_LATEST_NAUTILUS, STATE_LATEST] {
+                memory.claim(owner.map(), key, fence).await?;
+            }
+        }
+        let state = restore_state(memory, deployment).await?;
+        let entries = memory.entries(owner.map()).await?;
         let blocks = entries.iter().filter(|(key, _)| key.starts_with(history::PREFIX));
         loaded.history = history::join(blocks.map(|(_, value)| value.as_str()));
         loaded.safety = read_safety(memory).await?.and_then(|text| parse_safety(&text));
-        Ok::<(), MemoryError>(())
+        Ok::<_, MemoryError>(state)
     };
-    match tokio::time::timeout(limit + Duration::from_secs(5), reading).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!("starting without system memory: {error}"),
-        Err(_) => tracing::warn!("starting without system memory: it does not answer"),
-    }
-    loaded.saved = loaded.state.as_ref().and_then(|restored| snapshot(&restored.state, restored.key, venue));
-    loaded
-}
-
-/// The snapshot of a state. One of another venue, or that cannot be read, leaves the capital alone.
-fn snapshot(state: &EngineState, key: &str, venue: &str) -> Option<Saved> {
-    let value = state.snapshot.as_ref()?;
-    match Saved::deserialize(value) {
-        Ok(saved) if saved.venue == venue => Some(saved),
-        Ok(saved) => {
+    let in_memory = match tokio::time::timeout(limit + Duration::from_secs(5), reading).await {
+        Ok(Ok(state)) => {
+            loaded.read = true;
+            state.and_then(|restored| owner.own(restored))
+        }
+        Ok(Err(error)) => {
             tracing::warn!(
-                "the state under `{key}` is of the venue {}; only its capital is taken",
-                saved.venue
+                "starting without system memory: {error}; nothing is written there before it was read"
             );
             None
         }
-        Err(error) => {
-            tracing::warn!("the snapshot under `{key}` cannot be read ({error}); only its capital is taken");
+        Err(_) => {
+            tracing::warn!(
+                "starting without system memory: it does not answer; nothing is opened until it does"
+            );
             None
         }
+    };
+    let here = local.and_then(|text| match EngineState::from_memory(text) {
+        Ok(state) => owner.own(Restored { state, key: LOCAL }),
+        Err(error) => {
+            tracing::warn!(%error, "the local state cannot be read and is passed over");
+            None
+        }
+    });
+    loaded.choose(in_memory, here);
+    if !loaded.read && loaded.state.is_none() {
+        tracing::warn!("there is no local state either: nothing is opened until system memory answers");
+    }
+    loaded
+}
+
+type Found = (Restored, Option<Saved>);
+
+impl Loaded {
+    /// Takes the state that has booked more trades; memory's where both have as many.
+    fn choose(&mut self, in_memory: Option<Found>, here: Option<Found>) {
+        let booked = |found: &Option<Found>| {
+            found.as_ref().and_then(|(_, saved)| Some(saved.as_ref()?.image.trades_closed()))
+        };
+        let local_wins = in_memory.is_none() || (booked(&here) > booked(&in_memory));
+        let (winner, loser) =
+            if local_wins && here.is_some() { (here, in_memory) } else { (in_memory, here) };
+        let differ = booked(&winner) != booked(&loser);
+        if let Some((restored, _)) = loser.filter(|_| differ && winner.is_some()) {
+            tracing::warn!("the state of `{}` has booked fewer trades and is set aside", restored.key);
+            self.set_aside = Some(memory::schema::to_text(&restored.state));
+        }
+        if let Some((restored, saved)) = winner {
+            (self.state, self.saved) = (Some(restored), saved);
+        }
+    }
+}
+
+impl Owner {
+    fn map(&self) -> &'static str {
+        memory::schema::Deployment::from(self.deployment).state_map()
+    }
+
+    /// The key under which a state that lost is kept.
+    pub fn set_aside_key(&self, now_ns: u64) -> String {
+        format!("set_aside.{now_ns}")
+    }
+
+    /// A state and its snapshot. One of another venue or account gives neither position nor capital; a snapshot that
+    /// cannot be read leaves the capital.
+    fn own(&self, restored: Restored) -> Option<Found> {
+        let Some(value) = &restored.state.snapshot else { return Some((restored, None)) };
+        let saved = match Saved::deserialize(value) {
+            Ok(saved) => saved,
+            Err(error) => {
+                let key = restored.key;
+                tracing::warn!("the snapshot of `{key}` cannot be read ({error}); only its capital is taken");
+                return Some((restored, None));
+            }
+        };
+        let other_account = !saved.account.is_empty() && saved.account != self.account;
+        if saved.venue != self.venue || other_account {
+            tracing::error!(
+                "the state of `{}` is of the venue {}, account {}; this is {}, account {}: nothing of it is taken",
+                restored.key,
+                saved.venue,
+                saved.account,
+                self.venue,
+                self.account
+            );
+            return None;
+        }
+        Some((restored, Some(saved)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Memory's thread at work: steps in, writes out, our own Rm back.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,6 +10,7 @@ use market::{ExitReason, Nanos, utc_date};
 use memory::schema::{self, EngineState, Heartbeat, ObRecord, Phase, to_text};
 use memory::{SystemMemory, WriteBehind};
 use runtime::clock::Clock;
+use runtime::environment::Files;
 use runtime::pending::Publisher;
 use serde_json::{Map, Value, json};
 
@@ -30,8 +32,13 @@ const PUBLISH_RM_NS: u64 = Nanos::SECOND;
 
 /// Serves the stages until the link is finished.
 pub(super) async fn run(start: Start, memory: &SystemMemory, writes: &WriteBehind, shared: &Arc<Shared>) {
-    let Start { mut ends, identity, config, loaded, clock } = start;
+    let Start { mut ends, identity, config, loaded, clock, files } = start;
     let mut writer = Writer::new(&config, identity, writes.clone(), clock.clone());
+    (writer.may_write, writer.files) = (loaded.read, Some(files));
+    if let Some(text) = &loaded.set_aside {
+        let key = writer.identity.owner.set_aside_key(clock.wall_ns());
+        writer.put(writer.deployment.state_map(), &key, text.clone());
+    }
     if let Some(history) = &loaded.history {
         for (key, block) in writer.history.resume(history, loaded.ticks) {
             writer.put(writer.deployment.state_map(), &key, block);
@@ -55,6 +62,7 @@ pub(super) async fn run(start: Start, memory: &SystemMemory, writes: &WriteBehin
     turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         tokio::select! {
+            biased;
             () = SafetyWatch::due(&mut safety_watch) => safety.take(SafetyWatch::read(memory).await),
             _ = turn.tick() => {}
         }
@@ -153,6 +161,9 @@ impl Every {
 /// Everything that is written.
 struct Writer {
     identity: Identity,
+    /// Memory has been read: what has not been read is never written.
+    may_write: bool,
+    files: Option<Arc<dyn Files>>,
     deployment: schema::Deployment,
     writes: WriteBehind,
     clock: Clock,
@@ -176,6 +187,7 @@ struct Writer {
     scans: Every,
     pulse: Every,
     safety: Every,
+    local_failed: Cell<bool>,
 }
 
 impl Writer {
@@ -183,7 +195,9 @@ impl Writer {
         let (m, stride) = (&config.memory, config.market.stride());
         let needed = alpha::Engine::history_ticks(&config.alpha, stride);
         Self {
-            deployment: identity.deployment.into(),
+            may_write: true,
+            files: None,
+            deployment: identity.owner.deployment.into(),
             history: HistoryWriter::new(identity.assets.clone(), stride, needed),
             identity,
             writes,
@@ -206,6 +220,7 @@ impl Writer {
             scans: Every::ms(m.scan_every_ms),
             pulse: Every { ns: PULSE_NS, due: 0 },
             safety: Every { ns: PUBLISH_RM_NS, due: 0 },
+            local_failed: Cell::new(false),
         }
     }
 
@@ -244,8 +259,9 @@ impl Writer {
 
     fn trade(&mut self, numbered: Numbered) {
         let key = format!("{}.{:08}", numbered.trade.exit_date, numbered.number);
-        self.put(trades_map(self.identity.deployment), &key, to_text(&numbered));
-        if self.recent.len() == RECENT {
+        self.put(trades_map(self.identity.owner.deployment), &key, to_text(&numbered));
+        // What memory does not have travels with the local state.
+        if self.recent.len() >= RECENT && self.may_write {
             self.recent.pop_front();
         }
         self.recent.push_back(numbered);
@@ -268,7 +284,7 @@ impl Writer {
             let text = json!({
                 "posture": safety.posture, "Rm": safety.rm, "sensors": sensors, "ts": self.at.0 as f64 / 1e9,
             });
-            self.put(schema::SAFETY, &live_safety_key(self.identity.deployment), text.to_string());
+            self.put(schema::SAFETY, &live_safety_key(self.identity.owner.deployment), text.to_string());
         }
         self.publish_tick(now);
     }
@@ -321,7 +337,8 @@ impl Writer {
         let Some(image) = &self.image else { return };
         let recent = self.recent.iter().filter(|t| t.number <= image.trades_closed()).cloned().collect();
         let saved = Saved {
-            venue: self.identity.venue.clone(),
+            venue: self.identity.owner.venue.clone(),
+            account: self.identity.owner.account.clone(),
             at: self.at,
             image: image.clone(),
             exit: self.exit,
@@ -344,12 +361,24 @@ impl Writer {
             snapshot: serde_json::to_value(&saved).ok(),
             extra,
         };
-        self.put(self.deployment.state_map(), key, to_text(&state));
+        let text = to_text(&state);
+        self.put_local(&text);
+        self.put(self.deployment.state_map(), key, text);
+    }
+
+    /// The local state, for a start that memory does not answer. A disk that is full is told once a run.
+    fn put_local(&self, text: &str) {
+        let (Some(path), Some(files)) = (&self.identity.local_state, &self.files) else { return };
+        if let Err(error) = files.write(path, text)
+            && !self.local_failed.replace(true)
+        {
+            tracing::error!("the local state {} cannot be written: {error}", path.display());
+        }
     }
 
     fn heartbeat(&self, phase: Phase) {
         let mut extra = Map::new();
-        extra.insert("venue".to_owned(), Value::from(self.identity.venue.as_str()));
+        extra.insert("venue".to_owned(), Value::from(self.identity.owner.venue.as_str()));
         extra.insert("symbols".to_owned(), Value::from(self.identity.assets.len()));
         if let Some(image) = &self.image {
             extra.insert("capital".to_owned(), json!(image.capital()));
@@ -371,11 +400,15 @@ impl Writer {
     }
 
     fn put(&self, map: &str, key: &str, value: String) {
-        if !self.identity.fence.is_open(self.clock.now_ns()) {
+        let free = map == schema::HEARTBEAT;
+        if !self.identity.fence.is_open(self.clock.now_ns()) || !(self.may_write || free) {
             return;
         }
-        // A refusal (too much waits, too large) is counted and logged by the writer behind.
-        let _ = self.writes.put(map, key, value);
+        // A refusal (too much waits, too large, the lease passed on) is counted and logged by the writer behind.
+        let _ = match self.identity.owner.lease.as_ref().filter(|_| !free) {
+            Some(fence) => self.writes.put_fenced(map, key, value, fence),
+            None => self.writes.put(map, key, value),
+        };
     }
 }
 

@@ -2,6 +2,7 @@ use alpha::{Held, Params, TickInput};
 use market::{ClientOrderId, Date, ExecType, Increment, Intent, OrderStatus, Posture, Side};
 
 use super::*;
+use market::Px;
 
 const BTC: SymbolId = SymbolId(0);
 const ETH: SymbolId = SymbolId(1);
@@ -74,7 +75,8 @@ fn found(fills: &[ExecutionReport], positions: &[(SymbolId, i64)]) -> Found {
     for f in fills {
         found.fills.entry(f.symbol).or_default().push(*f);
     }
-    let position = |&(symbol, qty)| VenuePosition { symbol, qty: Qty(qty), entry_px: 1_990.0 };
+    let position =
+        |&(symbol, qty)| VenuePosition { symbol, qty: Qty(qty), entry_px: 1_990.0, liquidation_px: 0.0 };
     found.positions = positions.iter().map(position).collect();
     found
 }

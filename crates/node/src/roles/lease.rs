@@ -67,7 +67,7 @@ pub async fn keep(
 ) {
     let mut told_error = false;
     while !*stop.borrow() {
-        let ticked = lease.tick(runtime::clock::wall_ns() / Nanos::MS).await;
+        let ticked = lease.tick(clock.wall_ns() / Nanos::MS).await;
         if let Some(remaining) = lease.remaining().and_then(|r| r.checked_sub(ttl / MARGIN)) {
             let remaining = u64::try_from(remaining.as_nanos()).unwrap_or(u64::MAX);
             fence.set(clock.now_ns().saturating_add(remaining));

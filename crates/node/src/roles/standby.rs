@@ -7,7 +7,6 @@
 //! standby.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use alpha::Engine;
@@ -17,27 +16,27 @@ use market::{Instrument, Nanos};
 use memory::schema::{HEARTBEAT, Heartbeat, Phase, to_text};
 use memory::{Lease, LeaseConfig, SystemMemory, WriteBehind};
 use runtime::clock::Clock;
-use runtime::environment::Entropy;
-use runtime::ring::ring;
-use serde::Serialize;
 use tokio::sync::watch;
 
 use super::lease::{Fence, LeaseView, keep};
+use super::status::{AlphaStatus, SharedAlphaStatus};
 use crate::config::{Config, Deployment};
+use crate::control::orders::Orders;
+use crate::environment::Environment;
 use crate::error::Failure;
-use crate::live::{Options, unavailable};
 use crate::memory_link::MemoryLink;
+use crate::options::Options;
+use crate::preflight::rest_error as unavailable;
 use crate::restart;
-use crate::shards::assembly::{Assembly, ShardCounters};
-use crate::shards::reader::{Reader, ReaderCounters, ReaderHandle};
+use crate::shards::assembly::Assembly;
+use crate::shards::reader::{Reader, ReaderHandle};
 use crate::stages::Tick;
 use crate::stages::shards::ShardSource;
 use crate::summary::Summary;
+use crate::topology::shard_updates;
 
 /// How often a standby looks at what has come.
 const TURN: Duration = Duration::from_millis(1);
-/// Updates under way from the reader: five ticks of 400 symbols. Full: the update is given up and counted.
-const UPDATES: usize = 2_048;
 /// Between two signs of life.
 const PULSE: Duration = Duration::from_secs(1);
 /// Between two looks at the shards while their symbols are being discovered.
@@ -46,34 +45,6 @@ const LOOK: Duration = Duration::from_millis(500);
 const SETTLED: Duration = Duration::from_secs(3);
 /// Between two lines of progress.
 const PROGRESS_NS: u64 = 5 * Nanos::SECOND;
-
-/// What a node of the role alpha shows of itself, in memory and in its summary.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Shown {
-    /// `standby` or `active`.
-    pub state: &'static str,
-    /// Where the lease stands.
-    pub lease: LeaseView,
-    /// How ticks are gathered.
-    pub shards: ShardCounters,
-    /// What was read from the maps.
-    pub reader: ReaderCounters,
-}
-
-/// Where it is shown, from any thread.
-#[derive(Debug, Clone, Default)]
-pub struct Board(Arc<Mutex<Shown>>);
-
-impl Board {
-    /// How ticks are gathered now.
-    pub fn show(&self, shards: ShardCounters) {
-        self.change(|shown| shown.shards = shards);
-    }
-
-    fn change<T>(&self, f: impl FnOnce(&mut Shown) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
 
 /// What keeps its warmth while the node stands by.
 pub struct Warm {
@@ -88,10 +59,11 @@ pub struct Warm {
 /// A node of the role alpha beside its pipeline: reader, lease, sign of life, all on memory's thread.
 pub struct Alpha {
     /// What it shows.
-    pub board: Board,
+    pub status: SharedAlphaStatus,
     /// What every request to the venue must pass.
     pub fence: Fence,
     name: String,
+    key: &'static str,
     lease: watch::Receiver<LeaseView>,
     reader: ReaderHandle,
     stop: watch::Sender<bool>,
@@ -115,10 +87,11 @@ impl Alpha {
         link: &MemoryLink,
         config: &Config,
         instruments: &[Instrument],
-        clock: &Clock,
+        environment: &Environment,
     ) -> Result<(Self, ShardSource), Failure> {
+        let clock = &environment.clock;
         let refused = |e: memory::MemoryError| Failure::usage(format!("memory: {e}"));
-        let (updates, from_reader) = ring("reader_to_shards", UPDATES);
+        let (updates, from_reader) = shard_updates();
         let reader = Reader::new(link.memory(), instruments, updates).map_err(refused)?;
         let ms = Nanos::from_millis;
         let assembly = Assembly::new(
@@ -127,32 +100,32 @@ impl Alpha {
             ms(config.roles.grace_ms),
             ms(config.market.ob_stale_after_ms),
         );
-        let name = super::process_name("alpha", config.roles.node.as_deref());
+        let name = super::process_name("alpha", config.roles.node.as_deref(), environment);
         let ttl = Duration::from_millis(config.roles.lease_ttl_ms);
         let key = lease_key(config.memory.deployment);
         let kill = Some(memory::schema::Deployment::from(config.memory.deployment).kill_key());
-        let identity = Entropy::system().next_u64();
+        let identity = environment.entropy.next_u64();
         let asked = LeaseConfig { key: key.to_owned(), owner: name.clone(), identity, ttl, kill };
         let lease = Lease::new(link.memory().clone(), asked).map_err(refused)?;
         let (view, seen) = watch::channel(LeaseView { state: "unknown", ..LeaseView::default() });
         let (stop, stopped) = watch::channel(false);
-        let (fence, board) = (Fence::shut(), Board::default());
-        board.change(|shown| shown.state = "standby");
+        let (fence, status) = (Fence::shut(), SharedAlphaStatus::default());
+        status.change(|status| status.state = "standby");
         let handle = reader.handle();
         let beat = Pulse {
             name: name.clone(),
-            board: board.clone(),
+            status: status.clone(),
             lease: seen.clone(),
             reader: handle.clone(),
             writes: link.writes().clone(),
             clock: clock.clone(),
         };
         let tasks = vec![
-            link.spawn(keep(lease, ttl, name.clone(), clock.clone(), fence.clone(), view, stopped)),
-            link.spawn(reader.run()),
-            link.spawn(beat.run()),
+            link.spawn("lease", keep(lease, ttl, name.clone(), clock.clone(), fence.clone(), view, stopped)),
+            link.spawn("shards", reader.run()),
+            link.spawn("heartbeat", beat.run()),
         ];
-        let alpha = Self { board, fence, name, lease: seen, reader: handle, stop, tasks };
+        let alpha = Self { status, fence, name, key, lease: seen, reader: handle, stop, tasks };
         Ok((alpha, ShardSource { updates: from_reader, assembly }))
     }
 
@@ -162,8 +135,7 @@ impl Alpha {
         warm: &mut Warm,
         clock: &Clock,
         signalled: &AtomicBool,
-        seconds: Option<f64>,
-        progress: bool,
+        orders: &Orders,
     ) -> Waited {
         let mut tick = Tick::new(warm.engine.assets().len());
         let mut turn = tokio::time::interval(TURN);
@@ -179,7 +151,7 @@ impl Alpha {
                 warm.source.assembly.tell(&mut tick, now);
                 warm.scanner.step(&tick.mids);
                 warm.engine.warm(&tick.mids);
-                self.board.show(warm.source.assembly.counters());
+                self.status.show(warm.source.assembly.counters());
             }
             let view = self.lease.borrow_and_update().clone();
             if view.state == "standby" && view.holder != holder {
@@ -190,19 +162,19 @@ impl Alpha {
                 let before = if holder.is_empty() { "nobody".to_owned() } else { holder };
                 let number = view.fence.unwrap_or(0);
                 tracing::info!("{} is active now, by lease {number}; before it {before} was", self.name);
-                self.board.change(|shown| shown.state = "active");
+                self.status.change(|status| status.state = "active");
                 return Waited::Active;
             }
             if signalled.load(Ordering::Acquire) {
                 return Waited::Signalled;
             }
-            if seconds.is_some_and(|s| (now - started) as f64 / 1e9 >= s) {
+            if orders.seconds.is_some_and(|s| (now - started) as f64 / 1e9 >= s) {
                 return Waited::Over;
             }
-            if progress && now >= progress_due {
+            if now >= progress_due {
                 progress_due = now + PROGRESS_NS;
                 let c = warm.source.assembly.counters();
-                eprintln!(
+                orders.say(&format!(
                     "{:>5.0} s  standby, {} active; {} ticks, {} of {} symbols fresh, oldest {} ms",
                     (now - started) as f64 / 1e9,
                     view.holder,
@@ -210,15 +182,21 @@ impl Alpha {
                     c.fresh,
                     c.symbols,
                     c.oldest_ms
-                );
+                ));
             }
         }
     }
 
+    /// The number with which the holder of the lease writes.
+    pub fn lease_fence(&self) -> Option<memory::Fence> {
+        let number = self.lease.borrow().fence?;
+        Some(memory::Fence { lease: self.key.to_owned(), number })
+    }
+
     /// What it shows now.
-    pub fn shown(&self) -> Shown {
+    pub fn status(&self) -> AlphaStatus {
         let (lease, reader) = (self.lease.borrow().clone(), self.reader.counters());
-        Shown { lease, reader, ..self.board.change(|shown| shown.clone()) }
+        AlphaStatus { lease, reader, ..self.status.change(|status| status.clone()) }
     }
 
     /// Gives the lease up, once nothing of this node is left at the venue.
@@ -255,8 +233,9 @@ pub async fn stand_by(
     options: &Options,
     rest: &RestClient,
     link: &MemoryLink,
-    clock: &Clock,
+    environment: &Environment,
 ) -> Result<StoodBy, Failure> {
+    let clock = &environment.clock;
     let config = &options.config;
     super::shared_memory(&config.memory)?;
     rest.sync_clock(3).await.map_err(|e| unavailable(&e))?;
@@ -269,10 +248,10 @@ pub async fn stand_by(
     let instruments = rest.exchange_info(&asked).await.map_err(|e| unavailable(&e))?.instruments;
     let symbols: Vec<String> = instruments.iter().map(|i| i.symbol.clone()).collect();
     let (scanner, engine) = restart::cold(options, symbols.clone())?;
-    let (mut alpha, source) = Alpha::start(link, config, &instruments, clock)?;
+    let (mut alpha, source) = Alpha::start(link, config, &instruments, environment)?;
     let mut warm = Warm { scanner, engine, source };
     let (started, orders) = (clock.now_ns(), &options.orders);
-    let waited = alpha.wait(&mut warm, clock, &options.signalled, orders.seconds, orders.progress).await;
+    let waited = alpha.wait(&mut warm, clock, &options.signalled, orders).await;
     let ended_by = match waited {
         Waited::Active => return Ok(StoodBy::Active(Box::new(Active { alpha, warm, symbols }))),
         Waited::Signalled => "a signal",
@@ -285,7 +264,7 @@ pub async fn stand_by(
         layout: "standing by".to_owned(),
         symbols: symbols.len(),
         seconds: (clock.now_ns() - started) as f64 / 1e9,
-        alpha: Some(alpha.shown()),
+        alpha: Some(alpha.status()),
         ended_by: ended_by.to_owned(),
         ..Summary::default()
     };
@@ -303,7 +282,7 @@ const fn lease_key(deployment: Deployment) -> &'static str {
 /// The sign of life: `DOLPHIN_HEARTBEAT[alpha_<host>_<pid>]`.
 struct Pulse {
     name: String,
-    board: Board,
+    status: SharedAlphaStatus,
     lease: watch::Receiver<LeaseView>,
     reader: ReaderHandle,
     writes: WriteBehind,
@@ -313,12 +292,12 @@ struct Pulse {
 impl Pulse {
     async fn run(self) {
         loop {
-            let shown = Shown {
+            let status = AlphaStatus {
                 lease: self.lease.borrow().clone(),
                 reader: self.reader.counters(),
-                ..self.board.change(|shown| shown.clone())
+                ..self.status.change(|status| status.clone())
             };
-            let extra = serde_json::to_value(&shown).ok().and_then(|v| v.as_object().cloned());
+            let extra = serde_json::to_value(&status).ok().and_then(|v| v.as_object().cloned());
             let beat = Heartbeat {
                 ts: Nanos(self.clock.now_ns()),
                 phase: Phase::LivePulse,

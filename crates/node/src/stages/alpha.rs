@@ -11,7 +11,7 @@ use runtime::stage::{Stage, Work};
 
 use super::memory::{MemoryNews, MemoryScan, Step};
 use super::{Hop, StampedIntent, Tick};
-use crate::config::{HibernateAction, Signal};
+use crate::config::{Config, HibernateAction, Signal};
 
 /// What the control thread asks of the engine's stage.
 #[derive(Debug, Clone, Copy)]
@@ -56,93 +56,132 @@ pub enum AlphaNews {
     },
 }
 
-/// The stage; the rings are named by their ends.
-pub struct AlphaStage {
-    /// The engine, booking by the router's outcomes.
-    pub engine: Engine,
-    /// −1, +1, 0.
-    pub direction: i8,
-    /// Length of a tick, ns of event time.
-    pub tick_ns: u64,
-    /// What to do with a position in HIBERNATE.
-    pub hibernate: HibernateAction,
-    /// No entries once this is false.
-    pub may_enter: bool,
+/// The ends of the stage's links.
+pub struct AlphaLinks {
     /// Ticks with their scan.
-    pub scanner_to_alpha: Unloader<Tick>,
+    pub ticks: Unloader<Tick>,
     /// Lossless.
-    pub router_to_alpha: Rx<Outcome>,
+    pub outcomes: Rx<Outcome>,
     /// Lossless.
-    pub control_to_alpha: Rx<AlphaCommand>,
+    pub commands: Rx<AlphaCommand>,
     /// Newest pushed boost and beta.
-    pub pending_acb: Taker<AcbPush>,
+    pub acb: Taker<AcbPush>,
     /// Newest pushed safety.
-    pub pending_safety: Taker<Safety>,
+    pub safety: Taker<Safety>,
     /// Newest Rm of our own sensors.
-    pub pending_rm: Taker<f64>,
+    pub rm: Taker<f64>,
     /// Newest scan of system memory.
-    pub pending_scan: Taker<MemoryScan>,
-    /// Where the signal comes from.
-    pub signal: Signal,
-    /// A scan older than this gives no signal.
-    pub scan_stale_after: Nanos,
+    pub scan: Taker<MemoryScan>,
     /// Lossless.
-    pub alpha_to_router: Tx<StampedIntent>,
+    pub intents: Tx<StampedIntent>,
     /// News; the newest is given up when full.
-    pub alpha_to_control: Tx<AlphaNews>,
+    pub news: Tx<AlphaNews>,
     /// Steps for system memory. No empty box: memory's thread is behind, the step is not recorded there.
-    pub alpha_to_memory: Loader<Step>,
+    pub steps: Loader<Step>,
     /// Trades and days for system memory.
-    pub news_to_memory: Tx<MemoryNews>,
-    /// For latencies.
-    pub clock: Clock,
-    /// Latencies.
-    pub probe: Probe,
-    /// What it remembers from one duty cycle to the next.
-    pub memo: Memo,
+    pub memory_news: Tx<MemoryNews>,
 }
 
-/// What the stage remembers from one duty cycle to the next.
-#[derive(Debug, Default)]
-pub struct Memo {
-    /// The last allowance told.
-    told: Option<(Posture, f64, bool)>,
+/// How the stage is to act.
+#[derive(Debug, Clone, Copy)]
+struct Policy {
+    /// −1, +1, 0.
+    direction: i8,
+    /// Length of a tick, ns of event time.
+    tick_ns: u64,
+    /// What to do with a position in HIBERNATE.
+    hibernate: HibernateAction,
+    /// Where the signal comes from.
+    signal: Signal,
+    /// A scan older than this gives no signal.
+    scan_stale_after: Nanos,
+}
+
+/// The stage.
+pub struct AlphaStage {
+    /// Books by the router's outcomes.
+    engine: Engine,
+    policy: Policy,
+    links: AlphaLinks,
+    clock: Clock,
+    probe: Probe,
+    /// No entries once this is false.
+    may_enter: bool,
+    /// The allowance sent last.
+    allowance: Option<(Posture, f64, bool)>,
+    /// Ticks stepped, and those at the gate counts sent last.
+    ticks: u64,
+    ticks_counted: u64,
     /// An intent that found its ring full.
     waiting: Option<StampedIntent>,
     /// Number of the last scan used.
     scan: Option<i64>,
-    /// Scans that were too old.
+    /// Scans that were too old, and how many of them the control thread knows of.
     stale_scans: u64,
+    stale_scans_sent: u64,
     /// Why the working exit was asked for.
     exit: Option<ExitReason>,
     /// Event time of the newest tick.
     at: Nanos,
     /// Venue time up to which fills are booked in closed trades.
     booked: Nanos,
-    /// Memory has not been told of the last event yet.
-    untold: bool,
+    /// Memory does not have the last event yet.
+    unrecorded: bool,
 }
 
-impl Memo {
-    /// At a start: fills up to this venue time are booked.
-    pub fn new(booked: Nanos) -> Self {
-        Self { booked, untold: true, ..Self::default() }
-    }
-}
+/// Ticks between two copies of the gate counts.
+const COUNT_EVERY: u64 = 10;
 
 impl AlphaStage {
-    fn tell(&mut self, news: AlphaNews) {
+    /// Around an engine that was warmed before the start; fills up to the venue time `booked` are in its closed trades.
+    pub fn new(
+        config: &Config,
+        engine: Engine,
+        booked: Nanos,
+        links: AlphaLinks,
+        clock: Clock,
+        probe: Probe,
+    ) -> Self {
+        let policy = Policy {
+            direction: config.direction.sign(),
+            tick_ns: Nanos::from_millis(config.market.tick_ms).0,
+            hibernate: config.hibernate_action,
+            signal: config.signal,
+            scan_stale_after: Nanos::from_millis(config.market.scan_stale_after_ms),
+        };
+        Self {
+            engine,
+            policy,
+            links,
+            clock,
+            probe,
+            may_enter: true,
+            allowance: None,
+            ticks: 0,
+            ticks_counted: 0,
+            waiting: None,
+            scan: None,
+            stale_scans: 0,
+            stale_scans_sent: 0,
+            exit: None,
+            at: Nanos(0),
+            booked,
+            unrecorded: true,
+        }
+    }
+
+    fn send_news(&mut self, news: AlphaNews) {
         // News is telemetry: what finds no room is given up, and the ring counts it.
-        let _ = self.alpha_to_control.push(news);
+        let _ = self.links.news.push(news);
     }
 
     fn emit(&mut self, action: Action, recv_ns: u64) {
         if let Action::Intent(intent) = action {
             let stamped = StampedIntent { intent, recv_ns, decided_ns: self.clock.now_ns() };
-            self.memo.waiting = self.alpha_to_router.push(stamped).err();
+            self.waiting = self.links.intents.push(stamped).err();
             match intent {
-                Intent::Enter(_) => self.memo.untold = true,
-                Intent::Exit(exit) => (self.memo.exit, self.memo.untold) = (Some(exit.reason), true),
+                Intent::Enter(_) => self.unrecorded = true,
+                Intent::Exit(exit) => (self.exit, self.unrecorded) = (Some(exit.reason), true),
                 Intent::EntrySignal { .. } => {}
             }
         }
@@ -150,42 +189,48 @@ impl AlphaStage {
 
     /// ⑨ Hands the step on, off the hot path. `tick`: what was stepped, and its number if the engine took it.
     fn record(&mut self, tick: Option<(&mut Tick, Option<u64>)>) {
-        let Some(mut step) = self.alpha_to_memory.acquire() else { return };
+        let Some(mut step) = self.links.steps.acquire() else { return };
         step.has_tick = tick.is_some();
         step.number = None;
         if let Some((tick, number)) = tick {
             std::mem::swap(&mut step.tick, tick);
             step.number = number;
         }
-        step.at = self.memo.at;
-        step.exit = self.memo.exit;
-        step.booked = self.memo.booked;
-        step.urgent = std::mem::take(&mut self.memo.untold);
+        step.at = self.at;
+        step.exit = self.exit;
+        step.booked = self.booked;
+        step.urgent = std::mem::take(&mut self.unrecorded);
         self.engine.refresh(&mut step.image);
-        self.alpha_to_memory.send(step);
+        self.links.steps.send(step);
     }
 
     fn outcome(&mut self, outcome: &Outcome) {
         match self.engine.on_outcome(outcome) {
             Ok(Booked::Entered { exit: Some(exit) }) => self.emit(Action::Intent(exit), 0),
             Ok(Booked::Entered { exit: None } | Booked::Abandoned) => {}
-            Ok(Booked::Exited) => {
-                if let Outcome::Exited(filled) = outcome {
-                    self.memo.booked = self.memo.booked.max(filled.ts_event);
-                }
-                while let Some(trade) = self.engine.take_trade() {
-                    self.tell(AlphaNews::Closed(trade));
-                    let number = self.engine.trades_closed();
-                    // Full only if memory's thread is dead; the venue still tells the trade to the next start.
-                    let _ = self.news_to_memory.push(MemoryNews::Closed(number, trade));
+            Ok(Booked::Corrected { since }) => {
+                for (number, trade) in since.into_iter().flat_map(|n| self.engine.trades_since(n)) {
+                    // The same number again: the record is written anew.
+                    let _ = self.links.memory_news.push(MemoryNews::Closed(number, *trade));
                 }
             }
-            Err(_) => self.tell(AlphaNews::Mismatch),
+            Ok(Booked::Exited | Booked::Unplanned) => {
+                if let Outcome::Exited(filled) | Outcome::Unplanned { exit: filled, .. } = outcome {
+                    self.booked = self.booked.max(filled.ts_event);
+                }
+                while let Some(trade) = self.engine.take_trade() {
+                    self.send_news(AlphaNews::Closed(trade));
+                    let number = self.engine.trades_closed();
+                    // Full only if memory's thread is dead; the venue still tells the trade to the next start.
+                    let _ = self.links.memory_news.push(MemoryNews::Closed(number, trade));
+                }
+            }
+            Err(_) => self.send_news(AlphaNews::Mismatch),
         }
         if self.engine.position().is_none() {
-            self.memo.exit = None;
+            self.exit = None;
         }
-        self.memo.untold = true;
+        self.unrecorded = true;
         self.record(None);
     }
 
@@ -208,27 +253,27 @@ impl AlphaStage {
 
     /// ① pending updates, ② date boundary by event time.
     fn begin(&mut self, ts: Nanos) {
-        if let Some(push) = self.pending_acb.take()
+        if let Some(push) = self.links.acb.take()
             && self.engine.update_acb_boost(push.boost, push.beta).is_err()
         {
-            self.tell(AlphaNews::Mismatch);
+            self.send_news(AlphaNews::Mismatch);
         }
-        if let Some(safety) = self.pending_safety.take() {
+        if let Some(safety) = self.links.safety.take() {
             self.engine.push_safety(safety);
         }
-        if let Some(rm) = self.pending_rm.take() {
+        if let Some(rm) = self.links.rm.take() {
             self.engine.measure_rm(rm);
         }
         let today = utc_date(ts);
         if self.engine.date() != Some(today) {
             let told = self.engine.told_safety();
             if let Some(day) = self.engine.end_day() {
-                self.tell(AlphaNews::DayEnded(day.date));
-                let _ = self.news_to_memory.push(MemoryNews::DayEnded(Box::new(day)));
-                self.memo.untold = true;
+                self.send_news(AlphaNews::DayEnded(day.date));
+                let _ = self.links.memory_news.push(MemoryNews::DayEnded(Box::new(day)));
+                self.unrecorded = true;
             }
-            if self.engine.begin_day(today, told.posture, told.rm, self.direction).is_err() {
-                self.tell(AlphaNews::Mismatch);
+            if self.engine.begin_day(today, told.posture, told.rm, self.policy.direction).is_err() {
+                self.send_news(AlphaNews::Mismatch);
             }
         }
     }
@@ -236,7 +281,7 @@ impl AlphaStage {
     /// ④ The scan of this tick: of our own scanner, or the newest of memory if it is new and fresh. Between two scans
     /// there is none.
     fn scan(&mut self, tick: &Tick) -> MemoryScan {
-        if self.signal == Signal::Scanner {
+        if self.policy.signal == Signal::Scanner {
             let s = &tick.scan;
             let (v50, v750) = (s.velocity[0], s.velocity[3]);
             let (vel_div, instability_50) = (s.vel_div, s.instability_50);
@@ -245,16 +290,15 @@ impl AlphaStage {
         let nan = f64::NAN;
         let none =
             MemoryScan { number: None, at: tick.ts, vel_div: nan, v50: nan, v750: nan, instability_50: nan };
-        let Some(scan) = self.pending_scan.take() else { return none };
-        if tick.ts.since(scan.at) > self.scan_stale_after {
-            self.memo.stale_scans += 1;
-            self.tell(AlphaNews::StaleScans(self.memo.stale_scans));
+        let Some(scan) = self.links.scan.take() else { return none };
+        if tick.ts.since(scan.at) > self.policy.scan_stale_after {
+            self.stale_scans += 1;
             return none;
         }
-        if scan.number.is_some() && scan.number == self.memo.scan {
+        if scan.number.is_some() && scan.number == self.scan {
             return none;
         }
-        self.memo.scan = scan.number;
+        self.scan = scan.number;
         scan
     }
 
@@ -262,7 +306,7 @@ impl AlphaStage {
         let day_ns = tick.ts.0 % (86_400 * Nanos::SECOND);
         let scan = self.scan(tick);
         let input = TickInput {
-            bar_idx: u32::try_from(day_ns / self.tick_ns).unwrap_or(u32::MAX),
+            bar_idx: u32::try_from(day_ns / self.policy.tick_ns).unwrap_or(u32::MAX),
             ts_event: tick.ts,
             vel_div: scan.vel_div,
             prices: &tick.mids,
@@ -277,37 +321,23 @@ impl AlphaStage {
         let report = self.engine.step_bar(&input);
         if self.engine.control_snapshot() != before {
             self.engine.mark_stale();
-            self.tell(AlphaNews::StaleState);
+            self.send_news(AlphaNews::StaleState);
         }
         report
     }
 
-    fn tell_allowance(&mut self) {
-        let safety = self.engine.safety();
-        let abs_max = alpha::signal::abs_max_effective(self.engine.params(), safety.posture, safety.rm);
-        let allowed = (safety.posture, abs_max, self.engine.breaker().can_open());
-        if self.memo.told != Some(allowed) {
-            self.memo.told = Some(allowed);
-            let (posture, abs_max_leverage, breaker_can_open) = allowed;
-            self.tell(AlphaNews::Allowed { posture, abs_max_leverage, breaker_can_open });
-        }
-    }
-
     fn tick(&mut self, tick: &mut Tick) {
-        self.memo.at = tick.ts;
+        self.at = tick.ts;
         self.begin(tick.ts);
         let report = self.step(tick);
         self.emit(report.action, tick.recv_ns);
         self.probe.record(Hop::Alpha as u8, self.clock.now_ns() - tick.handed_ns);
-        let hibernates = report.gate == Gate::Posture && self.hibernate == HibernateAction::Flatten;
+        let hibernates = report.gate == Gate::Posture && self.policy.hibernate == HibernateAction::Flatten;
         if hibernates && self.engine.position().is_some() {
             let exit = self.engine.request_exit(ExitReason::Flatten, tick.ts);
             self.emit(exit, tick.recv_ns);
         }
-        self.tell_allowance();
-        if report.tick.is_multiple_of(10) {
-            self.tell(AlphaNews::Gates(*self.engine.gate_counts()));
-        }
+        self.ticks += 1;
         let stepped = !matches!(report.gate, Gate::Posture | Gate::NoDay);
         self.record(Some((tick, stepped.then_some(report.tick))));
     }
@@ -319,24 +349,48 @@ impl Stage for AlphaStage {
     }
 
     fn poll(&mut self, now_ns: u64) -> Work {
-        if let Some(waiting) = self.memo.waiting.take() {
-            self.memo.waiting = self.alpha_to_router.push(waiting).err();
-            if self.memo.waiting.is_some() {
+        if let Some(waiting) = self.waiting.take() {
+            self.waiting = self.links.intents.push(waiting).err();
+            if self.waiting.is_some() {
                 return Work::Idle;
             }
         }
         // One input a duty cycle: each may emit an intent, and the next must not overtake it.
-        if let Some(outcome) = self.router_to_alpha.pop() {
+        if let Some(outcome) = self.links.outcomes.pop() {
             self.outcome(&outcome);
             return Work::Done;
         }
-        if let Some(command) = self.control_to_alpha.pop() {
+        if let Some(command) = self.links.commands.pop() {
             self.command(command, now_ns);
             return Work::Done;
         }
-        let Some(mut tick) = self.scanner_to_alpha.recv() else { return Work::Idle };
+        let Some(mut tick) = self.links.ticks.recv() else { return Work::Idle };
         self.tick(&mut tick);
-        self.scanner_to_alpha.give_back(tick);
+        self.links.ticks.give_back(tick);
         Work::Done
+    }
+
+    fn housekeep(&mut self, _now_ns: u64) {
+        // Before the first tick no day has begun: what the engine would allow says nothing yet.
+        if self.ticks == 0 {
+            return;
+        }
+        let safety = self.engine.safety();
+        let abs_max_leverage =
+            alpha::signal::abs_max_effective(self.engine.params(), safety.posture, safety.rm);
+        let (posture, breaker_can_open) = (safety.posture, self.engine.breaker().can_open());
+        let allowance = Some((posture, abs_max_leverage, breaker_can_open));
+        let news = AlphaNews::Allowed { posture, abs_max_leverage, breaker_can_open };
+        if self.allowance != allowance && self.links.news.push(news).is_ok() {
+            self.allowance = allowance;
+        }
+        if self.stale_scans != self.stale_scans_sent {
+            self.stale_scans_sent = self.stale_scans;
+            self.send_news(AlphaNews::StaleScans(self.stale_scans));
+        }
+        if self.ticks >= self.ticks_counted + COUNT_EVERY {
+            self.ticks_counted = self.ticks;
+            self.send_news(AlphaNews::Gates(*self.engine.gate_counts()));
+        }
     }
 }

@@ -3,263 +3,165 @@
 //! What is not to be trusted is masked, symbol by symbol ([`Mask`]): no mid price and no features for the engine, and
 //! the router is told at once that the book is lost. Everything else goes on.
 
+mod audit;
+mod mask;
+pub mod news;
+
 use binance::decode::{Decoder, Frame as Decoded, Ignored};
-use book::{Audit, BookOutcome, FeatureEngine, Sample, Verdict};
-use market::{Bbo, MarketEvent, Nanos, SymbolId};
+use binance::feed::Feed;
+use book::{BookOutcome, FeatureEngine, Verdict};
+use market::{Bbo, Instrument, MarketEvent, Nanos, SymbolId};
 use runtime::clock::Clock;
 use runtime::conveyor::{Loader, Unloader};
 use runtime::latency::Probe;
 use runtime::ring::{Rx, Tx};
 use runtime::stage::{Stage, Work};
 
-use super::feed::{Frame, FrameKind};
+use self::audit::Audits;
+use self::mask::{MaskLimits, SymbolMask};
+pub use self::news::{BookCounters, BookNews, Mask, SnapshotReply};
+use super::feed::{FeedCommand, Frame, FrameKind};
 use super::router::Quote;
-use super::streams::{StreamCounters, StreamNews, Streams};
+use super::streams::Streams;
 use super::{Hop, Tick};
 use crate::config::MarketConfig;
 
-/// Why a symbol is masked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mask {
-    /// Its book is not in sync with the venue.
-    Unsynced,
-    /// A stream of it is silent.
-    Silent,
-    /// Its book has not moved for longer than `ob_stale_after_ms` of event time.
-    Stale,
-    /// One side of its book is empty: it has no mid.
-    OneSided,
-    /// Its mid is farther from the mark price than `max_mark_gap_pct`.
-    Odd,
-}
-
-/// What the book stage tells the control thread.
-#[derive(Debug)]
-pub enum BookNews {
-    /// This symbol's book waits for a snapshot.
-    NeedsSnapshot(SymbolId),
-    /// This symbol's book is in sync (again).
-    Synced(SymbolId),
-    /// A snapshot is wanted to compare this symbol's book with.
-    Audit(SymbolId),
-    /// The comparison found a difference; the book is taken again.
-    AuditFailed(SymbolId, Verdict),
-    /// A symbol was masked, or is no longer.
-    Masked(SymbolId, Option<Mask>),
-    /// Of the streams.
-    Streams(StreamNews),
-    /// Counters, every 10 samples.
-    Counters(BookCounters),
-}
-
-/// What passed through.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct BookCounters {
-    /// Frames decoded into events.
-    pub events: u64,
-    /// Frames refused.
-    pub rejected: u64,
-    /// Frames of no interest.
-    pub ignored: u64,
-    /// Samples of all symbols.
-    pub samples: u64,
-    /// `pu` gaps.
-    pub gaps: u64,
-    /// Books found crossed.
-    pub crossed: u64,
-    /// Updates not newer than the book: replayed or late, dropped.
-    pub old_updates: u64,
-    /// Snapshots older than what was buffered for them.
-    pub old_snapshots: u64,
-    /// Books taken again after they had been in sync.
-    pub resyncs: u64,
-    /// Longest time that took, ms.
-    pub longest_resync_ms: u64,
-    /// Books in sync and not masked at the last sample.
-    pub live_books: u32,
-    /// Samples that found no empty box: the engine is behind.
-    pub lost_samples: u64,
-    /// Books compared level by level with the venue's at the same update id, and found equal.
-    pub audits: u64,
-    /// … and found different.
-    pub audit_failures: u64,
-    /// Of the streams.
-    pub streams: StreamCounters,
-}
-
-/// A depth snapshot as the REST reply brought it.
-#[derive(Debug)]
-pub struct SnapshotReply {
-    /// Whose.
-    pub symbol: SymbolId,
-    /// For a comparison, not to build on.
-    pub audit: bool,
-    /// The reply's body.
-    pub body: Vec<u8>,
-}
-
-/// Limits of the stage.
-#[derive(Debug, Clone, Copy)]
-pub struct BookLimits {
-    /// See [`Mask::Stale`].
-    pub stale_after: Nanos,
-    /// See [`Mask::Odd`]; a fraction.
-    pub max_mark_gap: f64,
-    /// A book is audited this often, the symbols in turn; 0: never.
-    pub audit_interval: u64,
-}
-
-impl BookLimits {
-    /// Of the configuration.
-    pub fn of(market: &MarketConfig) -> Self {
-        Self {
-            stale_after: Nanos::from_millis(market.ob_stale_after_ms),
-            max_mark_gap: market.max_mark_gap_pct / 100.0,
-            audit_interval: Nanos::from_millis(market.audit_interval_ms).0,
-        }
-    }
-}
-
-/// What is known of one symbol beside its book.
-#[derive(Debug, Clone, Copy)]
-pub struct Standing {
-    /// `E` of the last depth update.
-    updated: Nanos,
+/// What is known of one symbol beside its book and its mask.
+#[derive(Debug, Clone, Copy, Default)]
+struct SymbolState {
     /// A snapshot was asked for and has not come.
     asked: bool,
-    mask: Option<Mask>,
-    /// What the sample being taken says of it.
-    next_mask: Option<Mask>,
     /// The router must still hear that the book is lost.
-    untold: bool,
-    /// The best prices last told to the router.
-    told: Option<Bbo>,
+    loss_pending: bool,
+    /// The best prices last sent to the router.
+    quoted: Option<Bbo>,
     /// When it lost its sync, monotonic; 0 before the first.
     lost_at: u64,
     was_live: bool,
-    /// Mark price and its time.
-    mark: (f64, Nanos),
-    /// Since when the mid has been odd, event time; 0: it is not.
-    odd_since: u64,
-    /// Time of the sample.
-    odd_now: Nanos,
 }
 
-impl Default for Standing {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Standing {
-    /// Before the first frame.
-    pub fn new() -> Self {
-        Self {
-            updated: Nanos(0),
-            asked: false,
-            mask: Some(Mask::Unsynced),
-            next_mask: None,
-            untold: false,
-            told: None,
-            lost_at: 0,
-            was_live: false,
-            mark: (f64::NAN, Nanos(0)),
-            odd_since: 0,
-            odd_now: Nanos(0),
-        }
-    }
-}
-
-/// The audit under way.
-#[derive(Debug, Default)]
-pub struct Auditing {
-    audit: Audit,
-    symbol: Option<SymbolId>,
-    next: u16,
-    due: u64,
-}
-
-/// The stage; the rings are named by their ends.
-pub struct BookStage {
-    /// Bytes to events.
-    pub decoder: Decoder,
-    /// Books, features, the event-time clock.
-    pub features: FeatureEngine,
-    /// Which streams deliver.
-    pub streams: Streams,
+/// The ends of the stage's links.
+pub struct BookLinks {
     /// Frames of the feed.
-    pub feed_to_book: Unloader<Frame>,
+    pub frames: Unloader<Frame>,
+    /// Commands to the connections.
+    pub commands: Loader<FeedCommand>,
     /// Snapshots fetched by the control thread.
-    pub control_to_book: Rx<Box<SnapshotReply>>,
-    /// Ticks for the scanner.
-    pub book_to_scanner: Loader<Tick>,
+    pub snapshots: Rx<Box<SnapshotReply>>,
+    /// Ticks for the scanner, or for the writer of an ingest node.
+    pub ticks: Loader<Tick>,
     /// Quotes; conflated when full: the next one brings the state of then.
-    pub book_to_router: Tx<Quote>,
+    pub quotes: Tx<Quote>,
     /// Requests for snapshots, counters.
-    pub book_to_control: Tx<BookNews>,
-    /// Limits.
-    pub limits: BookLimits,
-    /// Counters.
-    pub counters: BookCounters,
-    /// By symbol.
-    pub standing: Vec<Standing>,
-    /// Comparison with the venue's books.
-    pub auditing: Auditing,
-    /// For latencies.
-    pub clock: Clock,
-    /// Latencies.
-    pub probe: Probe,
+    pub news: Tx<BookNews>,
+}
+
+/// The stage.
+pub struct BookStage {
+    decoder: Decoder,
+    features: FeatureEngine,
+    streams: Streams,
+    frames: Unloader<Frame>,
+    snapshots: Rx<Box<SnapshotReply>>,
+    ticks: Loader<Tick>,
+    quotes: Tx<Quote>,
+    news: Tx<BookNews>,
+    limits: MaskLimits,
+    counters: BookCounters,
+    /// Samples at the last housekeeping, and at the counters sent last.
+    samples_kept: u64,
+    samples_told: u64,
+    states: Vec<SymbolState>,
+    masks: Vec<SymbolMask>,
+    audits: Audits,
+    clock: Clock,
+    probe: Probe,
 }
 
 /// Frames taken in one duty cycle.
 const BATCH: usize = 32;
-/// A mark older than this says nothing about a mid.
-const MARK_AGE: u64 = 5 * Nanos::SECOND;
-/// A mid that stays odd for this long makes its book suspect: it is taken again, once per such time.
-const ODD_FOR: u64 = 10 * Nanos::SECOND;
-/// An audit that has found no verdict in this time is given up.
-const AUDIT_FOR: u64 = 10 * Nanos::SECOND;
+/// Samples between two copies of the counters.
+const COUNT_EVERY: u64 = 10;
 
 impl BookStage {
-    fn frame(&mut self, frame: &Frame) {
+    /// Over the connections that carry `feeds`, in their order.
+    pub fn new(
+        config: &MarketConfig,
+        instruments: &[Instrument],
+        feeds: Vec<Feed>,
+        links: BookLinks,
+        clock: Clock,
+        probe: Probe,
+    ) -> Self {
+        let n = instruments.len();
+        let mut features = FeatureEngine::new(instruments, Nanos::from_millis(config.tick_ms));
+        instruments.iter().for_each(|i| features.expect_aggregates(i.id));
+        let BookLinks { frames, commands, snapshots, ticks, quotes, news } = links;
+        Self {
+            decoder: Decoder::new(instruments),
+            features,
+            streams: Streams::new(feeds, n, config.max_bad_frames_per_min, commands),
+            frames,
+            snapshots,
+            ticks,
+            quotes,
+            news,
+            limits: MaskLimits::of(config),
+            counters: BookCounters::default(),
+            samples_kept: 0,
+            samples_told: 0,
+            states: vec![SymbolState::default(); n],
+            masks: vec![SymbolMask::new(); n],
+            audits: Audits::new(Nanos::from_millis(config.audit_interval_ms).0),
+            clock,
+            probe,
+        }
+    }
+
+    /// Takes a frame in; did it make a sample due?
+    fn frame(&mut self, frame: &Frame) -> bool {
         if frame.kind != FrameKind::Market {
-            return self.connection(frame);
+            self.connection(frame);
+            return false;
         }
         let now = Nanos(frame.recv_ns);
-        let Self { decoder, features, streams, book_to_control, book_to_scanner, counters, .. } = self;
+        let Self { decoder, features, streams, news, ticks, counters, .. } = self;
         let event = match decoder.decode(&frame.bytes) {
             Ok(Decoded::Market(event)) => event,
             // Snapshots come in recordings alone.
-            Ok(Decoded::Snapshot(_)) => return counters.ignored += 1,
+            Ok(Decoded::Snapshot(_)) => {
+                counters.ignored += 1;
+                return false;
+            }
             Ok(Decoded::Ignored(what)) => {
                 counters.ignored += 1;
                 if what == Ignored::OtherKind {
-                    streams.on_other(frame.route, &frame.bytes, book_to_control);
+                    streams.on_other((frame.route, frame.generation), &frame.bytes, news);
                 }
-                return;
+                return false;
             }
             Err(error) => {
                 counters.rejected += 1;
-                return streams.on_bad_frame(frame.route, &frame.bytes, error, now, book_to_control);
+                streams.on_bad_frame(frame.route, &frame.bytes, error, now, news);
+                return false;
             }
         };
-        if !streams.note(frame.route, &event, now, book_to_control) {
-            return;
+        if !streams.note((frame.route, frame.generation), &event, now, news) {
+            return false;
         }
         counters.events += 1;
         let mut sampled = false;
-        let (standing, limits, clock) = (&mut self.standing, self.limits, &self.clock);
+        let (masks, limits, clock) = (&mut self.masks, self.limits, &self.clock);
         let outcome = features.on_event(&event, |sample| {
             sampled = true;
             counters.samples += 1;
-            look(sample, standing, streams, limits);
-            match book_to_scanner.acquire() {
+            mask::judge(sample, masks, |i| streams.is_silent(SymbolId(i as u16)), limits);
+            match ticks.acquire() {
                 Some(mut tick) => {
-                    counters.live_books = fill(&mut tick, sample, standing);
+                    counters.live_books = mask::fill(&mut tick, sample, masks);
                     tick.recv_ns = frame.recv_ns;
                     tick.handed_ns = clock.now_ns();
-                    book_to_scanner.send(tick);
+                    ticks.send(tick);
                 }
                 None => counters.lost_samples += 1,
             }
@@ -267,14 +169,14 @@ impl BookStage {
         let symbol = event.symbol();
         match event {
             MarketEvent::Depth(update) => {
-                self.standing[symbol.index()].updated = update.ts_send;
-                if self.auditing.symbol == Some(symbol) {
-                    self.auditing.audit.on_update(&update);
+                self.masks[symbol.index()].on_update(update.ts_send);
+                if self.audits.is_of(symbol) {
+                    self.audits.on_update(&update);
                 }
             }
             MarketEvent::Mark(mark) => {
-                self.standing[symbol.index()].mark = (mark.mark, mark.ts_send);
-                let _ = self.book_to_router.push(Quote::Mark(mark));
+                self.masks[symbol.index()].on_mark(&mark);
+                let _ = self.quotes.push(Quote::Mark(mark));
             }
             MarketEvent::Trade(_) | MarketEvent::Bbo(_) => {}
         }
@@ -286,18 +188,19 @@ impl BookStage {
         if sampled {
             self.after_sample();
         }
+        sampled
     }
 
     /// A connection opened, was replaced, or was lost.
     #[cold]
     fn connection(&mut self, frame: &Frame) {
-        self.streams.on_change(frame.route, frame.kind, Nanos(frame.recv_ns));
+        self.streams.on_change((frame.route, frame.generation), frame.kind, Nanos(frame.recv_ns));
         if frame.kind == FrameKind::Lost {
             // Updates were missed: no book of it can be trusted until its next snapshot, and that is asked for when the
             // first update of the next connection has come.
             let Self { streams, features, .. } = self;
             streams.books(frame.route).for_each(|symbol| features.invalidate(symbol));
-            for i in 0..self.standing.len() {
+            for i in 0..self.states.len() {
                 self.lost(SymbolId(i as u16));
             }
         }
@@ -307,11 +210,11 @@ impl BookStage {
     fn outcome(&mut self, symbol: SymbolId, outcome: BookOutcome) {
         match outcome {
             BookOutcome::Applied => {
-                if self.standing[symbol.index()].mask == Some(Mask::Unsynced) {
+                if self.masks[symbol.index()].is_unsynced() {
                     self.synced(symbol);
                 }
                 self.quote(symbol);
-                if self.auditing.symbol == Some(symbol) {
+                if self.audits.is_of(symbol) {
                     self.verdict(symbol);
                 }
             }
@@ -330,61 +233,59 @@ impl BookStage {
     /// If the book of `symbol` is no longer live, everybody hears of it now.
     #[cold]
     fn lost(&mut self, symbol: SymbolId) {
-        let standing = &mut self.standing[symbol.index()];
         let live = self.features.book(symbol).is_some_and(|b| b.is_live());
-        if live || standing.mask == Some(Mask::Unsynced) {
+        if live || self.masks[symbol.index()].is_unsynced() {
             return;
         }
-        standing.lost_at = self.clock.now_ns();
+        self.states[symbol.index()].lost_at = self.clock.now_ns();
         self.mask(symbol, Some(Mask::Unsynced));
     }
 
     /// Tells the mask of a symbol, if it is another one.
     fn mask(&mut self, symbol: SymbolId, mask: Option<Mask>) {
-        let standing = &mut self.standing[symbol.index()];
-        if standing.mask == mask {
+        if !self.masks[symbol.index()].set(mask) {
             return;
         }
-        standing.mask = mask;
-        standing.told = None;
-        standing.untold = mask.is_some();
-        self.tell_mask(symbol);
-        let _ = self.book_to_control.push(BookNews::Masked(symbol, mask));
+        let state = &mut self.states[symbol.index()];
+        state.quoted = None;
+        state.loss_pending = mask.is_some();
+        self.report_loss(symbol);
+        let _ = self.news.push(BookNews::Masked(symbol, mask));
     }
 
-    fn tell_mask(&mut self, symbol: SymbolId) {
-        let standing = &mut self.standing[symbol.index()];
-        if standing.untold {
-            standing.untold = self.book_to_router.push(Quote::Lost(symbol)).is_err();
+    fn report_loss(&mut self, symbol: SymbolId) {
+        let state = &mut self.states[symbol.index()];
+        if state.loss_pending {
+            state.loss_pending = self.quotes.push(Quote::Lost(symbol)).is_err();
         }
     }
 
     /// The book of `symbol` is in step with the venue.
     #[cold]
     fn synced(&mut self, symbol: SymbolId) {
-        let standing = &mut self.standing[symbol.index()];
-        if std::mem::replace(&mut standing.was_live, true) {
-            let took = (self.clock.now_ns() - standing.lost_at) / Nanos::MS;
+        let state = &mut self.states[symbol.index()];
+        if std::mem::replace(&mut state.was_live, true) {
+            let took = (self.clock.now_ns() - state.lost_at) / Nanos::MS;
             self.counters.resyncs += 1;
             self.counters.longest_resync_ms = self.counters.longest_resync_ms.max(took);
         }
-        let _ = self.book_to_control.push(BookNews::Synced(symbol));
+        let _ = self.news.push(BookNews::Synced(symbol));
         self.mask(symbol, None);
     }
 
     /// Tells the router the best prices of `symbol` if they moved.
     #[inline]
     fn quote(&mut self, symbol: SymbolId) {
-        if self.standing[symbol.index()].mask.is_some() {
+        if self.masks[symbol.index()].current().is_some() {
             return;
         }
         let Some(now) = self.best(symbol) else { return };
-        let told = &mut self.standing[symbol.index()].told;
-        if told.is_some_and(|t| t.bid == now.bid && t.ask == now.ask) {
+        let quoted = &mut self.states[symbol.index()].quoted;
+        if quoted.is_some_and(|t| t.bid == now.bid && t.ask == now.ask) {
             return;
         }
-        if self.book_to_router.push(Quote::Bbo(now)).is_ok() {
-            *told = Some(now);
+        if self.quotes.push(Quote::Bbo(now)).is_ok() {
+            *quoted = Some(now);
         }
     }
 
@@ -398,49 +299,56 @@ impl BookStage {
         Some(Bbo { symbol, ts_event, ts_send, update_id: local.last_update_id(), bid, ask })
     }
 
-    /// At a sample: masks that changed are told; every other live book is told again (its age is what the router's
-    /// checks go by); counters go out.
+    /// At a sample: masks that changed are sent; every other live book is quoted again (its age is what the router's
+    /// checks go by).
     fn after_sample(&mut self) {
-        for i in 0..self.standing.len() {
+        for i in 0..self.states.len() {
             let symbol = SymbolId(i as u16);
-            let next = self.standing[i].next_mask;
-            if self.standing[i].mask != Some(Mask::Unsynced) {
-                self.mask(symbol, next);
+            if !self.masks[i].is_unsynced() {
+                self.mask(symbol, self.masks[i].next());
             }
-            self.tell_mask(symbol);
-            self.standing[i].told = None;
+            self.report_loss(symbol);
+            self.states[i].quoted = None;
             self.quote(symbol);
-            self.doubt(symbol);
-        }
-        if self.counters.samples.is_multiple_of(10) {
-            self.counters.streams = self.streams.counters();
-            let _ = self.book_to_control.push(BookNews::Counters(self.counters));
         }
     }
 
-    /// A book whose mid has been far from the mark for long is taken again.
-    fn doubt(&mut self, symbol: SymbolId) {
-        let standing = &mut self.standing[symbol.index()];
-        if standing.odd_since == 0 || standing.odd_now.0 - standing.odd_since < ODD_FOR {
+    /// Books whose mid has been far from the mark for long are taken again.
+    fn drop_suspects(&mut self) {
+        if self.samples_kept == self.counters.samples {
             return;
         }
-        standing.odd_since = standing.odd_now.0;
-        self.features.invalidate(symbol);
-        self.lost(symbol);
+        self.samples_kept = self.counters.samples;
+        for i in 0..self.masks.len() {
+            if self.masks[i].is_suspect() {
+                let symbol = SymbolId(i as u16);
+                self.features.invalidate(symbol);
+                self.lost(symbol);
+            }
+        }
+    }
+
+    fn send_counters(&mut self) {
+        if self.counters.samples < self.samples_told + COUNT_EVERY {
+            return;
+        }
+        self.samples_told = self.counters.samples;
+        self.counters.streams = self.streams.counters();
+        let _ = self.news.push(BookNews::Counters(self.counters));
     }
 
     fn ask(&mut self, symbol: SymbolId) {
-        let asked = &mut self.standing[symbol.index()].asked;
+        let asked = &mut self.states[symbol.index()].asked;
         let wants = self.features.book(symbol).is_some_and(|b| b.needs_snapshot());
         if wants && !*asked {
-            *asked = self.book_to_control.push(BookNews::NeedsSnapshot(symbol)).is_ok();
+            *asked = self.news.push(BookNews::NeedsSnapshot(symbol)).is_ok();
         }
     }
 
     fn snapshot(&mut self, reply: &SnapshotReply) {
         let symbol = reply.symbol;
         if !reply.audit {
-            self.standing[symbol.index()].asked = false;
+            self.states[symbol.index()].asked = false;
         }
         let snapshot = match self.decoder.decode_snapshot(symbol, &reply.body) {
             Ok(snapshot) => snapshot,
@@ -458,89 +366,33 @@ impl BookStage {
             } else {
                 self.lost(symbol);
             }
-        } else if self.auditing.symbol == Some(symbol) {
-            self.auditing.audit.on_snapshot(&snapshot);
+        } else if self.audits.is_of(symbol) {
+            self.audits.on_snapshot(&snapshot);
             self.verdict(symbol);
         }
     }
 
-    // ---- audits -------------------------------------------------------------------------------------------------
-
     /// Begins the next audit when it is due.
     fn audit(&mut self, now_ns: u64) {
-        let auditing = &mut self.auditing;
-        if self.limits.audit_interval == 0 || now_ns < auditing.due {
-            return;
-        }
-        // The one before has either come to its verdict or is given up.
-        let symbol = SymbolId(auditing.next);
-        auditing.next = (auditing.next + 1) % self.standing.len().max(1) as u16;
-        auditing.due = now_ns + self.limits.audit_interval;
-        auditing.symbol = None;
-        if self.standing[symbol.index()].mask.is_none()
-            && self.book_to_control.push(BookNews::Audit(symbol)).is_ok()
-        {
-            auditing.audit.begin();
-            auditing.symbol = Some(symbol);
-            auditing.due = now_ns + self.limits.audit_interval.max(AUDIT_FOR);
+        let Some(symbol) = self.audits.due(now_ns, self.states.len()) else { return };
+        if self.masks[symbol.index()].current().is_none() && self.news.push(BookNews::Audit(symbol)).is_ok() {
+            self.audits.begin(symbol, now_ns);
         }
     }
 
     /// Has the audit of `symbol` come to a verdict?
     fn verdict(&mut self, symbol: SymbolId) {
         let Some(book) = self.features.book(symbol) else { return };
-        let Some(verdict) = self.auditing.audit.verdict(book) else { return };
-        self.auditing.symbol = None;
-        self.auditing.due = self.clock.now_ns() + self.limits.audit_interval;
+        let Some(verdict) = self.audits.verdict(book, self.clock.now_ns()) else { return };
         if matches!(verdict, Verdict::Same { .. }) {
             self.counters.audits += 1;
             return;
         }
         self.counters.audit_failures += 1;
-        let _ = self.book_to_control.push(BookNews::AuditFailed(symbol, verdict));
+        let _ = self.news.push(BookNews::AuditFailed(symbol, verdict));
         self.features.invalidate(symbol);
         self.lost(symbol);
     }
-}
-
-/// Which symbols are to be masked at this sample?
-fn look(sample: &Sample<'_>, standing: &mut [Standing], streams: &Streams, limits: BookLimits) {
-    for (i, s) in standing.iter_mut().enumerate() {
-        let (mark, at) = s.mark;
-        let odd = sample.ts.since(at).0 <= MARK_AGE
-            && (sample.mids[i] - mark).abs() > mark.abs() * limits.max_mark_gap;
-        s.odd_now = sample.ts;
-        s.odd_since = match (odd, s.odd_since) {
-            (false, _) => 0,
-            (true, 0) => sample.ts.0,
-            (true, since) => since,
-        };
-        s.next_mask = if streams.is_silent(SymbolId(i as u16)) {
-            Some(Mask::Silent)
-        } else if sample.ts.since(s.updated) > limits.stale_after {
-            Some(Mask::Stale)
-        } else if odd {
-            Some(Mask::Odd)
-        } else if s.mask != Some(Mask::Unsynced) && !sample.mids[i].is_finite() {
-            Some(Mask::OneSided)
-        } else {
-            None
-        };
-    }
-}
-
-/// The tick of a sample, what is masked left out; how many symbols it holds.
-fn fill(tick: &mut Tick, sample: &Sample<'_>, standing: &[Standing]) -> u32 {
-    tick.ts = sample.ts;
-    tick.cross = sample.cross;
-    let mut live = 0;
-    for (i, s) in standing.iter().enumerate() {
-        let masked = s.next_mask.is_some();
-        tick.mids[i] = if masked { f64::NAN } else { sample.mids[i] };
-        tick.features[i] = sample.features[i].filter(|_| !masked);
-        live += u32::from(tick.mids[i].is_finite());
-    }
-    live
 }
 
 impl Stage for BookStage {
@@ -548,20 +400,30 @@ impl Stage for BookStage {
         "book"
     }
 
-    fn poll(&mut self, now_ns: u64) -> Work {
+    fn poll(&mut self, _now_ns: u64) -> Work {
         let mut did = false;
-        if let Some(reply) = self.control_to_book.pop() {
+        if let Some(reply) = self.snapshots.pop() {
             self.snapshot(&reply);
             did = true;
         }
         for _ in 0..BATCH {
-            let Some(frame) = self.feed_to_book.recv() else { break };
-            self.frame(&frame);
-            self.feed_to_book.give_back(frame);
+            let Some(frame) = self.frames.recv() else { break };
+            let sampled = self.frame(&frame);
+            self.frames.give_back(frame);
             did = true;
+            // A sample ends its batch: the tick travels on before the next frame is taken, so that the decision goes
+            // first.
+            if sampled {
+                break;
+            }
         }
-        self.streams.tend(Nanos(now_ns), &mut self.book_to_control);
-        self.audit(now_ns);
         Work::from(did)
+    }
+
+    fn housekeep(&mut self, now_ns: u64) {
+        self.drop_suspects();
+        self.streams.tend(Nanos(now_ns), &mut self.news);
+        self.audit(now_ns);
+        self.send_counters();
     }
 }

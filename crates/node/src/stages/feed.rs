@@ -37,6 +37,8 @@ pub struct Frame {
     pub kind: FrameKind,
     /// On which connection, by its place in the plan.
     pub route: u8,
+    /// Which of that connection's lives: what a replaced one still delivers has a smaller number.
+    pub generation: u32,
 }
 
 /// A market connection.
@@ -102,7 +104,7 @@ pub struct FeedStage {
     counters: FeedCounters,
     told_at: u64,
     /// Changes that found no empty box; they are told before anything else.
-    untold: VecDeque<(u8, FrameKind)>,
+    untold: VecDeque<(u8, u32, FrameKind)>,
 }
 
 impl FeedStage {
@@ -143,7 +145,7 @@ impl FeedStage {
 
     fn read(&mut self, route: u8, now_ns: u64) -> bool {
         let Self { routes, feed_to_book, counters, .. } = self;
-        let activity = routes[usize::from(route)].conn.poll(Nanos(now_ns), &mut |bytes, at| {
+        let activity = routes[usize::from(route)].conn.poll(Nanos(now_ns), &mut |bytes, at, generation| {
             counters.frames += 1;
             // No empty box: the book is behind. The frame is given up; its `pu` check will find the gap.
             let Some(mut frame) = feed_to_book.acquire() else {
@@ -152,7 +154,8 @@ impl FeedStage {
             };
             frame.bytes.clear();
             frame.bytes.extend_from_slice(bytes);
-            (frame.recv_ns, frame.kind, frame.route) = (at.0, FrameKind::Market, route);
+            (frame.recv_ns, frame.kind) = (at.0, FrameKind::Market);
+            (frame.route, frame.generation) = (route, generation);
             feed_to_book.send(frame);
         });
         let did = activity.frames > 0 || activity.change.is_some();
@@ -163,17 +166,19 @@ impl FeedStage {
                 Change::Lost(_) => Some(FrameKind::Lost),
                 Change::Failed(_) => None,
             };
-            self.untold.extend(kind.map(|kind| (route, kind)));
+            let generation = self.routes[usize::from(route)].conn.generation();
+            self.untold.extend(kind.map(|kind| (route, generation, kind)));
             let _ = self.feed_to_control.push(FeedNews::Changed { route, change });
         }
         did
     }
 
     fn tell_changes(&mut self, now_ns: u64) {
-        while let Some(&(route, kind)) = self.untold.front() {
+        while let Some(&(route, generation, kind)) = self.untold.front() {
             let Some(mut frame) = self.feed_to_book.acquire() else { break };
             frame.bytes.clear();
-            (frame.recv_ns, frame.kind, frame.route) = (now_ns, kind, route);
+            (frame.recv_ns, frame.kind) = (now_ns, kind);
+            (frame.route, frame.generation) = (route, generation);
             self.feed_to_book.send(frame);
             self.untold.pop_front();
         }
@@ -191,10 +196,13 @@ impl Stage for FeedStage {
             did |= self.read(route as u8, now_ns);
             self.tell_changes(now_ns);
         }
+        Work::from(did)
+    }
+
+    fn housekeep(&mut self, now_ns: u64) {
         if now_ns.saturating_sub(self.told_at) > 500 * Nanos::MS {
             self.told_at = now_ns;
             let _ = self.feed_to_control.push(FeedNews::Counters(self.counters));
         }
-        Work::from(did)
     }
 }

@@ -5,7 +5,7 @@
 //! never a lost order.
 
 use execution::{
-    Alert, Check, Control, Denial, Gate, KillTrigger, Outbox, Router, VenuePosition, VenueState,
+    Alert, Check, Control, Denial, Gate, KillTrigger, Margin, Outbox, Router, VenuePosition, VenueState,
 };
 use market::{Amount, Bbo, ExecutionReport, Instrument, MarkPrice, Nanos, Outcome, Qty, SymbolId};
 use runtime::clock::Clock;
@@ -37,6 +37,8 @@ pub enum RouterCommand {
     Halt(SymbolId),
     /// The control thread found something that must stop entries until a human looks.
     Trip(Check),
+    /// What came of a dead-man switch that was set.
+    DeadMan(SymbolId, bool),
     /// Stop: no entries, cancel everything, close positions if `flatten`.
     Kill {
         /// Close positions too.
@@ -59,6 +61,8 @@ pub struct AccountState {
     pub fills: Vec<ExecutionReport>,
     /// Wallet balance in the quote asset.
     pub wallet: Amount,
+    /// Margin; `None`: not asked.
+    pub margin: Option<Margin>,
 }
 
 /// What the book stage tells the router.
@@ -118,10 +122,12 @@ pub struct RouterState {
     pub maker_exits: Option<f64>,
     /// Maker share of both.
     pub maker_share: Option<f64>,
-    /// Profit and loss since the day began, commissions included, quote asset.
-    pub day_pnl: f64,
-    /// Fall of equity from the day's peak, fraction of it.
-    pub drawdown: f64,
+    /// Profit and loss since the day began, commissions included, quote asset; `None`: equity is not known.
+    pub day_pnl: Option<f64>,
+    /// Fall of equity from the day's peak, fraction of it; `None`: equity is not known.
+    pub drawdown: Option<f64>,
+    /// Orders of which some lots are booked at an estimated price.
+    pub unpriced: u32,
     /// Has the last comparison with the venue been clean?
     pub reconciled: bool,
     /// The kill switch is pulled.
@@ -130,73 +136,92 @@ pub struct RouterState {
     pub kill_done: bool,
 }
 
-/// The stage; the rings are named by their ends.
-pub struct RouterStage {
-    /// The state machine.
-    pub router: Router,
+/// The ends of the stage's links.
+pub struct RouterLinks {
     /// Lossless.
-    pub alpha_to_router: Rx<StampedIntent>,
+    pub intents: Rx<StampedIntent>,
     /// Lossless.
-    pub gateway_to_router: Rx<ExecutionReport>,
+    pub reports: Rx<ExecutionReport>,
     /// Conflated at its source.
-    pub book_to_router: Rx<Quote>,
+    pub quotes: Rx<Quote>,
     /// Lossless.
-    pub control_to_router: Rx<RouterCommand>,
+    pub commands: Rx<RouterCommand>,
     /// Lossless.
-    pub router_to_gateway: Tx<StampedRequest>,
+    pub requests: Tx<StampedRequest>,
     /// Lossless.
-    pub router_to_alpha: Tx<Outcome>,
+    pub outcomes: Tx<Outcome>,
     /// News; the newest is given up when full.
-    pub router_to_control: Tx<RouterNews>,
-    /// For latencies.
-    pub clock: Clock,
-    /// Latencies.
-    pub probe: Probe,
+    pub news: Tx<RouterNews>,
+}
+
+/// The stage.
+pub struct RouterStage {
+    router: Router,
+    links: RouterLinks,
+    clock: Clock,
+    probe: Probe,
     /// The last call's results, until they are handed on.
-    pub outbox: Outbox,
+    outbox: Outbox,
     /// Stamp of the intent being worked on.
-    pub cause_recv_ns: u64,
-    /// Last state told.
-    pub told: RouterState,
-    /// Positions told, by symbol.
-    pub told_positions: Vec<Qty>,
-    /// Fills counted.
-    pub fills: u64,
+    cause_recv_ns: u64,
+    /// Something happened since the last housekeeping.
+    changed: bool,
+    /// State and positions, by symbol, sent last.
+    sent: RouterState,
+    sent_positions: Vec<Qty>,
+    fills: u64,
 }
 
 /// Inputs of one kind taken in one duty cycle.
 const BATCH: usize = 64;
 
 impl RouterStage {
+    /// Around a router whose first gate is shut.
+    pub fn new(router: Router, links: RouterLinks, clock: Clock, probe: Probe) -> Self {
+        let sent_positions = vec![Qty::ZERO; router.instruments().len()];
+        Self {
+            router,
+            links,
+            clock,
+            probe,
+            outbox: Outbox::new(),
+            cause_recv_ns: 0,
+            changed: false,
+            sent: RouterState::default(),
+            sent_positions,
+            fills: 0,
+        }
+    }
+
     /// Hands the outbox on; `false` while something of it found no room.
     fn flush(&mut self, now_ns: u64) -> bool {
         let out = &mut self.outbox;
         while let Some(request) = out.requests.first().copied() {
             let stamped = StampedRequest { request, recv_ns: self.cause_recv_ns, routed_ns: now_ns };
-            if self.router_to_gateway.push(stamped).is_err() {
+            if self.links.requests.push(stamped).is_err() {
                 return false;
             }
             out.requests.remove(0);
         }
         while let Some(outcome) = out.outcomes.first().copied() {
-            if self.router_to_alpha.push(outcome).is_err() {
+            if self.links.outcomes.push(outcome).is_err() {
                 return false;
             }
             // The control thread's copy is news: it may be given up.
-            let _ = self.router_to_control.push(RouterNews::Outcome(outcome));
+            let _ = self.links.news.push(RouterNews::Outcome(outcome));
             out.outcomes.remove(0);
         }
         while let Some(errand) = out.controls.first().copied() {
-            if self.router_to_control.push(RouterNews::Errand(errand)).is_err() {
+            if self.links.news.push(RouterNews::Errand(errand)).is_err() {
                 return false;
             }
             out.controls.remove(0);
         }
         for alert in out.alerts.drain(..) {
-            let _ = self.router_to_control.push(RouterNews::Alert(alert));
+            let _ = self.links.news.push(RouterNews::Alert(alert));
         }
         for denial in out.denials.drain(..) {
-            let _ = self.router_to_control.push(RouterNews::Denied(denial));
+            let _ = self.links.news.push(RouterNews::Denied(denial));
         }
         self.cause_recv_ns = 0;
         true
@@ -207,15 +232,27 @@ impl RouterStage {
         match command {
             RouterCommand::Gate(gate) => self.router.set_gate(now, gate, out),
             RouterCommand::Account(state) => {
-                let AccountState { requested_at, ref orders, ref positions, ref fills, wallet } = *state;
-                let venue = VenueState { requested_at, orders, positions, fills, wallet };
+                let AccountState { requested_at, ref orders, ref positions, ref fills, wallet, margin } =
+                    *state;
+                let (transfers, unlisted) = (None, None);
+                let venue = VenueState {
+                    requested_at,
+                    orders,
+                    positions,
+                    fills,
+                    wallet,
+                    margin,
+                    transfers,
+                    unlisted,
+                };
                 self.router.reconcile(now, &venue, out);
             }
             RouterCommand::Instrument(instrument) => {
                 self.router.set_instrument(*instrument);
             }
             RouterCommand::BeginDay => self.router.begin_day(),
-            RouterCommand::Income { change, is_profit } => self.router.on_income(change, is_profit),
+            RouterCommand::Income { change, is_profit } => self.router.on_income(now, change, is_profit),
+            RouterCommand::DeadMan(symbol, taken) => self.router.on_dead_man(symbol, taken),
             RouterCommand::Halt(symbol) => self.router.halt(now, symbol, out),
             RouterCommand::Trip(check) => self.router.trip(now, check, out),
             RouterCommand::Kill { flatten, trigger } => self.router.kill(now, trigger, flatten, out),
@@ -225,7 +262,7 @@ impl RouterStage {
     fn quotes(&mut self, now: Nanos, now_ns: u64) -> bool {
         let mut did = false;
         for _ in 0..BATCH {
-            let Some(quote) = self.book_to_router.pop() else { break };
+            let Some(quote) = self.links.quotes.pop() else { break };
             did = true;
             match quote {
                 Quote::Bbo(b) => self.router.on_bbo(now, b.symbol, b.bid, b.ask, &mut self.outbox),
@@ -262,42 +299,38 @@ impl RouterStage {
             maker_entries: known(r.maker_share().entries()),
             maker_exits: known(r.maker_share().exits()),
             maker_share: known(made / all),
-            day_pnl: r.account().day_pnl().to_f64(),
-            drawdown: r.account().drawdown(),
+            day_pnl: r.ledger().day_pnl().map(Amount::to_f64),
+            drawdown: r.ledger().drawdown(),
+            unpriced: r.unpriced_orders(),
             reconciled: r.is_reconciled(),
             killed: r.kill_switch().is_latched(),
             kill_done: step == execution::KillStep::Done,
         }
     }
 
-    fn tell(&mut self) {
-        for (i, told) in self.told_positions.iter_mut().enumerate() {
+    /// Positions and state, where they are others than those sent last.
+    fn send_state(&mut self) {
+        for (i, sent) in self.sent_positions.iter_mut().enumerate() {
             let symbol = SymbolId(i as u16);
             let qty = self.router.position(symbol).qty;
-            if qty != *told && self.router_to_control.push(RouterNews::Position(symbol, qty)).is_ok() {
-                *told = qty;
+            if qty != *sent && self.links.news.push(RouterNews::Position(symbol, qty)).is_ok() {
+                *sent = qty;
             }
         }
         let state = self.state();
-        if state != self.told && self.router_to_control.push(RouterNews::State(state)).is_ok() {
-            self.told = state;
+        if state != self.sent && self.links.news.push(RouterNews::State(state)).is_ok() {
+            self.sent = state;
         }
     }
-}
 
-impl Stage for RouterStage {
-    fn name(&self) -> &'static str {
-        "router"
-    }
-
-    fn poll(&mut self, now_ns: u64) -> Work {
+    fn inputs(&mut self, now_ns: u64) -> Work {
         let now = Nanos(now_ns);
         if !self.flush(now_ns) {
             return Work::Idle;
         }
         let mut did = self.quotes(now, now_ns);
         for _ in 0..BATCH {
-            let Some(command) = self.control_to_router.pop() else { break };
+            let Some(command) = self.links.commands.pop() else { break };
             did = true;
             self.command(now, command);
             if !self.flush(now_ns) {
@@ -305,7 +338,7 @@ impl Stage for RouterStage {
             }
         }
         for _ in 0..BATCH {
-            let Some(report) = self.gateway_to_router.pop() else { break };
+            let Some(report) = self.links.reports.pop() else { break };
             did = true;
             self.fills += u64::from(report.trade_id != 0 && report.origin.ours().is_some());
             self.router.on_report(now, &report, &mut self.outbox);
@@ -313,7 +346,7 @@ impl Stage for RouterStage {
                 return Work::Done;
             }
         }
-        while let Some(stamped) = self.alpha_to_router.pop() {
+        while let Some(stamped) = self.links.intents.pop() {
             did = true;
             self.cause_recv_ns = stamped.recv_ns;
             self.router.on_intent(now, &stamped.intent, &mut self.outbox);
@@ -328,9 +361,24 @@ impl Stage for RouterStage {
             self.router.on_timer(now, &mut self.outbox);
             self.flush(now_ns);
         }
-        if did {
-            self.tell();
-        }
         Work::from(did)
+    }
+}
+
+impl Stage for RouterStage {
+    fn name(&self) -> &'static str {
+        "router"
+    }
+
+    fn poll(&mut self, now_ns: u64) -> Work {
+        let work = self.inputs(now_ns);
+        self.changed |= work == Work::Done;
+        work
+    }
+
+    fn housekeep(&mut self, _now_ns: u64) {
+        if std::mem::take(&mut self.changed) {
+            self.send_state();
+        }
     }
 }

@@ -10,16 +10,26 @@ use super::{Hop, Tick};
 
 /// The stage.
 pub struct ScannerStage {
-    /// Warmed before the start.
-    pub scanner: Scanner,
-    /// Ticks without a scan.
-    pub book_to_scanner: Unloader<Tick>,
-    /// Ticks with one.
-    pub scanner_to_alpha: Loader<Tick>,
-    /// For latencies.
-    pub clock: Clock,
-    /// Latencies.
-    pub probe: Probe,
+    scanner: Scanner,
+    /// Without a scan.
+    ticks: Unloader<Tick>,
+    /// With one.
+    scanned: Loader<Tick>,
+    clock: Clock,
+    probe: Probe,
+}
+
+impl ScannerStage {
+    /// Around a scanner that was warmed before the start.
+    pub fn new(
+        scanner: Scanner,
+        ticks: Unloader<Tick>,
+        scanned: Loader<Tick>,
+        clock: Clock,
+        probe: Probe,
+    ) -> Self {
+        Self { scanner, ticks, scanned, clock, probe }
+    }
 }
 
 impl Stage for ScannerStage {
@@ -28,17 +38,17 @@ impl Stage for ScannerStage {
     }
 
     fn poll(&mut self, _now_ns: u64) -> Work {
-        let Some(mut tick) = self.book_to_scanner.recv() else { return Work::Idle };
+        let Some(mut tick) = self.ticks.recv() else { return Work::Idle };
         // The scanner's history must not skip a tick, even where the engine has no room for it.
         tick.scan = self.scanner.step(&tick.mids);
         let now = self.clock.now_ns();
         self.probe.record(Hop::Scanner as u8, now - tick.handed_ns);
-        if let Some(mut out) = self.scanner_to_alpha.acquire() {
+        if let Some(mut out) = self.scanned.acquire() {
             std::mem::swap(&mut *out, &mut *tick);
             out.handed_ns = now;
-            self.scanner_to_alpha.send(out);
+            self.scanned.send(out);
         }
-        self.book_to_scanner.give_back(tick);
+        self.ticks.give_back(tick);
         Work::Done
     }
 }

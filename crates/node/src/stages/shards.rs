@@ -40,24 +40,33 @@ impl ShardSource {
     }
 }
 
-/// The stage; the rings are named by their ends.
-pub struct ShardStage {
-    /// Where updates come from.
-    pub source: ShardSource,
+/// The ends of the stage's links.
+pub struct ShardLinks {
     /// Ticks for the scanner. None left: the tick waits, and updates conflate behind it.
-    pub shards_to_scanner: Loader<Tick>,
+    pub ticks: Loader<Tick>,
     /// Quotes. Full: given up, the next one brings the state of then.
-    pub shards_to_router: Tx<Quote>,
+    pub quotes: Tx<Quote>,
     /// How the ticks are made.
-    pub shards_to_control: Tx<ShardCounters>,
+    pub news: Tx<ShardCounters>,
+}
+
+/// The stage.
+pub struct ShardStage {
+    source: ShardSource,
+    links: ShardLinks,
     /// By symbol: the router holds prices of it.
-    pub quoted: Vec<bool>,
+    quoted: Vec<bool>,
     /// Ticks at the last word to the control thread.
-    pub told: u64,
-    /// For stamps.
-    pub clock: Clock,
-    /// Latencies.
-    pub probe: Probe,
+    told: u64,
+    clock: Clock,
+    probe: Probe,
+}
+
+impl ShardStage {
+    /// Over the shards of `symbols` symbols.
+    pub fn new(source: ShardSource, symbols: usize, links: ShardLinks, clock: Clock, probe: Probe) -> Self {
+        Self { source, links, quoted: vec![false; symbols], told: 0, clock, probe }
+    }
 }
 
 /// The update's best prices and mark as quotes.
@@ -81,16 +90,16 @@ impl Stage for ShardStage {
     }
 
     fn poll(&mut self, now_ns: u64) -> Work {
-        let Self { source, shards_to_router, quoted, .. } = self;
+        let Self { source, links: ShardLinks { quotes: router, .. }, quoted, .. } = self;
         let mut did = source.take(now_ns, |update| {
             let (bbo, mark) = quotes(update);
-            quoted[update.symbol.index()] |= shards_to_router.push(Quote::Bbo(bbo)).is_ok();
+            quoted[update.symbol.index()] |= router.push(Quote::Bbo(bbo)).is_ok();
             if let Some(mark) = mark {
-                let _ = shards_to_router.push(Quote::Mark(mark));
+                let _ = router.push(Quote::Mark(mark));
             }
         });
         while self.source.assembly.is_due(now_ns) {
-            let Some(mut tick) = self.shards_to_scanner.acquire() else { break };
+            let Some(mut tick) = self.links.ticks.acquire() else { break };
             let now = self.clock.now_ns();
             self.source.assembly.tell(&mut tick, now);
             // From the boundary, so it holds the difference of the clocks too.
@@ -98,17 +107,20 @@ impl Stage for ShardStage {
             // A symbol that has gone stale is a book that is lost, until its next update.
             for ((quoted, mid), i) in self.quoted.iter_mut().zip(&tick.mids).zip(0..) {
                 if *quoted && mid.is_nan() {
-                    *quoted = self.shards_to_router.push(Quote::Lost(SymbolId(i))).is_err();
+                    *quoted = self.links.quotes.push(Quote::Lost(SymbolId(i))).is_err();
                 }
             }
-            self.shards_to_scanner.send(tick);
+            self.links.ticks.send(tick);
             did = true;
         }
+        Work::from(did)
+    }
+
+    fn housekeep(&mut self, _now_ns: u64) {
         let counters = self.source.assembly.counters;
         if counters.ticks >= self.told + TELL_EVERY {
             self.told = counters.ticks;
-            let _ = self.shards_to_control.push(self.source.assembly.counters());
+            let _ = self.links.news.push(self.source.assembly.counters());
         }
-        Work::from(did)
     }
 }

@@ -9,63 +9,11 @@ use market::{MarketEvent, Nanos, SymbolId};
 use runtime::conveyor::Loader;
 use runtime::ring::Tx;
 
-use super::book::BookNews;
+use super::book::news::{BookNews, HEAD, StreamCounters, StreamNews};
 use super::feed::{FeedAction, FeedCommand, FrameKind};
 
 /// How often silence is looked for and subscriptions are sent.
 const LOOK_EVERY: u64 = 50 * Nanos::MS;
-/// Bytes of a rejected frame that are shown.
-const HEAD: usize = 96;
-
-/// What the streams tell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StreamNews {
-    /// The connection has brought its first data since the start.
-    Delivers {
-        /// Connection.
-        route: u8,
-    },
-    /// From the rules of [`binance::feed`].
-    Event {
-        /// Connection.
-        route: u8,
-        /// What.
-        event: FeedEvent,
-    },
-    /// A frame was refused whole.
-    BadFrame {
-        /// Connection.
-        route: u8,
-        /// Why.
-        error: DecodeError,
-        /// How it begins.
-        head: arrayvec::ArrayVec<u8, HEAD>,
-    },
-    /// More refused frames within a minute than a connection may have: it is replaced.
-    TooManyBadFrames {
-        /// Connection.
-        route: u8,
-    },
-}
-
-/// Counters of the streams.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct StreamCounters {
-    /// Streams found silent.
-    pub silent: u64,
-    /// Streams silent after a second subscription.
-    pub dead: u64,
-    /// Connections on which everything fell silent together.
-    pub stalled: u64,
-    /// Holes in the ids of aggregate trades.
-    pub trade_gaps: u64,
-    /// Trades missing in them.
-    pub trades_missed: u64,
-    /// Aggregate trades told before, dropped.
-    pub repeated_trades: u64,
-    /// Connections replaced because of these findings.
-    pub replaced: u64,
-}
 
 struct Line {
     feed: Feed,
@@ -128,12 +76,11 @@ impl Streams {
     }
 
     /// A connection changed.
-    pub fn on_change(&mut self, route: u8, kind: FrameKind, now: Nanos) {
+    pub fn on_change(&mut self, (route, generation): (u8, u32), kind: FrameKind, now: Nanos) {
         let line = &mut self.lines[usize::from(route)];
         match kind {
-            FrameKind::Opened => line.feed.on_open(now),
-            FrameKind::Replaced => line.feed.on_replaced(now),
-            FrameKind::Lost => line.feed.on_close(),
+            FrameKind::Opened | FrameKind::Replaced => line.feed.on_open(generation, now),
+            FrameKind::Lost => line.feed.on_close(generation),
             FrameKind::Market => return,
         }
         (line.replace, line.bad) = (false, 0);
@@ -148,7 +95,13 @@ impl Streams {
 
     /// Notes decoded data; `false`: a repetition, to be dropped.
     #[inline]
-    pub fn note(&mut self, route: u8, event: &MarketEvent<'_>, now: Nanos, news: &mut Tx<BookNews>) -> bool {
+    pub fn note(
+        &mut self,
+        (route, generation): (u8, u32),
+        event: &MarketEvent<'_>,
+        now: Nanos,
+        news: &mut Tx<BookNews>,
+    ) -> bool {
         let Self { lines, silent, counters, .. } = self;
         let line = &mut lines[usize::from(route)];
         if !line.delivered {
@@ -156,7 +109,7 @@ impl Streams {
             let _ = news.push(BookNews::Streams(StreamNews::Delivers { route }));
         }
         let mut replace = false;
-        let fresh = line.feed.on_event(event, now, &mut |event| {
+        let fresh = line.feed.on_event(event, generation, now, &mut |event| {
             replace |= told(route, event, silent, counters, news);
         });
         line.replace |= replace;
@@ -164,10 +117,10 @@ impl Streams {
     }
 
     /// A frame without data: the reply to a subscription, a notice.
-    pub fn on_other(&mut self, route: u8, frame: &[u8], news: &mut Tx<BookNews>) {
+    pub fn on_other(&mut self, (route, generation): (u8, u32), frame: &[u8], news: &mut Tx<BookNews>) {
         let Self { lines, silent, counters, .. } = self;
         let line = &mut lines[usize::from(route)];
-        line.feed.on_control(frame, &mut |event| {
+        line.feed.on_control(frame, generation, &mut |event| {
             line.replace |= told(route, event, silent, counters, news);
         });
     }

@@ -7,7 +7,7 @@ use archive::table::{self, Cell};
 use market::Date;
 use serde_json::Value;
 
-use super::fields::{FIELDS, find, normal};
+use super::fields::{FIELD_NAMES, FIELDS, Kind, find, normal, number, show};
 use crate::ReplayError;
 
 /// What a run is compared with.
@@ -34,7 +34,12 @@ pub struct ExpectedTrades {
     /// Which fields the cells of a row are, by index.
     pub(super) columns: Vec<usize>,
     pub(super) rows: Vec<Vec<Cell>>,
+    /// Columns of the file that say nothing of a trade: row numbers, and those without a value in any row.
+    pub(super) not_compared: Vec<String>,
 }
+
+/// Date and bar of a step.
+pub(super) type At = (Date, u32);
 
 impl Expected {
     /// Reads a file by its ending: `.parquet`, `.csv`, `.jsonl`, `.json`; the word `champion` is no file. A JSON object
@@ -43,10 +48,10 @@ impl Expected {
         if path.as_os_str() == "champion" {
             return Ok(Self::Champion);
         }
-        if path.extension().is_some_and(|e| e == "json") {
+        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")) {
             let mut bytes = fs::read(path)
                 .map_err(|e| ReplayError::Expected { path: path.to_path_buf(), detail: e.to_string() })?;
-            archive::json::blank_python_numbers(&mut bytes);
+            market::json::blank_python_numbers(&mut bytes);
             if let Ok(value @ Value::Object(_)) = serde_json::from_slice::<Value>(&bytes)
                 && (value.get("metrics").is_some()
                     || value.get("roi").is_some()
@@ -75,7 +80,7 @@ fn trades(path: &Path) -> Result<ExpectedTrades, ReplayError> {
     let unknown: Vec<&str> =
         table.columns.iter().zip(&found).filter(|(_, f)| f.is_none()).map(|(c, _)| c.as_str()).collect();
     if !unknown.is_empty() {
-        let known = super::FIELD_NAMES.join(", ");
+        let known = FIELD_NAMES.join(", ");
         return Err(bad(format!(
             "unknown columns: {}; known are {known} (or their aliases)",
             unknown.join(", ")
@@ -96,7 +101,7 @@ fn trades(path: &Path) -> Result<ExpectedTrades, ReplayError> {
         for (cell, field) in row.into_iter().zip(&found) {
             let Some(Some(field)) = field else { continue };
             let field = &FIELDS[*field];
-            let shown = super::show(&cell);
+            let shown = show(&cell);
             cells.push(
                 normal(field.kind, cell).ok_or_else(|| {
                     bad(format!("row {}: `{shown}` is no value for `{}`", i + 1, field.name))
@@ -105,7 +110,18 @@ fn trades(path: &Path) -> Result<ExpectedTrades, ReplayError> {
         }
         rows.push(cells);
     }
-    Ok(ExpectedTrades { path: path.to_path_buf(), columns, rows })
+    let numbering = table.columns.iter().zip(&found).filter(|(_, f)| **f == Some(None));
+    let mut trades = ExpectedTrades {
+        path: path.to_path_buf(),
+        columns,
+        rows,
+        not_compared: numbering.map(|(name, _)| format!("{name} (numbers the rows)")).collect(),
+    };
+    trades.drop_empty_columns();
+    if trades.columns.is_empty() && !trades.rows.is_empty() {
+        return Err(bad("no column of a trade in it has a value".to_owned()));
+    }
+    Ok(trades)
 }
 
 impl ExpectedTrades {
@@ -119,32 +135,50 @@ impl ExpectedTrades {
         self.rows.is_empty()
     }
 
+    /// A column without a value in any row compares with nothing: it is named instead. Flags alone may be null.
+    fn drop_empty_columns(&mut self) {
+        let mut at = 0;
+        while at < self.columns.len() {
+            let field = &FIELDS[self.columns[at]];
+            let empty = self.rows.iter().all(|row| row[at] == Cell::Null) && !self.rows.is_empty();
+            if empty && field.kind != Kind::Flag {
+                self.not_compared.push(format!("{} (no value in any row)", field.name));
+                self.columns.remove(at);
+                self.rows.iter_mut().for_each(|row| drop(row.remove(at)));
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    /// A date column of a row.
+    pub(super) fn date(&self, row: &[Cell], name: &str) -> Option<Date> {
+        match self.cell(row, name)? {
+            Cell::Text(date) => date.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// A number of a row.
+    pub(super) fn number(&self, row: &[Cell], name: &str) -> Option<f64> {
+        self.cell(row, name).and_then(number)
+    }
+
     pub(super) fn cell<'a>(&self, row: &'a [Cell], name: &str) -> Option<&'a Cell> {
         let at = self.columns.iter().position(|&f| FIELDS[f].name == name)?;
         row.get(at)
     }
 
-    pub(super) fn symbol(&self, row: &[Cell]) -> Option<String> {
-        match self.cell(row, "symbol") {
-            Some(Cell::Text(symbol)) => Some(symbol.clone()),
+    /// Entry (or exit) of a row, as far as it tells.
+    pub(super) fn at(&self, row: &[Cell], date: &str, bar: &str) -> Option<At> {
+        match self.cell(row, bar)? {
+            Cell::Int(bar) => Some((self.date(row, date)?, u32::try_from(*bar).ok()?)),
             _ => None,
         }
     }
 
-    /// Entry and exit of a row, as far as it tells.
-    pub(super) fn times(&self, row: &[Cell]) -> super::Times {
-        let at = |date: &str, bar: &str| -> Option<(Date, u32)> {
-            match (self.cell(row, date)?, self.cell(row, bar)?) {
-                (Cell::Text(date), Cell::Int(bar)) => Some((date.parse().ok()?, u32::try_from(*bar).ok()?)),
-                _ => None,
-            }
-        };
-        (at("entry_date", "entry_bar"), at("exit_date", "exit_bar"))
-    }
-
-    /// The floats of a column, as far as the file has it.
+    /// The floats of a column, if every row has one.
     pub(super) fn floats(&self, name: &str) -> Option<Vec<f64>> {
-        self.columns.iter().position(|&f| FIELDS[f].name == name)?;
-        self.rows.iter().map(|row| self.cell(row, name).and_then(super::fields::number)).collect()
+        self.rows.iter().map(|row| self.number(row, name)).collect()
     }
 }

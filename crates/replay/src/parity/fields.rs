@@ -15,6 +15,17 @@ pub(super) enum Kind {
     Flag,
 }
 
+/// What of the trades before a column of a trade depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HangsOn {
+    /// On none of them.
+    Nothing,
+    /// On the capital they left.
+    Capital,
+    /// On that, and on how many fee draws they took (SPEC §3.9).
+    Draws,
+}
+
 /// A column.
 pub(super) struct Field {
     pub(super) name: &'static str,
@@ -22,6 +33,10 @@ pub(super) struct Field {
     pub(super) kind: Kind,
     /// Is it only known when the trade is closed?
     pub(super) known_at_exit: bool,
+    /// Is it a difference of larger numbers?
+    nearly_cancels: bool,
+    /// What it also hangs on beside the trade itself.
+    pub(super) hangs_on: HangsOn,
     pub(super) get: fn(&TradeRecord) -> Cell,
 }
 
@@ -32,7 +47,13 @@ const fn field(
     known_at_exit: bool,
     get: fn(&TradeRecord) -> Cell,
 ) -> Field {
-    Field { name, aliases, kind, known_at_exit, get }
+    let nearly_cancels = matches!(name.as_bytes(), b"fees" | b"gross_pnl" | b"pnl");
+    let hangs_on = match name.as_bytes() {
+        b"notional" | b"gross_pnl" | b"capital_after" => HangsOn::Capital,
+        b"maker_entry" | b"maker_exit" | b"fees" | b"pnl" => HangsOn::Draws,
+        _ => HangsOn::Nothing,
+    };
+    Field { name, aliases, kind, known_at_exit, nearly_cancels, hangs_on, get }
 }
 
 fn flag(value: Option<bool>) -> Cell {
@@ -89,6 +110,13 @@ pub(super) const FIELDS: [Field; 23] = [
         Cell::Text(t.reason.name().to_owned())
     }),
 ];
+
+/// The floor, in words, of the columns that have one.
+pub(super) fn floors(columns: &[usize]) -> Option<String> {
+    let names: Vec<&str> =
+        columns.iter().map(|&f| &FIELDS[f]).filter(|f| f.nearly_cancels).map(|f| f.name).collect();
+    (!names.is_empty()).then(|| format!("{} also within {MONEY_FLOOR:e} of the notional", names.join(", ")))
+}
 
 /// Columns that number the rows: not compared.
 const NUMBERING: [&str; 5] = ["trade_id", "trade_no", "id", "index", "unnamed: 0"];
@@ -148,7 +176,7 @@ pub(super) fn normal(kind: Kind, cell: Cell) -> Option<Cell> {
             _ => None,
         },
         Kind::Int => whole(&cell),
-        Kind::Float => number(&cell).map(Cell::Float),
+        Kind::Float => number(&cell).map(|n| if n.is_nan() { Cell::Null } else { Cell::Float(n) }),
         Kind::Flag => match cell {
             Cell::Bool(b) => Some(Cell::Bool(b)),
             Cell::Text(t) => match t.trim().to_ascii_lowercase().as_str() {
@@ -194,16 +222,40 @@ pub(super) fn number(cell: &Cell) -> Option<f64> {
     }
 }
 
-/// Are two floats the same within the tolerance?
-pub(super) fn close(a: f64, b: f64, rtol: f64) -> bool {
-    a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= (rtol * a.abs().max(b.abs())).max(1e-12)
+/// Room for rounding where a column is a difference of larger numbers, as a share of the trade's notional: money that
+/// nearly cancels has no relative precision.
+pub(super) const MONEY_FLOOR: f64 = 1e-12;
+
+/// How far apart two values may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tolerance {
+    pub(super) relative: f64,
+    /// In the column's unit; 0: none.
+    pub(super) floor: f64,
 }
 
-/// Does `got` differ from `want`? Nothing expected is met by anything, but for flags, where null is a value.
-pub(super) fn differs(kind: Kind, want: &Cell, got: &Cell, rtol: f64) -> bool {
+impl Tolerance {
+    /// Relative alone.
+    pub(super) const fn relative(relative: f64) -> Self {
+        Self { relative, floor: 0.0 }
+    }
+
+    /// For a column of a trade of `notional`.
+    pub(super) fn of(field: &Field, relative: f64, notional: f64) -> Self {
+        let floor = if field.nearly_cancels && relative > 0.0 { MONEY_FLOOR * notional.abs() } else { 0.0 };
+        Self { relative, floor }
+    }
+
+    /// Are two floats the same? What is no number is the same as nothing.
+    pub(super) fn close(self, a: f64, b: f64) -> bool {
+        a == b || (a - b).abs() <= (self.relative * a.abs().max(b.abs())).max(self.floor)
+    }
+}
+
+/// Does `got` differ from `want`? Where nothing is expected it does, but for flags, where null is a value.
+pub(super) fn differs(want: &Cell, got: &Cell, tolerance: Tolerance) -> bool {
     match (want, got) {
-        (Cell::Null, _) => kind == Kind::Flag && *got != Cell::Null,
-        (Cell::Float(w), Cell::Float(g)) => !close(*w, *g, rtol),
+        (Cell::Float(w), Cell::Float(g)) => !tolerance.close(*w, *g),
         _ => want != got,
     }
 }

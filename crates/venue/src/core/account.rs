@@ -3,59 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use market::{Amount, Nanos, PositionSide, Qty, SymbolId};
+use market::{Amount, Nanos, PositionSide, SymbolId};
 
+use super::ids::Leg;
 use super::listing::Listing;
-use super::order::{Fill, Income, PositionRow};
+use super::order::{Fill, Income, MarginChange, PositionRow};
+use super::position::Position;
 
 /// Fills kept for `userTrades`.
 const FILLS_KEPT: usize = 50_000;
 /// Income entries kept.
 const INCOME_KEPT: usize = 50_000;
-
-/// An account's place in the exchange's table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AccountId(pub u16);
-
-/// A position in one instrument.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Position {
-    /// Signed quantity.
-    pub qty: Qty,
-    /// Σ signed price·quantity of what is open.
-    pub cost: Amount,
-    /// Commission paid on what is open (for the break-even price).
-    pub fees: Amount,
-    /// Realised profit so far, before fees.
-    pub realised: Amount,
-    /// Last changed.
-    pub updated: Nanos,
-}
-
-impl Position {
-    /// Books a fill of signed quantity; returns the realised profit. `value(q)` is the exact value of `q` lots.
-    pub(super) fn book(&mut self, signed: i64, value: impl Fn(i64) -> Amount) -> Amount {
-        let open = self.qty.0;
-        let mut realised = 0;
-        let closing = if open.signum() * signed.signum() < 0 { open.abs().min(signed.abs()) } else { 0 };
-        if closing > 0 {
-            let part = i128::from(self.cost.0) * i128::from(closing) / i128::from(open.abs());
-            let part = i64::try_from(part).expect("a part of a cost that fits");
-            let fees = i128::from(self.fees.0) * i128::from(closing) / i128::from(open.abs());
-            realised = open.signum() * value(closing).0 - part;
-            self.cost.0 -= part;
-            self.fees.0 -= i64::try_from(fees).expect("a part of fees that fit");
-            self.qty.0 += signed.signum() * closing;
-        }
-        let opening = signed.abs() - closing;
-        if opening > 0 {
-            self.qty.0 += signed.signum() * opening;
-            self.cost.0 += signed.signum() * (value(signed.abs()).0 - value(closing).0);
-        }
-        self.realised.0 += realised;
-        Amount(realised)
-    }
-}
 
 /// Per-symbol settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,46 +49,21 @@ pub struct Account {
     pub(super) by_client: BTreeMap<String, u64>,
     /// Finished orders, oldest first.
     pub(super) done: VecDeque<u64>,
+    /// Conditional orders that wait.
+    pub(super) open_algos: BTreeSet<u64>,
+    /// Conditional orders that have ended, oldest first.
+    pub(super) done_algos: VecDeque<u64>,
     /// Fills, oldest first.
     pub fills: VecDeque<Fill>,
     /// Income, oldest first.
     pub income: VecDeque<Income>,
+    /// Changes of isolated margins, oldest first.
+    pub margin_changes: VecDeque<MarginChange>,
     /// Dead man's switch: when all orders of a symbol are cancelled.
     pub(super) countdown: BTreeMap<SymbolId, Nanos>,
-    /// A margin call was sent and the account has not recovered since.
-    pub(super) margin_called: bool,
+    /// A margin call was sent for the crossed positions (`None`) or an isolated one, which has not recovered since.
+    pub(super) margin_called: BTreeSet<Option<(SymbolId, Leg)>>,
     pub(super) next_income: u64,
-}
-
-/// Which position of a symbol: `PositionSide` in an order that sorts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Leg {
-    /// One-way mode.
-    Both,
-    /// Hedge mode, long.
-    Long,
-    /// Hedge mode, short.
-    Short,
-}
-
-impl From<PositionSide> for Leg {
-    fn from(side: PositionSide) -> Self {
-        match side {
-            PositionSide::Both => Self::Both,
-            PositionSide::Long => Self::Long,
-            PositionSide::Short => Self::Short,
-        }
-    }
-}
-
-impl From<Leg> for PositionSide {
-    fn from(leg: Leg) -> Self {
-        match leg {
-            Leg::Both => Self::Both,
-            Leg::Long => Self::Long,
-            Leg::Short => Self::Short,
-        }
-    }
 }
 
 impl Account {
@@ -142,6 +75,11 @@ impl Account {
     /// The position, flat if there never was one.
     pub fn position(&self, symbol: SymbolId, side: PositionSide) -> Position {
         self.positions.get(&(symbol, side.into())).copied().unwrap_or_default()
+    }
+
+    /// What is not set aside for isolated positions.
+    pub fn cross_wallet(&self) -> Amount {
+        self.positions.values().fold(self.wallet, |sum, p| sum - p.isolated)
     }
 
     /// The settings of a symbol.
@@ -190,6 +128,7 @@ impl Account {
             entry,
             break_even,
             realised: p.realised,
+            isolated_wallet: p.isolated,
             unrealised: listing.unrealised(&p),
             isolated: self.setting(listing.instrument.id).isolated,
         }

@@ -6,11 +6,12 @@
 //! quantity stands ahead of it. That queue shrinks by trades at its price, by our own takers, and by cancels, which
 //! are assumed to be spread evenly over the level.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use market::{Level, Px, Qty, Side};
 
-use super::AccountId;
+use super::ids::AccountId;
+use super::levels::Levels;
 
 /// Played quantity at one price.
 #[derive(Debug, Clone, Copy, Default)]
@@ -84,13 +85,25 @@ const fn index(side: Side) -> usize {
 }
 
 /// The book of one instrument.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ladder {
-    played: [BTreeMap<i64, Cell>; 2],
+    played: [Levels<Cell>; 2],
     resting: [BTreeMap<i64, Vec<Resting>>; 2],
     /// The played market's side is out of sight (a fault).
     hidden: [bool; 2],
-    dirty: BTreeSet<(usize, i64)>,
+    /// Levels that changed, with what is published there, in the order they did.
+    dirty: Vec<(usize, Level)>,
+}
+
+impl Default for Ladder {
+    fn default() -> Self {
+        Self {
+            played: [Levels::new(Side::Buy), Levels::new(Side::Sell)],
+            resting: [BTreeMap::new(), BTreeMap::new()],
+            hidden: [false; 2],
+            dirty: Vec::new(),
+        }
+    }
 }
 
 impl Ladder {
@@ -106,7 +119,7 @@ impl Ladder {
 
     /// The played quantity at a price, nothing on a hidden side.
     fn cell(&self, i: usize, px: i64) -> Cell {
-        if self.hidden[i] { Cell::default() } else { self.played[i].get(&px).copied().unwrap_or_default() }
+        if self.hidden[i] { Cell::default() } else { self.played[i].get(px).copied().unwrap_or_default() }
     }
 
     /// Hides the played quantity of a side, or shows it again.
@@ -114,18 +127,20 @@ impl Ladder {
         let i = index(side);
         if self.hidden[i] != on {
             self.hidden[i] = on;
-            self.dirty.extend(self.played[i].keys().map(|px| (i, *px)));
+            let prices: Vec<i64> = self.played[i].iter().map(|(px, _)| px).collect();
+            prices.into_iter().for_each(|px| self.changed(i, px));
         }
     }
 
     /// Prices of a side with a published quantity, best first.
     pub fn levels(&self, side: Side) -> impl Iterator<Item = Level> + '_ {
         let i = index(side);
-        let played = self.played[i].keys();
-        let ours = self.resting[i].keys();
-        let mut merged = Merge { a: played, b: ours, down: i == 0, next_a: None, next_b: None };
-        merged.next_a = merged.pull_a();
-        merged.next_b = merged.pull_b();
+        let played = self.played[i].iter().map(|(px, _)| px);
+        let (bids, asks) =
+            if i == 0 { (Some(&self.resting[0]), None) } else { (None, Some(&self.resting[1])) };
+        let ours =
+            bids.into_iter().flat_map(|r| r.keys().rev()).chain(asks.into_iter().flat_map(BTreeMap::keys));
+        let merged = Merge { a: played.peekable(), b: ours.copied().peekable(), down: i == 0 };
         merged.map(move |px| Level { px: Px(px), qty: self.published_at(i, px) }).filter(|l| l.qty.0 > 0)
     }
 
@@ -142,7 +157,7 @@ impl Ladder {
         if let Some(own) = better {
             return Level { px: Px(own), qty: self.published_at(i, own) };
         }
-        let taken = self.played[i].get(&best.px.0).map_or(0, |c| c.taken);
+        let taken = self.played[i].get(best.px.0).map_or(0, |c| c.taken);
         let ours: i64 = self.resting[i].get(&best.px.0).map_or(0, |v| v.iter().map(|r| r.leaves).sum());
         Level { px: best.px, qty: Qty((best.qty.0 - taken).max(0) + ours) }
     }
@@ -152,8 +167,7 @@ impl Ladder {
         if self.hidden[i] {
             return None;
         }
-        let ok = |(px, c): (&i64, &Cell)| (c.available() > 0).then_some((*px, c.available()));
-        if i == 0 { self.played[0].iter().rev().find_map(ok) } else { self.played[1].iter().find_map(ok) }
+        self.played[i].iter().find_map(|(px, c)| (c.available() > 0).then_some((px, c.available())))
     }
 
     fn best_resting(&self, i: usize) -> Option<i64> {
@@ -164,16 +178,20 @@ impl Ladder {
         }
     }
 
+    /// Notes that the quantity published at a price has changed.
+    fn changed(&mut self, i: usize, px: i64) {
+        self.dirty.push((i, Level { px: Px(px), qty: self.published_at(i, px) }));
+    }
+
     /// The played market says: this level holds `qty` now.
     pub(super) fn set_played(&mut self, side: Side, px: Px, qty: Qty) {
-        let i = index(side);
-        let before = self.published_at(i, px.0);
-        let old = self.played[i].get(&px.0).copied().unwrap_or_default();
-        if qty.0 > 0 {
-            self.played[i].insert(px.0, Cell { shown: qty.0, taken: 0, traded: 0 });
+        let (i, qty) = (index(side), qty.max(Qty::ZERO));
+        let old = if qty.0 > 0 {
+            self.played[i].insert(px.0, Cell { shown: qty.0, taken: 0, traded: 0 })
         } else {
-            self.played[i].remove(&px.0);
-        }
+            self.played[i].remove(px.0)
+        };
+        let old = old.unwrap_or_default();
         if let Some(queue) = self.resting[i].get_mut(&px.0) {
             let expected = (old.available() - old.traded).max(0);
             let cancelled = (expected - qty.0).max(0);
@@ -186,14 +204,18 @@ impl Ladder {
                 r.ahead = r.ahead.clamp(0, qty.0);
             }
         }
-        if self.published_at(i, px.0) != before {
-            self.dirty.insert((i, px.0));
+        if old.available() != qty.0 && !self.hidden[i] {
+            if self.resting[i].is_empty() {
+                self.dirty.push((i, Level { px, qty }));
+            } else {
+                self.changed(i, px.0);
+            }
         }
     }
 
     /// All played prices of a side (to replace the played book as a whole).
     pub(super) fn played_prices(&self, side: Side) -> Vec<Px> {
-        self.played[index(side)].keys().map(|&p| Px(p)).collect()
+        self.played[index(side)].iter().map(|(p, _)| Px(p)).collect()
     }
 
     /// Adds an order behind everything that is published at its price.
@@ -201,7 +223,7 @@ impl Ladder {
         let i = index(side);
         let ahead = self.cell(i, px.0).available();
         self.resting[i].entry(px.0).or_default().push(Resting { order, account, leaves: leaves.0, ahead });
-        self.dirty.insert((i, px.0));
+        self.changed(i, px.0);
     }
 
     /// Takes an order out.
@@ -212,7 +234,7 @@ impl Ladder {
             if queue.is_empty() {
                 self.resting[i].remove(&px.0);
             }
-            self.dirty.insert((i, px.0));
+            self.changed(i, px.0);
         }
     }
 
@@ -223,7 +245,7 @@ impl Ladder {
             && r.leaves > leaves.0
         {
             r.leaves = leaves.0;
-            self.dirty.insert((i, px.0));
+            self.changed(i, px.0);
         }
     }
 
@@ -260,7 +282,7 @@ impl Ladder {
     /// A taker consumed played quantity.
     pub(super) fn consume(&mut self, taker: Side, px: Px, qty: Qty) {
         let i = index(taker.opposite());
-        if let Some(cell) = self.played[i].get_mut(&px.0) {
+        if let Some(cell) = self.played[i].get_mut(px.0) {
             cell.taken += qty.0;
         }
         if let Some(queue) = self.resting[i].get_mut(&px.0) {
@@ -268,7 +290,7 @@ impl Ladder {
                 r.ahead = (r.ahead - qty.0).max(0);
             }
         }
-        self.dirty.insert((i, px.0));
+        self.changed(i, px.0);
     }
 
     /// An order of ours was filled by `qty`: it leaves the book when nothing is left.
@@ -282,7 +304,7 @@ impl Ladder {
         if queue.is_empty() {
             self.resting[i].remove(&px.0);
         }
-        self.dirty.insert((i, px.0));
+        self.changed(i, px.0);
     }
 
     /// Quantity that a taker could get at `limit` or better, our own orders of `account` left out.
@@ -294,7 +316,7 @@ impl Ladder {
             (Some(l), Side::Sell) => px >= l.0,
         };
         let played: i64 =
-            self.played[i].keys().filter(|p| inside(**p)).map(|p| self.cell(i, *p).available()).sum();
+            self.played[i].iter().filter(|(p, _)| inside(*p)).map(|(p, _)| self.cell(i, p).available()).sum();
         let ours: i64 = (self.resting[i].iter().filter(|(p, _)| inside(**p)))
             .flat_map(|(_, q)| q.iter().filter(|r| r.account != account).map(|r| r.leaves))
             .sum();
@@ -334,7 +356,7 @@ impl Ladder {
     }
 
     fn note_traded(&mut self, i: usize, px: Px, qty: Qty) {
-        if let Some(cell) = self.played[i].get_mut(&px.0) {
+        if let Some(cell) = self.played[i].get_mut(px.0) {
             cell.traded += qty.0;
         }
     }
@@ -358,12 +380,19 @@ impl Ladder {
 
     /// Takes the levels that changed since the last call: side, price, published quantity.
     pub fn take_changes(&mut self, mut each: impl FnMut(Side, Level)) -> bool {
-        let dirty = std::mem::take(&mut self.dirty);
-        for &(i, px) in &dirty {
-            let side = if i == 0 { Side::Buy } else { Side::Sell };
-            each(side, Level { px: Px(px), qty: self.published_at(i, px) });
+        if self.dirty.is_empty() {
+            return false;
         }
-        !dirty.is_empty()
+        // Of a price that changed twice, the last word counts.
+        self.dirty.sort_by_key(|(i, l)| (*i, l.px));
+        for (n, &(i, level)) in self.dirty.iter().enumerate() {
+            if self.dirty.get(n + 1).is_some_and(|(j, next)| *j == i && next.px == level.px) {
+                continue;
+            }
+            each(if i == 0 { Side::Buy } else { Side::Sell }, level);
+        }
+        self.dirty.clear();
+        true
     }
 
     /// Are there changes that [`Self::take_changes`] has not handed out?
@@ -372,46 +401,25 @@ impl Ladder {
     }
 }
 
-/// Two sorted key sets as one, without duplicates.
-struct Merge<'a, A, B> {
-    a: A,
-    b: B,
+/// Two sequences of prices, best first, as one without duplicates.
+struct Merge<A: Iterator<Item = i64>, B: Iterator<Item = i64>> {
+    a: std::iter::Peekable<A>,
+    b: std::iter::Peekable<B>,
+    /// The best is the highest.
     down: bool,
-    next_a: Option<&'a i64>,
-    next_b: Option<&'a i64>,
 }
 
-impl<'a, A, B> Merge<'a, A, B>
-where
-    A: DoubleEndedIterator<Item = &'a i64>,
-    B: DoubleEndedIterator<Item = &'a i64>,
-{
-    fn pull_a(&mut self) -> Option<&'a i64> {
-        if self.down { self.a.next_back() } else { self.a.next() }
-    }
-    fn pull_b(&mut self) -> Option<&'a i64> {
-        if self.down { self.b.next_back() } else { self.b.next() }
-    }
-}
-
-impl<'a, A, B> Iterator for Merge<'a, A, B>
-where
-    A: DoubleEndedIterator<Item = &'a i64>,
-    B: DoubleEndedIterator<Item = &'a i64>,
-{
+impl<A: Iterator<Item = i64>, B: Iterator<Item = i64>> Iterator for Merge<A, B> {
     type Item = i64;
+
     fn next(&mut self) -> Option<i64> {
-        let px = match (self.next_a, self.next_b) {
+        let px = match (self.a.peek(), self.b.peek()) {
             (Some(a), Some(b)) if self.down => *a.max(b),
             (Some(a), Some(b)) => *a.min(b),
             (a, b) => *a.or(b)?,
         };
-        if self.next_a == Some(&px) {
-            self.next_a = self.pull_a();
-        }
-        if self.next_b == Some(&px) {
-            self.next_b = self.pull_b();
-        }
+        self.a.next_if_eq(&px);
+        self.b.next_if_eq(&px);
         Some(px)
     }
 }

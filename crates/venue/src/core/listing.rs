@@ -2,9 +2,14 @@
 
 use market::{Amount, Instrument, Nanos, OrderType, Px, Qty, Side};
 
-use super::account::Position;
 use super::order::PlaceOrder;
+use super::position::Position;
 use super::reject::{self, Reject};
+
+/// A perpetual's `deliveryDate`.
+pub(crate) const DELIVERY: u64 = 4_133_404_800_000;
+/// Every instrument's `onboardDate`.
+pub(crate) const ONBOARD: u64 = 1_569_398_400_000;
 
 /// Trading status as the venue names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -121,6 +126,14 @@ impl Listing {
         self.instrument.notional(px, qty).unwrap_or(Amount(i64::MAX / 4))
     }
 
+    /// The price of one unit of the base asset.
+    pub fn unit_price(&self, px: Px) -> Amount {
+        let tick = self.instrument.tick;
+        let units = i128::from(px.0) * i128::from(tick.mantissa()) * i128::from(Amount::ONE)
+            / 10i128.pow(u32::from(tick.scale()));
+        Amount(i64::try_from(units).unwrap_or(i64::MAX / 4))
+    }
+
     /// Signed value of a quantity at the mark price.
     pub fn at_mark(&self, qty: Qty) -> Amount {
         let lot = self.instrument.lot;
@@ -197,7 +210,7 @@ impl Listing {
         Ok(())
     }
 
-    fn check_qty(&self, qty: Qty, kind: OrderType) -> Result<(), Reject> {
+    pub(super) fn check_qty(&self, qty: Qty, kind: OrderType) -> Result<(), Reject> {
         let i = &self.instrument;
         if qty.0 <= 0 {
             return Err(reject::QTY_BELOW_ZERO);
@@ -211,7 +224,8 @@ impl Listing {
         Ok(())
     }
 
-    fn check_px(&self, px: Px, side: Side) -> Result<(), Reject> {
+    /// A limit price on its own, without regard to the market.
+    pub(super) fn check_px_range(&self, px: Px) -> Result<(), Reject> {
         let i = &self.instrument;
         if px.0 <= 0 {
             return Err(reject::PRICE_BELOW_ZERO);
@@ -225,6 +239,30 @@ impl Listing {
         if px.0 % self.order_ticks != 0 {
             return Err(reject::OFF_TICK);
         }
+        Ok(())
+    }
+
+    /// The trigger price of a conditional order; it may be left out where it is `optional`.
+    pub(super) fn check_stop_px(&self, px: Px, optional: bool) -> Result<(), Reject> {
+        let i = &self.instrument;
+        if optional && px == Px::ZERO {
+            return Ok(());
+        }
+        if px.0 <= 0 {
+            return Err(reject::STOP_PRICE_BELOW_ZERO);
+        }
+        if i.max_px.0 > 0 && px > i.max_px {
+            return Err(reject::STOP_PRICE_TOO_HIGH);
+        }
+        if px.0 % self.order_ticks != 0 {
+            return Err(reject::OFF_TICK);
+        }
+        Ok(())
+    }
+
+    fn check_px(&self, px: Px, side: Side) -> Result<(), Reject> {
+        self.check_px_range(px)?;
+        let i = &self.instrument;
         match side {
             Side::Buy => match self.mark_times(i.multiplier_up, side) {
                 Some(most) if px > most => Err(Reject::text(

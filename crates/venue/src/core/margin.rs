@@ -1,30 +1,37 @@
-//! Margin, leverage, position mode, funding, liquidation, and everything that happens because time passed.
+//! Margin, leverage, margin and position modes, and what happens because time or the mark price moved.
 
 use std::collections::BTreeSet;
 
-use market::{
-    Amount, ExecType, Nanos, OrderStatus, OrderType, PositionSide, Px, Qty, Side, SymbolId, TimeInForce,
-};
+use market::{Amount, ExecType, Nanos, OrderType, PositionSide, Side, SymbolId};
 
-use super::account::{Leg, Setting};
-use super::listing::SymbolStatus;
-use super::order::{ExpiryReason, Order, Output, PlaceOrder, SelfTrade};
+use super::account::Setting;
+use super::exchange::Exchange;
+use super::ids::AccountId;
+use super::order::{ExpiryReason, Output, PlaceOrder};
 use super::reject::{self, Reject};
-use super::{AccountId, Exchange};
+use super::terms::WorkingType;
 
 /// The totals of an account.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Margins {
-    /// Wallet balance.
+    /// Wallet balance, what is set aside for isolated positions included.
     pub wallet: Amount,
+    /// Wallet balance without that.
+    pub cross_wallet: Amount,
     /// Unrealised profit at the mark.
     pub unrealised: Amount,
+    /// Unrealised profit of the crossed positions.
+    pub cross_unrealised: Amount,
     /// Initial margin of the positions.
     pub position: Amount,
+    /// Initial margin of the crossed positions.
+    pub cross_position: Amount,
     /// Initial margin of the open orders beyond that.
     pub orders: Amount,
     /// Maintenance margin.
     pub maintenance: Amount,
+    /// Maintenance margin of the crossed positions.
+    pub cross_maintenance: Amount,
 }
 
 impl Margins {
@@ -35,7 +42,8 @@ impl Margins {
 
     /// What new orders may use; never negative.
     pub fn available(&self) -> Amount {
-        (self.balance() - self.position - self.orders).max(Amount::ZERO)
+        let crossed = self.cross_wallet + self.cross_unrealised;
+        (crossed - self.cross_position - self.orders).max(Amount::ZERO)
     }
 }
 
@@ -93,20 +101,56 @@ impl Exchange {
     /// An account's totals.
     pub fn margins(&self, account: AccountId) -> Margins {
         let a = self.account(account);
-        let mut m = Margins { wallet: a.wallet, ..Margins::default() };
+        let mut m = Margins { wallet: a.wallet, cross_wallet: a.cross_wallet(), ..Margins::default() };
         for symbol in self.symbols_of(account) {
+            let isolated = a.setting(symbol).isolated;
             let (position, orders) = self.initial_margin(account, symbol, None, None);
             m.position += position;
             m.orders += orders;
+            if !isolated {
+                m.cross_position += position;
+            }
             for leg in [PositionSide::Both, PositionSide::Long, PositionSide::Short] {
                 let p = a.position(symbol, leg);
-                if p.qty.0 != 0 {
-                    m.unrealised += self.listing(symbol).unrealised(&p);
-                    m.maintenance += self.listing(symbol).maintenance(self.listing(symbol).at_mark(p.qty));
+                if p.qty.0 == 0 {
+                    continue;
+                }
+                let listing = self.listing(symbol);
+                let (unrealised, maintenance) =
+                    (listing.unrealised(&p), listing.maintenance(listing.at_mark(p.qty)));
+                m.unrealised += unrealised;
+                m.maintenance += maintenance;
+                if !isolated {
+                    m.cross_unrealised += unrealised;
+                    m.cross_maintenance += maintenance;
                 }
             }
         }
         m
+    }
+
+    /// The mark price at which a position is liquidated, the others unchanged; `None` where there is none, or where no
+    /// price does that.
+    pub fn liquidation_price(&self, account: AccountId, symbol: SymbolId, leg: PositionSide) -> Option<f64> {
+        let a = self.account(account);
+        let (listing, p) = (self.listing(symbol), a.position(symbol, leg));
+        if p.qty.0 == 0 {
+            return None;
+        }
+        let notional = listing.at_mark(p.qty);
+        // What the position may lose beyond its own maintenance margin.
+        let money = if a.setting(symbol).isolated {
+            p.isolated
+        } else {
+            let m = self.margins(account);
+            m.cross_wallet + (m.cross_unrealised - listing.unrealised(&p))
+                - (m.cross_maintenance - listing.maintenance(notional))
+        };
+        // money + q·P − cost = |q|·P·ratio − cum
+        let (bracket, q) = (listing.bracket(notional), listing.instrument.qty_f64(p.qty));
+        let slope = q - q.abs() * bracket.maint_bp as f64 / 10_000.0;
+        let price = (p.cost - money - bracket.cum).to_f64() / slope;
+        (price > 0.0 && price.is_finite()).then_some(price)
     }
 
     pub(super) fn check_margin(&self, account: AccountId, ask: &PlaceOrder) -> Result<(), Reject> {
@@ -151,12 +195,21 @@ impl Exchange {
             return Err(Reject::text(-4028, format!("Leverage {leverage} is not valid")));
         }
         let old = self.account(account).setting(symbol);
+        let held = self.account(account).positions.iter().any(|((s, _), p)| *s == symbol && p.qty.0 != 0);
+        if old.isolated && held && leverage < old.leverage {
+            return Err(reject::ISOLATED_LEVERAGE);
+        }
+        let (position, orders) = self.initial_margin(account, symbol, None, None);
+        let notional = (position + orders).0.saturating_mul(i64::from(old.leverage));
+        if Amount(notional) > self.listing(symbol).max_notional(leverage) {
+            return Err(reject::MAX_POSITION);
+        }
         self.accounts[account.0 as usize].settings.insert(symbol, Setting { leverage, ..old });
         if leverage < old.leverage {
             let m = self.margins(account);
-            if m.position + m.orders > m.balance() {
+            if m.cross_position + m.orders > m.cross_wallet + m.cross_unrealised {
                 self.accounts[account.0 as usize].settings.insert(symbol, old);
-                return Err(reject::MARGIN);
+                return Err(reject::LEVERAGE_TOO_SMALL);
             }
         }
         if leverage != old.leverage {
@@ -171,19 +224,43 @@ impl Exchange {
         account: AccountId,
         symbol: SymbolId,
         isolated: bool,
+        now: Nanos,
     ) -> Result<(), Reject> {
         let a = self.account(account);
         let old = a.setting(symbol);
         if old.isolated == isolated {
             return Err(reject::SAME_MARGIN_TYPE);
         }
-        if a.open.iter().any(|id| self.orders[id].symbol == symbol) {
+        if isolated && a.multi_assets {
+            return Err(reject::ISOLATED_IN_MULTI_ASSETS);
+        }
+        let waits = a.open_algos.iter().any(|id| self.algos[id].ask.symbol == symbol);
+        if waits || a.open.iter().any(|id| self.orders[id].symbol == symbol) {
             return Err(reject::MARGIN_TYPE_ORDERS);
         }
         if a.positions.iter().any(|((s, _), p)| *s == symbol && p.qty.0 != 0) {
             return Err(reject::MARGIN_TYPE_POSITION);
         }
         self.accounts[account.0 as usize].settings.insert(symbol, Setting { isolated, ..old });
+        let legs: Vec<_> = legs(self.account(account).hedge).iter().map(|leg| (symbol, *leg)).collect();
+        self.tell_account(account, "MARGIN_TYPE_CHANGE", Amount::ZERO, &legs, None, now);
+        Ok(())
+    }
+
+    /// Changes the multi-assets mode. There is one asset, so it changes no margin; what it excludes is refused.
+    pub fn set_multi_assets(&mut self, account: AccountId, on: bool, now: Nanos) -> Result<(), Reject> {
+        let a = self.account(account);
+        if a.multi_assets == on {
+            return Err(reject::SAME_MULTI_ASSETS);
+        }
+        if on && a.settings.values().any(|s| s.isolated) {
+            return Err(reject::MULTI_ASSETS_WITH_ISOLATED);
+        }
+        if !a.open.is_empty() || !a.open_algos.is_empty() {
+            return Err(reject::MULTI_ASSETS_WITH_ORDERS);
+        }
+        self.accounts[account.0 as usize].multi_assets = on;
+        self.out.push(Output::MultiAssets { account, on, at: now });
         Ok(())
     }
 
@@ -193,7 +270,7 @@ impl Exchange {
         if a.hedge == hedge {
             return Err(reject::SAME_POSITION_SIDE);
         }
-        if !a.open.is_empty() {
+        if !a.open.is_empty() || !a.open_algos.is_empty() {
             return Err(reject::MODE_ORDERS);
         }
         if a.positions.values().any(|p| p.qty.0 != 0) {
@@ -215,6 +292,7 @@ impl Exchange {
 
     /// What is due by `now`: dead man's switches, good-till-date orders.
     pub fn on_time(&mut self, now: Nanos) {
+        self.work_algos(now);
         for account in self.account_ids() {
             let a = &mut self.accounts[account.0 as usize];
             let due: Vec<SymbolId> =
@@ -232,206 +310,29 @@ impl Exchange {
         }
     }
 
+    /// When [`Self::on_time`] has something to do next.
+    pub fn due(&self) -> Nanos {
+        let timers = self.accounts.iter().flat_map(|a| a.countdown.values().copied());
+        let ends = (self.accounts.iter().flat_map(|a| &a.open)).filter_map(|id| self.orders[id].good_till);
+        let algos = self.accounts.iter().flat_map(|a| &a.open_algos);
+        let dates = algos.filter_map(|id| self.algos[id].ask.good_till);
+        if !self.noted.is_empty() {
+            return Nanos(0);
+        }
+        timers.chain(ends).chain(dates).min().unwrap_or(Nanos(u64::MAX))
+    }
+
     /// A new mark price; accounts that cannot bear it are liquidated.
     pub fn set_mark(&mut self, symbol: SymbolId, mark: Amount, index: Amount, now: Nanos) {
         let m = &mut self.listings[symbol.index()].mark;
         m.mark = mark;
         m.index = index;
+        self.note_price(symbol, WorkingType::Mark, mark);
         for account in self.account_ids() {
             let holds = legs(true).iter().chain(legs(false));
             if holds.into_iter().any(|&leg| self.account(account).position(symbol, leg).qty.0 != 0) {
                 self.check_solvency(account, now);
             }
         }
-    }
-
-    fn check_solvency(&mut self, account: AccountId, now: Nanos) {
-        let m = self.margins(account);
-        if m.balance() < m.maintenance {
-            self.liquidate(account, now);
-        } else if m.balance().0 < m.maintenance.0 + m.maintenance.0 / 4 {
-            if !std::mem::replace(&mut self.accounts[account.0 as usize].margin_called, true) {
-                let a = self.account(account);
-                let held = a.positions.iter().filter(|(_, p)| p.qty.0 != 0);
-                let positions = held
-                    .map(|((s, leg), p)| {
-                        let l = self.listing(*s);
-                        (a.row(l, (*leg).into()), l.maintenance(l.at_mark(p.qty)))
-                    })
-                    .collect();
-                self.out.push(Output::MarginCall { account, wallet: a.wallet, positions, at: now });
-            }
-        } else {
-            self.accounts[account.0 as usize].margin_called = false;
-        }
-    }
-
-    /// Expires the open orders of an account that a symbol concerns.
-    fn expire_orders(&mut self, account: AccountId, of: Option<SymbolId>, why: ExpiryReason, now: Nanos) {
-        let open: Vec<u64> = self.account(account).open.iter().copied().collect();
-        for id in open {
-            let o = &self.orders[&id];
-            if o.is_open() && of.is_none_or(|s| o.symbol == s) {
-                self.close_order(id, ExecType::Expired, why, now);
-            }
-        }
-    }
-
-    /// Positions of an account, of a symbol or all.
-    fn held(&self, account: AccountId, of: Option<SymbolId>) -> Vec<(SymbolId, Leg, Qty)> {
-        (self.account(account).positions.iter())
-            .filter(|((s, _), p)| p.qty.0 != 0 && of.is_none_or(|x| x == *s))
-            .map(|((s, leg), p)| (*s, *leg, p.qty))
-            .collect()
-    }
-
-    /// Settles an instrument for good: no new orders, the open ones expire (delisted), positions are closed at the
-    /// mark price (`settlement_autoclose-…`).
-    pub fn settle_symbol(&mut self, symbol: SymbolId, now: Nanos) {
-        self.listings[symbol.index()].status = SymbolStatus::Settling;
-        for account in self.account_ids() {
-            self.expire_orders(account, Some(symbol), ExpiryReason::Delisted, now);
-            for (symbol, leg, qty) in self.held(account, Some(symbol)) {
-                self.close_by_venue(account, symbol, leg.into(), qty, "settlement_autoclose-", now);
-            }
-        }
-    }
-
-    /// Liquidates an account: its orders expire, its positions are closed at the mark price.
-    pub fn liquidate(&mut self, account: AccountId, now: Nanos) {
-        self.expire_orders(account, None, ExpiryReason::Liquidated, now);
-        for (symbol, leg, qty) in self.held(account, None) {
-            let id = self.close_by_venue(account, symbol, leg.into(), qty, "autoclose-", now);
-            self.out.push(Output::Liquidation(Box::new(self.orders[&id].clone())));
-        }
-        let a = &mut self.accounts[account.0 as usize];
-        if a.wallet.0 < 0 {
-            let debt = -a.wallet;
-            a.wallet = Amount::ZERO;
-            a.add_income("INSURANCE_CLEAR", None, debt, 0, now);
-            let wallet = a.wallet;
-            let reason = "INSURANCE_CLEAR";
-            self.out.push(Output::Account {
-                account,
-                reason,
-                wallet,
-                change: debt,
-                positions: vec![],
-                symbol: None,
-                at: now,
-            });
-        }
-    }
-
-    /// Auto-deleverages (part of) a position at the mark price: the venue's own order, `adl_autoclose`.
-    pub fn deleverage(
-        &mut self,
-        account: AccountId,
-        symbol: SymbolId,
-        leg: PositionSide,
-        qty: Qty,
-        now: Nanos,
-    ) -> Result<u64, Reject> {
-        let held = self.account(account).position(symbol, leg).qty;
-        if held.0 == 0 {
-            return Err(reject::REDUCE_ONLY);
-        }
-        let qty = Qty(qty.0.clamp(1, held.abs().0) * held.0.signum());
-        Ok(self.close_by_venue(account, symbol, leg, qty, "adl_autoclose", now))
-    }
-
-    /// Books a fill that no order of the account asked for: the venue closes `held` (signed) at the mark price.
-    fn close_by_venue(
-        &mut self,
-        account: AccountId,
-        symbol: SymbolId,
-        leg: PositionSide,
-        held: Qty,
-        name: &str,
-        now: Nanos,
-    ) -> u64 {
-        let id = self.next_order;
-        self.next_order += 1;
-        let side = if held.0 > 0 { Side::Sell } else { Side::Buy };
-        let mark = self.listing(symbol).mark.mark.to_f64();
-        let px = Px(self.listing(symbol).instrument.tick.nearest(mark).unwrap_or(1).max(1));
-        let client_id = if name.ends_with('-') { format!("{name}{id}") } else { name.to_owned() };
-        let order = Order {
-            id,
-            account,
-            symbol,
-            client_id,
-            side,
-            kind: OrderType::Limit,
-            tif: TimeInForce::Ioc,
-            px,
-            qty: held.abs(),
-            filled: Qty::ZERO,
-            quote: Amount::ZERO,
-            reduce_only: false,
-            closes: true,
-            position_side: leg,
-            self_trade: SelfTrade::None,
-            good_till: None,
-            status: OrderStatus::New,
-            expiry: ExpiryReason::None,
-            edits: 0,
-            created: now,
-            updated: now,
-        };
-        self.accounts[account.0 as usize].open.insert(id);
-        self.orders.insert(id, order);
-        let trade = self.next_trade[symbol.index()];
-        self.next_trade[symbol.index()] += 1;
-        self.book_fill(id, px, held.abs(), trade, false, ExecType::Calculated, now);
-        id
-    }
-
-    /// Charges funding on a symbol: longs pay shorts while the rate is positive.
-    pub fn fund(&mut self, symbol: SymbolId, now: Nanos) {
-        let rate = self.listing(symbol).mark.funding_rate;
-        for account in self.account_ids() {
-            let mut total = 0;
-            for leg in [PositionSide::Both, PositionSide::Long, PositionSide::Short] {
-                let value = self.listing(symbol).at_mark(self.account(account).position(symbol, leg).qty);
-                let fee = i128::from(value.0) * i128::from(rate) / i128::from(Amount::ONE);
-                total -= i64::try_from(fee).expect("a rate below one");
-            }
-            if total == 0 {
-                continue;
-            }
-            let a = &mut self.accounts[account.0 as usize];
-            a.wallet.0 += total;
-            a.add_income("FUNDING_FEE", Some(symbol), Amount(total), 0, now);
-            let (wallet, change) = (a.wallet, Amount(total));
-            let reason = "FUNDING_FEE";
-            self.out.push(Output::Account {
-                account,
-                reason,
-                wallet,
-                change,
-                positions: vec![],
-                symbol: Some(symbol),
-                at: now,
-            });
-        }
-    }
-
-    /// Adds to (or takes from) an account's wallet.
-    pub fn transfer(&mut self, account: AccountId, amount: Amount, now: Nanos) {
-        let a = &mut self.accounts[account.0 as usize];
-        a.wallet += amount;
-        a.add_income("TRANSFER", None, amount, 0, now);
-        let wallet = a.wallet;
-        let reason = if amount.0 < 0 { "WITHDRAW" } else { "DEPOSIT" };
-        self.out.push(Output::Account {
-            account,
-            reason,
-            wallet,
-            change: amount,
-            positions: vec![],
-            symbol: None,
-            at: now,
-        });
     }
 }

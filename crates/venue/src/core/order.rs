@@ -4,32 +4,27 @@ use market::{
     Amount, ExecType, Nanos, OrderStatus, OrderType, PositionSide, Px, Qty, Side, SymbolId, TimeInForce,
 };
 
-use super::AccountId;
+use super::algo::AlgoOrder;
+use super::ids::AccountId;
+use super::terms::{AlgoKind, PriceMatch, SelfTrade, WorkingType};
 
-/// Self-trade prevention: who gives way when an account would trade with itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SelfTrade {
-    /// Nobody: the trade happens.
-    None,
-    /// The incoming order.
-    ExpireTaker,
-    /// The resting order (the REST default).
-    #[default]
-    ExpireMaker,
-    /// Both.
-    ExpireBoth,
-}
-
-impl SelfTrade {
-    /// Wire name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::None => "NONE",
-            Self::ExpireTaker => "EXPIRE_TAKER",
-            Self::ExpireMaker => "EXPIRE_MAKER",
-            Self::ExpireBoth => "EXPIRE_BOTH",
-        }
-    }
+/// The conditional order that an order came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// Its id.
+    pub algo: u64,
+    /// Its kind: the order's original type.
+    pub kind: AlgoKind,
+    /// Its trigger or activation price.
+    pub trigger: Px,
+    /// Which price triggered it.
+    pub working: WorkingType,
+    /// It closed the position.
+    pub close_position: bool,
+    /// It was protected.
+    pub price_protect: bool,
+    /// Trailing stop: the share it gave back, in 10⁻⁴.
+    pub callback: i64,
 }
 
 /// Why an order expired (`er` of ORDER_TRADE_UPDATE).
@@ -81,6 +76,36 @@ pub struct PlaceOrder {
     pub self_trade: SelfTrade,
     /// Good till date.
     pub good_till: Option<Nanos>,
+    /// How the price was found.
+    pub price_match: PriceMatch,
+    /// Where it came from.
+    pub origin: Option<Origin>,
+}
+
+impl PlaceOrder {
+    /// A limit order, good till cancelled, in one-way mode.
+    pub fn limit(symbol: SymbolId, side: Side, px: Px, qty: Qty) -> Self {
+        Self {
+            symbol,
+            client_id: None,
+            side,
+            kind: OrderType::Limit,
+            tif: TimeInForce::Gtc,
+            px,
+            qty,
+            reduce_only: false,
+            position_side: PositionSide::Both,
+            self_trade: SelfTrade::ExpireMaker,
+            good_till: None,
+            price_match: PriceMatch::None,
+            origin: None,
+        }
+    }
+
+    /// A market order in one-way mode.
+    pub fn market(symbol: SymbolId, side: Side, qty: Qty) -> Self {
+        Self { kind: OrderType::Market, ..Self::limit(symbol, side, Px::ZERO, qty) }
+    }
 }
 
 /// An order the exchange has accepted.
@@ -118,6 +143,10 @@ pub struct Order {
     pub self_trade: SelfTrade,
     /// Good till date.
     pub good_till: Option<Nanos>,
+    /// How the price was found.
+    pub price_match: PriceMatch,
+    /// The conditional order it came from.
+    pub origin: Option<Origin>,
     /// Status.
     pub status: OrderStatus,
     /// Why it expired.
@@ -248,6 +277,21 @@ pub struct PositionRow {
     pub unrealised: Amount,
     /// Isolated margin?
     pub isolated: bool,
+    /// Its own money, where its margin is isolated.
+    pub isolated_wallet: Amount,
+}
+
+/// An isolated position's margin was changed by its owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MarginChange {
+    /// Instrument.
+    pub symbol: SymbolId,
+    /// Position.
+    pub position_side: PositionSide,
+    /// By this much, signed.
+    pub amount: Amount,
+    /// When.
+    pub at: Nanos,
 }
 
 /// What the exchange says after something happened.
@@ -263,6 +307,8 @@ pub enum Output {
         reason: &'static str,
         /// Wallet balance.
         wallet: Amount,
+        /// What of it is not set aside for isolated positions.
+        cross: Amount,
         /// Change of the balance that is neither profit nor commission.
         change: Amount,
         /// Positions that changed.
@@ -276,10 +322,19 @@ pub enum Output {
     MarginCall {
         /// Whose.
         account: AccountId,
-        /// Wallet balance.
-        wallet: Amount,
-        /// Its positions with maintenance margins.
+        /// Crossed wallet balance; `None` where an isolated position is called.
+        cross: Option<Amount>,
+        /// The positions that are called, with their maintenance margins.
         positions: Vec<(PositionRow, Amount)>,
+        /// When.
+        at: Nanos,
+    },
+    /// To an account: ACCOUNT_CONFIG_UPDATE (multi-assets mode).
+    MultiAssets {
+        /// Whose.
+        account: AccountId,
+        /// On or off.
+        on: bool,
         /// When.
         at: Nanos,
     },
@@ -309,6 +364,10 @@ pub enum Output {
         /// When.
         at: Nanos,
     },
+    /// To an account: ALGO_UPDATE.
+    Algo(Box<AlgoOrder>),
+    /// To an account: CONDITIONAL_ORDER_TRIGGER_REJECT.
+    TriggerReject(Box<AlgoOrder>),
     /// To everybody: a liquidation (`forceOrder`).
     Liquidation(Box<Order>),
 }

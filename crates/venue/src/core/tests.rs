@@ -43,19 +43,7 @@ fn t(ms: u64) -> Nanos {
 }
 
 fn limit(side: Side, px: i64, qty: i64, tif: TimeInForce) -> PlaceOrder {
-    PlaceOrder {
-        symbol: S,
-        client_id: None,
-        side,
-        kind: OrderType::Limit,
-        tif,
-        px: Px(px),
-        qty: Qty(qty),
-        reduce_only: false,
-        position_side: BOTH,
-        self_trade: SelfTrade::ExpireMaker,
-        good_till: None,
-    }
+    PlaceOrder { tif, ..PlaceOrder::limit(S, side, Px(px), Qty(qty)) }
 }
 
 fn buy(px: i64, qty: i64) -> PlaceOrder {

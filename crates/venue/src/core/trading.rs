@@ -4,11 +4,13 @@ use market::{
     Amount, ExecType, Nanos, OrderStatus, OrderType, PositionSide, Px, Qty, Side, SymbolId, TimeInForce,
 };
 
+use super::exchange::Exchange;
+use super::ids::AccountId;
 use super::ladder::Hit;
 use super::listing::SymbolStatus;
-use super::order::{ExpiryReason, Order, OrderRef, PlaceOrder, SelfTrade};
+use super::order::{ExpiryReason, Order, OrderRef, PlaceOrder};
 use super::reject::{self, Reject};
-use super::{AccountId, Exchange};
+use super::terms::{PriceMatch, SelfTrade};
 
 /// A client order id: 1–36 of `A-Z a-z 0-9 . : / _ -`.
 pub(crate) fn is_client_id(text: &str) -> bool {
@@ -38,6 +40,8 @@ impl Exchange {
             position_side: ask.position_side,
             self_trade: ask.self_trade,
             good_till: ask.good_till,
+            price_match: ask.price_match,
+            origin: ask.origin,
             status: OrderStatus::New,
             expiry: ExpiryReason::None,
             edits: 0,
@@ -56,13 +60,8 @@ impl Exchange {
             SymbolStatus::Settling => return Err(reject::SYMBOL_STATUS),
             _ => return Err(reject::BAD_SYMBOL_STATUS),
         }
+        self.check_leg(account, ask.position_side, ask.reduce_only)?;
         let a = self.account(account);
-        if a.hedge == (ask.position_side == PositionSide::Both) {
-            return Err(reject::POSITION_SIDE);
-        }
-        if a.hedge && ask.reduce_only {
-            return Err(reject::REDUCE_ONLY_CONFLICT);
-        }
         if let Some(id) = &ask.client_id {
             if !is_client_id(id) {
                 return Err(reject::BAD_CLIENT_ID);
@@ -96,6 +95,31 @@ impl Exchange {
             self.check_margin(account, ask)?;
         }
         Ok(closes)
+    }
+
+    /// Position side and reduce-only against the account's position mode.
+    pub(super) fn check_leg(
+        &self,
+        account: AccountId,
+        leg: PositionSide,
+        reduce_only: bool,
+    ) -> Result<(), Reject> {
+        let hedge = self.account(account).hedge;
+        if hedge == (leg == PositionSide::Both) {
+            return Err(reject::POSITION_SIDE);
+        }
+        if hedge && reduce_only { Err(reject::REDUCE_ONLY_CONFLICT) } else { Ok(()) }
+    }
+
+    /// The price that a price match finds now; `None` without one (−5041 where the book is not that deep).
+    pub fn matched_px(&self, symbol: SymbolId, side: Side, how: PriceMatch) -> Result<Option<Px>, Reject> {
+        let (of, n) = match how {
+            PriceMatch::None => return Ok(None),
+            PriceMatch::Opponent(n) => (side.opposite(), n),
+            PriceMatch::Queue(n) => (side, n),
+        };
+        let level = self.ladder(symbol).levels(of).nth(usize::from(n).saturating_sub(1));
+        level.map(|l| Some(l.px)).ok_or(reject::NO_MATCH)
     }
 
     /// What the book decides at once: post-only, fill-or-kill, an empty opposite side.
@@ -293,6 +317,8 @@ impl Exchange {
             position_side: old.position_side,
             self_trade: old.self_trade,
             good_till: old.good_till,
+            price_match: old.price_match,
+            origin: None,
         };
         self.listing(old.symbol).check(&ask)?;
         let more =

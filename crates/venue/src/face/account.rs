@@ -3,7 +3,7 @@
 use market::{Amount, PositionSide, SymbolId};
 use serde_json::{Value, json};
 
-use super::trade::{Answer, Call};
+use super::trade::{Answer, Call, position_side};
 use super::user::{entry, leg, trade_json};
 use super::world::World;
 use crate::core::{AccountId, Reject, legs, reject};
@@ -16,8 +16,8 @@ fn text(a: Amount) -> Value {
 pub(crate) fn balance(w: &mut World, c: &Call) -> Answer {
     let m = w.exchange.margins(c.account);
     Ok(json!([{
-        "accountAlias": "SgsR", "asset": "USDT", "balance": text(m.wallet), "crossWalletBalance": text(m.wallet),
-        "crossUnPnl": text(m.unrealised), "availableBalance": text(m.available()),
+        "accountAlias": "SgsR", "asset": "USDT", "balance": text(m.wallet), "crossWalletBalance": text(m.cross_wallet),
+        "crossUnPnl": text(m.cross_unrealised), "availableBalance": text(m.available()),
         "maxWithdrawAmount": text(m.available()), "marginAvailable": true, "updateTime": c.at.millis(),
     }]))
 }
@@ -29,14 +29,14 @@ fn account_totals(w: &World, c: &Call) -> Value {
         "totalInitialMargin": text(initial), "totalMaintMargin": text(m.maintenance),
         "totalWalletBalance": text(m.wallet), "totalUnrealizedProfit": text(m.unrealised),
         "totalMarginBalance": text(m.balance()), "totalPositionInitialMargin": text(m.position),
-        "totalOpenOrderInitialMargin": text(m.orders), "totalCrossWalletBalance": text(m.wallet),
-        "totalCrossUnPnl": text(m.unrealised), "availableBalance": text(m.available()),
+        "totalOpenOrderInitialMargin": text(m.orders), "totalCrossWalletBalance": text(m.cross_wallet),
+        "totalCrossUnPnl": text(m.cross_unrealised), "availableBalance": text(m.available()),
         "maxWithdrawAmount": text(m.available()),
         "assets": [{
             "asset": "USDT", "walletBalance": text(m.wallet), "unrealizedProfit": text(m.unrealised),
             "marginBalance": text(m.balance()), "maintMargin": text(m.maintenance), "initialMargin": text(initial),
             "positionInitialMargin": text(m.position), "openOrderInitialMargin": text(m.orders),
-            "crossWalletBalance": text(m.wallet), "crossUnPnl": text(m.unrealised),
+            "crossWalletBalance": text(m.cross_wallet), "crossUnPnl": text(m.cross_unrealised),
             "availableBalance": text(m.available()), "maxWithdrawAmount": text(m.available()),
             "marginAvailable": true, "updateTime": c.at.millis(),
         }],
@@ -55,12 +55,15 @@ fn position_row(w: &World, account: AccountId, symbol: SymbolId, side: PositionS
     let (position_margin, order_margin) = w.exchange.initial_margin(account, symbol, None, None);
     let (bids, asks) = w.exchange.open_notional(account, symbol);
     let maintenance = if p.qty.0 == 0 { Amount::ZERO } else { l.maintenance(notional) };
+    let isolated_margin =
+        if setting.isolated && p.qty.0 != 0 { p.isolated + row.unrealised } else { Amount::ZERO };
+    let isolated_margin = text(isolated_margin);
     json!({
         "symbol": i.symbol, "positionSide": leg(side), "positionAmt": i.lot.format(p.qty.0).as_str(),
         "entryPrice": entry(row.entry, l), "breakEvenPrice": entry(row.break_even, l),
         "markPrice": text(l.mark.mark), "unRealizedProfit": text(row.unrealised), "unrealizedProfit": text(row.unrealised),
-        "liquidationPrice": liquidation_price(w, account, symbol, side), "isolatedMargin": "0", "notional": text(notional),
-        "marginAsset": l.quote, "isolatedWallet": "0", "initialMargin": text(position_margin + order_margin),
+        "liquidationPrice": liquidation_price(w, account, symbol, side), "isolatedMargin": isolated_margin, "notional": text(notional),
+        "marginAsset": l.quote, "isolatedWallet": text(p.isolated), "initialMargin": text(position_margin + order_margin),
         "maintMargin": text(maintenance), "positionInitialMargin": text(position_margin),
         "openOrderInitialMargin": text(order_margin), "adl": 0, "bidNotional": text(bids), "askNotional": text(asks),
         "updateTime": p.updated.millis(), "marginType": if setting.isolated { "isolated" } else { "cross" },
@@ -73,18 +76,9 @@ fn whole(a: Amount) -> String {
     (a.0 / Amount::ONE).to_string()
 }
 
-/// The mark price at which the account's balance would be its maintenance margin, other positions unchanged.
 fn liquidation_price(w: &World, account: AccountId, symbol: SymbolId, side: PositionSide) -> String {
-    let l = w.exchange.listing(symbol);
-    let p = w.exchange.account(account).position(symbol, side);
-    if p.qty.0 == 0 {
-        return "0".to_owned();
-    }
-    let m = w.exchange.margins(account);
-    let qty = l.instrument.qty_f64(p.qty);
-    let distance = (m.balance() - m.maintenance).to_f64() / qty;
-    let price = l.mark.mark.to_f64() - distance;
-    if price <= 0.0 { "0".to_owned() } else { entry(price, l) }
+    let price = w.exchange.liquidation_price(account, symbol, side);
+    price.map_or("0".to_owned(), |p| entry(p, w.exchange.listing(symbol)))
 }
 
 fn keep(mut row: Value, names: &[&str]) -> Value {
@@ -216,7 +210,7 @@ pub(crate) fn account_v2(w: &mut World, c: &Call) -> Answer {
         ("canDeposit", json!(true)),
         ("canWithdraw", json!(true)),
         ("updateTime", json!(0)),
-        ("multiAssetsMargin", json!(false)),
+        ("multiAssetsMargin", json!(w.exchange.account(c.account).multi_assets)),
         ("tradeGroupId", json!(-1)),
     ] {
         v[name] = value;
@@ -298,8 +292,47 @@ pub(crate) fn set_margin_type(w: &mut World, c: &Call) -> Answer {
         "CROSSED" => false,
         _ => return Err(Reject::mandatory("marginType")),
     };
-    w.exchange.set_isolated(c.account, symbol, isolated)?;
+    w.exchange.set_isolated(c.account, symbol, isolated, c.at)?;
     success()
+}
+
+/// POST positionMargin.
+pub(crate) fn adjust_margin(w: &mut World, c: &Call) -> Answer {
+    let symbol = w.symbol(c.params.need("symbol")?)?;
+    let amount =
+        Amount::parse(c.params.need("amount")?.as_bytes()).map_err(|_| Reject::mandatory("amount"))?;
+    let kind = c.params.number("type")?.filter(|k| [1, 2].contains(k));
+    let kind = kind.ok_or_else(|| Reject::mandatory("type"))?;
+    if amount.0 <= 0 {
+        return Err(reject::AMOUNT_POSITIVE);
+    }
+    let leg = position_side(c.params.get("positionSide"))?;
+    let signed = if kind == 1 { amount } else { -amount };
+    w.exchange.adjust_margin(c.account, symbol, leg, signed, c.at)?;
+    Ok(json!({
+        "amount": amount.to_f64(), "code": 200, "msg": "Successfully modify position margin.", "type": kind,
+    }))
+}
+
+/// `positionMargin/history`.
+pub(crate) fn margin_changes(w: &mut World, c: &Call) -> Answer {
+    let symbol = w.symbol(c.params.need("symbol")?)?;
+    let (kind, limit) = (c.params.number("type")?, c.params.limit(500, 500)?);
+    let (start, end) = (c.params.number("startTime")?, c.params.number("endTime")?);
+    let kind_of = |amount: Amount| if amount.0 > 0 { 1 } else { 2 };
+    let rows: Vec<Value> = (w.exchange.account(c.account).margin_changes.iter())
+        .filter(|m| m.symbol == symbol && kind.is_none_or(|k| k == kind_of(m.amount)))
+        .filter(|m| start.is_none_or(|s| m.at.millis() >= s) && end.is_none_or(|e| m.at.millis() <= e))
+        .map(|m| {
+            json!({
+                "symbol": w.exchange.listing(symbol).instrument.symbol, "type": kind_of(m.amount),
+                "deltaType": "USER_ADJUST", "amount": text(m.amount.abs()), "asset": "USDT", "time": m.at.millis(),
+                "positionSide": leg(m.position_side),
+            })
+        })
+        .collect();
+    let skip = rows.len().saturating_sub(limit);
+    Ok(Value::Array(rows.into_iter().skip(skip).collect()))
 }
 
 /// GET positionSide/dual.
@@ -322,11 +355,7 @@ pub(crate) fn multi_assets(w: &mut World, c: &Call) -> Answer {
 /// POST multiAssetsMargin.
 pub(crate) fn set_multi_assets(w: &mut World, c: &Call) -> Answer {
     let on = c.params.flag("multiAssetsMargin")?.ok_or_else(|| Reject::mandatory("multiAssetsMargin"))?;
-    let a = w.exchange.account_mut(c.account);
-    if a.multi_assets == on {
-        return Err(reject::SAME_MULTI_ASSETS);
-    }
-    a.multi_assets = on;
+    w.exchange.set_multi_assets(c.account, on, c.at)?;
     success()
 }
 

@@ -1,21 +1,27 @@
 //! The operator's hand: `/dolphin/faults`, `/dolphin/counters`, and what [`crate::VenueHandle::inject`] does.
 
-use market::{Amount, Increment, Nanos, OrderType, Px, Qty, Side, SymbolId, TimeInForce};
+use market::{Amount, Increment, Nanos, OrderType, Px, Qty, Side, SymbolId};
 use serde_json::{Value, json};
 
+use super::call::HttpReply;
+use super::request::HttpRequest;
 use super::trade::position_side;
 use super::world::World;
 use crate::core::{AccountId, OrderRef, PlaceOrder, SelfTrade, SymbolStatus, reject};
 use crate::faults::{Fault, MAX_RULES, Rule, matches};
 
 /// Answers `/dolphin/…`; `None` for other paths.
-pub(crate) fn handle(
-    w: &mut World,
-    method: &str,
-    path: &str,
-    body: &str,
-    now: Nanos,
-) -> Option<(u16, Value)> {
+pub(crate) fn handle(w: &mut World, r: &HttpRequest, now: Nanos) -> Option<HttpReply> {
+    if !r.path.starts_with("/dolphin/") {
+        return None;
+    }
+    Some(match answer(w, &r.method, &r.path, &r.body, now) {
+        Some((status, v)) => HttpReply::json(status, v.to_string()),
+        None => HttpReply::empty(404),
+    })
+}
+
+fn answer(w: &mut World, method: &str, path: &str, body: &str, now: Nanos) -> Option<(u16, Value)> {
     let bad = |e: String| (400, json!({"error": e}));
     let one = path.strip_prefix("/dolphin/faults/").and_then(|id| id.parse().ok());
     Some(match (method, path, one) {
@@ -32,7 +38,7 @@ pub(crate) fn handle(
                 inject(w, rule, for_ms, now).map_or_else(bad, |id| (200, json!({"id": id})))
             }
         },
-        ("GET", "/dolphin/counters", _) => (200, json!(w.counters)),
+        ("GET", "/dolphin/counters", _) => (200, json!(w.counted())),
         _ => return None,
     })
 }
@@ -100,7 +106,7 @@ fn on_connections(w: &mut World, fault: &Fault, now: Nanos, at: Nanos) -> Result
         Fault::Disconnect { route, how } => {
             w.hub.disconnect(route, *how);
             if matches(route, "rest") {
-                w.cuts.end_rest(*how);
+                w.rest_endings.push(*how);
             }
         }
         Fault::Ban { ms } => {
@@ -160,17 +166,11 @@ fn on_orders(w: &mut World, fault: &Fault, at: Nanos) -> Result<bool, String> {
                 (true, Side::Sell) => Some("SHORT"),
             };
             let ask = PlaceOrder {
-                symbol,
                 client_id: Some(client_id.clone().unwrap_or_else(|| format!("web_{}", at.millis()))),
-                side,
                 kind: if price.is_some() { OrderType::Limit } else { OrderType::Market },
-                tif: TimeInForce::Gtc,
-                px: Px(px),
-                qty: Qty(qty),
-                reduce_only: false,
                 position_side: position_side(leg).map_err(|e| e.to_string())?,
                 self_trade: SelfTrade::None,
-                good_till: None,
+                ..PlaceOrder::limit(symbol, side, Px(px), Qty(qty))
             };
             w.exchange.place(account, ask, at).map_err(|e| e.to_string())?;
         }
@@ -223,7 +223,7 @@ fn on_account(w: &mut World, fault: &Fault, at: Nanos) -> Result<bool, String> {
         }
         Fault::SetMarginType { account, symbol, isolated } => {
             let (account, symbol) = (account_of(w, *account)?, symbol_of(w, symbol)?);
-            w.exchange.set_isolated(account, symbol, *isolated).map_err(|e| e.to_string())?;
+            w.exchange.set_isolated(account, symbol, *isolated, at).map_err(|e| e.to_string())?;
         }
         _ => return Ok(false),
     }

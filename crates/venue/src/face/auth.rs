@@ -1,6 +1,6 @@
 //! Who is asking: API keys, signatures, timestamps (BINANCE.md §3.2, §3.3).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -21,12 +21,12 @@ enum Verifier {
 
 /// The keys of the venue.
 pub(crate) struct Keys {
-    keys: HashMap<String, (AccountId, Verifier)>,
+    keys: BTreeMap<String, (AccountId, Verifier)>,
 }
 
 impl Keys {
     pub(crate) fn new(accounts: &[AccountConfig]) -> Result<Self, VenueError> {
-        let mut keys = HashMap::new();
+        let mut keys = BTreeMap::new();
         for (i, a) in accounts.iter().enumerate() {
             let verifier = match &a.credential {
                 Credential::Hmac(secret) => Verifier::Hmac(secret.clone().into_bytes()),

@@ -4,12 +4,12 @@
 //! `U` = the first id gathered, `u` = the last, `pu` = the `u` sent before.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write;
 
 use market::{Increment, Level, Nanos, Px, Qty, Side, SymbolId};
 
-use super::candles::Candles;
-use super::hub::Hub;
+use super::candles::{Candles, Interval};
+use super::hub::{Hub, StreamId};
+use super::text::Text;
 use crate::core::{Exchange, Ladder, Listing};
 use crate::faults::Faults;
 
@@ -17,14 +17,55 @@ use crate::faults::Faults;
 const PRINTS_KEPT: usize = 1000;
 /// Speeds of the depth streams: period and stream suffix.
 const SPEEDS: [(u64, &str); 4] = [(0, "@0ms"), (100, "@100ms"), (250, ""), (500, "@500ms")];
+/// Between two events of a kline stream, ns.
+const KLINES_EVERY: u64 = 250 * Nanos::MS;
+/// Levels of the partial depth streams.
+const PARTIAL: [usize; 3] = [5, 10, 20];
 
-/// Changes since a stream's last frame.
-#[derive(Debug, Default)]
+/// A level that changed.
+#[derive(Debug, Clone, Copy)]
+struct Changed {
+    ask: bool,
+    px: i64,
+    qty: i64,
+}
+
+/// Changes since a stream's last frame; gathered only while somebody listens.
+#[derive(Debug)]
 struct Cursor {
-    changes: BTreeMap<(bool, i64), i64>,
+    /// `…@depth` of this speed.
+    diff: StreamId,
+    /// `…@depth5`, `…@depth10`, `…@depth20` of this speed.
+    partial: [StreamId; 3],
+    active: bool,
+    /// In the order they came: the last word on a price counts.
+    changes: Vec<Changed>,
     first: u64,
     last_sent: u64,
     due: Nanos,
+}
+
+impl Cursor {
+    fn is_wanted(&self, hub: &Hub) -> bool {
+        hub.wants(self.diff) || self.partial.iter().any(|s| hub.wants(*s))
+    }
+
+    /// One entry a price: bids, then asks, by rising price.
+    fn sort(&mut self) {
+        let c = &mut self.changes;
+        c.sort_by_key(|c| (c.ask, c.px));
+        // Of equal keys the last one stays.
+        let mut kept = 0;
+        for i in 0..c.len() {
+            if kept > 0 && (c[kept - 1].ask, c[kept - 1].px) == (c[i].ask, c[i].px) {
+                c[kept - 1] = c[i];
+            } else {
+                c[kept] = c[i];
+                kept += 1;
+            }
+        }
+        c.truncate(kept);
+    }
 }
 
 /// A trade as published.
@@ -59,6 +100,26 @@ pub(crate) struct Aggregate {
     pub at: Nanos,
 }
 
+/// The streams of a symbol besides its depth.
+#[derive(Debug)]
+struct Streams {
+    trade: StreamId,
+    aggregate: StreamId,
+    touch: StreamId,
+    marks: [StreamId; 2],
+    ticker: StreamId,
+    mini: StreamId,
+}
+
+/// The streams of all symbols at once.
+#[derive(Debug)]
+struct AllStreams {
+    touch: StreamId,
+    marks: [StreamId; 2],
+    ticker: StreamId,
+    mini: StreamId,
+}
+
 /// One symbol's public data.
 #[derive(Debug)]
 pub(crate) struct SymbolFeed {
@@ -70,6 +131,7 @@ pub(crate) struct SymbolFeed {
     pub book_id: u64,
     changed_at: Nanos,
     cursors: [Cursor; 4],
+    streams: Streams,
     touch: Option<(Level, Level)>,
     /// The played market has bookTicker frames of its own.
     pub touches_recorded: bool,
@@ -83,12 +145,33 @@ pub(crate) struct SymbolFeed {
     pub candles: Candles,
 }
 
+/// A kline stream.
+#[derive(Debug)]
+struct Klines {
+    symbol: usize,
+    interval: Interval,
+    /// The interval as its name has it.
+    name: String,
+    /// Opening time of the bar of the last event, ms.
+    sent: Option<u64>,
+}
+
 /// All public data.
 #[derive(Debug)]
 pub(crate) struct Feed {
     pub(crate) symbols: Vec<SymbolFeed>,
+    all: AllStreams,
+    /// Some aggregate is open.
+    aggregating: bool,
     mark_due: Nanos,
     candle_due: Nanos,
+    /// The kline streams with listeners; `None` for names that are no stream.
+    klines: BTreeMap<String, Option<Klines>>,
+    /// The hub's [`Hub::version`] that the next field was true for.
+    seen: u64,
+    /// Does anybody listen to marks or tickers?
+    wanted_each_second: bool,
+    text: Text,
 }
 
 /// What the feed needs to send.
@@ -100,40 +183,69 @@ pub(crate) struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    fn send(&mut self, stream: &str, data: &str) {
-        self.hub.publish(stream, stream, data, self.faults, self.now);
+    fn send(&mut self, stream: StreamId, data: &str) {
+        self.hub.publish(stream, None, data, self.faults, self.now);
     }
 }
 
 impl Feed {
-    pub(crate) fn new(listings: &[Listing], candles: Vec<Candles>, now: Nanos) -> Self {
+    pub(crate) fn new(listings: &[Listing], candles: Vec<Candles>, hub: &mut Hub, now: Nanos) -> Self {
         let n = listings.len() as u64;
-        let symbols = listings
-            .iter()
-            .zip(candles)
-            .enumerate()
-            .map(|(i, (l, candles))| {
-                let phase = now.plus(i as u64 * 100 * Nanos::MS / n.max(1));
-                let cursors = [(); 4].map(|()| Cursor { due: phase, ..Cursor::default() });
-                SymbolFeed {
-                    name: l.instrument.symbol.clone(),
-                    lower: l.instrument.symbol.to_lowercase(),
-                    tick: l.instrument.tick,
-                    lot: l.instrument.lot,
-                    book_id: 5_000_000_000_000 + i as u64 * 1_000_003,
-                    changed_at: now,
-                    cursors,
-                    touch: None,
-                    touches_recorded: false,
-                    open_aggregate: None,
-                    next_aggregate: 2_000_000_000 + i as u64 * 1_000_003,
-                    prints: VecDeque::new(),
-                    aggregates: VecDeque::new(),
-                    candles,
-                }
-            })
-            .collect();
-        Self { symbols, mark_due: Nanos(0), candle_due: Nanos(0) }
+        let mut symbols = Vec::with_capacity(listings.len());
+        for (i, (l, candles)) in listings.iter().zip(candles).enumerate() {
+            let due = now.plus(i as u64 * 100 * Nanos::MS / n.max(1));
+            let lower = l.instrument.symbol.to_lowercase();
+            let book_id = 5_000_000_000_000 + i as u64 * 1_000_003;
+            symbols.push(SymbolFeed {
+                name: l.instrument.symbol.clone(),
+                tick: l.instrument.tick,
+                lot: l.instrument.lot,
+                book_id,
+                changed_at: now,
+                cursors: SPEEDS.map(|(_, suffix)| Cursor {
+                    diff: hub.keep(&format!("{lower}@depth{suffix}")),
+                    partial: PARTIAL.map(|k| hub.keep(&format!("{lower}@depth{k}{suffix}"))),
+                    active: false,
+                    changes: Vec::new(),
+                    first: 0,
+                    last_sent: book_id,
+                    due,
+                }),
+                streams: Streams {
+                    trade: hub.keep(&format!("{lower}@trade")),
+                    aggregate: hub.keep(&format!("{lower}@aggTrade")),
+                    touch: hub.keep(&format!("{lower}@bookTicker")),
+                    marks: ["@1s", ""].map(|s| hub.keep(&format!("{lower}@markPrice{s}"))),
+                    ticker: hub.keep(&format!("{lower}@ticker")),
+                    mini: hub.keep(&format!("{lower}@miniTicker")),
+                },
+                lower,
+                touch: None,
+                touches_recorded: false,
+                open_aggregate: None,
+                next_aggregate: 2_000_000_000 + i as u64 * 1_000_003,
+                prints: VecDeque::new(),
+                aggregates: VecDeque::new(),
+                candles,
+            });
+        }
+        let all = AllStreams {
+            touch: hub.keep("!bookTicker"),
+            marks: ["!markPrice@arr@1s", "!markPrice@arr"].map(|s| hub.keep(s)),
+            ticker: hub.keep("!ticker@arr"),
+            mini: hub.keep("!miniTicker@arr"),
+        };
+        Self {
+            symbols,
+            all,
+            aggregating: false,
+            mark_due: Nanos(0),
+            candle_due: Nanos(0),
+            klines: BTreeMap::new(),
+            seen: u64::MAX,
+            wanted_each_second: false,
+            text: Text::default(),
+        }
     }
 
     /// Takes a symbol's book changes from the exchange and publishes what is real-time. `ids` are the first and last
@@ -151,13 +263,22 @@ impl Feed {
             let first = f.book_id + 1 + f.book_id % 7;
             (first, first + 1 + f.book_id % 5)
         });
+        for c in &mut f.cursors {
+            let wanted = c.is_wanted(sink.hub);
+            if wanted != c.active {
+                // Who begins to listen hears what changes from now on.
+                c.active = wanted;
+                c.changes.clear();
+                c.last_sent = f.book_id;
+            }
+        }
         let cursors = &mut f.cursors;
         let changed = exchange.take_book_changes(symbol, |side, level| {
-            for c in cursors.iter_mut() {
+            for c in cursors.iter_mut().filter(|c| c.active) {
                 if c.changes.is_empty() {
                     c.first = first;
                 }
-                c.changes.insert((side == Side::Sell, level.px.0), level.qty.0);
+                c.changes.push(Changed { ask: side == Side::Sell, px: level.px.0, qty: level.qty.0 });
             }
         });
         if !changed && ids.is_none() {
@@ -165,9 +286,9 @@ impl Feed {
         }
         f.book_id = last;
         f.changed_at = sink.now;
-        f.flush(0, exchange.ladder(symbol), sink);
+        f.flush(0, exchange.ladder(symbol), &mut self.text, sink);
         if !f.touches_recorded {
-            f.touch_changed(exchange.ladder(symbol), sink);
+            f.touch_changed(exchange.ladder(symbol), self.all.touch, &mut self.text, sink);
         }
     }
 
@@ -182,7 +303,7 @@ impl Feed {
     ) {
         let f = &mut self.symbols[symbol.index()];
         let now = (ladder.adjusted(Side::Buy, bid), ladder.adjusted(Side::Sell, ask));
-        f.send_touch(id, now, sink);
+        f.send_touch(id, now, self.all.touch, &mut self.text, sink);
     }
 
     /// A trade of the exchange.
@@ -199,19 +320,13 @@ impl Feed {
             print.aggressor,
             print.id,
         );
-        let stream = format!("{}@trade", f.lower);
-        if sink.hub.wants(&stream) {
-            let text = format!(
-                r#"{{"e":"trade","E":{},"T":{},"s":"{}","t":{},"p":"{}","q":"{}","X":"MARKET","m":{},"st":1}}"#,
-                sink.now.millis(),
-                print.at.millis(),
-                f.name,
-                print.id,
-                f.tick.format(print.px.0),
-                f.lot.format(print.qty.0),
-                print.aggressor == Side::Sell
-            );
-            sink.send(&stream, &text);
+        if sink.hub.wants(f.streams.trade) {
+            let t = self.text.clear();
+            t.str(r#"{"e":"trade","E":"#).int(sink.now.millis()).str(r#","T":"#).int(print.at.millis());
+            t.str(r#","s":""#).str(&f.name).str(r#"","t":"#).int(print.id).str(r#","p":""#);
+            t.count(f.tick, print.px.0).str(r#"","q":""#).count(f.lot, print.qty.0);
+            t.str(r#"","X":"MARKET","m":"#).flag(print.aggressor == Side::Sell).str(r#","st":1}"#);
+            sink.send(f.streams.trade, t.as_str());
         }
         match &mut f.open_aggregate {
             Some(a)
@@ -223,7 +338,8 @@ impl Feed {
                 a.trades.1 = print.id;
             }
             _ => {
-                f.close_aggregate(sink);
+                f.close_aggregate(&mut self.text, sink);
+                self.aggregating = true;
                 f.open_aggregate = Some(Aggregate {
                     id: f.next_aggregate,
                     trades: (print.id, print.id),
@@ -239,75 +355,117 @@ impl Feed {
 
     /// What is due: aggregates, depth frames, mark prices, klines.
     pub(crate) fn tick(&mut self, exchange: &Exchange, sink: &mut Sink<'_>) {
+        let aggregating = std::mem::take(&mut self.aggregating);
         for (f, listing) in self.symbols.iter_mut().zip(exchange.listings()) {
-            f.close_aggregate(sink);
+            if aggregating {
+                f.close_aggregate(&mut self.text, sink);
+            }
             for (n, (ms, _)) in SPEEDS.iter().enumerate().skip(1) {
-                if sink.now >= f.cursors[n].due {
+                if f.cursors[n].active && sink.now >= f.cursors[n].due {
                     let period = ms * Nanos::MS;
                     let behind = sink.now.since(f.cursors[n].due).0 / period;
                     f.cursors[n].due = f.cursors[n].due.plus((behind + 1) * period);
-                    f.flush(n, exchange.ladder(listing.instrument.id), sink);
+                    f.flush(n, exchange.ladder(listing.instrument.id), &mut self.text, sink);
                 }
             }
         }
-        if sink.now >= self.mark_due {
+        if self.seen != sink.hub.version() {
+            self.seen = sink.hub.version();
+            let wanted = self.is_wanted_each_second(sink.hub);
+            let before = std::mem::replace(&mut self.wanted_each_second, wanted);
+            if !before && self.mark_due < sink.now {
+                self.mark_due = Nanos((sink.now.0 / Nanos::SECOND + 1) * Nanos::SECOND);
+            }
+            self.follow_klines(sink.hub);
+        }
+        if self.wanted_each_second && sink.now >= self.mark_due {
             let second = sink.now.0 / Nanos::SECOND;
             self.mark_due = Nanos((second + 1) * Nanos::SECOND);
             self.marks(exchange, second.is_multiple_of(3), sink);
             self.tickers(second.is_multiple_of(2), sink);
         }
-        if sink.now >= self.candle_due {
-            self.candle_due = sink.now.plus(250 * Nanos::MS);
-            self.klines(sink);
+        if !self.klines.is_empty() && sink.now >= self.candle_due {
+            self.candle_due = Nanos((sink.now.0 / KLINES_EVERY + 1) * KLINES_EVERY);
+            self.send_klines(sink);
         }
     }
 
-    fn marks(&self, exchange: &Exchange, every_third: bool, sink: &mut Sink<'_>) {
-        let all = ["!markPrice@arr@1s", "!markPrice@arr"];
-        let want_all = all.iter().any(|s| sink.hub.wants(s));
-        let mut rows = Vec::new();
+    /// When [`Self::tick`] has something to do next, by the venue's clock.
+    pub(crate) fn due(&self, hub: &Hub, now: Nanos) -> Nanos {
+        if self.aggregating {
+            return now;
+        }
+        let mut due = Nanos(u64::MAX);
+        for f in &self.symbols {
+            for c in f.cursors[1..].iter().filter(|c| !c.changes.is_empty()) {
+                due = due.min(c.due);
+            }
+        }
+        if self.seen != hub.version() {
+            return now;
+        }
+        if self.wanted_each_second {
+            due = due.min(self.mark_due);
+        }
+        if !self.klines.is_empty() {
+            due = due.min(self.candle_due);
+        }
+        due
+    }
+
+    fn is_wanted_each_second(&self, hub: &Hub) -> bool {
+        let all = [self.all.marks[0], self.all.marks[1], self.all.ticker, self.all.mini];
+        all.iter().any(|s| hub.wants(*s))
+            || self
+                .symbols
+                .iter()
+                .map(|f| &f.streams)
+                .any(|s| [s.marks[0], s.marks[1], s.ticker, s.mini].iter().any(|s| hub.wants(*s)))
+    }
+
+    fn marks(&mut self, exchange: &Exchange, every_third: bool, sink: &mut Sink<'_>) {
+        let want_all = self.all.marks.iter().any(|s| sink.hub.wants(*s));
+        let mut rows = String::new();
         for (f, l) in self.symbols.iter().zip(exchange.listings()) {
-            let streams = [format!("{}@markPrice@1s", f.lower), format!("{}@markPrice", f.lower)];
-            if !want_all && !streams.iter().any(|s| sink.hub.wants(s)) {
+            let streams = f.streams.marks;
+            if !want_all && !streams.iter().any(|s| sink.hub.wants(*s)) {
                 continue;
             }
             let m = &l.mark;
-            let row = format!(
-                r#"{{"e":"markPriceUpdate","E":{},"s":"{}","p":"{}","ap":"{}","P":"{}","i":"{}","r":"{}","T":{},"st":1}}"#,
-                sink.now.millis(),
-                f.name,
-                m.mark,
-                m.mark,
-                m.mark,
-                m.index,
-                market::Amount(m.funding_rate),
-                m.next_funding.millis()
-            );
-            sink.send(&streams[0], &row);
+            let t = self.text.clear();
+            t.str(r#"{"e":"markPriceUpdate","E":"#).int(sink.now.millis()).str(r#","s":""#).str(&f.name);
+            t.str(r#"","p":""#).amount(m.mark).str(r#"","ap":""#).amount(m.mark).str(r#"","P":""#);
+            t.amount(m.mark).str(r#"","i":""#).amount(m.index).str(r#"","r":""#);
+            t.amount(market::Amount(m.funding_rate)).str(r#"","T":"#).int(m.next_funding.millis());
+            t.str(r#","st":1}"#);
+            sink.send(streams[0], t.as_str());
             if every_third {
-                sink.send(&streams[1], &row);
+                sink.send(streams[1], t.as_str());
             }
-            rows.push(row);
+            if want_all {
+                rows.push(if rows.is_empty() { '[' } else { ',' });
+                rows.push_str(t.as_str());
+            }
         }
         if want_all {
-            let text = format!("[{}]", rows.join(","));
-            sink.send(all[0], &text);
+            rows.push(']');
+            sink.send(self.all.marks[0], &rows);
             if every_third {
-                sink.send(all[1], &text);
+                sink.send(self.all.marks[1], &rows);
             }
         }
     }
 
     fn tickers(&self, every_second: bool, sink: &mut Sink<'_>) {
-        for (mini, all, own) in [(true, "!miniTicker@arr", "miniTicker"), (false, "!ticker@arr", "ticker")] {
+        for (mini, all) in [(true, self.all.mini), (false, self.all.ticker)] {
             let want_all = sink.hub.wants(all);
             let mut rows = Vec::new();
             for f in &self.symbols {
-                let stream = format!("{}@{own}", f.lower);
-                if want_all || (every_second && sink.hub.wants(&stream)) {
+                let stream = if mini { f.streams.mini } else { f.streams.ticker };
+                if want_all || (every_second && sink.hub.wants(stream)) {
                     let row = f.candles.day_event(&f.name, mini, sink.now);
                     if every_second {
-                        sink.send(&stream, &row);
+                        sink.send(stream, &row);
                     }
                     rows.push(row);
                 }
@@ -318,15 +476,26 @@ impl Feed {
         }
     }
 
-    fn klines(&mut self, sink: &mut Sink<'_>) {
-        let wanted: Vec<String> =
-            sink.hub.streams().filter(|s| s.contains("@kline_")).map(str::to_owned).collect();
-        for stream in wanted {
-            let Some((lower, interval)) = stream.split_once("@kline_") else { continue };
-            if let Some(f) = self.symbols.iter().find(|f| f.lower == lower)
-                && let Some(text) = f.candles.event(&f.name, interval, sink.now)
-            {
-                sink.send(&stream, &text);
+    /// Which kline streams have listeners now.
+    fn follow_klines(&mut self, hub: &Hub) {
+        let mut before = std::mem::take(&mut self.klines);
+        for stream in hub.other_streams() {
+            let Some((lower, name)) = stream.split_once("@kline_") else { continue };
+            let followed = before.remove(stream).unwrap_or_else(|| {
+                let symbol = self.symbols.iter().position(|f| f.lower == lower)?;
+                let interval = Interval::parse(name)?;
+                Some(Klines { symbol, interval, name: name.to_owned(), sent: None })
+            });
+            self.klines.insert(stream.to_owned(), followed);
+        }
+    }
+
+    fn send_klines(&mut self, sink: &mut Sink<'_>) {
+        for (stream, k) in &mut self.klines {
+            let Some(k) = k else { continue };
+            let f = &mut self.symbols[k.symbol];
+            for event in f.candles.events(&f.name, &k.name, k.interval, &mut k.sent, sink.now) {
+                sink.hub.publish_named(stream, stream, &event, sink.faults, sink.now);
             }
         }
     }
@@ -343,29 +512,24 @@ impl SymbolFeed {
         self.lot.format(qty.0).to_string()
     }
 
-    /// Is anything unsent at any speed? Then a snapshot now is ahead of the streams (as at the venue).
-    fn flush(&mut self, n: usize, ladder: &Ladder, sink: &mut Sink<'_>) {
+    /// Sends what a cursor has gathered.
+    fn flush(&mut self, n: usize, ladder: &Ladder, text: &mut Text, sink: &mut Sink<'_>) {
         if self.cursors[n].changes.is_empty() {
             return;
         }
-        let suffix = SPEEDS[n].1;
-        let stream = format!("{}@depth{suffix}", self.lower);
-        let partials = [5, 10, 20].map(|k| (k, format!("{}@depth{k}{suffix}", self.lower)));
-        let ids = (self.cursors[n].first, self.book_id, self.cursors[n].last_sent);
-        if sink.hub.wants(&stream) {
-            let text = self.depth_frame(ids, &self.cursors[n].changes, sink.now);
-            sink.send(&stream, &text);
+        self.cursors[n].sort();
+        let c = &self.cursors[n];
+        if sink.hub.wants(c.diff) {
+            let (bids, asks) = c.changes.split_at(c.changes.partition_point(|c| !c.ask));
+            let level = |c: &Changed| (c.px, c.qty);
+            self.depth_frame(c, bids.iter().rev().map(level), asks.iter().map(level), text, sink.now);
+            sink.send(c.diff, text.as_str());
         }
-        for (levels, stream) in &partials {
+        for (stream, levels) in c.partial.into_iter().zip(PARTIAL) {
             if sink.hub.wants(stream) {
-                let mut top = BTreeMap::new();
-                for side in [Side::Buy, Side::Sell] {
-                    for l in ladder.levels(side).take(*levels) {
-                        top.insert((side == Side::Sell, l.px.0), l.qty.0);
-                    }
-                }
-                let text = self.depth_frame(ids, &top, sink.now);
-                sink.send(stream, &text);
+                let side = |side| ladder.levels(side).take(levels).map(|l| (l.px.0, l.qty.0));
+                self.depth_frame(c, side(Side::Buy), side(Side::Sell), text, sink.now);
+                sink.send(stream, text.as_str());
             }
         }
         let c = &mut self.cursors[n];
@@ -373,42 +537,35 @@ impl SymbolFeed {
         c.last_sent = self.book_id;
     }
 
-    fn depth_frame(&self, ids: (u64, u64, u64), levels: &BTreeMap<(bool, i64), i64>, now: Nanos) -> String {
-        let mut s = String::with_capacity(160 + levels.len() * 28);
-        let (e, t) = (now.millis(), self.changed_at.millis());
-        write!(
-            s,
-            r#"{{"e":"depthUpdate","E":{e},"T":{t},"s":"{}","ps":"{}","U":{},"u":{},"pu":{},"b":["#,
-            self.name, self.name, ids.0, ids.1, ids.2
-        )
-        .expect("a string takes all");
-        let side = |asks: bool, s: &mut String| {
-            // Bids best first: descending.
-            let range: Vec<(&(bool, i64), &i64)> =
-                levels.range((asks, i64::MIN)..=(asks, i64::MAX)).collect();
-            let mut comma = "";
-            let mut one = |(key, qty): (&(bool, i64), &i64)| {
-                write!(s, r#"{comma}[""#).expect("a string takes all");
-                self.tick.write(key.1, s).expect("a string takes all");
-                s.push_str(r#"",""#);
-                self.lot.write(*qty, s).expect("a string takes all");
-                s.push_str(r#""]"#);
-                comma = ",";
-            };
-            if asks {
-                range.into_iter().for_each(&mut one);
-            } else {
-                range.into_iter().rev().for_each(&mut one);
-            }
-        };
-        side(false, &mut s);
-        s.push_str(r#"],"a":["#);
-        side(true, &mut s);
-        s.push_str(r#"],"st":1}"#);
-        s
+    /// Writes a depth frame; bids and asks come best first.
+    fn depth_frame(
+        &self,
+        cursor: &Cursor,
+        bids: impl Iterator<Item = (i64, i64)>,
+        asks: impl Iterator<Item = (i64, i64)>,
+        text: &mut Text,
+        now: Nanos,
+    ) {
+        let t = text.clear();
+        t.str(r#"{"e":"depthUpdate","E":"#).int(now.millis()).str(r#","T":"#).int(self.changed_at.millis());
+        t.str(r#","s":""#).str(&self.name).str(r#"","ps":""#).str(&self.name).str(r#"","U":"#);
+        t.int(cursor.first).str(r#","u":"#).int(self.book_id).str(r#","pu":"#).int(cursor.last_sent);
+        t.str(r#","b":["#);
+        self.levels(bids, t);
+        t.str(r#"],"a":["#);
+        self.levels(asks, t);
+        t.str(r#"],"st":1}"#);
     }
 
-    fn touch_changed(&mut self, ladder: &Ladder, sink: &mut Sink<'_>) {
+    fn levels(&self, levels: impl Iterator<Item = (i64, i64)>, t: &mut Text) {
+        let mut open = r#"[""#;
+        for (px, qty) in levels {
+            t.str(open).count(self.tick, px).str(r#"",""#).count(self.lot, qty).str(r#""]"#);
+            open = r#",[""#;
+        }
+    }
+
+    fn touch_changed(&mut self, ladder: &Ladder, all: StreamId, text: &mut Text, sink: &mut Sink<'_>) {
         // An empty side shows as price and quantity zero.
         let touch = [Side::Buy, Side::Sell].map(|side| ladder.best(side));
         if touch == [None, None] {
@@ -416,51 +573,50 @@ impl SymbolFeed {
         }
         let now = (touch[0].unwrap_or_default(), touch[1].unwrap_or_default());
         if self.touch != Some(now) {
-            self.send_touch(self.book_id, now, sink);
+            self.send_touch(self.book_id, now, all, text, sink);
         }
     }
 
-    fn send_touch(&mut self, id: u64, (bid, ask): (Level, Level), sink: &mut Sink<'_>) {
+    fn send_touch(
+        &mut self,
+        id: u64,
+        (bid, ask): (Level, Level),
+        all: StreamId,
+        text: &mut Text,
+        sink: &mut Sink<'_>,
+    ) {
         self.touch = Some((bid, ask));
-        let stream = format!("{}@bookTicker", self.lower);
-        if sink.hub.wants(&stream) || sink.hub.wants("!bookTicker") {
-            let text = format!(
-                r#"{{"e":"bookTicker","u":{id},"s":"{}","ps":"{}","b":"{}","B":"{}","a":"{}","A":"{}","T":{},"E":{},"st":1}}"#,
-                self.name,
-                self.name,
-                self.tick.format(bid.px.0),
-                self.lot.format(bid.qty.0),
-                self.tick.format(ask.px.0),
-                self.lot.format(ask.qty.0),
-                self.changed_at.millis(),
-                sink.now.millis()
-            );
-            sink.send(&stream, &text);
-            sink.send("!bookTicker", &text);
+        let stream = self.streams.touch;
+        if sink.hub.wants(stream) || sink.hub.wants(all) {
+            let t = text.clear();
+            t.str(r#"{"e":"bookTicker","u":"#).int(id).str(r#","s":""#).str(&self.name).str(r#"","ps":""#);
+            t.str(&self.name).str(r#"","b":""#).count(self.tick, bid.px.0).str(r#"","B":""#);
+            t.count(self.lot, bid.qty.0).str(r#"","a":""#).count(self.tick, ask.px.0).str(r#"","A":""#);
+            t.count(self.lot, ask.qty.0).str(r#"","T":"#).int(self.changed_at.millis()).str(r#","E":"#);
+            t.int(sink.now.millis()).str(r#","st":1}"#);
+            sink.send(stream, t.as_str());
+            sink.send(all, t.as_str());
         }
     }
 
-    fn close_aggregate(&mut self, sink: &mut Sink<'_>) {
+    fn close_aggregate(&mut self, text: &mut Text, sink: &mut Sink<'_>) {
         let Some(a) = self.open_aggregate.take() else { return };
         if self.aggregates.len() == PRINTS_KEPT {
             self.aggregates.pop_front();
         }
         self.aggregates.push_back(a);
-        let stream = format!("{}@aggTrade", self.lower);
-        if sink.hub.wants(&stream) {
-            let qty = self.lot.format(a.qty.0);
-            let text = format!(
-                r#"{{"e":"aggTrade","E":{},"a":{},"s":"{}","p":"{}","q":"{qty}","nq":"{qty}","f":{},"l":{},"T":{},"m":{},"st":1}}"#,
-                sink.now.millis(),
-                a.id,
-                self.name,
-                self.tick.format(a.px.0),
-                a.trades.0,
-                a.trades.1,
-                a.at.millis(),
-                a.aggressor == Side::Sell
-            );
-            sink.send(&stream, &text);
+        if sink.hub.wants(self.streams.aggregate) {
+            let t = text.clear();
+            t.str(r#"{"e":"aggTrade","E":"#)
+                .int(sink.now.millis())
+                .str(r#","a":"#)
+                .int(a.id)
+                .str(r#","s":""#);
+            t.str(&self.name).str(r#"","p":""#).count(self.tick, a.px.0).str(r#"","q":""#);
+            t.count(self.lot, a.qty.0).str(r#"","nq":""#).count(self.lot, a.qty.0).str(r#"","f":"#);
+            t.int(a.trades.0).str(r#","l":"#).int(a.trades.1).str(r#","T":"#).int(a.at.millis());
+            t.str(r#","m":"#).flag(a.aggressor == Side::Sell).str(r#","st":1}"#);
+            sink.send(self.streams.aggregate, t.as_str());
         }
     }
 }

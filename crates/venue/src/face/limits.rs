@@ -1,6 +1,6 @@
 //! Request weight per IP, order counts per account, bans (BINANCE.md §3.1, §3.2).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use market::Nanos;
@@ -44,8 +44,8 @@ struct Ip {
 /// All counters.
 #[derive(Debug)]
 pub(crate) struct Limits {
-    ips: HashMap<IpAddr, Ip>,
-    orders: HashMap<AccountId, (Window, Window)>,
+    ips: BTreeMap<IpAddr, Ip>,
+    orders: BTreeMap<AccountId, (Window, Window)>,
     weight_limit: u32,
     connect_limit: u32,
     order_limits: (u32, u32),
@@ -61,8 +61,8 @@ pub(crate) struct Used {
 impl Limits {
     pub(crate) fn new(rules: &Rules) -> Self {
         Self {
-            ips: HashMap::new(),
-            orders: HashMap::new(),
+            ips: BTreeMap::new(),
+            orders: BTreeMap::new(),
             weight_limit: rules.weight_per_minute,
             connect_limit: rules.connections_per_5min,
             order_limits: (rules.orders_per_10s, rules.orders_per_minute),

@@ -3,16 +3,11 @@
 use market::{Amount, Side, SymbolId};
 use serde_json::{Value, json};
 
-use super::candles::interval_ms;
+use super::candles::Interval;
 use super::trade::{Answer, Call};
 use super::world::World;
-use crate::core::{Listing, Reject};
+use crate::core::{DELIVERY, Listing, ONBOARD, Reject};
 use crate::faults::Fault;
-
-/// A perpetual's `deliveryDate`.
-pub(super) const DELIVERY: u64 = 4_133_404_800_000;
-/// Every instrument's `onboardDate`.
-pub(super) const ONBOARD: u64 = 1_569_398_400_000;
 
 /// `ping`.
 pub(crate) fn ping(_: &mut World, _: &Call) -> Answer {
@@ -140,12 +135,15 @@ pub(crate) fn klines(w: &mut World, c: &Call) -> Answer {
     candles_of(w, c, c.params.need("symbol")?)
 }
 
-fn candles_of(w: &World, c: &Call, symbol: &str) -> Answer {
+fn candles_of(w: &mut World, c: &Call, symbol: &str) -> Answer {
     let symbol = w.symbol(symbol)?;
-    let interval = interval_ms(c.params.need("interval")?).ok_or(Reject::new(-1120, "Invalid interval."))?;
+    let interval =
+        Interval::parse(c.params.need("interval")?).ok_or(Reject::new(-1120, "Invalid interval."))?;
     let limit = c.params.limit(500, 1500)?;
     let (start, end) = (c.params.number("startTime")?, c.params.number("endTime")?);
-    Ok(w.feed.symbols[symbol.index()].candles.rows(interval, start, end, limit))
+    let candles = &mut w.feed.symbols[symbol.index()].candles;
+    candles.roll(c.at);
+    Ok(candles.rows(interval, start, end, limit))
 }
 
 /// `continuousKlines`: there are perpetuals only, so a pair's continuous contract is its perpetual.

@@ -1,16 +1,15 @@
 //! REST: which endpoint, at what weight, with which proof; then the call, then the faults.
 
-use std::net::IpAddr;
-
 use market::Nanos;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::auth::{check_time, rest_payload};
 use super::limits::Used;
 use super::params::{Params, percent_decode};
+use super::request::{HttpRequest, Reply, Trouble, error_body};
 use super::trade::{Answer, Call};
 use super::world::World;
-use super::{account, public, trade};
+use super::{account, algo, public, trade};
 use crate::core::{AccountId, Reject, reject};
 use crate::faults::{Fault, matches};
 
@@ -26,45 +25,6 @@ enum Proof {
 }
 
 type Handler = fn(&mut World, &Call) -> Answer;
-
-/// A request as it came.
-#[derive(Debug, Clone)]
-pub(crate) struct Request {
-    pub method: String,
-    pub path: String,
-    pub query: String,
-    pub body: String,
-    pub api_key: Option<String>,
-    pub ip: IpAddr,
-}
-
-/// What is answered.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Reply {
-    pub status: u16,
-    pub body: String,
-    pub used: Used,
-    pub retry_after: Option<u64>,
-}
-
-/// What a fault does to a request.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Trouble {
-    /// Wait before executing, ms.
-    pub before: u64,
-    /// Wait before answering, ms.
-    pub after: u64,
-    /// Do not execute.
-    pub skip: bool,
-    /// Answer with an HTML page of this status.
-    pub page: Option<u16>,
-    /// Answer this instead.
-    pub instead: Option<Reply>,
-    /// Reset the connection instead of answering.
-    pub lost: bool,
-    /// Never answer.
-    pub never: bool,
-}
 
 /// The request faults that strike this request (`name` as in [`Fault`]).
 pub(crate) fn trouble(w: &mut World, name: &str) -> Trouble {
@@ -105,10 +65,6 @@ pub(crate) fn trouble(w: &mut World, name: &str) -> Trouble {
         _ => {}
     }
     t
-}
-
-fn error_body(code: i32, msg: &str) -> String {
-    json!({"code": code, "msg": msg}).to_string()
 }
 
 /// Endpoint: handler, weight, proof.
@@ -161,14 +117,17 @@ fn signed_endpoint(method: &str, path: &str, p: &Params) -> Option<(Handler, u32
         ("GET", "/fapi/v1/allOrders") => (trade::all_orders, 5),
         ("DELETE", "/fapi/v1/allOpenOrders") => (trade::cancel_all, 1),
         ("POST", "/fapi/v1/countdownCancelAll") => (trade::countdown, 10),
-        ("GET", "/fapi/v1/openAlgoOrders" | "/fapi/v1/allAlgoOrders") => (public::empty_list, 1),
-        ("POST", "/fapi/v1/algoOrder") => (trade::no_algo, 0),
-        ("GET" | "DELETE", "/fapi/v1/algoOrder") => (trade::no_such_algo, 1),
-        ("DELETE", "/fapi/v1/algoOpenOrders") => (trade::no_algo_open, 1),
+        ("POST", "/fapi/v1/algoOrder") => (algo::place, 0),
+        ("GET", "/fapi/v1/algoOrder") => (algo::query, 1),
+        ("DELETE", "/fapi/v1/algoOrder") => (algo::cancel, 1),
+        ("DELETE", "/fapi/v1/algoOpenOrders") => (algo::cancel_all, 1),
+        ("GET", "/fapi/v1/openAlgoOrders") => (algo::open, all(1, 40)),
+        ("GET", "/fapi/v1/allAlgoOrders") => (algo::all, 5),
         ("GET", "/fapi/v1/orderAmendment") => (trade::amendments, 1),
         ("GET", "/fapi/v1/forceOrders") => (trade::force_orders, 20),
         ("GET", "/fapi/v1/adlQuantile") => (account::adl_quantile, 5),
-        ("GET", "/fapi/v1/positionMargin/history") => (public::empty_list, 1),
+        ("POST", "/fapi/v1/positionMargin") => (account::adjust_margin, 1),
+        ("GET", "/fapi/v1/positionMargin/history") => (account::margin_changes, 1),
         ("GET", "/fapi/v1/feeBurn") => (account::fee_burn, 1),
         ("GET", "/fapi/v1/apiTradingStatus") => (account::trading_status, 1),
         ("GET", "/fapi/v1/userTrades") => (account::user_trades, 5),
@@ -194,7 +153,7 @@ fn signed_endpoint(method: &str, path: &str, p: &Params) -> Option<(Handler, u32
 }
 
 /// Answers a request.
-pub(crate) fn handle(w: &mut World, r: &Request, now: Nanos) -> Reply {
+pub(crate) fn handle(w: &mut World, r: &HttpRequest, now: Nanos) -> Reply {
     let at = w.clock(now);
     w.counters.requests += 1;
     let params = Params::parse(&r.query, &r.body);
@@ -235,7 +194,7 @@ fn finish(w: &mut World, answer: Result<Value, Reject>, used: Used) -> Reply {
     }
 }
 
-fn authorise(w: &World, r: &Request, p: &Params, proof: Proof, at: Nanos) -> Result<AccountId, Reject> {
+fn authorise(w: &World, r: &HttpRequest, p: &Params, proof: Proof, at: Nanos) -> Result<AccountId, Reject> {
     if proof == Proof::None {
         return Ok(AccountId(0));
     }

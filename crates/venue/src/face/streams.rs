@@ -70,49 +70,55 @@ pub(crate) fn subscribe_url(w: &mut World, id: u64, streams: &[String]) {
 }
 
 /// Answers a control frame.
-pub(crate) fn control(w: &mut World, id: u64, text: &str) -> String {
+pub(crate) fn control(w: &mut World, id: u64, text: &str) {
     let error =
         |id: &Value, code: i32, msg: &str| json!({"error": {"code": code, "msg": msg}, "id": id}).to_string();
     let Ok(v) = serde_json::from_str::<Value>(text) else {
-        return json!({"error": {"code": 3, "msg": "Invalid JSON: expected value at line 1 column 1"}})
-            .to_string();
+        let text = json!({"error": {"code": 3, "msg": "Invalid JSON: expected value at line 1 column 1"}});
+        w.hub.tell(id, text.to_string());
+        return;
     };
     let echo = v.get("id").cloned().unwrap_or(Value::Null);
+    let done = json!({"result": null, "id": echo}).to_string();
     let Some(method) = v.get("method").and_then(Value::as_str) else {
-        return error(&echo, 2, "Invalid request: missing field `method`");
+        w.hub.tell(id, error(&echo, 2, "Invalid request: missing field `method`"));
+        return;
     };
     let params: Vec<Value> = v.get("params").and_then(Value::as_array).cloned().unwrap_or_default();
     let names: Vec<String> = params.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-    match method {
+    let reply = match method {
         "SUBSCRIBE" => {
-            let held = w.hub.connections.get(&id).map_or(0, |c| c.subscriptions.len());
+            let held = w.hub.connection(id).map_or(0, |c| c.subscriptions.len());
             if held + names.len() > w.rules.streams_per_connection {
-                return error(&echo, 2, "Invalid request: too many parameters");
+                error(&echo, 2, "Invalid request: too many parameters")
+            } else {
+                // The reply comes before the first frame.
+                w.hub.tell(id, done);
+                subscribe_url(w, id, &names);
+                return;
             }
-            subscribe_url(w, id, &names);
-            json!({"result": null, "id": echo}).to_string()
         }
         "UNSUBSCRIBE" => {
             names.iter().for_each(|s| w.hub.unsubscribe(id, s));
-            json!({"result": null, "id": echo}).to_string()
+            done
         }
         "LIST_SUBSCRIPTIONS" => {
-            let list = w.hub.connections.get(&id).map(|c| c.subscriptions.clone()).unwrap_or_default();
+            let list = w.hub.connection(id).map(|c| c.subscriptions.clone()).unwrap_or_default();
             json!({"result": list, "id": echo}).to_string()
         }
         "SET_PROPERTY" => match (names.first().map(String::as_str), params.get(1)) {
             (Some("combined"), Some(Value::Bool(on))) => {
-                if let Some(c) = w.hub.connections.get_mut(&id) {
+                if let Some(c) = w.hub.connection_mut(id) {
                     c.combined = *on;
                 }
-                json!({"result": null, "id": echo}).to_string()
+                done
             }
             (Some("combined"), _) => error(&echo, 1, "Invalid value type: expected Boolean"),
             _ => error(&echo, 0, "Unknown property"),
         },
         "GET_PROPERTY" => match names.first().map(String::as_str) {
             Some("combined") => {
-                let on = w.hub.connections.get(&id).is_some_and(|c| c.combined);
+                let on = w.hub.connection(id).is_some_and(|c| c.combined);
                 json!({"result": on, "id": echo}).to_string()
             }
             _ => error(&echo, 0, "Unknown property"),
@@ -124,12 +130,13 @@ pub(crate) fn control(w: &mut World, id: u64, text: &str) -> String {
                 "Invalid request: unknown variant `{other}`, expected one of `SUBSCRIBE`, `UNSUBSCRIBE`, `LIST_SUBSCRIPTIONS`, `SET_PROPERTY`, `GET_PROPERTY`"
             ),
         ),
-    }
+    };
+    w.hub.tell(id, reply);
 }
 
 /// Counts an incoming message; `true` when the connection has sent more in a second than it may.
 pub(crate) fn too_chatty(hub: &mut Hub, id: u64, limit: u32, now: Nanos) -> bool {
-    let Some(c) = hub.connections.get_mut(&id) else { return false };
+    let Some(c) = hub.connection_mut(id) else { return false };
     while c.arrivals.front().is_some_and(|t| now.since(*t).0 >= Nanos::SECOND) {
         c.arrivals.pop_front();
     }

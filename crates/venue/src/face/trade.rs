@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::params::Params;
 use super::user::order_json;
 use super::world::World;
-use crate::core::{AccountId, Listing, Order, OrderRef, PlaceOrder, Reject, SelfTrade, reject};
+use crate::core::{AccountId, Listing, Order, OrderRef, PlaceOrder, PriceMatch, Reject, SelfTrade, reject};
 use crate::faults::{Fault, matches};
 
 /// A request by an account.
@@ -23,7 +23,7 @@ pub(crate) struct Call {
 pub(crate) type Answer = Result<Value, Reject>;
 
 /// Price text to ticks (−1111, −4014).
-fn px(l: &Listing, text: &str) -> Result<Px, Reject> {
+pub(super) fn px(l: &Listing, text: &str) -> Result<Px, Reject> {
     if text.starts_with('-') {
         return Err(reject::PRICE_BELOW_ZERO);
     }
@@ -32,7 +32,7 @@ fn px(l: &Listing, text: &str) -> Result<Px, Reject> {
 }
 
 /// Quantity text to lots (−1111, −4023).
-fn qty(l: &Listing, text: &str) -> Result<Qty, Reject> {
+pub(super) fn qty(l: &Listing, text: &str) -> Result<Qty, Reject> {
     if text.starts_with('-') {
         return Err(reject::QTY_BELOW_ZERO);
     }
@@ -50,7 +50,7 @@ fn count(step: market::Increment, precision: u8, text: &str, name: &str, off: Re
     })
 }
 
-fn side(p: &Params) -> Result<Side, Reject> {
+pub(super) fn side(p: &Params) -> Result<Side, Reject> {
     match p.need("side")? {
         "BUY" => Ok(Side::Buy),
         "SELL" => Ok(Side::Sell),
@@ -70,7 +70,7 @@ pub(crate) fn position_side(text: Option<&str>) -> Result<PositionSide, Reject> 
     }
 }
 
-fn self_trade(p: &Params) -> Result<SelfTrade, Reject> {
+pub(super) fn self_trade(p: &Params) -> Result<SelfTrade, Reject> {
     match p.get("selfTradePreventionMode") {
         None | Some("EXPIRE_MAKER") => Ok(SelfTrade::ExpireMaker),
         Some("NONE") => Ok(SelfTrade::None),
@@ -81,7 +81,7 @@ fn self_trade(p: &Params) -> Result<SelfTrade, Reject> {
 }
 
 /// Time in force and good-till date.
-fn tif(p: &Params, at: Nanos) -> Result<(TimeInForce, Option<Nanos>), Reject> {
+pub(super) fn tif(p: &Params, at: Nanos) -> Result<(TimeInForce, Option<Nanos>), Reject> {
     Ok(match p.need("timeInForce")? {
         "GTC" => (TimeInForce::Gtc, None),
         "IOC" => (TimeInForce::Ioc, None),
@@ -101,18 +101,21 @@ fn tif(p: &Params, at: Nanos) -> Result<(TimeInForce, Option<Nanos>), Reject> {
     })
 }
 
-/// The price of a `priceMatch`.
-fn matched_px(w: &World, symbol: SymbolId, side: Side, how: &str) -> Result<Px, Reject> {
-    let (of, nth) = match how {
-        "OPPONENT" => (side.opposite(), 0),
-        "OPPONENT_5" => (side.opposite(), 4),
-        "QUEUE" => (side, 0),
-        "QUEUE_5" => (side, 4),
-        "QUEUE_10" => (side, 9),
-        "QUEUE_20" => (side, 19),
-        _ => return Err(Reject::new(-5037, "Invalid price match.")),
-    };
-    w.exchange.ladder(symbol).levels(of).nth(nth).map(|l| l.px).ok_or(reject::NO_DEPTH)
+/// `priceMatch` (−5037).
+pub(super) fn price_match(p: &Params) -> Result<PriceMatch, Reject> {
+    p.get("priceMatch").map_or(Ok(PriceMatch::None), |m| PriceMatch::parse(m).ok_or(reject::BAD_MATCH))
+}
+
+/// A limit price: the one that was sent, or the one that the price match finds.
+fn limit_px(w: &World, symbol: SymbolId, side: Side, p: &Params) -> Result<(Px, PriceMatch), Reject> {
+    let how = price_match(p)?;
+    match w.exchange.matched_px(symbol, side, how)? {
+        Some(_) if p.get("price").is_some() => {
+            Err(Reject::new(-1106, "Parameter 'price' sent when not required."))
+        }
+        Some(px) => Ok((px, how)),
+        None => Ok((px(w.exchange.listing(symbol), p.need("price")?)?, how)),
+    }
 }
 
 fn parse(w: &World, p: &Params, at: Nanos) -> Result<PlaceOrder, Reject> {
@@ -127,16 +130,12 @@ fn parse(w: &World, p: &Params, at: Nanos) -> Result<PlaceOrder, Reject> {
         }
         _ => return Err(reject::BAD_TYPE),
     };
-    let (mut tif_, mut good_till, mut px_) = (TimeInForce::Gtc, None, Px::ZERO);
+    let (mut tif_, mut good_till, mut px_) = (TimeInForce::Gtc, None, (Px::ZERO, PriceMatch::None));
     if kind == OrderType::Limit {
         (tif_, good_till) = tif(p, at)?;
-        px_ = match (p.get("priceMatch").filter(|m| *m != "NONE"), p.get("price")) {
-            (Some(_), Some(_)) => {
-                return Err(Reject::new(-1106, "Parameter 'price' sent when not required."));
-            }
-            (Some(how), None) => matched_px(w, symbol, side, how)?,
-            (None, _) => px(listing, p.need("price")?)?,
-        };
+        px_ = limit_px(w, symbol, side, p)?;
+    } else if price_match(p)?.is_some() {
+        return Err(reject::MATCH_TYPE);
     }
     let client_id = p.get("newClientOrderId").map(str::to_owned);
     if client_id.as_deref().is_some_and(|c| !crate::core::is_client_id(c)) {
@@ -148,12 +147,14 @@ fn parse(w: &World, p: &Params, at: Nanos) -> Result<PlaceOrder, Reject> {
         side,
         kind,
         tif: tif_,
-        px: px_,
+        px: px_.0,
         qty: qty(listing, p.need("quantity")?)?,
         reduce_only: p.flag("reduceOnly")?.unwrap_or(false),
         position_side: position_side(p.get("positionSide"))?,
         self_trade: self_trade(p)?,
         good_till,
+        price_match: px_.1,
+        origin: None,
     })
 }
 
@@ -258,10 +259,7 @@ fn modify_uncounted(w: &mut World, account: AccountId, p: &Params, at: Nanos) ->
     let which = named(p)?;
     let wanted = side(p)?;
     let q = qty(w.exchange.listing(symbol), p.need("quantity")?)?;
-    let price = match p.get("priceMatch").filter(|m| *m != "NONE") {
-        Some(how) => matched_px(w, symbol, wanted, how)?,
-        None => px(w.exchange.listing(symbol), p.need("price")?)?,
-    };
+    let (price, _) = limit_px(w, symbol, wanted, p)?;
     if w.exchange.find(account, symbol, &which).is_some_and(|o| o.side != wanted) {
         return Err(reject::BAD_SIDE);
     }
@@ -371,22 +369,6 @@ fn batch(w: &mut World, c: &Call, each: fn(&mut World, AccountId, &Params, Nanos
 fn items(list: &str) -> impl Iterator<Item = &str> {
     let inner = list.trim().trim_start_matches('[').trim_end_matches(']');
     inner.split(',').map(|s| s.trim().trim_matches('"')).filter(|s| !s.is_empty())
-}
-
-/// `algoOrder`: the venue keeps no conditional orders.
-pub(crate) fn no_algo(_: &mut World, _: &Call) -> Answer {
-    Err(Reject::new(-4120, "Conditional orders are not supported by this venue."))
-}
-
-/// A conditional order by id: there is none.
-pub(crate) fn no_such_algo(_: &mut World, _: &Call) -> Answer {
-    Err(reject::NO_SUCH_ORDER)
-}
-
-/// Cancels all conditional orders, of which there are none.
-pub(crate) fn no_algo_open(w: &mut World, c: &Call) -> Answer {
-    w.symbol(c.params.need("symbol")?)?;
-    Ok(json!({"code": 200, "msg": "The operation of cancel all open order is done."}))
 }
 
 /// `orderAmendment`: the edits of an order, newest first.

@@ -1,8 +1,7 @@
-//! Everything the venue holds, behind one lock: exchange, played market, connections, keys, limits, faults. The pump
-//! calls [`World::pump`]; a request handler locks, acts, settles and lets go; nobody waits while holding it.
+//! Everything the venue holds: exchange, played market, connections, keys, limits, faults. It knows no clock, no thread
+//! and no socket: a driver calls [`World::pump`] when something is due, and hands it requests and frames in between.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use market::{Amount, ExecType, Level, Nanos, Px, Qty, Side, SymbolId};
 use serde_json::{Value, json};
@@ -12,11 +11,13 @@ use super::candles::Candles;
 use super::feed::{Feed, Print, Sink};
 use super::hub::Hub;
 use super::limits::Limits;
-use super::listen::Cuts;
+use super::request::DelayedQueue;
 use super::user;
 use crate::config::{Rules, VenueConfig, VenueError};
-use crate::core::{Account, AccountId, Exchange, Listing, Order, OrderReport, Output, Reject, reject};
-use crate::faults::{Fault, Faults};
+use crate::core::{
+    Account, AccountId, DELIVERY, Exchange, Listing, ONBOARD, Order, OrderReport, Output, Reject, reject,
+};
+use crate::faults::{Ending, Fault, Faults};
 use crate::recorded::{Change, Player};
 use crate::sim::{self, STEP, SimMarket, Step};
 
@@ -68,7 +69,10 @@ pub(crate) struct World {
     pub hub: Hub,
     pub keys: Keys,
     pub limits: Limits,
-    pub cuts: Cuts,
+    /// Ends of all REST connections that the driver has yet to bring about.
+    pub rest_endings: Vec<Ending>,
+    /// Work that faults hold back.
+    pub delayed: DelayedQueue,
     pub faults: Faults,
     pub rules: Rules,
     pub listen_keys: BTreeMap<String, ListenKey>,
@@ -126,18 +130,19 @@ impl World {
             l.mark.next_funding = next_funding;
         }
         let by_name = listings.iter().map(|l| (l.instrument.symbol.clone(), l.instrument.id)).collect();
-        let mut feed = Feed::new(&listings, candles, now);
+        let mut hub = Hub::new(config.rules.legacy_urls);
+        let mut feed = Feed::new(&listings, candles, &mut hub, now);
         for f in player.iter().flat_map(|p| p.symbols().filter(|s| p.has_touches(*s))) {
             feed.symbols[f.index()].touches_recorded = true;
         }
-        let hub = Hub::new(config.rules.legacy_urls);
         let mut world = Self {
             exchange: Exchange::new(listings, accounts, config.fees),
             feed,
             hub,
             keys,
             limits: Limits::new(&config.rules),
-            cuts: Cuts::default(),
+            rest_endings: Vec::new(),
+            delayed: DelayedQueue::default(),
             faults: Faults::default(),
             rules: config.rules.clone(),
             listen_keys: BTreeMap::new(),
@@ -216,21 +221,64 @@ impl World {
         let mut sink = Sink { hub: &mut self.hub, faults: &mut self.faults, now: at };
         self.feed.tick(&self.exchange, &mut sink);
         self.hub.release(at);
-        self.end_old_connections(now);
-        self.counters.frames = self.hub.frames;
-        self.counters.faults += std::mem::take(&mut self.hub.struck);
-        self.counters.slow_connections = self.hub.slow;
-        self.counters.connections = self.hub.connections.len() as u64;
-        self.counters.connects = self.hub.opened;
+        self.hub.end_old(self.connection_life(), now);
     }
 
-    fn end_old_connections(&mut self, now: Nanos) {
+    /// What was counted until now.
+    pub(crate) fn counted(&mut self) -> Counters {
+        let c = &mut self.counters;
+        c.frames = self.hub.frames;
+        c.faults += std::mem::take(&mut self.hub.struck);
+        c.slow_connections = self.hub.slow;
+        c.connections = self.hub.open_connections() as u64;
+        c.connects = self.hub.opened;
+        *c
+    }
+
+    /// When [`Self::pump`] has something to do next, if nothing else happens until then.
+    pub(crate) fn next_due(&self, now: Nanos) -> Nanos {
+        let mut due = self.market_due(now);
+        due = due.min(self.delayed.due().unwrap_or(Nanos(u64::MAX)));
+        if let Some(opened) = self.hub.oldest() {
+            due = due.min(opened.plus(self.connection_life()));
+        }
+        if let Some(ends) = self.faults.due() {
+            due = due.min(ends);
+        }
+        // The rest goes by the venue's clock, which a fault may have put off.
+        let at = self.clock(now);
+        let own = [
+            self.feed.due(&self.hub, at),
+            self.exchange.due(),
+            self.hub.release_due().unwrap_or(Nanos(u64::MAX)),
+            self.listen_keys.values().map(|k| k.expires).min().unwrap_or(Nanos(u64::MAX)),
+        ];
+        let first = own.into_iter().min().unwrap_or(Nanos(u64::MAX));
+        due.min(now.plus(first.since(at).0)).max(now)
+    }
+
+    /// When the played market goes on.
+    fn market_due(&self, now: Nanos) -> Nanos {
+        let mut due = Nanos(u64::MAX);
+        if !self.mirrored {
+            due = due.min(self.mark_due);
+        }
+        if self.recorded.iter().any(|r| !r) {
+            due = due.min(self.step_due());
+        }
+        if let Some(player) = &self.player {
+            due = due.min(self.started.plus(player.due(now.since(self.started)).0));
+        }
+        due
+    }
+
+    fn connection_life(&self) -> u64 {
         let life = u64::try_from(self.rules.connection_life.as_nanos()).unwrap_or(u64::MAX);
         let short = self.faults.stands(|f, _| match f {
             Fault::ConnectionLife { ms } => Some(ms.saturating_mul(Nanos::MS)),
             _ => None,
         });
-        self.hub.end_old(short.map_or(life, |s| s.min(life)), now);
+        short.map_or(life, |s| s.min(life))
     }
 
     /// Makes the books as crossed and as one-sided as the faults in force want them, and whole again afterwards.
@@ -298,9 +346,7 @@ impl World {
                 self.steps += 1;
                 self.next_symbol = 0;
             }
-            let due =
-                self.started.plus((self.steps - 1) * STEP.0 + self.next_symbol as u64 * STEP.0 / n as u64);
-            if !opening && now < due {
+            if !opening && now < self.step_due() {
                 return;
             }
             let i = self.next_symbol;
@@ -309,6 +355,15 @@ impl World {
                 self.step_symbol(SymbolId(u16::try_from(i).expect("at most a few hundred")), now);
             }
         }
+    }
+
+    /// When the next symbol steps.
+    fn step_due(&self) -> Nanos {
+        let n = self.recorded.len();
+        if self.next_symbol >= n {
+            return self.started.plus(self.steps * STEP.0);
+        }
+        self.started.plus((self.steps - 1) * STEP.0 + self.next_symbol as u64 * STEP.0 / n as u64)
     }
 
     fn step_symbol(&mut self, symbol: SymbolId, now: Nanos) {
@@ -412,27 +467,29 @@ impl World {
     fn tell(&mut self, output: &Output, at: Nanos) {
         match output {
             Output::Order(r) => self.tell_order(r, at),
-            Output::Account { account, reason, wallet, change, positions, symbol, at: when } => {
+            Output::Account { account, reason, wallet, cross, change, positions, symbol, at: when } => {
                 let rows: Vec<Value> = positions
                     .iter()
                     .map(|p| user::position_json(p, self.exchange.listing(p.symbol)))
                     .collect();
-                let wallet = wallet.to_string();
-                let mut a = json!({
-                    "B": [{"a": "USDT", "wb": wallet, "cw": wallet, "bc": change.to_string()}], "P": rows, "m": reason,
+                let balance = json!({
+                    "a": "USDT", "wb": wallet.to_string(), "cw": cross.to_string(), "bc": change.to_string(),
                 });
+                let mut a = json!({"B": [balance], "P": rows, "m": reason});
                 if let Some(s) = symbol {
                     a["S"] = json!(self.exchange.listing(*s).instrument.symbol);
                 }
                 let event = json!({"e": "ACCOUNT_UPDATE", "T": when.millis(), "E": at.millis(), "a": a});
                 self.tell_account(*account, "user@ACCOUNT_UPDATE", &event.to_string(), at);
             }
-            Output::MarginCall { account, wallet, positions, .. } => {
+            Output::MarginCall { account, cross, positions, .. } => {
                 let rows: Vec<Value> = (positions.iter())
                     .map(|(p, m)| user::margin_call_json(p, *m, self.exchange.listing(p.symbol)))
                     .collect();
-                let event =
-                    json!({"e": "MARGIN_CALL", "E": at.millis(), "cw": wallet.to_string(), "p": rows});
+                let mut event = json!({"e": "MARGIN_CALL", "E": at.millis(), "p": rows});
+                if let Some(cross) = cross {
+                    event["cw"] = json!(cross.to_string());
+                }
                 self.tell_account(*account, "user@MARGIN_CALL", &event.to_string(), at);
             }
             Output::Leverage { account, symbol, leverage, at: when } => {
@@ -441,6 +498,21 @@ impl World {
                     "e": "ACCOUNT_CONFIG_UPDATE", "E": at.millis(), "T": when.millis(), "ac": {"s": s, "l": leverage},
                 });
                 self.tell_account(*account, "user@ACCOUNT_CONFIG_UPDATE", &event.to_string(), at);
+            }
+            Output::MultiAssets { account, on, at: when } => {
+                let event = json!({
+                    "e": "ACCOUNT_CONFIG_UPDATE", "E": at.millis(), "T": when.millis(), "ai": {"j": on},
+                });
+                self.tell_account(*account, "user@ACCOUNT_CONFIG_UPDATE", &event.to_string(), at);
+            }
+            Output::Algo(o) => {
+                let event = user::algo_event(o, self.exchange.listing(o.ask.symbol), at);
+                let kind = format!("user@ALGO_UPDATE@{}", o.status.name());
+                self.tell_account(o.account, &kind, &event, at);
+            }
+            Output::TriggerReject(o) => {
+                let event = user::trigger_reject_event(o, self.exchange.listing(o.ask.symbol), at);
+                self.tell_account(o.account, "user@CONDITIONAL_ORDER_TRIGGER_REJECT", &event, at);
             }
             Output::Liquidation(o) => self.tell_liquidation(o, at),
             Output::Trade { .. } => {}
@@ -480,7 +552,7 @@ impl World {
         });
         let own = format!("{}@forceOrder", name.to_lowercase());
         for stream in [own.as_str(), "!forceOrder@arr"] {
-            self.hub.publish(stream, stream, &event.to_string(), &mut self.faults, at);
+            self.hub.publish_named(stream, stream, &event.to_string(), &mut self.faults, at);
         }
     }
 
@@ -494,7 +566,7 @@ impl World {
         let keys: Vec<String> =
             self.listen_keys.iter().filter(|(_, k)| k.account == account).map(|(n, _)| n.clone()).collect();
         for key in keys {
-            self.hub.publish(&key, kind, event, &mut self.faults, at);
+            self.hub.publish_named(&key, kind, event, &mut self.faults, at);
         }
     }
 
@@ -519,10 +591,10 @@ impl World {
         let l = self.exchange.listing(symbol);
         let name = &l.instrument.symbol;
         let event = json!({
-            "e": "contractInfo", "E": at.millis(), "s": name, "ps": name, "ct": "PERPETUAL", "dt": super::public::DELIVERY,
-            "ot": super::public::ONBOARD, "cs": l.status.name(), "st": 1,
+            "e": "contractInfo", "E": at.millis(), "s": name, "ps": name, "ct": "PERPETUAL", "dt": DELIVERY,
+            "ot": ONBOARD, "cs": l.status.name(), "st": 1,
         });
-        self.hub.publish("!contractInfo", "!contractInfo", &event.to_string(), &mut self.faults, at);
+        self.hub.publish_named("!contractInfo", "!contractInfo", &event.to_string(), &mut self.faults, at);
     }
 
     /// The account's live listen key, extended, or a new one.
@@ -553,7 +625,7 @@ impl World {
     pub(crate) fn end_listen_key(&mut self, key: &str, event: bool, at: Nanos) {
         if event {
             let text = format!(r#"{{"e":"listenKeyExpired","E":{},"listenKey":"{key}"}}"#, at.millis());
-            self.hub.publish(key, "user@listenKeyExpired", &text, &mut self.faults, at);
+            self.hub.publish_named(key, "user@listenKeyExpired", &text, &mut self.faults, at);
         }
         self.listen_keys.remove(key);
     }
@@ -579,6 +651,3 @@ impl World {
         }
     }
 }
-
-/// The world as its users share it.
-pub(crate) type Shared = Arc<std::sync::Mutex<World>>;

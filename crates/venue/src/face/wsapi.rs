@@ -7,32 +7,12 @@ use serde_json::{Value, json};
 
 use super::auth::check_time;
 use super::params::{Params, json_text};
+use super::request::Frame;
+use super::session::Session;
 use super::trade::{Answer, Call};
 use super::world::World;
-use super::{account, public, trade};
+use super::{account, algo, public, trade};
 use crate::core::{AccountId, Reject};
-
-/// A connection's log-on.
-#[derive(Debug, Clone)]
-pub(crate) struct Session {
-    /// The connection.
-    pub id: u64,
-    /// When it was opened, ms.
-    connected: u64,
-    /// The key that logged on.
-    pub api_key: Option<String>,
-    /// When, ms.
-    pub since: u64,
-    /// Replies carry rate limits unless asked otherwise.
-    pub rate_limits: bool,
-}
-
-impl Session {
-    /// A new connection; `limits`: its replies carry rate limits.
-    pub(crate) fn new(id: u64, limits: bool, now: Nanos) -> Self {
-        Self { id, connected: now.millis(), api_key: None, since: 0, rate_limits: limits }
-    }
-}
 
 type Handler = fn(&mut World, &Call) -> Answer;
 
@@ -50,8 +30,8 @@ fn method(name: &str, p: &Params) -> Option<(Handler, u32, Proof)> {
         "time" => (public::time, 1, Open),
         "depth" => (public::depth, public::depth_weight(p.get("limit")), Open),
         "ticker.price" => (public::price, 1, Open),
-        "algoOrder.place" => (trade::no_algo, 0, Signed),
-        "algoOrder.cancel" => (trade::no_such_algo, 1, Signed),
+        "algoOrder.place" => (algo::place, 0, Signed),
+        "algoOrder.cancel" => (algo::cancel, 1, Signed),
         "ticker.book" => (public::book_ticker, 2, Open),
         "order.place" => (trade::place, 0, Signed),
         "order.modify" => (trade::modify, 0, Signed),
@@ -67,38 +47,6 @@ fn method(name: &str, p: &Params) -> Option<(Handler, u32, Proof)> {
         "userDataStream.stop" => (account::stop_stream, 1, Key),
         _ => return None,
     })
-}
-
-/// A request frame, parsed far enough to name it.
-pub(crate) struct Frame {
-    /// Echoed as it came.
-    pub id: Value,
-    /// `order.place`; a `v3/` in front is left out where the method is one without versions.
-    pub method: String,
-    params: Value,
-}
-
-impl Frame {
-    /// Parses a frame; the error is the reply.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let bad = |id: &Value, msg: &str| {
-            json!({"id": id, "status": 400, "error": {"code": -1000, "msg": msg}}).to_string()
-        };
-        let v: Value = serde_json::from_str(text).map_err(|_| bad(&Value::Null, "Invalid JSON."))?;
-        let id = v.get("id").cloned().unwrap_or(Value::Null);
-        if !(id.is_string() || id.is_number() || id.is_null()) {
-            return Err(bad(&Value::Null, "Invalid 'id'."));
-        }
-        let Some(method) = v.get("method").and_then(Value::as_str) else {
-            return Err(bad(&id, "Mandatory parameter 'method' was not sent, was empty/null, or malformed."));
-        };
-        let known = |m: &str| m.starts_with("v2/account.");
-        let method = match method.split_once('/') {
-            Some((_, rest)) if !known(method) => rest,
-            _ => method,
-        };
-        Ok(Self { id, method: method.to_owned(), params: v.get("params").cloned().unwrap_or(json!({})) })
-    }
 }
 
 /// Answers a frame.
@@ -156,7 +104,8 @@ fn answer(
         Err(e) => return (with_status(Err(e)), (weight, None)),
     };
     let call = Call { params, account, at };
-    let counted = matches!(f.method.as_str(), "order.place" | "order.modify").then_some(account);
+    let counted =
+        matches!(f.method.as_str(), "order.place" | "order.modify" | "algoOrder.place").then_some(account);
     (with_status(handler(w, &call)), (weight, counted))
 }
 
@@ -213,14 +162,14 @@ fn session(w: &mut World, session: &mut Session, f: &Frame, p: &Params, at: Nano
                 return Err(Reject::new(-4056, "Only Ed25519 keys are supported for this feature."));
             }
             prove(w, session, f, p, Proof::Signed, at)?;
-            w.hub.log_on(session.id, Some(key.clone()));
             session.api_key = Some(key);
             session.since = at.millis();
+            w.hub.log_on(session);
         }
         "session.status" => {}
         "session.logout" => {
-            w.hub.log_on(session.id, None);
             session.api_key = None;
+            w.hub.log_on(session);
         }
         _ => return Err(Reject::text(-1020, format!("Unknown method '{}'.", f.method))),
     }
@@ -238,14 +187,5 @@ mod tests {
     fn parameters_are_signed_sorted_and_raw() {
         let p = json!({"symbol": "BTCUSDT", "apiKey": "K", "quantity": 0.01, "price": 60000, "flag": false, "signature": "x"});
         assert_eq!(payload(&p), "apiKey=K&flag=false&price=60000&quantity=0.01&symbol=BTCUSDT");
-    }
-
-    #[test]
-    fn frames_echo_any_id_and_drop_a_version() {
-        let f = Frame::parse(r#"{"id":"a-1","method":"v3/order.place","params":{}}"#).ok().unwrap();
-        assert_eq!((f.id, f.method.as_str()), (json!("a-1"), "order.place"));
-        let f = Frame::parse(r#"{"id":7,"method":"v2/account.balance"}"#).ok().unwrap();
-        assert_eq!(f.method, "v2/account.balance");
-        assert!(Frame::parse("{").err().unwrap().contains(r#""id":null"#));
     }
 }

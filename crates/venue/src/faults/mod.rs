@@ -83,6 +83,8 @@ pub const MAX_RULES: usize = 256;
 pub struct Faults {
     active: Vec<Active>,
     next: u64,
+    /// How many are not over.
+    live: usize,
 }
 
 impl Faults {
@@ -97,6 +99,7 @@ impl Faults {
         }
         self.next += 1;
         self.active.push(Active { id: self.next, rule, hits: 0, since: now, until, over: false });
+        self.live += 1;
         Some(self.next)
     }
 
@@ -104,19 +107,33 @@ impl Faults {
     pub fn remove(&mut self, id: u64) -> bool {
         let before = self.active.len();
         self.active.retain(|a| a.id != id);
+        self.count();
         self.active.len() < before
     }
 
     /// Removes all rules.
     pub fn clear(&mut self) {
         self.active.clear();
+        self.count();
+    }
+
+    fn count(&mut self) {
+        self.live = self.active.iter().filter(|a| !a.over).count();
     }
 
     /// Ends the rules whose time is over.
     pub fn on_time(&mut self, now: Nanos) {
-        for a in &mut self.active {
-            a.over |= a.until.is_some_and(|t| t <= now);
+        if self.live > 0 {
+            for a in &mut self.active {
+                a.over |= a.until.is_some_and(|t| t <= now);
+            }
+            self.count();
         }
+    }
+
+    /// When the next rule ends by itself.
+    pub fn due(&self) -> Option<Nanos> {
+        self.active.iter().filter(|a| !a.over).filter_map(|a| a.until).min()
     }
 
     /// The rules in force, with their hits (those that are over too, until cleared).
@@ -124,8 +141,16 @@ impl Faults {
         &self.active
     }
 
+    /// How often a rule struck.
+    pub fn hits(&self, id: u64) -> u64 {
+        self.active.iter().find(|a| a.id == id).map_or(0, |a| a.hits)
+    }
+
     /// The first rule that `wants` this occasion: it is counted, and over when its times are.
     pub fn strike(&mut self, wants: impl Fn(&Fault) -> bool) -> Option<Fault> {
+        if self.live == 0 {
+            return None;
+        }
         for a in &mut self.active {
             if a.over || !wants(&a.rule.fault) {
                 continue;
@@ -136,6 +161,7 @@ impl Faults {
             }
             a.hits += 1;
             a.over = a.rule.times > 0 && a.hits >= u64::from(a.rule.times);
+            self.live -= usize::from(a.over);
             return Some(a.rule.fault.clone());
         }
         None
@@ -146,9 +172,9 @@ impl Faults {
         self.active.iter().filter(|a| !a.over).find_map(|a| pick(&a.rule.fault, a.since))
     }
 
-    /// Are there none at all? (The hot path asks.)
+    /// Is none in force? (The hot path asks.)
     pub fn is_empty(&self) -> bool {
-        self.active.is_empty()
+        self.live == 0
     }
 }
 

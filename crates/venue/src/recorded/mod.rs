@@ -132,6 +132,20 @@ impl Player {
         self.round = Some(round);
     }
 
+    /// When, after the start, the next event is due.
+    pub(crate) fn due(&self, elapsed: Nanos) -> Nanos {
+        let Some(round) = self.round else { return elapsed };
+        let scaled = |after: Nanos| round.plus((after.0 as f64 / self.speed).ceil() as u64);
+        match self.recording.events.get(self.next) {
+            Some(event) => scaled(event.after),
+            None if self.looping => {
+                let end = self.recording.events.last().map_or(Nanos(0), |e| e.after);
+                scaled(end.plus(PAUSE.0))
+            }
+            None => Nanos(u64::MAX),
+        }
+    }
+
     /// Sets the books to where playing starts. Ids go on from the last published one.
     fn open_books(
         &mut self,

@@ -3,13 +3,16 @@
 
 mod book;
 mod instruments;
+mod math;
 mod returns;
+mod step;
 
-use market::{Amount, Level, Nanos, Px, Qty, Side, SymbolId};
+use market::{Amount, Nanos, SymbolId};
 
 pub(crate) use instruments::listing;
 pub use instruments::listings;
 pub use returns::{MAX_PREROLL, Preroll, preroll};
+pub use step::Step;
 
 use crate::core::Listing;
 use book::SimBook;
@@ -18,17 +21,6 @@ use returns::Returns;
 
 /// Time between two steps of a symbol.
 pub const STEP: Nanos = Nanos(100 * Nanos::MS);
-
-/// What a step of one symbol brought: played levels and trades.
-#[derive(Debug, Default)]
-pub struct Step {
-    /// Changed bid levels (absolute; 0 removes).
-    pub bids: Vec<Level>,
-    /// Changed ask levels.
-    pub asks: Vec<Level>,
-    /// Trades, in order: aggressor, price, quantity.
-    pub trades: Vec<(Side, Px, Qty)>,
-}
 
 /// The market of all simulated symbols.
 #[derive(Debug)]
@@ -69,7 +61,7 @@ impl SimMarket {
 
     /// Lets a symbol's price jump to a multiple of itself; its book follows with the next step.
     pub fn jump(&mut self, symbol: SymbolId, factor: f64) {
-        self.books[symbol.index()].drift(factor.ln());
+        self.books[symbol.index()].drift(math::ln(factor));
     }
 
     /// The fair price of a symbol: the index.

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::instruments;
+use super::math::{exp, ln};
 
 /// Own volatility of an instrument per √second (about 55 % a year).
 const SIGMA: f64 = 1.0e-4;
@@ -57,7 +58,7 @@ impl Random {
             let (u, v) = (2.0 * self.uniform() - 1.0, 2.0 * self.uniform() - 1.0);
             let s = u * u + v * v;
             if s > 0.0 && s < 1.0 {
-                let k = (-2.0 * s.ln() / s).sqrt();
+                let k = (-2.0 * ln(s) / s).sqrt();
                 self.spare = Some(v * k);
                 return u * k;
             }
@@ -90,18 +91,18 @@ impl Returns {
     /// Log returns of all symbols over `dt` seconds.
     pub(crate) fn step(&mut self, dt: f64) -> &[f64] {
         let r = &mut self.random;
-        if r.uniform() < 1.0 - (-dt / REGIME_S).exp() {
+        if r.uniform() < 1.0 - exp(-dt / REGIME_S) {
             self.one_factor = !self.one_factor;
         }
         let target = if self.one_factor { 2.2 } else { 0.35 };
-        self.factor += (target - self.factor) * (1.0 - (-dt / FOLLOW_S).exp());
-        let jump = r.uniform() < 1.0 - (-dt / JUMP_EVERY_S).exp();
+        self.factor += (target - self.factor) * (1.0 - exp(-dt / FOLLOW_S));
+        let jump = r.uniform() < 1.0 - exp(-dt / JUMP_EVERY_S);
         // A jump is what the factor would move in a minute and a half of the calm regime.
         let f = r.normal() * self.factor * dt.sqrt() + if jump { 9.0 * r.normal() } else { 0.0 };
         for ((m, beta), own) in self.moves.iter_mut().zip(&self.beta).zip(&self.own) {
             *m = own * (beta * f + r.normal() * dt.sqrt());
         }
-        let calm = (-dt / 20.0).exp();
+        let calm = exp(-dt / 20.0);
         self.activity =
             1.0 + (self.activity - 1.0) * calm + (f.abs() / dt.sqrt().max(0.1)).min(6.0) * (1.0 - calm);
         &self.moves
@@ -133,13 +134,13 @@ pub fn preroll(seed: u64, symbols: usize, bars: usize, interval: Duration) -> Pr
     let bars = bars.min(MAX_PREROLL);
     let mut returns = Returns::new(seed, symbols);
     returns.random = Random::new(seed, 3);
-    let mut logs: Vec<f64> = (0..symbols).map(|i| instruments::opening(i).ln()).collect();
+    let mut logs: Vec<f64> = (0..symbols).map(|i| ln(instruments::opening(i))).collect();
     let mut rows = Vec::with_capacity(bars);
     for _ in 0..bars {
         let row = (logs.iter().zip(&listings))
             .map(|(log, l)| {
                 let tick = l.instrument.tick;
-                tick.value(tick.nearest(log.exp()).unwrap_or(1).max(1))
+                tick.value(tick.nearest(exp(*log)).unwrap_or(1).max(1))
             })
             .collect();
         rows.push(row);

@@ -1,24 +1,29 @@
-//! The control thread's part in market data: snapshots for the books, the life of the connections, and whether the
+//! Market connections, for every role that has any: snapshots for the books, the life of the connections, and whether the
 //! streams came at all.
 //!
 //! * A snapshot weighs 20 of the venue's 2400 a minute. A few are fetched at a time, and one symbol's next attempt waits
 //!   longer and longer while its book does not come into step ([`Snapshots`]).
 //! * A run whose connection never brought anything is no run: wrong host, wrong route, closed port. It ends with the
-//!   URL ([`MarketDesk::failed`]). A single stream that never comes is told, its symbol masked, and the run goes on.
+//!   URL ([`MarketController::failed`]). A single stream that never comes is told, its symbol masked, and the run goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use binance::feed::FeedEvent;
+use binance::limits::Urgency;
 use binance::net::Change;
+use binance::rest::{RestClient, RestError};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use market::{Nanos, SymbolId};
-use serde::Serialize;
 
-use crate::stages::book::{BookNews, Mask};
-use crate::stages::feed::{FeedNews, Route};
-use crate::stages::streams::StreamNews;
-
-use super::Seen;
+use super::status::{LineSummary, Seen};
+use crate::stages::book::news::{BookNews, Mask, SnapshotReply, StreamNews};
+use crate::stages::feed::FeedNews;
+use crate::topology::MarketEnds;
 
 /// Snapshots fetched at one time.
 const AT_ONCE: usize = 4;
@@ -35,40 +40,9 @@ const MANY: u32 = 5;
 /// the time to connect.
 const START_WITHIN_NS: u64 = 20 * Nanos::SECOND;
 
-/// A market connection, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    /// `public`, `market`, `market-2`.
-    pub name: String,
-    /// Where it connects.
-    pub url: String,
-}
-
-impl Line {
-    /// Of these connections.
-    pub fn of(routes: &[Route]) -> Vec<Self> {
-        routes.iter().map(|r| Self { name: r.name.clone(), url: r.url.clone() }).collect()
-    }
-}
-
-/// What became of a connection.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct LineSummary {
-    /// Times it opened.
-    pub opened: u64,
-    /// Times a successor took over without a gap.
-    pub replaced: u64,
-    /// Times it was lost, by reason.
-    pub lost: BTreeMap<String, u64>,
-    /// Attempts that failed.
-    pub failed: u64,
-    /// Why the last one did.
-    pub last_failure: String,
-}
-
 /// Which snapshots are due.
 #[derive(Debug, Default)]
-pub struct Snapshots {
+struct Snapshots {
     /// Due time, symbol, for an audit?
     wanted: BTreeSet<(u64, SymbolId, bool)>,
     /// By symbol: snapshots since its book was last in step for long, and since when it is in step.
@@ -93,7 +67,7 @@ impl Snapshots {
     }
 
     /// The next one to fetch; [`Self::done`] must follow.
-    pub fn next(&mut self, now: u64) -> Option<(SymbolId, bool)> {
+    fn next(&mut self, now: u64) -> Option<(SymbolId, bool)> {
         let &(due, symbol, audit) = self.wanted.first()?;
         if due > now || self.running >= AT_ONCE {
             return None;
@@ -104,7 +78,7 @@ impl Snapshots {
     }
 
     /// A fetch has ended. One that failed is made again, unless it was for an audit: that one is given up.
-    pub fn done(&mut self, symbol: SymbolId, audit: bool, failed: bool, now: u64) {
+    fn done(&mut self, symbol: SymbolId, audit: bool, failed: bool, now: u64) {
         self.running -= 1;
         if failed && !audit {
             self.need(symbol, now);
@@ -112,16 +86,29 @@ impl Snapshots {
     }
 }
 
+/// A snapshot that was fetched: whose, whether for an audit, and the venue's reply.
+pub struct Fetched {
+    symbol: SymbolId,
+    audit: bool,
+    reply: Result<Vec<u8>, RestError>,
+}
+
+type Fetch = Pin<Box<dyn Future<Output = Fetched>>>;
+
 /// See the module's text.
-#[derive(Debug)]
-pub struct MarketDesk {
-    lines: Vec<Line>,
+pub struct MarketController {
+    ends: MarketEnds,
+    rest: Arc<RestClient>,
     names: Vec<String>,
+    /// Levels of a snapshot.
+    levels: u32,
     /// Connections that have brought nothing yet.
     waiting: BTreeSet<u8>,
     started: u64,
-    /// Snapshots.
-    pub snapshots: Snapshots,
+    snapshots: Snapshots,
+    fetches: FuturesUnordered<Fetch>,
+    /// The last snapshot was refused, and that was logged.
+    refused: bool,
     failed: Option<String>,
     bad_frames_shown: u32,
 }
@@ -129,29 +116,80 @@ pub struct MarketDesk {
 /// Refused frames shown in full; the rest is counted.
 const SHOW_BAD_FRAMES: u32 = 20;
 
-impl MarketDesk {
-    /// For these connections and symbols, all masked at first; without connections there are no books here to mask.
-    pub fn new(lines: Vec<Line>, names: Vec<String>, now: u64, seen: &mut Seen) -> Self {
-        if !lines.is_empty() {
-            seen.masked = names.iter().map(|n| (n.clone(), Mask::Unsynced)).collect();
-        }
-        seen.connections = lines.iter().map(|l| (l.name.clone(), LineSummary::default())).collect();
-        let waiting = (0..lines.len() as u8).collect();
+impl MarketController {
+    /// For the symbols `names`, in column order, all masked at first. Snapshots have `levels` levels.
+    pub fn new(
+        ends: MarketEnds,
+        rest: Arc<RestClient>,
+        names: Vec<String>,
+        levels: u32,
+        now: u64,
+        seen: &mut Seen,
+    ) -> Self {
+        seen.masked = names.iter().map(|n| (n.clone(), Mask::Unsynced)).collect();
+        let connections = ends.connections.iter();
+        seen.connections = connections.map(|c| (c.name.clone(), LineSummary::default())).collect();
+        let waiting = (0..ends.connections.len() as u8).collect();
         Self {
-            lines,
+            ends,
+            rest,
             names,
+            levels,
             waiting,
             started: now,
             snapshots: Snapshots::default(),
+            fetches: FuturesUnordered::new(),
+            refused: false,
             failed: None,
             bad_frames_shown: 0,
+        }
+    }
+
+    /// Takes the news of feed and books, and fetches the snapshots that are due.
+    pub fn poll(&mut self, now: u64, seen: &mut Seen) {
+        while let Some(news) = self.ends.feed.pop() {
+            self.on_feed(news, seen);
+        }
+        while let Some(news) = self.ends.book.pop() {
+            self.on_book(news, now, seen);
+        }
+        while let Some((symbol, audit)) = self.snapshots.next(now) {
+            let (rest, levels) = (Arc::clone(&self.rest), self.levels);
+            let name = self.name(symbol).to_owned();
+            let urgency = if audit { Urgency::Audit } else { Urgency::Snapshot };
+            self.fetches.push(Box::pin(async move {
+                Fetched { symbol, audit, reply: rest.depth(&name, levels, urgency).await }
+            }));
+        }
+    }
+
+    /// The next snapshot to arrive; `None`: none is under way.
+    pub async fn fetched(&mut self) -> Option<Fetched> {
+        self.fetches.next().await
+    }
+
+    /// Hands a snapshot to the books.
+    pub fn on_fetched(&mut self, fetched: Fetched, now: u64) {
+        let Fetched { symbol, audit, reply } = fetched;
+        self.snapshots.done(symbol, audit, reply.is_err(), now);
+        match reply {
+            Ok(body) => {
+                self.refused = false;
+                // A stage that polls every few microseconds leaves room; if it is dead the run is ending.
+                let _ = self.ends.snapshots.push(Box::new(SnapshotReply { symbol, audit, body }));
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.refused, true) {
+                    tracing::warn!("a snapshot is tried again, as others may be: {error}");
+                }
+            }
         }
     }
 
     /// Why this run cannot be one, if so.
     pub fn failed(&mut self, now: u64, seen: &Seen) -> Option<&str> {
         if self.failed.is_none() && now - self.started > START_WITHIN_NS {
-            let first = self.waiting.first().and_then(|&i| self.lines.get(usize::from(i)));
+            let first = self.waiting.first().and_then(|&i| self.ends.connections.get(usize::from(i)));
             self.failed = first.map(|line| {
                 let why = seen.connections.get(&line.name).map_or("", |c| c.last_failure.as_str());
                 let why = if why.is_empty() { "nothing came" } else { why };
@@ -161,8 +199,8 @@ impl MarketDesk {
         self.failed.as_deref()
     }
 
-    fn line(&self, route: u8) -> &str {
-        self.lines.get(usize::from(route)).map_or("?", |l| l.name.as_str())
+    fn connection(&self, route: u8) -> &str {
+        self.ends.connections.get(usize::from(route)).map_or("?", |l| l.name.as_str())
     }
 
     fn name(&self, symbol: SymbolId) -> &str {
@@ -170,12 +208,12 @@ impl MarketDesk {
     }
 
     /// News of the feed.
-    pub fn on_feed(&mut self, news: FeedNews, seen: &mut Seen) {
+    fn on_feed(&mut self, news: FeedNews, seen: &mut Seen) {
         let (route, change) = match news {
             FeedNews::Counters(counters) => return seen.feed = counters,
             FeedNews::Changed { route, change } => (route, change),
         };
-        let name = self.line(route).to_owned();
+        let name = self.connection(route).to_owned();
         let line = seen.connections.entry(name.clone()).or_default();
         match change {
             Change::Opened => line.opened += 1,
@@ -193,7 +231,7 @@ impl MarketDesk {
     }
 
     /// News of the books.
-    pub fn on_book(&mut self, news: BookNews, now: u64, seen: &mut Seen) {
+    fn on_book(&mut self, news: BookNews, now: u64, seen: &mut Seen) {
         match news {
             BookNews::Counters(counters) => seen.book = counters,
             BookNews::NeedsSnapshot(symbol) => {
@@ -239,18 +277,21 @@ impl MarketDesk {
                 if self.bad_frames_shown < SHOW_BAD_FRAMES {
                     self.bad_frames_shown += 1;
                     let head = String::from_utf8_lossy(&head);
-                    tracing::warn!(%error, ?head, "a frame of the {} streams is refused", self.line(route));
+                    tracing::warn!(%error, ?head, "a frame of the {} streams is refused", self.connection(route));
                 }
             }
             StreamNews::TooManyBadFrames { route } => {
-                tracing::warn!("too many bad frames on the {} streams: they are replaced", self.line(route));
+                tracing::warn!(
+                    "too many bad frames on the {} streams: they are replaced",
+                    self.connection(route)
+                );
                 seen.alert("BadFrames");
             }
         }
     }
 
     fn on_event(&mut self, route: u8, event: FeedEvent, seen: &mut Seen) {
-        let line = self.line(route).to_owned();
+        let line = self.connection(route).to_owned();
         match event {
             FeedEvent::Complete => tracing::debug!("all {line} streams deliver"),
             FeedEvent::Silent { symbol, kind, .. } => {

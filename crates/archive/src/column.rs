@@ -9,8 +9,7 @@ use arrow_array::types::{
 use arrow_array::{Array, PrimitiveArray};
 use arrow_schema::{DataType, TimeUnit};
 use market::Nanos;
-
-use super::stamp::{exact, nanos_from_float, nanos_from_int, nanos_from_text};
+use market::stamp::{exact, nanos_from_float, nanos_from_int, nanos_from_text};
 
 /// Can [`floats`] read it?
 pub(crate) fn is_number(kind: &DataType) -> bool {

@@ -1,11 +1,10 @@
-//! TCP connections that can be cut from outside, and the listener that makes them.
+//! The listener, and the TCP connections it makes: they can be cut from outside.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, Weak};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
@@ -13,87 +12,9 @@ use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::server::lock;
-use super::world::Shared;
-use crate::faults::{Ending, Fault};
-
-/// What a connection is used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Use {
-    /// REST.
-    Rest = 0,
-    /// A WebSocket.
-    Socket = 1,
-    /// The operator's: no fault touches it.
-    Operator = 2,
-}
-
-/// A way to cut a TCP connection from outside.
-#[derive(Debug, Default)]
-pub(crate) struct Cut {
-    reset: AtomicBool,
-    silent: AtomicBool,
-    used_for: AtomicU8,
-    /// The task that polls the connection.
-    waker: Mutex<Option<Waker>>,
-}
-
-impl Cut {
-    /// Resets the connection.
-    pub(crate) fn reset(&self) {
-        self.reset.store(true, Ordering::Relaxed);
-        if let Some(w) = self.waker.lock().expect("no panic holds it").take() {
-            w.wake();
-        }
-    }
-
-    /// From now on nothing is read or sent; the connection stays open.
-    pub(crate) fn silence(&self) {
-        self.silent.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_reset(&self) -> bool {
-        self.reset.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn is_silent(&self) -> bool {
-        self.silent.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn use_for(&self, what: Use) {
-        self.used_for.store(what as u8, Ordering::Relaxed);
-    }
-
-    fn is_rest(&self) -> bool {
-        self.used_for.load(Ordering::Relaxed) == Use::Rest as u8
-    }
-}
-
-/// All TCP connections, to be cut.
-#[derive(Debug, Default)]
-pub(crate) struct Cuts(Vec<Weak<Cut>>);
-
-impl Cuts {
-    fn add(&mut self) -> Arc<Cut> {
-        let cut = Arc::<Cut>::default();
-        if self.0.len() == self.0.capacity() {
-            self.0.retain(|c| c.strong_count() > 0);
-        }
-        self.0.push(Arc::downgrade(&cut));
-        cut
-    }
-
-    /// Ends the REST connections.
-    pub(crate) fn end_rest(&self, how: Ending) {
-        for cut in self.0.iter().filter_map(Weak::upgrade).filter(|c| c.is_rest()) {
-            match how {
-                Ending::Close | Ending::Reset => cut.reset(),
-                Ending::Silence => cut.silence(),
-            }
-        }
-    }
-}
+use super::cut::Cut;
+use super::shared::Shared;
+use crate::face::connection::{self, Admission};
 
 /// A TCP connection that can be cut.
 pub(super) struct CutStream {
@@ -104,7 +25,7 @@ pub(super) struct CutStream {
 impl CutStream {
     /// Remembers who polls; `Some` where the connection is cut already.
     fn gone<T>(&self, cx: &Context<'_>) -> Option<io::Result<T>> {
-        *self.cut.waker.lock().expect("no panic holds it") = Some(cx.waker().clone());
+        self.cut.polled_by(cx.waker());
         self.cut.is_reset().then(|| Err(io::ErrorKind::ConnectionReset.into()))
     }
 }
@@ -167,20 +88,16 @@ impl CutListener {
     /// A connection as the faults in force leave it.
     fn admit(&self, inner: TcpStream) -> Option<CutStream> {
         inner.set_nodelay(true).ok();
-        let mut w = lock(&self.shared);
-        let on_connect = |f: &Fault| matches!(f, Fault::RefuseConnections | Fault::IgnoreConnections);
-        match w.faults.strike(on_connect) {
-            Some(Fault::RefuseConnections) => {
-                w.counters.faults += 1;
+        match self.shared.with(connection::admit) {
+            Admission::Serve => Some(CutStream { inner, cut: self.shared.cut() }),
+            Admission::Refuse => {
                 inner.set_zero_linger().ok();
                 None
             }
-            Some(_) => {
-                w.counters.faults += 1;
+            Admission::Ignore => {
                 tokio::spawn(ignore(inner));
                 None
             }
-            None => Some(CutStream { inner, cut: w.cuts.add() }),
         }
     }
 }

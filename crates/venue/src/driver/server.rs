@@ -1,44 +1,31 @@
-//! The thread, the server, REST under the faults in force.
+//! The thread, the server, the handle.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
 use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
-use axum::response::{Html, IntoResponse, Response};
-use market::Nanos;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use super::listen::{CutListener, Peer, Use};
-use super::rest::{self, Reply, Request, Trouble};
-use super::world::{Counters, Shared, World};
-use super::{admin, socket, streams};
+use super::cut::Use;
+use super::listen::{CutListener, Peer};
+use super::shared::{Shared, sleep_until, wall};
+use super::socket;
 use crate::config::{VenueConfig, VenueError};
 use crate::core::{AccountId, Exchange};
+use crate::face::call::{self, Answer, HttpReply, Progress, RestCall};
+use crate::face::connection::{self, MAX_MESSAGE, Refusal};
+use crate::face::{Counters, HttpRequest, Mirrored, World, admin};
 use crate::faults::Rule;
 use crate::sim::Preroll;
 
 /// Between two rounds of the pump.
 const PUMP_EVERY: Duration = Duration::from_millis(5);
-/// Largest WebSocket message taken.
-const MAX_MESSAGE: usize = 1 << 20;
-
-/// Wall time. The one place where the venue reads a clock.
-pub(super) fn wall() -> Nanos {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
-}
-
-pub(super) fn lock(shared: &Shared) -> MutexGuard<'_, World> {
-    // A panic while holding the lock is a bug of the venue; what it left is still the best there is.
-    shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
 /// The venue.
 #[derive(Debug)]
 pub struct Venue;
@@ -61,7 +48,7 @@ impl std::fmt::Debug for VenueHandle {
 impl Venue {
     /// Starts a venue on a thread of its own; it listens when this returns.
     pub fn start(config: VenueConfig) -> Result<VenueHandle, VenueError> {
-        let shared: Shared = Arc::new(Mutex::new(World::new(&config, wall())?));
+        let shared = Shared::new(World::new(&config, wall())?);
         let addr = config.listen;
         let listen = |source| VenueError::Listen { addr, source };
         let socket = std::net::TcpListener::bind(addr).map_err(listen)?;
@@ -101,38 +88,38 @@ impl VenueHandle {
 
     /// What it counted.
     pub fn counters(&self) -> Counters {
-        lock(&self.shared).counters
+        self.shared.with(World::counted)
     }
 
     /// Puts a fault in force, or lets it happen at once (id 0); the error says what is wrong with it.
     pub fn inject(&self, rule: impl Into<Rule>) -> Result<u64, String> {
-        admin::inject(&mut lock(&self.shared), rule.into(), None, wall())
+        self.shared.with(|w| admin::inject(w, rule.into(), None, wall()))
     }
 
     /// Like [`Self::inject`]; the rule ends by itself after this long.
     pub fn inject_for(&self, rule: impl Into<Rule>, time: Duration) -> Result<u64, String> {
         let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        admin::inject(&mut lock(&self.shared), rule.into(), Some(ms), wall())
+        self.shared.with(|w| admin::inject(w, rule.into(), Some(ms), wall()))
     }
 
     /// Ends a rule; was it there?
     pub fn remove_fault(&self, id: u64) -> bool {
-        lock(&self.shared).faults.remove(id)
+        self.shared.with(|w| w.faults.remove(id))
     }
 
     /// How often a rule struck.
     pub fn hits(&self, id: u64) -> u64 {
-        lock(&self.shared).faults.active().iter().find(|a| a.id == id).map_or(0, |a| a.hits)
+        self.shared.with(|w| w.faults.hits(id))
     }
 
     /// Removes all faults.
     pub fn clear_faults(&self) {
-        lock(&self.shared).faults.clear();
+        self.shared.with(|w| w.faults.clear());
     }
 
     /// Looks at the exchange: accounts, orders, fills, books.
     pub fn inspect<T>(&self, look: impl FnOnce(&Exchange) -> T) -> T {
-        look(&lock(&self.shared).exchange)
+        self.shared.with(|w| look(&w.exchange))
     }
 
     /// The account of a place in [`VenueConfig::accounts`].
@@ -146,8 +133,8 @@ impl VenueHandle {
     }
 
     /// Feeds a venue that was started with [`VenueConfig::mirrored`]; the time is now.
-    pub fn mirror(&self, symbol: market::SymbolId, what: super::mirror::Mirrored<'_>) {
-        lock(&self.shared).mirror(symbol, what, wall());
+    pub fn mirror(&self, symbol: market::SymbolId, what: Mirrored<'_>) {
+        self.shared.with(|w| w.mirror(symbol, what, wall()));
     }
 
     /// Stops it and waits for its thread.
@@ -189,7 +176,7 @@ async fn run(socket: std::net::TcpListener, shared: Shared, stopped: oneshot::Re
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             every.tick().await;
-            lock(&shared).pump(wall());
+            shared.with(|w| call::pump(w, wall()));
         }
     };
     tokio::select! {
@@ -210,98 +197,54 @@ async fn serve(
 ) -> Response {
     let (path, query) = (uri.path().to_owned(), uri.query().unwrap_or_default().to_owned());
     if let Ok(upgrade) = upgrade {
-        return handshake(&shared, peer, &path, &query, upgrade);
+        return handshake(shared, peer, &path, &query, upgrade);
     }
     let Ok(body) = String::from_utf8(body.to_vec()) else { return StatusCode::BAD_REQUEST.into_response() };
-    if path.starts_with("/dolphin/") {
-        peer.cut.use_for(Use::Operator);
-        let answer = admin::handle(&mut lock(&shared), method.as_str(), &path, &body, wall());
-        return match answer {
-            Some((status, v)) => json_response(status, v.to_string()).into_response(),
-            None => StatusCode::NOT_FOUND.into_response(),
-        };
-    }
     let api_key = headers.get("X-MBX-APIKEY").and_then(|v| v.to_str().ok()).map(str::to_owned);
-    let request = Request { method: method.to_string(), path, query, body, api_key, ip: peer.ip };
-    rest_reply(&shared, &peer, &request).await
+    let request = HttpRequest { method: method.to_string(), path, query, body, api_key, ip: peer.ip };
+    if let Some(reply) = shared.with(|w| admin::handle(w, &request, wall())) {
+        peer.cut.use_for(Use::Operator);
+        return response(reply);
+    }
+    rest_reply(&shared, &peer, request).await
 }
 
 /// Opens a WebSocket, the faults and limits willing.
-fn handshake(shared: &Shared, peer: Peer, path: &str, query: &str, upgrade: WebSocketUpgrade) -> Response {
-    let upgrade = upgrade.max_message_size(MAX_MESSAGE);
-    let api = path.trim_end_matches('/') == "/ws-fapi/v1";
-    let target = streams::target(path, query);
-    if !api && target.is_none() {
-        return StatusCode::NOT_FOUND.into_response();
-    }
-    {
-        let mut w = lock(shared);
-        if let Some(page) = rest::trouble(&mut w, &format!("WS {path}")).page {
-            return html(page);
+fn handshake(shared: Shared, peer: Peer, path: &str, query: &str, upgrade: WebSocketUpgrade) -> Response {
+    match shared.with(|w| connection::upgrade(w, path, query, peer.ip, wall())) {
+        Ok(purpose) => {
+            peer.cut.use_for(Use::Socket);
+            let upgrade = upgrade.max_message_size(MAX_MESSAGE);
+            upgrade.on_upgrade(move |s| socket::serve(s, shared, peer, purpose))
         }
-        if w.limits.connect(peer.ip, wall()).is_err() {
-            return StatusCode::TOO_MANY_REQUESTS.into_response();
-        }
-    }
-    peer.cut.use_for(Use::Socket);
-    let shared = shared.clone();
-    match target {
-        Some(target) if !api => upgrade.on_upgrade(move |s| socket::streams(s, shared, peer, target)),
-        _ => {
-            let limits = !query.contains("returnRateLimits=false");
-            upgrade.on_upgrade(move |s| socket::api(s, shared, peer, limits))
-        }
+        Err(Refusal::Page(status)) => response(HttpReply::page(status)),
+        Err(Refusal::Status(status)) => response(HttpReply::empty(status)),
     }
 }
 
 /// Executes a REST request under the faults in force.
-async fn rest_reply(shared: &Shared, peer: &Peer, request: &Request) -> Response {
-    let name = format!("{} {}", request.method, request.path);
-    let trouble = rest::trouble(&mut lock(shared), &name);
-    sleep_ms(trouble.before).await;
-    let reply =
-        if trouble.skip { Reply::default() } else { rest::handle(&mut lock(shared), request, wall()) };
-    sleep_ms(trouble.after).await;
-    let Trouble { instead, lost, never, page, .. } = trouble;
-    if let Some(status) = page {
-        return html(status);
+async fn rest_reply(shared: &Shared, peer: &Peer, request: HttpRequest) -> Response {
+    let mut call = shared.with(|w| RestCall::new(w, request, wall()));
+    loop {
+        match shared.with(|w| call.step(w, wall())) {
+            Progress::Wait(due) => sleep_until(due).await,
+            Progress::Done(Answer::Reply(reply)) => return response(reply),
+            Progress::Done(Answer::Lost) => {
+                peer.cut.reset();
+                std::future::pending::<()>().await;
+            }
+            Progress::Never => std::future::pending::<()>().await,
+        }
     }
-    if lost {
-        peer.cut.reset();
-        std::future::pending::<()>().await;
-    }
-    if never {
-        std::future::pending::<()>().await;
-    }
-    let reply = instead.unwrap_or(reply);
-    let mut response = json_response(reply.status, reply.body).into_response();
-    let out = response.headers_mut();
-    out.insert("X-MBX-USED-WEIGHT-1M", reply.used.weight.into());
-    if let Some((ten, minute)) = reply.used.orders {
-        out.insert("X-MBX-ORDER-COUNT-10S", ten.into());
-        out.insert("X-MBX-ORDER-COUNT-1M", minute.into());
-    }
-    if let Some(s) = reply.retry_after {
-        out.insert(header::RETRY_AFTER, s.into());
-    }
-    response
 }
 
-fn html(status: u16) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-    let text = format!(
-        "<html>\r\n<head><title>{status}</title></head>\r\n<body>\r\n<center><h1>{status}</h1></center>\r\n</body>\r\n</html>\r\n"
-    );
-    (status, Html(text)).into_response()
-}
-
-fn json_response(status: u16, body: String) -> impl IntoResponse {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, [(header::CONTENT_TYPE, "application/json;charset=UTF-8")], body)
-}
-
-pub(super) async fn sleep_ms(ms: u64) {
-    if ms > 0 {
-        tokio::time::sleep(Duration::from_millis(ms)).await;
+fn response(reply: HttpReply) -> Response {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut out = (status, reply.body).into_response();
+    for (name, value) in reply.headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            out.headers_mut().insert(name, value);
+        }
     }
+    out
 }

@@ -1,9 +1,9 @@
 //! Times in files come as seconds, milliseconds, microseconds or nanoseconds, as integers, floats or text. The unit
 //! of a number is told by its size: a plausible event time in one unit is far outside the plausible range of the next.
 
+use crate::Nanos;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
-use market::Nanos;
 
 /// Below: not an event time but a row counter or the like (2001-09-09 in seconds).
 const FIRST_SECOND: i64 = 1_000_000_000;
@@ -26,19 +26,20 @@ pub fn nanos_from_int(value: i64) -> Option<Nanos> {
     u64::try_from(value).ok()?.checked_mul(unit).map(Nanos)
 }
 
-/// A float time by its magnitude, as [`nanos_from_int`]; NaN and infinities are no times.
+/// A float time by its magnitude, as [`nanos_from_int`]; NaN and infinities are no times. Seconds and milliseconds are
+/// taken to the microsecond: a double carries no more of them.
 pub fn nanos_from_float(value: f64) -> Option<Nanos> {
     if !value.is_finite() || value < FIRST_SECOND as f64 || value > 9.2e18 {
         return None;
     }
     let whole = nanos_from_int(value.trunc() as i64)?;
-    let unit = match value {
-        v if v < 1e11 => 1e9,
-        v if v < 1e14 => 1e6,
-        v if v < 1e17 => 1e3,
-        _ => 1.0,
+    let fraction = match value {
+        v if v < 1e11 => (v.fract() * 1e6).round() * 1e3,
+        v if v < 1e14 => (v.fract() * 1e3).round() * 1e3,
+        v if v < 1e17 => (v.fract() * 1e3).round(),
+        _ => 0.0,
     };
-    Some(whole.plus((value.fract() * unit).round() as u64))
+    Some(whole.plus(fraction as u64))
 }
 
 /// A text time: ISO 8601 with or without a zone (without = UTC), `T` or a blank between date and time, a date
@@ -70,8 +71,8 @@ pub fn nanos_from_text(text: &str) -> Result<Option<Nanos>, ()> {
     }
 }
 
-/// Nanoseconds, known to be nanoseconds.
-pub(super) fn exact(ns: i64) -> Option<Nanos> {
+/// Nanoseconds, known to be nanoseconds; `None` before 2001-09-09.
+pub fn exact(ns: i64) -> Option<Nanos> {
     (ns / 1_000_000_000 >= FIRST_SECOND).then(|| Nanos(ns.unsigned_abs()))
 }
 
@@ -90,6 +91,8 @@ mod tests {
             assert_eq!(nanos_from_float(v as f64), Some(Nanos(T * Nanos::SECOND)), "{v}");
         }
         assert_eq!(nanos_from_float(T as f64 + 0.5), Some(Nanos(T * Nanos::SECOND + Nanos::SECOND / 2)));
+        // `time.time()` of Python, to the microsecond it was made with.
+        assert_eq!(nanos_from_float(1_618_099_205.123_456), Some(Nanos(1_618_099_205_123_456_000)));
         for counter in [0, 1, 1439, -5, i64::MIN] {
             assert_eq!(nanos_from_int(counter), None);
         }

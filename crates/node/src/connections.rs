@@ -1,0 +1,73 @@
+//! Connections to the venue by the configuration; none is opened here.
+
+use std::sync::Arc;
+
+use binance::Symbols;
+use binance::feed::{Feed, FeedConfig, Patience, Route as StreamRoute, StreamKind};
+use binance::hosts::{Endpoint, Hosts};
+use binance::net::{ConnConfig, WsConn};
+use market::Nanos;
+
+use crate::config::Config;
+use crate::environment::Environment;
+use crate::error::Failure;
+use crate::stages::feed::Route;
+
+/// A URL of a WebSocket, read.
+pub fn endpoint(url: &str) -> Result<Endpoint, Failure> {
+    Endpoint::parse(url).map_err(|e| Failure::usage(e.to_string()))
+}
+
+/// A connection to a host, `/` where the URL has no path; not opened yet.
+pub fn connection(config: &Config, url: &str, environment: &Environment) -> Result<WsConn, Failure> {
+    let mut endpoint = endpoint(url)?;
+    if endpoint.path.is_empty() {
+        "/".clone_into(&mut endpoint.path);
+    }
+    let config =
+        ConnConfig { max_age: config.market.max_connection_age_s * Nanos::SECOND, ..ConnConfig::default() };
+    Ok(WsConn::new(endpoint, Arc::clone(&environment.dialer), config, environment.entropy.next_u64()))
+}
+
+/// A connection to a whole URL, not opened yet.
+pub fn dial(url: &str, environment: &Environment) -> Result<WsConn, Failure> {
+    let (dialer, seed) = (Arc::clone(&environment.dialer), environment.entropy.next_u64());
+    Ok(WsConn::new(endpoint(url)?, dialer, ConnConfig::default(), seed))
+}
+
+/// Books on `/public`, trades and mark prices on `/market`, each over as many connections as it takes.
+pub fn routes(
+    config: &Config,
+    hosts: &Hosts,
+    symbols: &Symbols,
+    environment: &Environment,
+) -> Result<(Vec<Route>, Vec<Feed>), Failure> {
+    let kinds = [StreamKind::Depth, StreamKind::AggTrade, StreamKind::MarkPrice];
+    let feeds = Feed::plan(symbols, &kinds, feed_config(config), (&hosts.public, &hosts.market))
+        .map_err(|e| Failure::usage(e.to_string()))?;
+    let mut counts = [0usize; 2];
+    let mut routes = Vec::new();
+    for feed in &feeds {
+        let (name, place) = match feed.route() {
+            StreamRoute::Public => ("public", 0),
+            StreamRoute::Market => ("market", 1),
+        };
+        counts[place] += 1;
+        let name = if counts[place] == 1 { name.to_owned() } else { format!("{name}-{}", counts[place]) };
+        let conn = connection(config, feed.url(), environment)?;
+        routes.push(Route { name, url: feed.url().to_owned(), conn });
+    }
+    Ok((routes, feeds))
+}
+
+fn feed_config(config: &Config) -> FeedConfig {
+    let m = &config.market;
+    let mut feed = FeedConfig { data_age: Nanos::from_millis(m.max_data_age_ms).0, ..FeedConfig::default() };
+    for kind in [StreamKind::Depth, StreamKind::MarkPrice] {
+        feed.patience[kind as usize] = Patience {
+            first_data: Nanos::from_millis(m.first_data_ms).0,
+            stale_after: Nanos::from_millis(m.stream_silent_ms).0,
+        };
+    }
+    feed
+}

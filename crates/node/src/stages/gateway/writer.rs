@@ -1,0 +1,94 @@
+//! Order requests to signed bytes on the order connection. Nothing is sent behind the fence.
+
+use std::collections::VecDeque;
+
+use binance::gateway::{Gateway, Outgoing};
+use binance::net::WsConn;
+use market::{ClientOrderId, Nanos, OrderRequest};
+use runtime::clock::Clock;
+use runtime::latency::Probe;
+
+use super::news::GatewayNews;
+use super::reader::Outbound;
+use crate::roles::lease::Fence;
+use crate::stages::{Hop, StampedRequest};
+
+/// Orders whose acknowledgement is waited for at one time, for the latency alone.
+const WRITTEN: usize = 64;
+
+/// See the module's text.
+pub struct Writer {
+    fence: Fence,
+    /// When each of the last orders was written, for the time to the venue's first word.
+    written: VecDeque<(ClientOrderId, u64)>,
+    clock: Clock,
+    probe: Probe,
+}
+
+impl Writer {
+    /// Behind this fence.
+    pub fn new(fence: Fence, clock: Clock, probe: Probe) -> Self {
+        Self { fence, written: VecDeque::with_capacity(WRITTEN), clock, probe }
+    }
+
+    /// Sends a request, or says why not.
+    pub fn send(
+        &mut self,
+        (core, api): (&mut Gateway, &mut WsConn),
+        outbound: &mut Outbound,
+        stamped: &StampedRequest,
+        now: Nanos,
+    ) {
+        let request = &stamped.request;
+        if !self.fence.is_open(self.clock.now_ns()) {
+            // Another node may act for this account by now; the control thread ends the run.
+            return outbound.news(GatewayNews::Fenced);
+        }
+        if let OrderRequest::New(order) = request {
+            outbound.news(GatewayNews::Traded(order.symbol));
+        }
+        let open = api.is_open();
+        let window_ms = core.config().recv_window_ms;
+        let made =
+            if open { core.request(request, window_ms, now) } else { core.request_over_rest(request, now) };
+        let outgoing = match made {
+            Ok(outgoing) => outgoing,
+            Err(refusal) => {
+                tracing::warn!(%refusal, "request not sent");
+                return outbound.report(refusal.report(request));
+            }
+        };
+        match outgoing {
+            Outgoing::Rest(request) => outbound.news(GatewayNews::Rest(request)),
+            Outgoing::Frame(frame) => {
+                // A send that fails says nothing of the bytes before it; the deadline reports the request unknown.
+                let sent = api.send(frame).is_ok();
+                let written = self.clock.now_ns();
+                if sent {
+                    self.measure(stamped, written);
+                }
+            }
+        }
+    }
+
+    fn measure(&mut self, stamped: &StampedRequest, written: u64) {
+        self.probe.record(Hop::Gateway as u8, written - stamped.routed_ns);
+        if let OrderRequest::New(order) = stamped.request {
+            if stamped.recv_ns != 0 {
+                self.probe.record(Hop::TickToOrder as u8, written - stamped.recv_ns);
+            }
+            if self.written.len() == WRITTEN {
+                self.written.pop_front();
+            }
+            self.written.push_back((order.client_order_id, written));
+        }
+    }
+
+    /// The venue's first word of an order has come.
+    pub fn acknowledged(&mut self, id: ClientOrderId) {
+        if let Some(at) = self.written.iter().position(|(written, _)| *written == id) {
+            let (_, written) = self.written.remove(at).expect("the place was just found");
+            self.probe.record(Hop::Acknowledged as u8, self.clock.now_ns() - written);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The control thread's ends of the links, and memory's.
+
+use std::sync::Arc;
+
+use runtime::latency::Collector;
+use runtime::ring::{RingStats, Rx, Tx};
+use serde::Serialize;
+
+use crate::roles::lease::Fence;
+use crate::sensors::Health;
+use crate::shards::assembly::ShardCounters;
+use crate::stages::alpha::{AlphaCommand, AlphaNews};
+use crate::stages::book::{BookNews, SnapshotReply};
+use crate::stages::feed::{FeedNews, Route};
+use crate::stages::gateway::{GatewayCommand, GatewayNews};
+use crate::stages::router::{RouterCommand, RouterNews};
+
+/// A market connection, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConnectionName {
+    /// `public`, `market`, `market-2`.
+    pub name: String,
+    /// Where it connects.
+    pub url: String,
+}
+
+impl ConnectionName {
+    /// Of these connections.
+    pub fn of(routes: &[Route]) -> Vec<Self> {
+        routes.iter().map(|r| Self { name: r.name.clone(), url: r.url.clone() }).collect()
+    }
+}
+
+/// Ends of feed and book.
+pub struct MarketEnds {
+    /// The connections, in their order.
+    pub connections: Vec<ConnectionName>,
+    /// From the feed.
+    pub feed: Rx<FeedNews>,
+    /// From the books.
+    pub book: Rx<BookNews>,
+    /// Snapshots to the books.
+    pub snapshots: Tx<Box<SnapshotReply>>,
+}
+
+/// Ends of whatever ticks and quotes come from.
+pub enum SourceEnds {
+    /// Feed and book.
+    Streams(MarketEnds),
+    /// The shard stage.
+    Shards(Rx<ShardCounters>),
+}
+
+/// The control thread's ends.
+pub struct Ends {
+    /// Where the market comes from.
+    pub source: SourceEnds,
+    /// The rest.
+    pub account: AccountEnds,
+}
+
+/// The control thread's ends of everything behind the market.
+pub struct AccountEnds {
+    /// From the engine.
+    pub alpha: Rx<AlphaNews>,
+    /// From the router.
+    pub router: Rx<RouterNews>,
+    /// From the gateway.
+    pub gateway: Rx<GatewayNews>,
+    /// Commands to the engine.
+    pub to_alpha: Tx<AlphaCommand>,
+    /// Commands to the router.
+    pub to_router: Tx<RouterCommand>,
+    /// Commands to the gateway.
+    pub to_gateway: Tx<GatewayCommand>,
+    /// What every request to the venue must pass.
+    pub fence: Fence,
+    /// What our own sensors go by, to memory's thread.
+    pub to_memory: Tx<Health>,
+    /// Latencies of all stages.
+    pub latency: Collector,
+    /// Counters of the rings.
+    pub rings: Vec<Arc<RingStats>>,
+}

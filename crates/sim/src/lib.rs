@@ -1,0 +1,19 @@
+//! One process, one thread, one seed: nodes, venue, memory, network, clocks and everything that can go wrong with them
+//! (SPEC 13).
+//!
+//! The code of the nodes and of the venue is production's; only their environment differs. Read in this order:
+//! [`world`] (who there is and what moves them), [`faults`] (what goes wrong), [`invariants`] (what must hold all the
+//! same), [`run`] (a seed from beginning to end).
+
+mod cluster;
+pub mod faults;
+pub mod invariants;
+mod machine;
+pub mod network;
+mod process;
+mod random;
+pub mod run;
+pub mod shrink;
+mod strike;
+mod time;
+mod world;

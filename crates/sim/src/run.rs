@@ -1,0 +1,373 @@
+//! One run: storms of faults, each followed by a heal and a look at everything, and a flat end.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use memory::schema;
+use node::config::{Backend, Config};
+use node::roles::{Role, Share};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tokio::task::LocalSet;
+use tokio::time::sleep;
+use venue::core::AccountId;
+use venue::{AccountConfig, VenueConfig};
+
+use crate::faults::{Fault, Planned, Stage, draw};
+use crate::invariants::{Ledger, Violation, agreement, books, not_armed, positions, secrets};
+use crate::world::{KEY, Program, World};
+
+/// The node's settings: short bars and holds, so that an hour holds many trades.
+const CONFIG: &str = include_str!("../../../configs/demo.yml");
+/// A storm, and the calm after it, ms.
+const STORM_MS: u64 = 240_000;
+const CALM_MS: u64 = 60_000;
+/// After a heal the node must be trading again within this, ms (SPEC 13).
+const ARMED_WITHIN_MS: u64 = 30_000;
+/// Balance of the account at the start, USDT.
+const BALANCE: i64 = 100_000;
+const ACCOUNT: AccountId = AccountId(0);
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The seed.
+    pub seed: u64,
+    /// Simulated time, ms.
+    pub length_ms: u64,
+    /// Symbols.
+    pub symbols: usize,
+    /// Which machines there are.
+    pub layout: Layout,
+    /// Faults; `None`: drawn from the seed.
+    pub script: Option<Vec<Planned>>,
+}
+
+impl Setup {
+    /// The usual run of a seed: two nodes, and ingest nodes before them, in a third of the seeds.
+    pub const fn of(seed: u64, length_ms: u64, symbols: usize) -> Self {
+        let layout = if seed.is_multiple_of(3) { Layout::Four } else { Layout::One };
+        Self { seed, length_ms, symbols, layout, script: None }
+    }
+}
+
+/// Which machines there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// One node that does everything.
+    One,
+    /// Two ingest nodes, an alpha node and its standby.
+    Four,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// Layout.
+    pub layout: Layout,
+    /// Simulated time, s.
+    pub simulated_s: f64,
+    /// Faults that struck, by kind.
+    pub struck: BTreeMap<String, u64>,
+    /// Orders of ours at the venue.
+    pub orders: u64,
+    /// Fills.
+    pub fills: usize,
+    /// Round trips.
+    pub round_trips: u64,
+    /// Starts of processes.
+    pub starts: u64,
+    /// Violations, in the order found.
+    pub violations: Vec<Violation>,
+    /// Of everything that was decided, ordered and kept.
+    pub digest: String,
+    /// The faults that struck or would have.
+    #[serde(skip)]
+    pub script: Vec<Planned>,
+    /// What happened, ms since the beginning and in words.
+    #[serde(skip)]
+    pub timeline: Vec<(u64, String)>,
+}
+
+fn programs(setup: &Setup, symbols: Vec<String>) -> Result<Vec<Program>, String> {
+    let mut config = Config::parse(CONFIG).map_err(|e| format!("configs/demo.yml{e}"))?;
+    config.market.max_symbols = setup.symbols;
+    config.market.symbols = symbols;
+    config.memory.backend = Backend::Hazelcast;
+    // The local state lies beside it.
+    config.memory.path = Some("/var/lib/dolphin/memory".into());
+    config.runtime.layout = Some(1);
+    let program =
+        |name: &str, role, share| Program { name: name.to_owned(), config: config.clone(), role, share };
+    Ok(match setup.layout {
+        Layout::One => vec![program("all", Role::All, Share::Whole)],
+        Layout::Four => vec![
+            program("alpha-1", Role::Alpha, Share::Whole),
+            program("alpha-2", Role::Alpha, Share::Whole),
+            program("ingest-1", Role::Ingest, Share::Part { part: 1, of: 2 }),
+            program("ingest-2", Role::Ingest, Share::Part { part: 2, of: 2 }),
+        ],
+    })
+}
+
+/// Runs it on this thread.
+pub fn run(setup: &Setup) -> Result<Report, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .map_err(|e| format!("no runtime: {e}"))?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, story(setup))
+}
+
+async fn story(setup: &Setup) -> Result<Report, String> {
+    let accounts = vec![AccountConfig::hmac(KEY.0, KEY.1, BALANCE)];
+    let venue = VenueConfig { seed: setup.seed, symbols: setup.symbols, accounts, ..VenueConfig::default() };
+    let bars = alpha::eigen::WINDOWS[3] + 150;
+    // By name: a symbol that does not trade at a start is followed all the same.
+    let symbols = venue.preroll(1, Duration::from_secs(1)).symbols;
+    let world = World::new(setup.seed, venue, programs(setup, symbols)?, bars)?;
+    let driver = tokio::task::spawn_local(Rc::clone(&world).run());
+    let mut run = Run::new(setup, Rc::clone(&world));
+    run.play().await;
+    world.finish();
+    driver.await.map_err(|e| format!("the world's loop: {e}"))?;
+    Ok(run.report())
+}
+
+struct Run<'s> {
+    setup: &'s Setup,
+    world: Rc<World>,
+    script: Vec<Planned>,
+    struck: BTreeMap<String, u64>,
+    ledger: Ledger,
+    violations: Vec<Violation>,
+    digest: Sha256,
+}
+
+impl<'s> Run<'s> {
+    fn new(setup: &'s Setup, world: Rc<World>) -> Self {
+        let script = setup.script.clone().unwrap_or_else(|| Self::drawn(setup, &world));
+        Self {
+            setup,
+            world,
+            script,
+            struck: BTreeMap::new(),
+            ledger: Ledger::default(),
+            violations: Vec::new(),
+            digest: Sha256::new(),
+        }
+    }
+
+    fn drawn(setup: &Setup, world: &World) -> Vec<Planned> {
+        let symbols: Vec<String> = world
+            .venue
+            .borrow()
+            .inspect(|e| e.listings().iter().map(|l| l.instrument.symbol.clone()).collect());
+        let machines = world.slots.borrow().len();
+        let mut script = Vec::new();
+        let mut from_ms = CALM_MS;
+        let mut storm = 0u64;
+        while from_ms < setup.length_ms {
+            let to_ms = (from_ms + STORM_MS).min(setup.length_ms);
+            let stage = Stage { machines, symbols: &symbols, from_ms, to_ms };
+            script.extend(draw(setup.seed ^ storm << 40, &stage));
+            from_ms = to_ms + CALM_MS;
+            storm += 1;
+        }
+        script
+    }
+
+    async fn play(&mut self) {
+        // Everything starts in a calm, so that there is something to lose.
+        self.calm("start").await;
+        let mut next = 0;
+        while self.world.now_ms() < self.setup.length_ms && self.violations.is_empty() {
+            let until = (self.world.now_ms() + STORM_MS).min(self.setup.length_ms);
+            while next < self.script.len() && self.script[next].at_ms < until {
+                let planned = self.script[next].clone();
+                next += 1;
+                self.wait_until(planned.at_ms).await;
+                self.strike(&planned.fault);
+            }
+            self.wait_until(until).await;
+            self.world.note("heal".to_owned());
+            self.world.heal();
+            self.calm("heal").await;
+        }
+        if self.violations.is_empty() {
+            self.flat_end().await;
+        }
+    }
+
+    async fn wait_until(&mut self, ms: u64) {
+        // The venue forgets orders after a while: it is looked at often enough.
+        loop {
+            let now = self.world.now_ms();
+            if now >= ms {
+                return;
+            }
+            sleep(Duration::from_millis((ms - now).min(20_000))).await;
+            self.follow();
+        }
+    }
+
+    fn follow(&mut self) {
+        let at_ms = self.world.now_ms();
+        let (ledger, violations) = (&mut self.ledger, &mut self.violations);
+        self.world.venue.borrow().inspect(|e| ledger.follow(e, ACCOUNT, at_ms, violations));
+    }
+
+    fn strike(&mut self, fault: &Fault) {
+        let kind = fault.kind();
+        let text = serde_json::to_string(fault).unwrap_or_default();
+        if crate::strike::strike(&self.world, fault) {
+            *self.struck.entry(kind).or_default() += 1;
+            self.world.note(format!("fault {text}"));
+        }
+        self.follow();
+    }
+
+    /// The node that may trade: its place.
+    fn active(&self) -> Option<usize> {
+        let slots = self.world.slots.borrow();
+        let trades = |s: &crate::world::Slot| s.process.is_some() && s.program.role != Role::Ingest;
+        let ready = |s: &crate::world::Slot| s.seen.borrow().gate.order_path;
+        slots.iter().position(|s| trades(s) && ready(s))
+    }
+
+    /// Nothing is wrong any more: the node must be trading soon, and everything must agree.
+    async fn calm(&mut self, after: &str) {
+        // The control thread shows what it sees while somebody looks.
+        let lookers: Vec<_> = self.world.slots.borrow().iter().map(|s| s.seen.subscribe()).collect();
+        let begun = self.world.now_ms();
+        let mut why = String::from("nobody is active");
+        loop {
+            sleep(Duration::from_millis(250)).await;
+            if let Some(i) = self.active() {
+                match not_armed(&lookers[i].borrow(), self.setup.symbols as u32) {
+                    None => break,
+                    Some(reason) => why = reason,
+                }
+            }
+            if self.world.now_ms() - begun >= ARMED_WITHIN_MS {
+                self.violation("trading again within 30 s", format!("after {after}: {why}"));
+                return;
+            }
+        }
+        let rest = (begun + CALM_MS).saturating_sub(self.world.now_ms());
+        sleep(Duration::from_millis(rest)).await;
+        self.follow();
+        self.settled(&lookers).await;
+        self.look(after);
+    }
+
+    /// Waits for a moment at which node and venue agree: reports are always under way.
+    async fn settled(&mut self, lookers: &[tokio::sync::watch::Receiver<node::control::Seen>]) {
+        let mut last = Vec::new();
+        for _ in 0..200 {
+            sleep(Duration::from_millis(50)).await;
+            let Some(i) = self.active() else { continue };
+            last.clear();
+            let at_ms = self.world.now_ms();
+            let seen = lookers[i].borrow().clone();
+            self.world.venue.borrow().inspect(|e| agreement(&seen, e, ACCOUNT, at_ms, &mut last));
+            if last.is_empty() {
+                return;
+            }
+        }
+        self.violations.append(&mut last);
+    }
+
+    fn violation(&mut self, invariant: &'static str, found: String) {
+        self.violations.push(Violation { at_ms: self.world.now_ms(), invariant, found });
+    }
+
+    fn look(&mut self, after: &str) {
+        let at_ms = self.world.now_ms();
+        self.ledger.one_order_an_intent(at_ms, &mut self.violations);
+        let texts: Vec<String> = std::iter::once(self.world.cluster.dump())
+            .chain(self.world.slots.borrow().iter().map(|s| s.host.files.dump()))
+            .collect();
+        secrets(&texts, at_ms, &mut self.violations);
+        self.digest.update(after.as_bytes());
+        let state = self.world.venue.borrow().inspect(|e| {
+            let account = e.account(ACCOUNT);
+            format!("{:?} {:?} {}", account.wallet, positions(e, ACCOUNT), account.fills.len())
+        });
+        self.digest.update(state.as_bytes());
+        self.digest.update(texts[0].as_bytes());
+        let (sent, requests) = self.world.network.sent();
+        self.digest.update(format!("{sent} {requests}").as_bytes());
+    }
+
+    /// Every position is closed and every node ended in good order; then the books must be right to the last digit.
+    async fn flat_end(&mut self) {
+        let n = self.world.slots.borrow().len();
+        for slot in self.world.slots.borrow_mut().iter_mut() {
+            // A node that ends takes the wish to close with it only from its start.
+            slot.flatten = true;
+        }
+        for machine in 0..n {
+            self.world.kill_switch(machine, true);
+        }
+        let begun = self.world.now_ms();
+        loop {
+            sleep(Duration::from_millis(250)).await;
+            self.follow();
+            let running = self
+                .world
+                .slots
+                .borrow()
+                .iter()
+                .any(|s| s.process.is_some() && s.program.role != Role::Ingest);
+            if !running || self.world.now_ms() - begun > 60_000 {
+                break;
+            }
+        }
+        for slot in self.world.slots.borrow_mut().iter_mut() {
+            slot.start_at = u64::MAX - 1;
+            slot.signalled.store(true, Ordering::Release);
+        }
+        sleep(Duration::from_secs(15)).await;
+        self.follow();
+        let at_ms = self.world.now_ms();
+        let left = self.world.venue.borrow().inspect(|e| positions(e, ACCOUNT));
+        if !left.is_empty() {
+            self.violation("flat after kill --flatten", format!("the venue still has {left:?}"));
+        }
+        let open = self.world.venue.borrow().inspect(|e| e.account(ACCOUNT).open.len());
+        if open > 0 {
+            self.violation("no order left", format!("{open} orders work at the venue"));
+        }
+        let trades = self.world.cluster.entries("DOLPHIN_TRADES_BLUE");
+        let state = self.world.cluster.get("DOLPHIN_STATE_BLUE", schema::STATE_LATEST_NAUTILUS);
+        let initial = self.world.slots.borrow()[0].program.config.alpha.initial_capital;
+        books(&trades, state.as_deref(), initial, &self.ledger, at_ms, &mut self.violations);
+        self.look("end");
+    }
+
+    fn report(self) -> Report {
+        let starts = self.world.starts.get();
+        Report {
+            seed: self.setup.seed,
+            layout: self.setup.layout,
+            simulated_s: self.world.now_ms() as f64 / 1000.0,
+            struck: self.struck,
+            orders: self.ledger.orders,
+            fills: self.ledger.fills(),
+            round_trips: self.ledger.round_trips,
+            starts,
+            violations: self.violations,
+            digest: self.digest.finalize().iter().map(|b| format!("{b:02x}")).collect(),
+            script: self.script,
+            timeline: self.world.timeline(),
+        }
+    }
+}

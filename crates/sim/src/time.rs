@@ -1,0 +1,34 @@
+//! The true time of a simulated world: tokio's paused clock on a fixed epoch.
+
+use tokio::time::Instant;
+
+/// 2026-01-01 00:00 UTC, ns: every simulated run begins then, so that no result depends on the day.
+pub const EPOCH_NS: u64 = 1_767_225_600_000_000_000;
+
+/// True time since the run's beginning.
+#[derive(Debug, Clone, Copy)]
+pub struct TrueTime {
+    origin: Instant,
+}
+
+impl TrueTime {
+    /// Begins now. Needs a tokio runtime whose clock is paused.
+    pub fn begin() -> Self {
+        Self { origin: Instant::now() }
+    }
+
+    /// Now, ns since the Unix epoch.
+    pub fn now_ns(&self) -> u64 {
+        EPOCH_NS + self.since_begin_ns()
+    }
+
+    /// Now, ns since the beginning.
+    pub fn since_begin_ns(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// The instant of a true time.
+    pub fn instant(&self, ns: u64) -> Instant {
+        self.origin + std::time::Duration::from_nanos(ns.saturating_sub(EPOCH_NS))
+    }
+}

@@ -1,0 +1,456 @@
+//! The world of a run: the venue, the network, memory, machines and the nodes on them, and the loop that moves them all.
+//!
+//! One thread. The loop and every task of every process are tasks of one tokio runtime whose clock is paused: it moves
+//! on when nobody has anything to do, to the next time that anybody waits for. So the order of everything is decided
+//! by times and by the order of waking, and both by the seed.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use binance::hosts::Venue as VenueName;
+use binance::key::ApiKey;
+use binance::rest::{HttpFailure, HttpResponse, TransportKind};
+use market::Nanos;
+use node::config::Config;
+use node::control::{Orders, Seen};
+use node::live::{History, Options};
+use node::roles::{Role, Share, ingest};
+use node::summary::Summary;
+use runtime::environment::Files;
+use tokio::sync::watch;
+use tokio::time::sleep_until;
+use venue::core::SymbolStatus;
+use venue::faults::Fault as VenueFault;
+use venue::{Answer, HttpRequest, PolledVenue, RequestId, VenueConfig};
+
+use crate::cluster::Cluster;
+use crate::machine::Host;
+use crate::network::{Machine, Network, address};
+use crate::process::{Process, ProcessSpawner};
+use crate::time::TrueTime;
+
+/// Key of the account; it opens nothing but the venue of the run.
+pub const KEY: (&str, &str) = ("sim-key-of-the-account", "sim-secret-that-must-never-leave");
+/// The kill file of every machine.
+pub const KILL_FILE: &str = "/etc/dolphin/kill";
+/// A node that ended is started again after this, as systemd would; not one that says that its configuration is wrong.
+const RESTART: u64 = 1_000 * Nanos::MS;
+const USAGE: u8 = 2;
+/// Lines of the timeline that are kept.
+const LINES: usize = 2_000;
+
+/// What a machine is to run.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// For people.
+    pub name: String,
+    /// Configuration.
+    pub config: Config,
+    /// Role.
+    pub role: Role,
+    /// Of an ingest node.
+    pub share: Share,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone)]
+pub enum End {
+    /// In good order.
+    Done(Box<Summary>),
+    /// With an error: exit code and message.
+    Failed(u8, String),
+    /// It was killed.
+    Killed,
+}
+
+/// A machine and what runs on it.
+pub struct Slot {
+    /// The machine.
+    pub host: Host,
+    /// What it runs.
+    pub program: Program,
+    /// The process, while there is one.
+    pub process: Option<Arc<Process>>,
+    /// Sets SIGTERM.
+    pub signalled: Arc<AtomicBool>,
+    /// Close positions at the end.
+    pub flatten: bool,
+    /// What its control thread sees.
+    pub seen: watch::Sender<Seen>,
+    outcome: Rc<RefCell<Option<End>>>,
+    /// It is to be started then; `u64::MAX`: not by itself.
+    pub start_at: u64,
+    /// Ends so far.
+    pub ends: Vec<(u64, End)>,
+    /// It is to be continued then (SIGCONT).
+    pub continue_at: u64,
+    /// Its clock is to be set right then.
+    pub clock_right_at: u64,
+}
+
+/// The world.
+pub struct World {
+    /// True time.
+    pub time: TrueTime,
+    /// The network.
+    pub network: Arc<Network>,
+    /// Memory.
+    pub cluster: Arc<Cluster>,
+    /// The venue.
+    pub venue: RefCell<PolledVenue>,
+    /// Machines.
+    pub slots: RefCell<Vec<Slot>>,
+    history: History,
+    calls: RefCell<BTreeMap<RequestId, u64>>,
+    /// Memory's cluster heals then.
+    pub merge_at: Cell<u64>,
+    /// Starts so far.
+    pub starts: Cell<u64>,
+    finished: Cell<bool>,
+    timeline: RefCell<VecDeque<(u64, String)>>,
+}
+
+impl World {
+    /// A world with these programs, each on a machine of its own; nothing runs yet.
+    pub fn new(
+        seed: u64,
+        venue: VenueConfig,
+        programs: Vec<Program>,
+        bars: usize,
+    ) -> Result<Rc<Self>, String> {
+        let time = TrueTime::begin();
+        let now = Nanos(time.now_ns());
+        let network = Network::new(time, seed, programs.len());
+        let cluster = Cluster::new(time, seed, programs.len());
+        let bar = programs.first().map_or(500, |p| p.config.market.bar_ms);
+        let preroll = venue.preroll(bars, Duration::from_millis(bar));
+        let history = History { symbols: preroll.symbols, bars: preroll.rows };
+        let venue = PolledVenue::new(venue, now).map_err(|e| e.to_string())?;
+        let slot = |(i, program): (usize, Program)| Slot {
+            host: Host::new(i, seed),
+            program,
+            process: None,
+            signalled: Arc::default(),
+            flatten: false,
+            seen: watch::Sender::default(),
+            outcome: Rc::default(),
+            start_at: now.0,
+            ends: Vec::new(),
+            continue_at: u64::MAX,
+            clock_right_at: u64::MAX,
+        };
+        Ok(Rc::new(Self {
+            time,
+            network,
+            cluster,
+            venue: RefCell::new(venue),
+            slots: RefCell::new(programs.into_iter().enumerate().map(slot).collect()),
+            history,
+            calls: RefCell::default(),
+            merge_at: Cell::new(u64::MAX),
+            starts: Cell::new(0),
+            finished: Cell::new(false),
+            timeline: RefCell::default(),
+        }))
+    }
+
+    /// Simulated time since the beginning, ms.
+    pub fn now_ms(&self) -> u64 {
+        self.time.since_begin_ns() / Nanos::MS
+    }
+
+    /// The loop. Run it as a task; it ends after [`Self::finish`].
+    pub async fn run(self: Rc<Self>) {
+        while !self.finished.get() {
+            let now = self.time.now_ns();
+            self.arrivals(now);
+            self.processes(now);
+            let next = self.next_due(now);
+            self.network.watch_until(next);
+            tokio::select! {
+                biased;
+                () = self.network.sooner.notified() => {}
+                () = sleep_until(self.time.instant(next)) => {}
+            }
+        }
+    }
+
+    /// A line of the timeline.
+    pub fn note(&self, text: String) {
+        tracing::debug!(at = crate::faults::clock(self.now_ms()), "{text}");
+        let mut timeline = self.timeline.borrow_mut();
+        if timeline.len() == LINES {
+            timeline.pop_front();
+        }
+        timeline.push_back((self.now_ms(), text));
+    }
+
+    /// What happened, ms since the beginning and in words, oldest first.
+    pub fn timeline(&self) -> Vec<(u64, String)> {
+        self.timeline.borrow().iter().cloned().collect()
+    }
+
+    /// Ends the loop.
+    pub fn finish(&self) {
+        self.finished.set(true);
+        self.network.sooner.notify_one();
+    }
+
+    fn next_due(&self, now: u64) -> u64 {
+        let venue = self.venue.borrow().next_due(Nanos(now)).0;
+        let slots = self.slots.borrow();
+        let waits = slots.iter().flat_map(|s| [s.start_at, s.continue_at, s.clock_right_at]);
+        let network = self.network.next_due().unwrap_or(u64::MAX);
+        // The clock moves in whole milliseconds.
+        waits.chain([venue, network, self.merge_at.get()]).min().unwrap_or(u64::MAX).max(now + 1)
+    }
+
+    // ---- network and venue -----------------------------------------------------------------------------------------
+
+    fn arrivals(self: &Rc<Self>, now: u64) {
+        let arrived = self.network.arrive();
+        let mut venue = self.venue.borrow_mut();
+        for id in arrived.accepts {
+            if let Some((stream, ip)) = self.network.accepted(id) {
+                venue.accept(Box::new(stream), ip, Nanos(now));
+            }
+        }
+        for (call, machine, request) in arrived.requests {
+            let request = HttpRequest {
+                method: request.method.to_owned(),
+                path: request.path.to_owned(),
+                query: request.query,
+                body: String::new(),
+                api_key: request.api_key,
+                ip: address(machine),
+            };
+            let id = venue.request(request, Nanos(now));
+            self.calls.borrow_mut().insert(id, call);
+        }
+        if arrived.venue || venue.next_due(Nanos(now)).0 <= now {
+            venue.poll(Nanos(now));
+        }
+        for (id, answer) in venue.take_answers(Nanos(now)) {
+            if let Some(call) = self.calls.borrow_mut().remove(&id) {
+                self.network.answer(call, response(answer));
+            }
+        }
+        let slots = self.slots.borrow();
+        for machine in arrived.machines {
+            if let Some(process) = slots.get(machine).and_then(|s| s.process.as_ref()) {
+                process.arrived.notify_one();
+            }
+        }
+    }
+
+    // ---- processes -------------------------------------------------------------------------------------------------
+
+    fn processes(self: &Rc<Self>, now: u64) {
+        if now >= self.merge_at.get() {
+            self.merge_at.set(u64::MAX);
+            self.cluster.heal();
+        }
+        let n = self.slots.borrow().len();
+        for machine in 0..n {
+            self.ended(machine, now);
+            let mut slots = self.slots.borrow_mut();
+            let slot = &mut slots[machine];
+            if now >= slot.continue_at {
+                slot.continue_at = u64::MAX;
+                slot.process.iter().for_each(|p| p.stop(false));
+            }
+            if now >= slot.clock_right_at {
+                slot.clock_right_at = u64::MAX;
+                slot.host.clock.set_right(now);
+            }
+            if slot.process.is_none() && now >= slot.start_at {
+                slot.start_at = u64::MAX;
+                drop(slots);
+                self.start(machine);
+            }
+        }
+    }
+
+    /// Notices that a process has ended.
+    fn ended(&self, machine: Machine, now: u64) {
+        let mut slots = self.slots.borrow_mut();
+        let slot = &mut slots[machine];
+        let Some(process) = &slot.process else { return };
+        let end = match slot.outcome.borrow_mut().take() {
+            _ if process.is_dead() => End::Killed,
+            Some(end) => end,
+            None => return,
+        };
+        let how = match &end {
+            End::Done(summary) => format!("done, {}", summary.ended_by),
+            End::Failed(exit, message) => format!("exit {exit}: {message}"),
+            End::Killed => "killed".to_owned(),
+        };
+        let restart = if matches!(end, End::Failed(USAGE, _)) { u64::MAX } else { now + RESTART };
+        self.note(format!("{} ends: {how}", process.name));
+        process.kill_after(0);
+        slot.process = None;
+        slot.ends.push((now, end));
+        if slot.start_at == u64::MAX {
+            slot.start_at = restart;
+        }
+    }
+
+    fn start(self: &Rc<Self>, machine: Machine) {
+        let mut slots = self.slots.borrow_mut();
+        let slot = &mut slots[machine];
+        let name = slot.program.name.clone();
+        let (process, environment) = slot.host.boot(&name, self.time, &self.network, &self.cluster);
+        self.note(format!("{} starts", process.name));
+        slot.signalled = Arc::default();
+        slot.seen.send_replace(Seen::default());
+        let spawner = ProcessSpawner::new(Arc::clone(&process));
+        let (outcome, program) = (Rc::clone(&slot.outcome), slot.program.clone());
+        let venue = VenueName::Local("127.0.0.1:9080".to_owned());
+        let (hosts, signalled) = (venue.hosts(), Arc::clone(&slot.signalled));
+        self.starts.set(self.starts.get() + 1);
+        if program.role == Role::Ingest {
+            let Program { config, share, .. } = program;
+            let options =
+                ingest::Options { config, venue, hosts, share, seconds: None, progress: false, signalled };
+            spawner.run(Box::pin(async move {
+                let end = match ingest::ingest(options, &environment).await {
+                    Ok(_) => End::Done(Box::default()),
+                    Err(e) => End::Failed(e.exit, e.message),
+                };
+                *outcome.borrow_mut() = Some(end);
+            }));
+        } else {
+            let key = ApiKey::hmac(KEY.0, KEY.1);
+            let orders = Orders {
+                seconds: None,
+                flatten: slot.flatten,
+                kill_file: Some(KILL_FILE.into()),
+                private_path: String::new(),
+                progress: false,
+                watch: Some(slot.seen.clone()),
+            };
+            let history = self.history.clone();
+            spawner.run(Box::pin(async move {
+                let end = match key {
+                    Err(e) => End::Failed(2, e.to_string()),
+                    Ok(key) => {
+                        let Program { config, role, .. } = program;
+                        let (forewarner, guests) = (None, Vec::new());
+                        let options = Options {
+                            role,
+                            config,
+                            key,
+                            venue,
+                            hosts,
+                            history,
+                            forewarner,
+                            orders,
+                            signalled,
+                            guests,
+                        };
+                        match node::live::live(options, &environment).await {
+                            Ok(summary) => End::Done(Box::new(summary)),
+                            Err(e) => End::Failed(e.exit, e.message),
+                        }
+                    }
+                };
+                *outcome.borrow_mut() = Some(end);
+            }));
+        }
+        slot.process = Some(process);
+    }
+
+    /// Kills the process of a machine after so many polls; it starts again after `back_ms`. Was there one?
+    pub fn kill(&self, machine: Machine, after_polls: u64, power: bool, back_ms: u64) -> bool {
+        let now = self.time.now_ns();
+        let mut slots = self.slots.borrow_mut();
+        let slot = &mut slots[machine];
+        let Some(process) = &slot.process else { return false };
+        slot.start_at = now + back_ms * Nanos::MS;
+        slot.continue_at = u64::MAX;
+        if power {
+            self.network.unplug(machine);
+        }
+        process.stop(false);
+        process.kill_after(after_polls);
+        true
+    }
+
+    /// SIGSTOP, and SIGCONT after `for_ms`.
+    pub fn pause(&self, machine: Machine, for_ms: u64) -> bool {
+        let now = self.time.now_ns();
+        let mut slots = self.slots.borrow_mut();
+        let slot = &mut slots[machine];
+        let Some(process) = &slot.process else { return false };
+        process.stop(true);
+        slot.continue_at = now + for_ms * Nanos::MS;
+        true
+    }
+
+    /// SIGTERM; it starts again `back_ms` after its end.
+    pub fn terminate(&self, machine: Machine, back_ms: u64) -> bool {
+        let now = self.time.now_ns();
+        let mut slots = self.slots.borrow_mut();
+        let slot = &mut slots[machine];
+        if slot.process.is_none() {
+            return false;
+        }
+        slot.start_at = now + back_ms * Nanos::MS;
+        slot.signalled.store(true, Ordering::Release);
+        true
+    }
+
+    /// Pulls the kill switch of a machine.
+    pub fn kill_switch(&self, machine: Machine, flatten: bool) {
+        let text = if flatten { "flatten" } else { "stop" };
+        // The files of a simulated machine take everything.
+        let _ = self.slots.borrow()[machine].host.files.write(KILL_FILE.as_ref(), text);
+    }
+
+    /// Takes every fault away: network, clocks, memory, venue, processes, kill switches.
+    pub fn heal(&self) {
+        let now = self.time.now_ns();
+        self.network.heal();
+        self.cluster.heal();
+        self.merge_at.set(u64::MAX);
+        let mut venue = self.venue.borrow_mut();
+        venue.clear_faults();
+        let halted: Vec<String> = venue.inspect(|e| {
+            let halted = e.listings().iter().filter(|l| l.status != SymbolStatus::Trading);
+            halted.map(|l| l.instrument.symbol.clone()).collect()
+        });
+        for symbol in halted {
+            let fault = VenueFault::SetStatus { symbol, status: "TRADING".to_owned() };
+            // The venue takes the name of a status of its own.
+            let _ = venue.inject(fault, None, Nanos(now));
+        }
+        drop(venue);
+        for slot in self.slots.borrow_mut().iter_mut() {
+            slot.host.clock.set_right(now);
+            slot.clock_right_at = u64::MAX;
+            slot.continue_at = u64::MAX;
+            slot.process.iter().for_each(|p| p.stop(false));
+            if slot.process.is_none() {
+                slot.start_at = slot.start_at.min(now + RESTART);
+            }
+            let _ = slot.host.files.remove(KILL_FILE.as_ref());
+        }
+        self.network.sooner.notify_one();
+    }
+}
+
+fn response(answer: Answer) -> Result<HttpResponse, HttpFailure> {
+    match answer {
+        Answer::Lost => Err(HttpFailure::Transport(TransportKind::Broken, "connection reset".to_owned())),
+        Answer::Reply(reply) => Ok(HttpResponse {
+            status: reply.status,
+            headers: reply.headers.into_iter().map(|(n, v)| (n.to_lowercase(), v)).collect(),
+            body: reply.body.into_bytes(),
+        }),
+    }
+}
