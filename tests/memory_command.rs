@@ -99,6 +99,80 @@ fn an_embedded_memory_is_read_written_and_watched() {
     watching.interrupt();
 }
 
+/// A value that its reader would refuse does not get there by mistake.
+#[test]
+fn a_value_that_would_be_refused_is_refused_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.memory").display().to_string();
+    let at = |rest: &[&'static str]| -> Vec<&str> { [&["--embedded", &path], rest].concat() };
+    prints(&at(&["put", "DOLPHIN_SAFETY", "latest", r#"{"posture": "APEX", "Rm": 1}"#]));
+    fails(&at(&["put", "DOLPHIN_SAFETY", "latest", "HIBERNATE"]), 3, "--force writes it");
+    fails(&at(&["put", "DOLPHIN_FEATURES", "acb_boost", r#"{"boost": 12, "beta": 0}"#]), 3, "`boost` is 12");
+    assert_eq!(prints(&at(&["get", "DOLPHIN_SAFETY", "latest"])), "{\"posture\": \"APEX\", \"Rm\": 1}\n");
+    prints(&at(&["put", "--force", "DOLPHIN_SAFETY", "latest", "HIBERNATE"]));
+    assert_eq!(prints(&at(&["get", "DOLPHIN_SAFETY", "latest"])), "HIBERNATE\n");
+}
+
+/// A damaged file, as an operator meets it: every command names it with exit 4 and no word of a panic, and what is to be
+/// done is done.
+#[test]
+fn a_damaged_memory_is_refused_repaired_and_restored() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("state.memory");
+    let path = store.display().to_string();
+    let at = |rest: &[&'static str]| -> Vec<&str> {
+        [&["--embedded", &path, "--timeout-ms", "2000"], rest].concat()
+    };
+    for number in 0..50 {
+        let key: &'static str = String::leak(format!("key{number}"));
+        prints(&at(&["put", "M", key, r#"{"capital": 25000.5}"#]));
+    }
+    assert_eq!(prints(&at(&["repair"])), format!("{path} is sound: nothing was changed\n"));
+    fails(&at(&["restore"]), 2, "--force");
+    let sound = std::fs::read(&store).unwrap();
+    let mut changed = sound.clone();
+    changed[4096..].iter_mut().step_by(512).for_each(|byte| *byte ^= 0x10);
+    let damaged = [
+        Vec::new(),
+        vec![0; sound.len()],
+        sound[..sound.len() / 2].to_vec(),
+        sound[..77].to_vec(),
+        changed,
+        b"not a database at all".to_vec(),
+    ];
+    for image in damaged {
+        std::fs::write(&store, &image).unwrap();
+        for action in
+            [&["get", "M", "key1"][..], &["put", "M", "key1", "{}"], &["keys", "M"], &["watch", "M"]]
+        {
+            fails(&at(action), 4, "state.memory is damaged");
+        }
+        assert!(std::fs::read(&store).unwrap() == image, "it is left as it is");
+        let told = prints(&at(&["--json", "repair"]));
+        let told: Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(
+            (&told["repaired"], told["saved"].as_u64().unwrap() + told["from_copies"].as_u64().unwrap()),
+            (&json!(true), 50)
+        );
+        assert!(std::fs::read(told["aside"].as_str().unwrap()).unwrap() == image);
+        assert_eq!(prints(&at(&["keys", "M"])).lines().count(), 50);
+
+        std::fs::write(&store, &image).unwrap();
+        assert!(prints(&at(&["restore"])).contains("is as it was in"));
+        assert_eq!(prints(&at(&["get", "M", "key49"])), "{\"capital\": 25000.5}\n");
+    }
+    // Not while somebody uses it, and there is nothing of the kind for a cluster.
+    let watching = Watching::start(&at(&["watch", "M"]));
+    let mut watching = watching;
+    watching.line();
+    fails(&at(&["repair"]), 4, "is in use");
+    fails(&at(&["restore", "--force"]), 4, "is in use");
+    watching.interrupt();
+    fails(&["--hazelcast", "127.0.0.1:5701", "repair"], 2, "a cluster has no file");
+    fails(&["--embedded", "/nowhere/at/all", "repair"], 4, "there is no memory at");
+    fails(&["--embedded", "/nowhere/at/all", "restore"], 4, "no sound copy");
+}
+
 #[test]
 fn what_cannot_be_reached_is_exit_4_and_nonsense_exit_2() {
     let folder = tempfile::tempdir().unwrap();

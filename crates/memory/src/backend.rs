@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use crate::environment::LockGuard;
 use crate::error::MemoryError;
 use crate::request::{Answer, Request};
 use crate::sink::Sink;
@@ -31,6 +32,19 @@ pub trait Backend: Send + Sync + Debug {
     /// Follows a map, or one key of it: the changes go to the sink (its documentation says how), through outages, until
     /// it is closed.
     fn watch(&self, map: &str, key: Option<&str>) -> Arc<Sink>;
+
+    /// Lets go of what it holds: files are complete and free, and a copy is made, when this returns. It answers nothing
+    /// afterwards.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// The lock of this name, for processes that cannot but be on one machine: whoever has it knows that no living process
+    /// had it before and still does. `None`: somebody has it, or the backend has no such thing.
+    fn lock<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Option<LockGuard>> {
+        let _ = name;
+        Box::pin(std::future::ready(None))
+    }
 
     /// The value of a CP atomic reference; `None` where there is no such thing, or nothing in it: the map counts then.
     fn reference<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<String>, MemoryError>> {

@@ -25,6 +25,9 @@ impl MemoryEnvironment {
     }
 }
 
+/// Ends a lock when it is dropped.
+pub type LockGuard = Box<dyn std::any::Any + Send + Sync>;
+
 /// Files. Calls block; they are made on the store's thread or by [`Spawner::block`].
 pub trait Disk: Send + Sync + Debug {
     /// Opens a file for reading and writing, as the store wants it; makes it, and its folder, where it is not there. A
@@ -43,6 +46,11 @@ pub trait Disk: Send + Sync + Debug {
 
     /// Removes a file, if it is there.
     fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Takes a lock that ends with the process at the latest, whatever becomes of it: when its guard is dropped, or the
+    /// process ends. `None`: somebody has it. A simulation ends the locks of a process that it kills, also those whose
+    /// guards were leaked.
+    fn lock(&self, path: &Path) -> io::Result<Option<LockGuard>>;
 
     /// The socket on which the owner of this store serves the other processes of the machine. `None`: no other process
     /// reaches this disk.
@@ -83,6 +91,15 @@ impl Disk for SystemDisk {
         match std::fs::remove_file(path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             _ => Ok(()),
+        }
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<LockGuard>> {
+        let file = std::fs::File::options().write(true).create(true).truncate(false).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What can go wrong with system memory. None of it is fatal to a trading node (SPEC §12, invariant 5).
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Longest value, bytes of UTF-8.
@@ -32,6 +33,17 @@ pub enum MemoryError {
         /// What was asked.
         operation: &'static str,
         /// The answer.
+        reason: String,
+    },
+    /// The file of an embedded memory is there and damaged. It counts as away: it comes back when it is repaired.
+    #[error(
+        "{} is damaged ({reason}); nothing was changed in it. `dolphin memory --embedded {} repair` saves what can be read of it, `… restore` goes back to its last copy",
+        path.display(), path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
         reason: String,
     },
     /// The lease under which this was to be written has passed on: whoever holds it now writes.
@@ -75,7 +87,7 @@ impl MemoryError {
 
     /// Is memory away (the same request may succeed later), as opposed to a wrong request or value?
     pub const fn is_outage(&self) -> bool {
-        matches!(self, Self::Away(_) | Self::Timeout { .. } | Self::Ambiguous(_))
+        matches!(self, Self::Away(_) | Self::Timeout { .. } | Self::Ambiguous(_) | Self::Damaged { .. })
     }
 }
 

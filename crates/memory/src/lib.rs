@@ -11,6 +11,7 @@ mod environment;
 mod error;
 mod fence;
 pub mod hazelcast;
+mod kill;
 mod latest;
 mod lease;
 mod memory;
@@ -24,15 +25,18 @@ mod write_behind;
 
 pub use backend::{Backend, Status};
 pub use discovery::{Discovered, discover};
-pub use embedded::EmbeddedConfig;
-pub use environment::{Disk, MemoryEnvironment, SystemDisk};
+pub use embedded::{EmbeddedConfig, Repair, Restore, repair, restore};
+pub use environment::{Disk, LockGuard, MemoryEnvironment, SystemDisk};
 pub use error::{MAX_NAME_BYTES, MAX_VALUE_BYTES, MemoryError};
 pub use fence::{Fence, fence_of, stamp};
 pub use hazelcast::{Credentials, HazelcastConfig, TlsConfig};
-pub use lease::{Lease, LeaseConfig, LeaseState};
+pub use kill::{
+    KillOrder, KillSeen, KillState, order_kill, read_kill, rearm, restate_kill, wait_for_kill_seen,
+};
+pub use lease::{Lease, LeaseConfig, LeaseState, MARGIN};
 pub use memory::{MemoryConfig, SystemMemory};
 pub use request::{Answer, Reply, Request, Write};
-pub use restore::{Restored, restore_state};
+pub use restore::{Restored, claim_state, restore_state};
 pub use sink::{Change, MAX_WATCHED_KEYS, Sink};
 pub use watch::Watch;
 pub use watcher::{WatchCounts, Watcher};

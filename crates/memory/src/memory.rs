@@ -8,11 +8,12 @@ use serde::Deserialize;
 
 use crate::backend::{Backend, Status};
 use crate::embedded::{Embedded, EmbeddedConfig};
-use crate::environment::MemoryEnvironment;
+use crate::environment::{LockGuard, MemoryEnvironment};
 use crate::error::{MemoryError, check_name, check_value};
 use crate::fence::{Fence, stamp};
 use crate::hazelcast::{Hazelcast, HazelcastConfig};
 use crate::request::{Reply, Request, Write};
+use crate::schema::{FromMemory, Reading, SAFETY, SAFETY_LATEST, SAFETY_REFERENCE, Safety, SchemaError};
 use crate::watch::Watch;
 
 /// Which memory to use (`memory:` of a config).
@@ -55,6 +56,19 @@ impl SystemMemory {
         &*self.spawner
     }
 
+    /// Closes memory, for every clone of it: the file of an embedded store is complete and free then, and a copy of it
+    /// was made. At most `limit` is waited; what is dropped without it is safe, too, but leaves no copy. Write-behind has to
+    /// be flushed before.
+    pub async fn close(&self, limit: Duration) {
+        // Nothing is lost by a close that takes too long: the store is consistent at any time.
+        tokio::time::timeout(limit, self.backend.close()).await.ok();
+    }
+
+    /// [`Backend::lock`].
+    pub(crate) async fn lock(&self, name: &str) -> Option<LockGuard> {
+        self.backend.lock(name).await
+    }
+
     /// How memory is doing.
     pub fn status(&self) -> Status {
         self.backend.status()
@@ -77,6 +91,16 @@ impl SystemMemory {
             Reply::Value(value) => Ok(value),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// What stands under a key of the schema.
+    pub async fn read<T: FromMemory>(&self, map: &str, key: &str) -> Result<Reading<T>, MemoryError> {
+        reading(self.get(map, key).await)
+    }
+
+    /// What the survival stack says (SPEC §4.2): the CP atomic reference where there is one, else the map.
+    pub async fn read_safety(&self) -> Result<Reading<Safety>, MemoryError> {
+        reading(self.get_reference(SAFETY_REFERENCE, SAFETY, SAFETY_LATEST).await)
     }
 
     /// Sets the value of a key. When it returns, memory has it.
@@ -208,6 +232,17 @@ impl SystemMemory {
         check_name("atomic reference", name)?;
         self.put(map, key, value).await?;
         self.backend.set_reference(name, value).await
+    }
+}
+
+/// A value that is no text is there, and makes no sense.
+fn reading<T: FromMemory>(found: Result<Option<String>, MemoryError>) -> Result<Reading<T>, MemoryError> {
+    match found {
+        Ok(text) => Ok(Reading::of(text.as_deref())),
+        Err(error @ MemoryError::NotText { .. }) => {
+            Ok(Reading::Unreadable(SchemaError { kind: T::KIND, reason: error.to_string() }))
+        }
+        Err(error) => Err(error),
     }
 }
 

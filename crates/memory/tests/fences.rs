@@ -26,6 +26,7 @@ async fn a_replaced_writer_is_refused_by_the_owner_and_through_the_socket() {
         assert!(other.status().detail.ends_with("another process"), "{:?}", other.status());
         let (old, new) = if owner_is_new { (&other, &owner) } else { (&owner, &other) };
         fencing::a_replaced_writer_is_refused(old, new).await;
+        fencing::a_claimed_state_stays_as_it_was_read(old, new).await;
     }
 }
 

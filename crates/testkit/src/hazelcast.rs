@@ -151,6 +151,11 @@ pub struct Cluster {
 impl Cluster {
     /// `None` (and a line `skipped: …`) if members are not to be had here.
     pub fn start(version: &str, size: usize) -> Option<Self> {
+        Self::start_with(version, size, "")
+    }
+
+    /// The same, with further lines of the members' configuration, two spaces deep.
+    pub fn start_with(version: &str, size: usize, lines: &str) -> Option<Self> {
         let jar = fetch(&["jar", version])?;
         let turn = File::create(jar.with_file_name("turn")).expect("the cache is ours");
         turn.lock().expect("a lock on a file of ours");
@@ -163,7 +168,7 @@ impl Cluster {
         let all: Vec<String> = ports.iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect();
         let members = ports.iter().map(|port| {
             let config = folder.path().join(format!("{port}.yaml"));
-            std::fs::write(&config, yaml(*port, &all.join(", "))).expect("a file in our folder");
+            std::fs::write(&config, yaml(*port, &all.join(", ")) + lines).expect("a file in our folder");
             let log = folder.path().join(format!("{port}.log"));
             let child = Member::spawn(&jar, &config, &log);
             Member { child, jar: jar.clone(), config, log, port: *port }

@@ -1,13 +1,15 @@
 //! `dolphin memory`: the operator's look at system memory.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::memory::{
-    Change, EmbeddedConfig, HazelcastConfig, MemoryConfig, MemoryEnvironment, MemoryError, SystemMemory,
+    Change, EmbeddedConfig, HazelcastConfig, MemoryConfig, MemoryEnvironment, MemoryError, Repair, Restore,
+    SystemDisk, SystemMemory, schema,
 };
 use serde::Serialize;
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use node::config::Config;
@@ -22,8 +24,10 @@ use node::memory_link;
   dolphin memory --embedded state.memory put DOLPHIN_FEATURES acb_boost '{\"boost\": 1.2, \"beta\": 0.8}'
   dolphin memory --hazelcast 10.0.0.1:5701,10.0.0.2:5701 --cluster dolphin keys DOLPHIN_FEATURES_SHARD_07
   dolphin memory --config configs/blue.yml --json watch DOLPHIN_HEARTBEAT
+  dolphin memory --embedded state.memory repair
 
-It works beside a running node. Exit codes: 1 the key is not there, 3 the value is no text, 4 memory is not reachable.")]
+It works beside a running node; repair and restore want the node stopped. Exit codes: 1 the key is not there, 3 the value
+is no text or would be refused by its reader, 4 memory is not reachable or its file is damaged.")]
 pub struct Args {
     #[command(flatten)]
     place: Place,
@@ -62,11 +66,26 @@ enum Action {
     /// Print the value of a key
     Get { map: String, key: String },
     /// Set the value of a key
-    Put { map: String, key: String, value: String },
+    Put {
+        map: String,
+        key: String,
+        value: String,
+        /// Also a value that its reader will refuse
+        #[arg(long)]
+        force: bool,
+    },
     /// Print the keys of a map, sorted
     Keys { map: String },
     /// Print the values of a key or a map, and every change, until Ctrl-C
     Watch { map: String, key: Option<String> },
+    /// Save what can be read of a damaged embedded memory; the damaged file is kept under another name
+    Repair,
+    /// Go back to the last copy of an embedded memory; the file that is there is kept under another name
+    Restore {
+        /// Also where the memory is sound
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 #[derive(Serialize)]
@@ -80,11 +99,21 @@ struct Entry<'a> {
 /// Runs it.
 pub fn run(args: Args) -> Result<(), Failure> {
     let config = args.memory()?;
-    if let MemoryConfig::Embedded(store) = &config
-        && !matches!(args.action, Action::Put { .. })
-        && !store.path.exists()
-    {
-        return Err(Failure::unavailable(format!("there is no memory at {} yet", store.path.display())));
+    match (&args.action, &config) {
+        (Action::Repair, MemoryConfig::Embedded(store)) => return repair(&store.path, args.json),
+        (Action::Restore { force }, MemoryConfig::Embedded(store)) => {
+            return restore(&store.path, *force, args.json);
+        }
+        (Action::Repair | Action::Restore { .. }, MemoryConfig::Hazelcast(_)) => {
+            return Err(Failure::usage(
+                "a cluster has no file to repair or restore: --embedded or a config that names one",
+            ));
+        }
+        (Action::Put { .. }, _) | (_, MemoryConfig::Hazelcast(_)) => {}
+        (_, MemoryConfig::Embedded(store)) if store.path.exists() => {}
+        (_, MemoryConfig::Embedded(store)) => {
+            return Err(Failure::unavailable(format!("there is no memory at {} yet", store.path.display())));
+        }
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -92,16 +121,19 @@ pub fn run(args: Args) -> Result<(), Failure> {
         .map_err(|e| Failure::unavailable(format!("cannot start: {e}")))?;
     runtime.block_on(async {
         let memory = SystemMemory::open(config, &MemoryEnvironment::system()).map_err(|e| failed(&e))?;
-        match &args.action {
+        let limit = Duration::from_millis(args.timeout_ms);
+        let done = match &args.action {
             Action::Get { map, key } => get(&memory, map, key, args.json).await,
-            Action::Put { map, key, value } => memory.put(map, key, value).await.map_err(|e| failed(&e)),
+            Action::Put { map, key, value, force } => put(&memory, (map, key, value), *force).await,
             Action::Keys { map } => keys(&memory, map, args.json).await,
             Action::Watch { map, key } => {
-                let limit = Duration::from_millis(args.timeout_ms);
                 memory.wait_ready(limit).await.map_err(|e| failed(&e))?;
                 watch(&memory, map, key.as_deref(), args.json).await
             }
-        }
+            Action::Repair | Action::Restore { .. } => Ok(()),
+        };
+        memory.close(limit).await;
+        done
     })
 }
 
@@ -139,6 +171,43 @@ async fn get(memory: &SystemMemory, map: &str, key: &str, json: bool) -> Result<
     }
 }
 
+async fn put(memory: &SystemMemory, entry: (&str, &str, &str), force: bool) -> Result<(), Failure> {
+    let (map, key, value) = entry;
+    if let Some(error) = schema::validate(map, key, value).err().filter(|_| !force) {
+        return Err(Failure::input(format!(
+            "{map}[{key}] is not written: its reader would refuse it ({error}); --force writes it all the same"
+        )));
+    }
+    memory.put(map, key, value).await.map_err(|e| failed(&e))
+}
+
+fn repair(path: &Path, json: bool) -> Result<(), Failure> {
+    let done = ::memory::repair(&SystemDisk, path).map_err(|e| failed(&e))?;
+    let (text, object) = match &done {
+        Repair::Sound => {
+            (format!("{} is sound: nothing was changed", path.display()), json!({"repaired": false}))
+        }
+        Repair::Repaired { saved, from_copies, aside } => (
+            format!(
+                "{} was repaired: {saved} values were read from it, {from_copies} come from a copy; the damaged file is {}",
+                path.display(),
+                aside.display()
+            ),
+            json!({"repaired": true, "saved": saved, "from_copies": from_copies, "aside": aside}),
+        ),
+    };
+    print(&if json { object.to_string() } else { text }).map(|_| ())
+}
+
+fn restore(path: &Path, force: bool, json: bool) -> Result<(), Failure> {
+    let Restore { copy, aside } = ::memory::restore(&SystemDisk, path, force).map_err(|e| failed(&e))?;
+    if json {
+        return print(&json!({"copy": copy, "aside": aside}).to_string()).map(|_| ());
+    }
+    let kept = aside.map_or_else(String::new, |aside| format!("; the file before it is {}", aside.display()));
+    print(&format!("{} is as it was in {}{kept}", path.display(), copy.display())).map(|_| ())
+}
+
 async fn keys(memory: &SystemMemory, map: &str, json: bool) -> Result<(), Failure> {
     let keys = memory.keys(map).await.map_err(|e| failed(&e))?;
     if json {
@@ -159,6 +228,7 @@ async fn watch(memory: &SystemMemory, map: &str, key: Option<&str>, json: bool) 
     let mut watch = memory.watch(map, key).map_err(|e| failed(&e))?;
     loop {
         let Change { key, value } = tokio::select! {
+            biased;
             _ = interrupt.recv() => return Ok(()),
             _ = terminate.recv() => return Ok(()),
             change = watch.next() => change,

@@ -9,7 +9,13 @@
 mod cells;
 mod client;
 mod command;
+mod copies;
+mod file;
+mod guard;
+mod record;
+mod repair;
 mod server;
+mod staged;
 mod store;
 mod wire;
 
@@ -24,10 +30,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+pub use self::repair::{Repair, Restore, repair, restore};
+
 use self::command::{Ask, Command};
 use self::store::Store;
 use crate::backend::{Backend, Status};
-use crate::environment::MemoryEnvironment;
+use crate::environment::{LockGuard, MemoryEnvironment};
 use crate::error::MemoryError;
 use crate::request::{Answer, Reply, Request};
 use crate::sink::{Registry, Sink, Target};
@@ -59,8 +67,17 @@ impl EmbeddedConfig {
 
 #[derive(Debug, Clone)]
 enum Link {
-    Away(String),
+    Away(MemoryError),
     Up { store: mpsc::Sender<Command>, owner: bool },
+    Closed,
+}
+
+/// Is the store to be closed, and has it been?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    No,
+    Asked,
+    Done,
 }
 
 #[derive(Debug)]
@@ -68,7 +85,14 @@ struct Shared {
     config: EmbeddedConfig,
     environment: MemoryEnvironment,
     link: watch::Sender<Link>,
+    closing: watch::Sender<Closing>,
     registry: Registry,
+}
+
+impl Shared {
+    fn away(&self, reason: &str) -> MemoryError {
+        MemoryError::Away(format!("{}: {reason}", self.config.path.display()))
+    }
 }
 
 #[derive(Debug)]
@@ -90,11 +114,12 @@ pub(crate) struct Embedded(Handle);
 impl Embedded {
     /// Starts the task that keeps the store open or connected. Needs a tokio runtime.
     pub(crate) fn start(config: EmbeddedConfig, environment: &MemoryEnvironment) -> Self {
-        let away = Link::Away(format!("{} is being opened", config.path.display()));
+        let away = MemoryError::Away(format!("{} is being opened", config.path.display()));
         let shared = Arc::new(Shared {
             config,
             environment: environment.clone(),
-            link: watch::Sender::new(away),
+            link: watch::Sender::new(Link::Away(away)),
+            closing: watch::Sender::new(Closing::No),
             registry: Registry::default(),
         });
         let keep = Box::pin(keep_attached(Arc::clone(&shared)));
@@ -111,7 +136,9 @@ impl Backend for Embedded {
     fn status(&self) -> Status {
         let path = self.0.shared.config.path.display();
         match &*self.0.shared.link.borrow() {
-            Link::Away(reason) => Status { connected: false, detail: reason.clone() },
+            Link::Away(MemoryError::Away(reason)) => Status { connected: false, detail: reason.clone() },
+            Link::Away(error) => Status { connected: false, detail: error.to_string() },
+            Link::Closed => Status { connected: false, detail: format!("{path} was closed") },
             Link::Up { owner: true, .. } => Status { connected: true, detail: format!("{path}, owned here") },
             Link::Up { owner: false, .. } => {
                 Status { connected: true, detail: format!("{path}, owned by another process") }
@@ -122,9 +149,44 @@ impl Backend for Embedded {
     fn call(&self, request: Request) -> BoxFuture<'_, Answer> {
         Box::pin(self.carry_out(request))
     }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let closing = &self.0.shared.closing;
+            let mut done = closing.subscribe();
+            closing.send_if_modified(|state| {
+                let first = *state == Closing::No;
+                *state = if first { Closing::Asked } else { *state };
+                first
+            });
+            // An error would mean that the sender is gone, but it lives in `self`.
+            done.wait_for(|state| *state == Closing::Done).await.ok();
+        })
+    }
+
+    fn lock<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Option<LockGuard>> {
+        Box::pin(self.take_lock(name))
+    }
 }
 
 impl Embedded {
+    /// A file beside the store.
+    async fn take_lock(&self, name: &str) -> Option<LockGuard> {
+        let Shared { config, environment, .. } = &*self.0.shared;
+        let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        let file = file::beside(&config.path, &format!(".{name}.lock"));
+        let disk = Arc::clone(&environment.disk);
+        let (taken, answer) = oneshot::channel();
+        environment.spawner.block(Box::new(move || {
+            let lock = disk.lock(&file).unwrap_or_else(|error| {
+                tracing::debug!(file = %file.display(), %error, "no lock");
+                None
+            });
+            let _ = taken.send(lock); // nobody may wait for it any more: then it is free again
+        }));
+        answer.await.ok().flatten()
+    }
+
     async fn carry_out(&self, request: Request) -> Answer {
         let limit = Duration::from_millis(self.0.shared.config.timeout_ms);
         let deadline = Instant::now() + limit;
@@ -148,16 +210,25 @@ impl Embedded {
         }
     }
 
-    /// The way to the store, waiting for it until the deadline.
+    /// The way to the store, waiting for it until the deadline; not at all for one that only a person can bring back.
     async fn store(&self, deadline: Instant) -> Result<mpsc::Sender<Command>, MemoryError> {
         let mut link = self.0.shared.link.subscribe();
-        let up = link.wait_for(|link| matches!(link, Link::Up { store, .. } if !store.is_closed()));
-        if let Ok(Ok(link)) = timeout_at(deadline, up).await
-            && let Link::Up { store, .. } = &*link
-        {
-            return Ok(store.clone());
+        let decided = link.wait_for(|link| match link {
+            Link::Up { store, .. } => !store.is_closed(),
+            Link::Away(MemoryError::Damaged { .. }) | Link::Closed => true,
+            Link::Away(_) => false,
+        });
+        match timeout_at(deadline, decided).await {
+            Ok(Ok(link)) => match &*link {
+                Link::Up { store, .. } => Ok(store.clone()),
+                Link::Away(error) => Err(error.clone()),
+                Link::Closed => Err(self.0.shared.away("it was closed")),
+            },
+            _ => match &*self.0.shared.link.borrow() {
+                Link::Away(error) => Err(error.clone()),
+                _ => Err(self.0.shared.away("it is being opened again")),
+            },
         }
-        Err(MemoryError::Away(self.status().detail))
     }
 }
 
@@ -165,7 +236,9 @@ struct Attached {
     store: mpsc::Sender<Command>,
     owner: bool,
     /// Serves other processes until it is dropped.
-    _server: Option<Server>,
+    server: Option<Server>,
+    /// Resolves when the store's thread has ended; of an owner.
+    ended: Option<oneshot::Receiver<Result<(), String>>>,
 }
 
 /// A task that ends with its handle.
@@ -177,68 +250,86 @@ impl Drop for Server {
     }
 }
 
+/// Keeps the store open or connected until it is to be closed.
 async fn keep_attached(shared: Arc<Shared>) {
     let mut pause = BACKOFF.0;
     let mut generation = 0;
     let mut outage_logged = false;
-    loop {
+    let mut closing = shared.closing.subscribe();
+    while *closing.borrow() == Closing::No {
         match attach(&shared).await {
-            Ok(Attached { store, owner, _server }) => {
+            Ok(Attached { store, owner, server, ended }) => {
                 if outage_logged {
                     tracing::info!(path = %shared.config.path.display(), owner, "the memory store is back");
                 }
                 (pause, outage_logged) = (BACKOFF.0, false);
                 generation += 1;
                 shared.link.send_replace(Link::Up { store: store.clone(), owner });
-                stay_registered(&shared, &store, generation).await;
-                shared
-                    .link
-                    .send_replace(Link::Away("the process that owned the memory store is gone".to_owned()));
-            }
-            Err(reason) => {
-                // A change of owner takes a few attempts; only what lasts is an outage.
-                if !outage_logged && pause > Duration::from_millis(500) {
-                    outage_logged = true;
-                    tracing::warn!(%reason, "the memory store is away; trying on in the background");
+                tokio::select! {
+                    biased;
+                    _ = closing.wait_for(|state| *state != Closing::No) => {}
+                    () = stay_registered(&shared, &store, generation) => {}
                 }
-                shared.link.send_replace(Link::Away(reason));
-                sleep(pause).await;
+                let gone = shared.away("the process that owned the memory store is gone");
+                shared.link.send_replace(Link::Away(gone));
+                drop((store, server));
+                if let Some(ended) = ended {
+                    // It was closed by us, or it is closing after an error; either way its file is free then.
+                    ended.await.ok();
+                }
+            }
+            Err(error) => {
+                // A change of owner takes a few attempts; only what lasts is an outage.
+                let lasts =
+                    pause > Duration::from_millis(500) || matches!(error, MemoryError::Damaged { .. });
+                if lasts && !outage_logged {
+                    outage_logged = true;
+                    tracing::warn!(%error, "the memory store is away; trying on in the background");
+                }
+                shared.link.send_replace(Link::Away(error));
+                tokio::select! {
+                    biased;
+                    _ = closing.wait_for(|state| *state != Closing::No) => {}
+                    () = sleep(pause) => {}
+                }
                 pause = (pause * 2).min(BACKOFF.1);
             }
         }
     }
+    shared.link.send_replace(Link::Closed);
+    shared.closing.send_replace(Closing::Done);
 }
 
-async fn attach(shared: &Shared) -> Result<Attached, String> {
+async fn attach(shared: &Shared) -> Result<Attached, MemoryError> {
     let (path, environment) = (&shared.config.path, &shared.environment);
-    let (file, disk) = (path.clone(), Arc::clone(&environment.disk));
+    let (file, surroundings) = (path.clone(), environment.clone());
     let (opened, answer) = oneshot::channel();
     environment.spawner.block(Box::new(move || {
         // Nobody waits any more if memory was dropped meanwhile.
-        let _ = opened.send(store::open(&*disk, &file));
+        let _ = opened.send(store::open(&surroundings, &file));
     }));
     let socket = environment.disk.socket(path);
-    match answer.await.map_err(|_| format!("{}: it was not opened", path.display()))?? {
+    match answer.await.map_err(|_| shared.away("it was not opened"))?? {
         Some(store) => own(shared, store, socket.as_deref()),
         None => {
-            let taken = format!("{} belongs to another process", path.display());
-            let socket = socket.ok_or_else(|| taken.clone())?;
+            let taken = "it belongs to another process";
+            let socket = socket.ok_or_else(|| shared.away(taken))?;
             let store = client::connect(&*environment.spawner, &socket)
                 .await
-                .map_err(|e| format!("{taken}, and {}: {e}", socket.display()))?;
-            Ok(Attached { store, owner: false, _server: None })
+                .map_err(|e| shared.away(&format!("{taken}, and {}: {e}", socket.display())))?;
+            Ok(Attached { store, owner: false, server: None, ended: None })
         }
     }
 }
 
 /// Gives the store its thread, and serves it to the other processes.
-fn own(shared: &Shared, store: Store, socket: Option<&Path>) -> Result<Attached, String> {
+fn own(shared: &Shared, store: Store, socket: Option<&Path>) -> Result<Attached, MemoryError> {
     let spawner = &shared.environment.spawner;
     let (sender, commands) = store::queue();
     let run = Box::new(move || -> LocalTask { Box::pin(store.run(commands)) });
-    spawner
+    let ended = spawner
         .spawn_thread("memory-store", run)
-        .map_err(|e| format!("{}: no thread for it: {e}", shared.config.path.display()))?;
+        .map_err(|e| shared.away(&format!("no thread for the store: {e}")))?;
     let listener = socket.map(|socket| (socket, server::bind(socket)));
     let server = match listener {
         None => None,
@@ -251,7 +342,7 @@ fn own(shared: &Shared, store: Store, socket: Option<&Path>) -> Result<Attached,
             None
         }
     };
-    Ok(Attached { store: sender, owner: true, _server: server })
+    Ok(Attached { store: sender, owner: true, server, ended: Some(ended) })
 }
 
 /// Registers every watch, now and as they come, until the way to the store is gone.

@@ -20,6 +20,7 @@ use super::written::Written;
 use crate::backend::{Backend, Status};
 use crate::error::MemoryError;
 use crate::request::{Answer, Reply, Request as Asked, Write};
+use crate::schema::{CONTROL, LEASES};
 use crate::sink::Sink;
 
 /// Sets under way at a time.
@@ -73,6 +74,31 @@ impl Hazelcast {
     }
 
     async fn carry_out(&self, request: Asked) -> Answer {
+        let agreement = is_agreement(&request);
+        if agreement {
+            self.enough_members()?;
+        }
+        let name = request.name();
+        let answer = self.ask(request).await?;
+        // It may have been answered by a side that had just lost the others.
+        if agreement && self.enough_members().is_err() {
+            return Err(MemoryError::Ambiguous(name));
+        }
+        Ok(answer)
+    }
+
+    /// Are so many members there that no other side of a split can have as many?
+    fn enough_members(&self) -> Result<(), MemoryError> {
+        let (members, least) = (self.cluster().members(), self.cluster().endpoint.config.minimum_members);
+        if least <= 1 || members >= least {
+            return Ok(());
+        }
+        Err(MemoryError::Away(format!(
+            "the cluster has {members} members of at least {least}: this may be the smaller side of a split, which agrees to nothing"
+        )))
+    }
+
+    async fn ask(&self, request: Asked) -> Answer {
         Ok(match request {
             Asked::Get { map, key } => Reply::Value(self.get(&map, &key).await?),
             Asked::PutAll { writes, fence: None } => {
@@ -180,6 +206,8 @@ impl Hazelcast {
             to_text(value).map_err(|found| MemoryError::NotText { map: "CP".into(), key: name.into(), found })
         };
         match read.await {
+            // It is there, and what it is matters to whoever asks.
+            Err(error @ MemoryError::NotText { .. }) => Err(error),
             Err(error) if self.cluster().describe().is_ok() => {
                 tracing::warn!(reference = name, %error, "the CP subsystem failed, the map counts");
                 self.cluster().state().cp = Cp::Unknown;
@@ -331,6 +359,16 @@ impl Backend for Hazelcast {
     }
 }
 
+/// Does more hang on it than on a value that the next one replaces?
+fn is_agreement(request: &Asked) -> bool {
+    match request {
+        Asked::CompareAndSet { map, .. } => map == LEASES || map == CONTROL,
+        Asked::PutAll { fence, .. } => fence.is_some(),
+        Asked::Claim { .. } => true,
+        _ => false,
+    }
+}
+
 /// `name` of `name@group`.
 fn object_name(name: &str) -> &str {
     name.split('@').next().unwrap_or(name)
@@ -341,6 +379,10 @@ pub(super) fn garbled(error: ProtocolError) -> MemoryError {
 }
 
 fn refused(operation: &'static str, error: &MemberError) -> MemoryError {
+    // Members that want others beside them refuse until these are back (split-brain protection).
+    if error.class.ends_with("SplitBrainProtectionException") {
+        return MemoryError::Away(format!("`{operation}` is refused: {error}"));
+    }
     MemoryError::Refused { operation, reason: error.to_string() }
 }
 

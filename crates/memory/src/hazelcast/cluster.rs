@@ -141,6 +141,11 @@ impl Cluster {
         self.bump();
     }
 
+    /// Members in the view that the cluster gave last; 0: it has given none yet.
+    pub(super) fn members(&self) -> usize {
+        self.state().members.len()
+    }
+
     pub(super) fn forget_failure(&self, address: &str) {
         self.state().failures.remove(address);
     }

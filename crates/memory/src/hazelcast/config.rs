@@ -30,6 +30,9 @@ pub struct HazelcastConfig {
     pub credentials: Option<Credentials>,
     /// TLS, if the members want it.
     pub tls: Option<TlsConfig>,
+    /// Leases, kills and what is written under a lease are refused while the cluster has fewer members: of a cluster that
+    /// has split, only one side can have more than half of them (docs/lease.md). 1: no such limit.
+    pub minimum_members: usize,
     /// Longest TCP and TLS connect, ms.
     pub connect_timeout_ms: u64,
     /// Longest authentication, ms. A member that is starting up accepts at once and answers many seconds later.
@@ -49,6 +52,7 @@ impl Default for HazelcastConfig {
             cluster_name: "dolphin".to_owned(),
             credentials: None,
             tls: None,
+            minimum_members: 1,
             connect_timeout_ms: 5_000,
             authentication_timeout_ms: 20_000,
             invocation_timeout_ms: 5_000,
@@ -97,6 +101,9 @@ impl HazelcastConfig {
         }
         if self.cluster_name.is_empty() {
             return Err(config("`cluster_name` is empty".to_owned()));
+        }
+        if self.minimum_members == 0 {
+            return Err(config("`minimum_members` must be at least 1".to_owned()));
         }
         let times = [
             self.connect_timeout_ms,

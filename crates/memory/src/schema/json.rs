@@ -27,6 +27,29 @@ pub trait FromMemory: Sized {
     fn from_memory(text: &str) -> Result<Self, SchemaError>;
 }
 
+/// What a reader finds under a key of the schema. That nothing is there is one thing, and that what is there
+/// makes no sense another.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reading<T> {
+    /// The key is not there.
+    Absent,
+    /// A value that makes sense.
+    Value(T),
+    /// There is something, and it makes no sense.
+    Unreadable(SchemaError),
+}
+
+impl<T: FromMemory> Reading<T> {
+    /// Reads what stands under the key.
+    pub fn of(text: Option<&str>) -> Self {
+        match text.map(T::from_memory) {
+            None => Self::Absent,
+            Some(Ok(value)) => Self::Value(value),
+            Some(Err(error)) => Self::Unreadable(error),
+        }
+    }
+}
+
 /// The text of a value, as it is put into memory. NaN becomes `null`.
 pub fn to_text<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("schema types have text keys and no failing serializer")
@@ -129,6 +152,15 @@ impl Object {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(other) => Err(self.bad(format!("`{key}` is {}, not text", name_of(other)))),
+        }
+    }
+
+    /// A boolean; missing and `null` are false.
+    pub(crate) fn flag(&self, key: &str) -> Result<bool, SchemaError> {
+        match self.map.get(key) {
+            None | Some(Value::Null) => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(other) => Err(self.bad(format!("`{key}` is {}, neither true nor false", name_of(other)))),
         }
     }
 

@@ -156,25 +156,6 @@ impl FromMemory for EngineState {
     }
 }
 
-/// Who holds a lease ([`crate::Lease`]); changed by compare-and-set alone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeaseRecord {
-    /// Name for people; empty: given up.
-    pub owner: String,
-    /// Larger than that of every holder before.
-    pub fence: u64,
-    /// Counts the signs of life of this holder.
-    pub beat: u64,
-}
-
-impl FromMemory for LeaseRecord {
-    const KIND: &'static str = "lease";
-
-    fn from_memory(text: &str) -> Result<Self, SchemaError> {
-        super::json::parse(Self::KIND, text)
-    }
-}
-
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

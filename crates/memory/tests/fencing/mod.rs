@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use memory::schema::{LEASES, LeaseRecord, to_text};
-use memory::{Fence, MemoryError, SystemMemory, Write, WriteBehind, fence_of};
+use memory::schema::{Deployment, LEASES, LeaseRecord, STATE_LATEST_NAUTILUS, to_text};
+use memory::{Fence, MemoryError, SystemMemory, Write, WriteBehind, claim_state, fence_of};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -18,7 +18,14 @@ pub fn write(key: &str, value: &str) -> Write {
 }
 
 async fn hold(memory: &SystemMemory, number: u64) {
-    let record = LeaseRecord { owner: "somebody".into(), fence: number, beat: 0 };
+    let record = LeaseRecord {
+        owner: "somebody".into(),
+        identity: "1".into(),
+        fence: number,
+        beat: 0,
+        kill: 0,
+        locked: false,
+    };
     memory.put(LEASES, "alpha_blue", &to_text(&record)).await.unwrap();
 }
 
@@ -66,6 +73,25 @@ pub async fn a_replaced_writer_is_refused(old: &SystemMemory, new: &SystemMemory
     assert_eq!(new.get("STATE", "latest").await.unwrap().as_deref(), Some(r#"{"fence":7,"capital": 9}"#));
     let bare = new.put_all_fenced(&[write("latest", "[1]")], &fence(7)).await.unwrap_err();
     assert!(matches!(&bare, MemoryError::Invalid(why) if why.contains("no JSON object")), "{bare}");
+}
+
+/// The state that a new holder goes on with is the one its predecessor cannot change any more.
+pub async fn a_claimed_state_stays_as_it_was_read(old: &SystemMemory, new: &SystemMemory) {
+    let map = Deployment::Green.state_map();
+    let state = |capital: u32| Write {
+        map: map.into(),
+        key: STATE_LATEST_NAUTILUS.into(),
+        value: format!("{{\"capital\":{capital},\"date\":null,\"pnl\":0.0,\"param_hash\":\"\"}}"),
+    };
+    old.put_all_fenced(&[state(26_000)], &fence(5)).await.unwrap();
+    assert_eq!(claim_state(new, Deployment::Blue, &fence(6)).await, Ok(None));
+    let restored = claim_state(new, Deployment::Green, &fence(6)).await.unwrap().unwrap();
+    assert_eq!((restored.key, restored.state.capital), (STATE_LATEST_NAUTILUS, 26_000.0));
+    assert!(restored.state.extra.is_empty(), "the fence is not of the state: {:?}", restored.state.extra);
+    let late = old.put_all_fenced(&[state(1)], &fence(5)).await.unwrap_err();
+    assert!(matches!(late, MemoryError::Fenced { newer: 6, .. }), "{late}");
+    let again = claim_state(new, Deployment::Green, &fence(6)).await.unwrap().unwrap();
+    assert_eq!(again.state, restored.state);
 }
 
 /// Writers of rising fences write the same keys as fast as they can, each over a connection of its own: what is read

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use market::Nanos;
 use memory::schema::{self, AcbBoost, Deployment, Safety, Scan};
-use memory::{HazelcastConfig, MemoryError, Watcher, WriteBehind, discover, restore_state};
+use memory::{
+    Fence, HazelcastConfig, KillOrder, MemoryError, Watcher, Write, WriteBehind, discover, order_kill,
+    restore_state,
+};
 use serde_json::json;
 use testkit::hazelcast::{CURRENT, Cluster, PATIENCE, Python};
 
@@ -130,6 +133,72 @@ async fn three_members_lose_one() {
         }
     }
     assert_eq!((writes.counts().rejected, writes.counts().pending), (0, 0));
+}
+
+/// Of a cluster that may have split, the smaller side agrees to nothing; what the next value replaces is written on.
+#[tokio::test]
+async fn the_smaller_side_agrees_to_nothing() {
+    let Some(mut cluster) = Cluster::start(CURRENT, 3) else { return };
+    let memory = open(HazelcastConfig { minimum_members: 2, ..config(&cluster) });
+    eventually("all are there", async || memory.status().detail.contains("3 of 3")).await;
+    let lease = async |n: u64| {
+        let (before, after) = (n.checked_sub(1).map(|n| n.to_string()), n.to_string());
+        memory.compare_and_set(schema::LEASES, "l", before.as_deref(), &after).await
+    };
+    let write = [Write { map: "STATE".into(), key: "k".into(), value: "{}".into() }];
+    let fence = Fence { lease: "l".into(), number: 1 };
+    assert_eq!(lease(0).await, Ok(true));
+    memory.put_all_fenced(&write, &fence).await.unwrap();
+    let kill = KillOrder { id: 1, at: Nanos(0), reason: String::new(), flatten: false, by: String::new() };
+
+    cluster.members[1].kill();
+    cluster.members[2].kill();
+    eventually("it is alone", async || memory.status().detail.contains("1 of 1")).await;
+    for refused in [
+        lease(1).await.map(|_| ()),
+        memory.put_all_fenced(&write, &fence).await,
+        memory.claim("STATE", "k", &fence).await.map(|_| ()),
+        order_kill(&memory, Deployment::Blue, &kill).await.map(|_| ()),
+    ] {
+        let error = refused.unwrap_err();
+        assert!(error.is_outage() && error.to_string().contains("smaller side"), "{error}");
+    }
+    memory.put("m", "features", "1").await.unwrap();
+    cluster.members[1].restart();
+    eventually("two are enough", async || order_kill(&memory, Deployment::Blue, &kill).await.is_ok()).await;
+    memory.put_all_fenced(&write, &fence).await.unwrap();
+}
+
+/// The same by the members themselves: what they refuse for want of others is an outage, and is delivered later.
+#[tokio::test]
+async fn members_that_refuse_for_want_of_others_are_away() {
+    let protection = "  split-brain-protection:
+    majority: {enabled: true, minimum-cluster-size: 2, protect-on: READ_WRITE}
+  map:
+    DOLPHIN_LEASE: {split-brain-protection-ref: majority}
+    DOLPHIN_STATE_*: {split-brain-protection-ref: majority}
+";
+    let Some(mut cluster) = Cluster::start_with(CURRENT, 2, protection) else { return };
+    let memory = connect(&cluster).await;
+    let fence = Fence { lease: "l".into(), number: 1 };
+    let write = |n: u32| {
+        [Write { map: "DOLPHIN_STATE_BLUE".into(), key: "k".into(), value: format!("{{\"n\":{n}}}") }]
+    };
+    eventually("both are there", async || memory.put_all_fenced(&write(0), &fence).await.is_ok()).await;
+    cluster.members[1].kill();
+    let swap = async || memory.compare_and_set(schema::LEASES, "l", None, "1").await;
+    eventually("it is refused", async || swap().await.is_err()).await;
+    let error = swap().await.unwrap_err();
+    assert!(error.is_outage() && error.to_string().contains("SplitBrainProtection"), "{error}");
+    assert!(memory.put_all_fenced(&write(1), &fence).await.unwrap_err().is_outage());
+    memory.put("m", "free", "1").await.unwrap();
+    let writes = WriteBehind::start(&memory);
+    writes.put_fenced("DOLPHIN_STATE_BLUE", "k", "{\"n\":2}".into(), &fence).unwrap();
+    eventually("it waits", async || writes.counts().outages == 1).await;
+    cluster.members[1].restart();
+    assert!(writes.flush(PATIENCE).await);
+    let found = memory.get("DOLPHIN_STATE_BLUE", "k").await.unwrap();
+    assert_eq!((found.as_deref(), writes.counts().rejected), (Some("{\"fence\":1,\"n\":2}"), 0));
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ async fn a_replaced_writer_is_refused_by_the_cluster() {
     let Some(cluster) = Cluster::start(CURRENT, 1) else { return };
     let (old, new) = (connect(&cluster).await, connect(&cluster).await);
     fencing::a_replaced_writer_is_refused(&old, &new).await;
+    fencing::a_claimed_state_stays_as_it_was_read(&old, &new).await;
     fencing::fences_never_go_back(async || connect(&cluster).await, 600).await;
     fencing::a_claim_holds(async || connect(&cluster).await, 200).await;
     fencing::write_behind_drops_what_is_fenced(&new).await;

@@ -204,11 +204,15 @@ async fn swaps_and_lease(memory: &SystemMemory) {
     assert!(memory.compare_and_set("swap", "k", Some("1"), "3").await.unwrap());
     assert_eq!(memory.get("swap", "k").await.unwrap().as_deref(), Some("3"));
 
-    let lease = |owner: &str| {
-        let config = LeaseConfig { key: "alpha".into(), owner: owner.into(), ttl: Duration::from_secs(60) };
-        Lease::new(memory.clone(), config).unwrap()
+    let lease = |owner: &str, identity| {
+        let (key, ttl) = ("alpha".into(), Duration::from_secs(2));
+        Lease::new(memory.clone(), LeaseConfig { key, owner: owner.into(), identity, ttl, kill: None })
+            .unwrap()
     };
-    let (mut active, mut standby) = (lease("a"), lease("b"));
+    let (mut active, mut standby) = (lease("a", 1), lease("b", 2));
+    // Nobody may have it: that takes its time to know.
+    assert_eq!(active.tick(1000).await, Ok(LeaseState::Standby { holder: String::new() }));
+    tokio::time::sleep(Duration::from_secs(2)).await;
     let LeaseState::Held { fence } = active.tick(1000).await.unwrap() else { panic!("nobody has it") };
     assert_eq!(standby.tick(1000).await, Ok(LeaseState::Standby { holder: "a".into() }));
     assert_eq!(active.tick(1001).await, Ok(LeaseState::Held { fence }));

@@ -2,18 +2,18 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
 
+mod cluster;
+mod lease;
 mod surroundings;
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use cluster::{Cells, Link};
 use memory::{
-    Answer, Backend, EmbeddedConfig, Lease, LeaseConfig, LeaseState, MemoryConfig, MemoryEnvironment,
-    MemoryError, Reply, Request, Sink, Status, SystemMemory, WriteBehind,
+    EmbeddedConfig, Lease, LeaseConfig, MemoryConfig, MemoryEnvironment, SystemMemory, WriteBehind,
 };
 use surroundings::{SimulatedDisk, SimulatedSpawner, simulate};
 
@@ -41,7 +41,13 @@ async fn history(disk: Arc<SimulatedDisk>) -> String {
         }
     }
     assert!(writes.flush(Duration::from_secs(5)).await);
-    let config = LeaseConfig { key: "l".into(), owner: "a".into(), ttl: Duration::from_secs(3) };
+    let config = LeaseConfig {
+        key: "l".into(),
+        owner: "a".into(),
+        identity: 1,
+        ttl: Duration::from_secs(3),
+        kill: None,
+    };
     let mut lease = Lease::new(memory.clone(), config).unwrap();
     for beat in 0..20 {
         let state = lease.tick(1_000 + beat).await.unwrap();
@@ -97,56 +103,15 @@ fn a_store_is_reopened_from_its_disk_and_each_node_has_its_own() {
     });
 }
 
-/// A memory that is neither of ours: what a simulation of a cluster is.
-#[derive(Debug, Default)]
-struct Model(Mutex<BTreeMap<(String, String), String>>);
-
-impl Backend for Model {
-    fn status(&self) -> Status {
-        Status { connected: true, detail: "a model".to_owned() }
-    }
-
-    fn call(&self, request: Request) -> BoxFuture<'_, Answer> {
-        let mut cells = self.0.lock().unwrap();
-        let answer = match request {
-            Request::Get { map, key } => Ok(Reply::Value(cells.get(&(map, key)).cloned())),
-            Request::CompareAndSet { map, key, expected, new } => {
-                let same = cells.get(&(map.clone(), key.clone())) == expected.as_ref();
-                if same {
-                    cells.insert((map, key), new);
-                }
-                Ok(Reply::Swapped(same))
-            }
-            other => Err(MemoryError::Away(format!("the model knows no `{}`", other.name()))),
-        };
-        Box::pin(async move {
-            tokio::time::sleep(Duration::from_millis(7)).await;
-            answer
-        })
-    }
-
-    fn watch(&self, _map: &str, _key: Option<&str>) -> Arc<Sink> {
-        let sink = Arc::<Sink>::default();
-        sink.begin();
-        sink.resync(vec![("k".to_owned(), "v".to_owned())]);
-        sink
-    }
-}
-
 #[test]
 fn a_backend_may_come_from_outside() {
     simulate(async {
-        let shared: Arc<Model> = Arc::default();
-        let node = |owner: &str| {
-            let memory = SystemMemory::with_backend(Arc::clone(&shared) as _, Arc::new(SimulatedSpawner));
-            let config = LeaseConfig { key: "l".into(), owner: owner.into(), ttl: Duration::from_secs(3) };
-            (Lease::new(memory.clone(), config).unwrap(), memory)
-        };
-        let ((mut a, memory), (mut b, _)) = (node("a"), node("b"));
-        assert_eq!(a.tick(5).await, Ok(LeaseState::Held { fence: 5 }));
-        assert_eq!(b.tick(5).await, Ok(LeaseState::Standby { holder: "a".into() }));
-        assert!(memory.put("m", "k", "v").await.unwrap_err().is_outage());
-        assert_eq!(memory.watch("m", None).unwrap().next().await.key, "k");
-        assert_eq!(memory.get_reference("none here", "DOLPHIN_LEASE", "no").await, Ok(None));
+        let cells: Arc<Cells> = Arc::default();
+        let memory = Link::to(&cells).memory();
+        memory.put("m", "k", "v").await.unwrap();
+        assert_eq!(Link::to(&cells).memory().get("m", "k").await, Ok(Some("v".to_owned())));
+        assert_eq!(memory.watch("m", Some("k")).unwrap().next().await.key, "k");
+        assert_eq!(memory.get_reference("none here", "m", "k").await, Ok(Some("v".to_owned())));
+        assert!(memory.keys("m").await.unwrap_err().to_string().contains("`keys`"));
     });
 }

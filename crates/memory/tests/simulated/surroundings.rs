@@ -1,6 +1,8 @@
 //! Threads that are tasks, and a disk that is a table.
 
-use std::collections::BTreeMap;
+#![allow(dead_code, reason = "not every test that includes it uses all of it")]
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io;
 use std::ops::Bound;
@@ -8,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use memory::Disk;
+use memory::{Disk, LockGuard};
 use redb::{BackendError, StorageBackend};
 use runtime::environment::{LocalTask, Spawner, Task};
 use tokio::runtime::Handle;
@@ -60,42 +62,85 @@ struct File {
 
 /// Files by name. It outlives the simulated process.
 #[derive(Debug, Default)]
-pub struct SimulatedDisk(Mutex<BTreeMap<PathBuf, Arc<File>>>);
+pub struct SimulatedDisk {
+    files: Mutex<BTreeMap<PathBuf, Arc<File>>>,
+    locks: Arc<Mutex<BTreeSet<PathBuf>>>,
+}
+
+struct Lock {
+    path: PathBuf,
+    locks: Arc<Mutex<BTreeSet<PathBuf>>>,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        self.locks.lock().unwrap().remove(&self.path);
+    }
+}
 
 impl SimulatedDisk {
+    /// What the end of a process does.
+    pub fn end_locks(&self) {
+        self.locks.lock().unwrap().clear();
+    }
+
+    /// Puts a file there.
+    pub fn put(&self, path: &str, bytes: Vec<u8>) {
+        let file = Arc::new(File { bytes: Mutex::new(bytes), ..File::default() });
+        self.files.lock().unwrap().insert(PathBuf::from(path), file);
+    }
+
+    /// Is it there?
+    pub fn has(&self, path: &str) -> bool {
+        self.files.lock().unwrap().contains_key(Path::new(path))
+    }
+
+    /// Changes bytes of a file that may be open.
+    pub fn damage(&self, path: &str, range: std::ops::Range<usize>, with: u8) {
+        let files = self.files.lock().unwrap();
+        files[Path::new(path)].bytes.lock().unwrap()[range].iter_mut().for_each(|byte| *byte ^= with);
+    }
+
     /// The bytes of a file.
     pub fn image(&self, path: &str) -> Vec<u8> {
-        self.0.lock().unwrap()[Path::new(path)].bytes.lock().unwrap().clone()
+        self.files.lock().unwrap()[Path::new(path)].bytes.lock().unwrap().clone()
     }
 }
 
 impl Disk for SimulatedDisk {
     fn open(&self, path: &Path) -> io::Result<Box<dyn StorageBackend>> {
-        let file = Arc::clone(self.0.lock().unwrap().entry(path.to_owned()).or_default());
+        let file = Arc::clone(self.files.lock().unwrap().entry(path.to_owned()).or_default());
         Ok(Box::new(Open { file, ours: AtomicBool::new(false) }))
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
-        Ok(self.0.lock().unwrap().contains_key(path))
+        Ok(self.files.lock().unwrap().contains_key(path))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut files = self.0.lock().unwrap();
+        let mut files = self.files.lock().unwrap();
         let file = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
         files.insert(to.to_owned(), file);
         Ok(())
     }
 
     fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut files = self.0.lock().unwrap();
+        let mut files = self.files.lock().unwrap();
         let bytes = files.get(from).ok_or(io::ErrorKind::NotFound)?.bytes.lock().unwrap().clone();
         files.insert(to.to_owned(), Arc::new(File { bytes: Mutex::new(bytes), ..File::default() }));
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.0.lock().unwrap().remove(path);
+        self.files.lock().unwrap().remove(path);
         Ok(())
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<LockGuard>> {
+        if !self.locks.lock().unwrap().insert(path.to_owned()) {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(Lock { path: path.to_owned(), locks: Arc::clone(&self.locks) })))
     }
 
     fn socket(&self, _store: &Path) -> Option<PathBuf> {
@@ -107,6 +152,13 @@ impl Disk for SimulatedDisk {
 struct Open {
     file: Arc<File>,
     ours: AtomicBool,
+}
+
+/// A file that is dropped is closed.
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.close().ok();
+    }
 }
 
 impl StorageBackend for Open {

@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use market::Nanos;
 use memory::{Lease, LeaseState};
@@ -107,13 +106,9 @@ pub struct LeaseView {
     pub holder: String,
 }
 
-/// Part of the time to live by which the fence closes early: a request may be on its way to the venue when it does.
-const MARGIN: u32 = 8;
-
 /// Beats and watches, on memory's thread, until it is told to stop: then it gives the lease up.
 pub async fn keep(
     mut lease: Lease,
-    ttl: Duration,
     owner: String,
     clock: Clock,
     fence: Fence,
@@ -126,7 +121,7 @@ pub async fn keep(
         match ticked {
             Ok(LeaseState::Held { fence: number }) => {
                 told_error = false;
-                let remaining = lease.remaining().map_or(Duration::ZERO, |r| r.saturating_sub(ttl / MARGIN));
+                let remaining = lease.remaining().unwrap_or_default();
                 let remaining = u64::try_from(remaining.as_nanos()).unwrap_or(u64::MAX);
                 // Never 0, which says that it is lost.
                 fence.hold(number, clock.now_ns().saturating_add(remaining).max(DRY + 1));
@@ -158,6 +153,8 @@ pub async fn keep(
 mod tests {
     use memory::{EmbeddedConfig, LeaseConfig, MemoryConfig, MemoryEnvironment, SystemMemory};
 
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -185,13 +182,18 @@ mod tests {
         let clock = Clock::new();
         let ttl = Duration::from_secs(60);
         let start = |owner: &str| {
-            let config = LeaseConfig { key: "alpha_test".into(), owner: owner.into(), ttl };
+            let config = LeaseConfig {
+                key: "alpha_test".into(),
+                owner: owner.into(),
+                identity: owner.len() as u64 + u64::from(owner.as_bytes()[0]),
+                ttl,
+                kill: None,
+            };
             let lease = Lease::new(memory.clone(), config).unwrap();
             let fence = Fence::shut();
             let (view, seen) = watch::channel(LeaseView::default());
             let (stop, stopped) = watch::channel(false);
-            let task =
-                tokio::spawn(keep(lease, ttl, owner.into(), clock.clone(), fence.clone(), view, stopped));
+            let task = tokio::spawn(keep(lease, owner.into(), clock.clone(), fence.clone(), view, stopped));
             (fence, seen, stop, task)
         };
         let (fence, mut seen, stop, task) = start("a");

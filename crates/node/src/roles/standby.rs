@@ -105,7 +105,9 @@ impl Alpha {
         let name = super::process_name("alpha", config.roles.node.as_deref(), environment);
         let ttl = Duration::from_millis(config.roles.lease_ttl_ms);
         let key = lease_key(config.memory.deployment);
-        let asked = LeaseConfig { key: key.to_owned(), owner: name.clone(), ttl };
+        let kill = Some(memory::schema::Deployment::from(config.memory.deployment).kill_key());
+        let identity = environment.entropy.next_u64();
+        let asked = LeaseConfig { key: key.to_owned(), owner: name.clone(), identity, ttl, kill };
         let lease = Lease::new(link.memory().clone(), asked).map_err(refused)?;
         let (view, seen) = watch::channel(LeaseView { state: "unknown", ..LeaseView::default() });
         let (stop, stopped) = watch::channel(false);
@@ -121,7 +123,7 @@ impl Alpha {
             clock: clock.clone(),
         };
         let tasks = vec![
-            link.spawn("lease", keep(lease, ttl, name.clone(), clock.clone(), fence.clone(), view, stopped)),
+            link.spawn("lease", keep(lease, name.clone(), clock.clone(), fence.clone(), view, stopped)),
             link.spawn("shards", reader.run()),
             link.spawn("heartbeat", beat.run()),
         ];
