@@ -170,13 +170,15 @@ mod tests {
     #[test]
     fn a_deeper_book_takes_the_place_of_a_shallow_one_at_the_same_id() {
         let (mut book, mut audit) = pair();
-        let next = update(3, &[level(97, 3)], &[]);
+        let bids = [level(97, 3)];
+        let next = update(3, &bids, &[]);
         book.on_update(&next);
         audit.on_update(&next);
         assert!(audit.take(&book).is_none(), "no snapshot yet");
         let bids = [level(99, 1), level(98, 2), level(90, 5), level(80, 7)];
         audit.on_snapshot(&snapshot(2, &bids, &[level(101, 1), level(110, 5), level(120, 6)]));
-        let early = update(4, &[level(96, 1)], &[]);
+        let bids = [level(96, 1)];
+        let early = update(4, &bids, &[]);
         book.on_update(&early);
         assert!(audit.take(&book).is_none(), "not at the same id");
         audit.on_update(&early);
