@@ -7,7 +7,8 @@
 //! 1. A book that is out of step goes first ([`Purpose::Resync`], [`Purpose::Book`]), then books that were taken too
 //!    shallow ([`Purpose::Deepen`]), then comparisons ([`Purpose::Audit`]). Each by the room of its class
 //!    ([`RateLimits::room`]): nothing is returned that the limit would refuse.
-//! 2. A book needs the levels within 5 % of its mid (SPEC §5), at most 1000 ([`levels_within`]).
+//! 2. A book needs the levels within 5 % of its mid (SPEC §5), at most 1000 ([`levels_within`]). It is compared as deep as
+//!    it was taken: a comparison does not wait for the deepening.
 //! 3. All waiting books are to be in step within [`SnapshotConfig::target`]. Each may weigh its part of half the weight
 //!    there is until then: the other half is for another node on the address, which plans by the same rule. The part is
 //!    set when the first book begins to wait and only falls after: who is done first leaves the rest to the other. What
@@ -228,18 +229,23 @@ impl Snapshots {
         if self.running >= self.config.at_once {
             return None;
         }
-        let due = |purpose: &Purpose| {
-            let (at, symbol) = *self.waiting[*purpose as usize].first()?;
-            (at <= now).then_some((*purpose, symbol))
+        let due = |waiting: &BTreeSet<(Nanos, SymbolId)>| {
+            waiting.first().filter(|(at, _)| *at <= now).map(|(_, symbol)| *symbol)
         };
-        let (purpose, symbol) = Purpose::ALL.iter().find_map(due)?;
-        let (limit, weight) = self.depth(symbol, purpose, limits, server, now);
-        if limits.room(purpose.urgency(), server) < weight {
-            return None;
+        for purpose in Purpose::ALL {
+            let Some(symbol) = due(&self.waiting[purpose as usize]) else { continue };
+            let (limit, weight) = self.depth(symbol, purpose, limits, server, now);
+            if limits.room(purpose.urgency(), server) >= weight {
+                self.forget(symbol);
+                self.running += 1;
+                return Some(SnapshotRequest { symbol, purpose, limit });
+            }
+            // A deepening that has no room keeps no comparison from being made; a book out of step does.
+            if purpose.is_needed() {
+                return None;
+            }
         }
-        self.forget(symbol);
-        self.running += 1;
-        Some(SnapshotRequest { symbol, purpose, limit })
+        None
     }
 
     /// Rule 3.
@@ -251,9 +257,13 @@ impl Snapshots {
         server: Nanos,
         now: Nanos,
     ) -> (u32, u32) {
-        let wanted = tier(self.books[symbol.index()].needed);
-        if !purpose.is_needed() {
-            return wanted;
+        let book = &self.books[symbol.index()];
+        let wanted = tier(book.needed);
+        match purpose {
+            // More would tell of levels that the book was never given.
+            Purpose::Audit => return tier(book.taken.min(book.needed)),
+            Purpose::Deepen => return wanted,
+            Purpose::Resync | Purpose::Book => {}
         }
         let planned = self.config.target - self.config.target / 6;
         let (plan, weighs) = *self.plan.get_or_insert((now.plus(planned), u64::MAX));
@@ -285,6 +295,11 @@ impl Snapshots {
             }
             _ => {}
         }
+    }
+
+    /// Levels a side that the snapshot behind a book was asked for with; 0: none yet.
+    pub fn taken(&self, symbol: SymbolId) -> u32 {
+        self.books.get(symbol.index()).map_or(0, |book| book.taken)
     }
 
     /// How many wait for this.

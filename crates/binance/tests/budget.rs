@@ -390,6 +390,32 @@ fn a_book_that_does_not_come_into_step_is_asked_for_less_and_less_often() {
     );
 }
 
+/// A book of which a snapshot of 50 levels has come, and which needs so many.
+fn shallow(s: &mut Snapshots, symbol: SymbolId, needed: u32) {
+    s.set_levels(symbol, needed);
+    s.done(SnapshotRequest { symbol, purpose: Purpose::Book, limit: 50 }, Fetched::Arrived, Nanos(T0));
+    s.synced(symbol, Nanos(T0));
+}
+
+#[test]
+fn a_comparison_is_as_deep_as_its_book_and_waits_for_no_deepening_without_room() {
+    let (mut limits, now) = (RateLimits::new(), Nanos(T0 + S));
+    let mut s = Snapshots::new(1, SnapshotConfig { deepen: false, ..SnapshotConfig::default() });
+    shallow(&mut s, SymbolId(0), 1_000);
+    s.audit(SymbolId(0), now);
+    assert_eq!(s.next(&limits, now, now).map(|r| (r.purpose, r.limit)), Some((Purpose::Audit, 50)));
+
+    let mut s = Snapshots::new(2, SnapshotConfig::default());
+    shallow(&mut s, SymbolId(0), 1_000);
+    shallow(&mut s, SymbolId(1), 50);
+    s.audit(SymbolId(1), now);
+    let weight = limits.room(Urgency::Audit, now) - 5;
+    limits.take(Cost { weight, orders: 0 }, Urgency::Audit, now).unwrap();
+    let request = s.next(&limits, now, now).unwrap();
+    assert_eq!((request.symbol, request.purpose, request.limit), (SymbolId(1), Purpose::Audit, 50));
+    assert_eq!(s.waiting(Purpose::Deepen), 1);
+}
+
 #[test]
 fn few_are_fetched_at_a_time() {
     let mut s = Snapshots::new(20, SnapshotConfig::default());

@@ -270,9 +270,10 @@ fn look_after(
     environment: &Environment,
 ) -> Result<(), Failure> {
     control.silence = watchdog.silence();
-    let rest = rest_client(options, environment)?;
+    let rest = rest_client(options, environment)?.sharing(&venue.rest);
     control.drop_copy = DropCopy::start(rest, venue.symbols.clone(), environment)?;
-    let venue = AtVenue { rest: Arc::new(rest_client(options, environment)?), ..venue.clone() };
+    let rest = rest_client(options, environment)?.sharing(&venue.rest);
+    let venue = AtVenue { rest: Arc::new(rest), ..venue.clone() };
     let limit_ms = options.config.runtime.watchdog_ms;
     watchdog.watch(Watched::of(workers, &control.beat, stop, Some(venue), limit_ms));
     Ok(())

@@ -65,7 +65,7 @@ pub struct RestClient {
     signer: Option<Signer>,
     config: RestConfig,
     now: Clock,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
     patient: AtomicBool,
 }
 
@@ -125,9 +125,16 @@ impl RestClient {
             signer,
             config,
             now,
-            state: Mutex::new(State { clock: ServerClock::new(), limits: RateLimits::new() }),
+            state: Arc::new(Mutex::new(State { clock: ServerClock::new(), limits: RateLimits::new() })),
             patient: AtomicBool::new(false),
         })
+    }
+
+    /// Knows what `other` knows of the venue, and tells it: the limits, a ban and the clock are those of the address.
+    #[must_use]
+    pub fn sharing(mut self, other: &Self) -> Self {
+        self.state = Arc::clone(&other.state);
+        self
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

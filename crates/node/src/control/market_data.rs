@@ -44,8 +44,6 @@ pub struct MarketController {
     ends: MarketEnds,
     rest: Arc<RestClient>,
     names: Vec<String>,
-    /// By symbol: how many of a book's levels its snapshot had.
-    taken: Vec<u32>,
     /// Connections that have brought nothing yet.
     waiting: BTreeSet<u8>,
     started: u64,
@@ -76,7 +74,6 @@ impl MarketController {
         Self {
             ends,
             rest,
-            taken: vec![0; names.len()],
             snapshots: Snapshots::new(names.len(), SnapshotConfig::default()),
             names,
             waiting,
@@ -138,12 +135,9 @@ impl MarketController {
         match reply {
             Ok(body) => {
                 self.refused = false;
-                let taken = &mut self.taken[request.symbol.index()];
-                match request.purpose {
-                    Purpose::Book | Purpose::Resync => *taken = request.limit,
-                    // It would tell of levels that the book was never given.
-                    Purpose::Audit if request.limit > *taken => return,
-                    Purpose::Audit | Purpose::Deepen => {}
+                // It would tell of levels that the book, taken anew meanwhile, was never given.
+                if request.purpose == Purpose::Audit && request.limit > self.snapshots.taken(request.symbol) {
+                    return;
                 }
                 let _ = self.ends.snapshots.push(Box::new(SnapshotReply { request, body: Some(body) }));
             }
@@ -217,9 +211,6 @@ impl MarketController {
             }
             BookNews::Deepened(symbol, limit) => {
                 self.snapshots.deepened(symbol, limit, Nanos(now));
-                if let (Some(limit), Some(taken)) = (limit, self.taken.get_mut(symbol.index())) {
-                    *taken = limit;
-                }
             }
             BookNews::Audit(symbol) => self.snapshots.audit(symbol, Nanos(now)),
             BookNews::AuditFailed(symbol, verdict) => {
