@@ -3,9 +3,9 @@
 //! Ids that chain without a gap prove that no update was missed, not that every one was read and applied rightly, nor
 //! that levels far from the touch are not ghosts (an update that was lost before the book was taken, a fault of the
 //! venue). So now and then a second book is built from a fresh snapshot and the same updates. The moment it is in step,
-//! both stand at the same update id and must be equal, as far as the snapshot reached.
+//! both stand at the same update id and must be equal, as far as both snapshots reached.
 
-use market::{DepthSnapshot, DepthUpdate, Level, Px, Side};
+use market::{DepthSnapshot, DepthUpdate, Level, Side};
 
 use crate::local_book::{BookOutcome, LocalBook};
 
@@ -32,15 +32,14 @@ pub enum Verdict {
 #[derive(Debug, Clone, Default)]
 pub struct Audit {
     shadow: LocalBook,
-    /// Lowest bid and highest ask of the snapshot: beyond them the venue said nothing.
-    range: Option<(Px, Px)>,
+    has_snapshot: bool,
 }
 
 impl Audit {
     /// Begins anew: updates are collected for a snapshot to come.
     pub fn begin(&mut self) {
         self.shadow = LocalBook::new();
-        self.range = None;
+        self.has_snapshot = false;
     }
 
     /// Takes an update, after the audited book has taken it.
@@ -50,34 +49,32 @@ impl Audit {
 
     /// Takes the snapshot.
     pub fn on_snapshot(&mut self, snapshot: &DepthSnapshot<'_>) -> BookOutcome {
-        let low = snapshot.bids.iter().map(|l| l.px).min();
-        let high = snapshot.asks.iter().map(|l| l.px).max();
-        self.range = low.zip(high);
+        self.has_snapshot = true;
         self.shadow.on_snapshot(snapshot)
     }
 
     /// The second book itself, once both are in step at the same update id: it may take the place of `book`, whose levels
     /// it has and those beyond as far as its snapshot reached.
     pub fn take(&mut self, book: &LocalBook) -> Option<LocalBook> {
-        let ready = self.range.is_some() && self.shadow.is_live() && book.is_live();
-        (ready && self.shadow.last_update_id() == book.last_update_id()).then(|| {
-            self.range = None;
+        self.is_in_step(book).then(|| {
+            self.has_snapshot = false;
             std::mem::take(&mut self.shadow)
         })
     }
 
+    fn is_in_step(&self, book: &LocalBook) -> bool {
+        let live = self.has_snapshot && self.shadow.is_live() && book.is_live();
+        live && self.shadow.last_update_id() == book.last_update_id()
+    }
+
     /// Compares, once both books are in step at the same update id; `None` before.
     pub fn verdict(&self, book: &LocalBook) -> Option<Verdict> {
-        let (mut low, mut high) = self.range?;
-        let ready = self.shadow.is_live() && book.is_live();
-        if !ready || self.shadow.last_update_id() != book.last_update_id() {
+        if !self.is_in_step(book) {
             return None;
         }
-        if book.book().trimmed() > 0 {
-            // A full side drops its farthest levels: they are not claimed.
-            let (bid, ask) = book.book().reach()?;
-            (low, high) = (low.max(bid), high.min(ask));
-        }
+        // Each knows only what its snapshot told.
+        let (known, told) = (book.known(), self.shadow.known());
+        let (low, high) = (known.0.max(told.0), known.1.min(told.1));
         let (ours, theirs) = (book.book(), self.shadow.book());
         let bids = first_difference(
             ours.bids().take_while(|l| l.px >= low),
@@ -165,6 +162,21 @@ mod tests {
         let next = update(4, &bids, &[]);
         book.on_update(&next);
         assert_eq!(audit.verdict(&book), None, "not at the same id");
+    }
+
+    #[test]
+    fn what_the_books_own_snapshot_did_not_reach_is_not_compared() {
+        let (mut book, mut audit) = pair();
+        // The price has moved: the venue's newest snapshot tells of levels that lay beyond the book's own.
+        audit.on_snapshot(&snapshot(
+            2,
+            &[level(99, 1), level(98, 2), level(90, 5), level(89, 7)],
+            &[level(101, 1), level(110, 5), level(111, 7)],
+        ));
+        let next = update(3, &[], &[]);
+        book.on_update(&next);
+        audit.on_update(&next);
+        assert_eq!(audit.verdict(&book), Some(Verdict::Same { levels: 5 }));
     }
 
     #[test]

@@ -24,7 +24,7 @@
 
 use std::collections::VecDeque;
 
-use market::{DepthSnapshot, DepthUpdate, Level, Nanos};
+use market::{DepthSnapshot, DepthUpdate, Level, Nanos, Px};
 
 use crate::order_book::OrderBook;
 
@@ -126,11 +126,23 @@ impl Buffer {
     }
 }
 
+/// All prices.
+const EVERYTHING: (Px, Px) = (Px(i64::MIN), Px(i64::MAX));
+
+/// Lowest bid and highest ask of a snapshot; a side without levels is known to be empty.
+fn range(s: &DepthSnapshot<'_>) -> (Px, Px) {
+    let low = s.bids.iter().map(|l| l.px).min();
+    let high = s.asks.iter().map(|l| l.px).max();
+    (low.unwrap_or(EVERYTHING.0), high.unwrap_or(EVERYTHING.1))
+}
+
 /// The order book of one symbol, with its synchronisation.
 #[derive(Debug, Clone)]
 pub struct LocalBook {
     book: OrderBook,
     state: BookState,
+    /// Lowest bid and highest ask that the snapshot told.
+    told: (Px, Px),
     /// `u` of the last update the book holds, or `lastUpdateId` of its snapshot.
     last_update_id: u64,
     /// `T` and `E` of the newest update taken.
@@ -157,6 +169,7 @@ impl LocalBook {
         Self {
             book: OrderBook::new(),
             state: BookState::Syncing,
+            told: EVERYTHING,
             last_update_id: 0,
             times: (Nanos(0), Nanos(0)),
             awaits_bridge: false,
@@ -187,6 +200,17 @@ impl LocalBook {
     #[inline]
     pub fn book(&self) -> &OrderBook {
         &self.book
+    }
+
+    /// Lowest and highest price up to which every level of the venue's is known: a snapshot has a limited number of levels,
+    /// and of what lies beyond them only the changes since are here.
+    pub fn known(&self) -> (Px, Px) {
+        let (low, high) = self.told;
+        match self.book.reach() {
+            // A full side drops its farthest levels.
+            Some((bid, ask)) if self.book.trimmed() > 0 => (low.max(bid), high.min(ask)),
+            _ => (low, high),
+        }
     }
 
     /// `u` of the last update the book holds.
@@ -345,6 +369,7 @@ impl LocalBook {
         }
         self.counters.snapshots += 1;
         self.book.replace(s.bids, s.asks);
+        self.told = range(s);
         self.last_update_id = s.last_update_id;
         (self.awaits_bridge, self.crossed, self.doubted) = (true, false, false);
         // Nothing proves yet that no update was missed behind it.

@@ -11,6 +11,7 @@ pub mod market_data;
 pub mod orders;
 mod state;
 pub mod status;
+mod stop_orders;
 mod watch;
 
 use std::sync::Arc;
@@ -253,7 +254,7 @@ impl Control {
     fn timers(&mut self, now: u64) {
         self.tend_account(now);
         self.tend_watch(now);
-        self.tend_stops(now);
+        self.keep_stops(now);
         let s = self.seen.router;
         let (sent, refused) = (s.orders - self.orders_told.0, s.rejects - self.orders_told.1);
         if sent > 0 || refused > 0 {

@@ -117,7 +117,7 @@ impl ObRecord {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::schema::to_text;
+    use crate::schema::json::to_text;
 
     pub(crate) fn record(symbol: &str, timestamp: Nanos) -> ObRecord {
         let features = ObFeatures {

@@ -157,7 +157,7 @@ fn write_prices<S: Serializer>(prices: &[(String, f64)], serializer: S) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::to_text;
+    use crate::schema::json::to_text;
 
     #[test]
     fn reads_what_python_writes_in_its_order() {

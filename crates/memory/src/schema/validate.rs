@@ -60,9 +60,9 @@ fn features(map: &str, key: &str, text: &str) -> Result<(), SchemaError> {
 mod tests {
     use market::Nanos;
 
-    use super::super::features::tests::record;
-    use super::super::json::to_text;
     use super::*;
+    use crate::schema::features::tests::record;
+    use crate::schema::json::to_text;
 
     #[test]
     fn what_its_reader_would_refuse_is_refused_with_the_reason() {
