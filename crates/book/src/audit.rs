@@ -112,7 +112,7 @@ fn first_difference(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use market::{Nanos, Qty, SymbolId};
+    use market::{Nanos, Px, Qty, SymbolId};
 
     fn level(px: i64, qty: i64) -> Level {
         Level { px: Px(px), qty: Qty(qty) }
