@@ -157,6 +157,7 @@ fn modules(name: &str) -> BTreeMap<Module, String> {
             path.pop();
         }
         let text = read(&file);
+        let text = text.replace("#[cfg(test)]\npub(crate) mod tests", "#[cfg(test)]\nmod tests");
         let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
         *found.entry(path).or_insert_with(String::new) += &without_texts(code);
     }
