@@ -42,6 +42,8 @@ enum Command {
     Parity(commands::parity::Args),
     /// The local Binance-compatible exchange alone
     Venue(commands::venue::Args),
+    /// Market recordings from any venue, without a key
+    Record(commands::record::Args),
     /// Order-book features of recordings, offline
     Features(commands::features::Args),
     /// Eigen scans of the prices of day files, offline
@@ -81,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => commands::replay::run(args),
         Command::Parity(args) => commands::parity::run(args),
         Command::Venue(args) => commands::venue::run(args),
+        Command::Record(args) => commands::record::run(args),
         Command::Features(args) => commands::features::run(args),
         Command::Eigen(args) => commands::eigen::run(args),
         Command::Memory(args) => commands::memory::run(args),

@@ -10,6 +10,7 @@ pub mod kill;
 pub mod live;
 pub mod memory;
 pub mod parity;
+pub mod record;
 pub mod replay;
 pub mod sim;
 pub mod topology;

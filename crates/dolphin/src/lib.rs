@@ -6,4 +6,5 @@ mod out;
 pub mod cli;
 pub mod commands;
 pub mod paper;
+pub mod recorder;
 pub mod secrets;

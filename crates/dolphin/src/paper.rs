@@ -163,7 +163,8 @@ fn listed(config: &Config, hosts: &Hosts, environment: &Environment) -> Result<V
     })
 }
 
-fn current_thread() -> Result<tokio::runtime::Runtime, Failure> {
+/// A runtime on this thread.
+pub fn current_thread() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -182,7 +182,8 @@ fn row_37_a_margin_type_changed_from_outside_stops_entries() {
     // The venue refuses it where an order works or a position is open.
     let all = symbols(&node);
     node.until("a symbol whose type may be changed", |now| {
-        let change = |symbol: &String| Fault::SetMarginType { account: 0, symbol: symbol.clone(), isolated: true };
+        let change =
+            |symbol: &String| Fault::SetMarginType { account: 0, symbol: symbol.clone(), isolated: true };
         all.iter().any(|symbol| now.venue.inject(change(symbol)).is_ok())
     });
     node.until("it was noticed", |now| now.alerts("AccountMode") == 1 && now.alerts("Tripped") >= 1);

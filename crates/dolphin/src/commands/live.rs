@@ -265,14 +265,25 @@ pub(super) fn venue(config: &Config, at: &Where, paper: bool) -> Result<Venue, F
         ))),
         ("mainnet", false) => Err(Failure::usage("mainnet trades real money: add --mainnet if you mean it")),
         (_, true) => Err(Failure::usage(format!("--mainnet contradicts the venue `{name}`"))),
-        (local, false) => {
-            let at = local.trim_start_matches("http://").trim_end_matches('/');
-            if at.is_empty() || !at.contains(':') {
-                return Err(Failure::usage(format!("`{local}` is no venue: testnet, mainnet, or host:port")));
-            }
-            Ok(Venue::Local(at.to_owned()))
-        }
+        (local, false) => local_venue(local),
     }
+}
+
+/// Whose market is only listened to: that needs no leave.
+pub(super) fn market_of(config: &Config, named: Option<&str>) -> Result<Venue, Failure> {
+    match named.or(config.venue.name.as_deref()).unwrap_or("testnet") {
+        "mainnet" => Ok(Venue::Mainnet),
+        "testnet" => Ok(Venue::Testnet),
+        local => local_venue(local),
+    }
+}
+
+fn local_venue(name: &str) -> Result<Venue, Failure> {
+    let at = name.trim_start_matches("http://").trim_end_matches('/');
+    if at.is_empty() || !at.contains(':') {
+        return Err(Failure::usage(format!("`{name}` is no venue: testnet, mainnet, or host:port")));
+    }
+    Ok(Venue::Local(at.to_owned()))
 }
 
 /// Its hosts, overrides applied.
