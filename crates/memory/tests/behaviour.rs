@@ -36,7 +36,7 @@ async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
 #[tokio::test]
 async fn write_behind_keeps_the_last_value_of_each_key_through_an_outage() {
     let folder = tempfile::tempdir().unwrap();
-    // The folder of the store is a file for now: memory is away.
+    // A file stands where the folder of the store should be: memory is away.
     let blocked = folder.path().join("blocked");
     std::fs::write(&blocked, "").unwrap();
     let memory = open(&blocked.join("memory.redb"), 200);

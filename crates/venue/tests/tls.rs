@@ -75,7 +75,7 @@ async fn nobody_trusts_it_unasked_and_a_client_without_tls_is_not_served() {
     assert!(error.is_connect(), "{error}");
     let plain = client(&venue, true).get(format!("http://{}/fapi/v1/ping", venue.addr())).send().await;
     assert!(plain.is_err());
-    // A client that never shakes hands keeps nobody waiting.
+    // A client that never does its TLS handshake keeps nobody waiting.
     let _mute = TcpStream::connect(venue.addr()).await.unwrap();
     let ping = client(&venue, true).get(format!("{}/fapi/v1/ping", venue.http())).send();
     assert!(tokio::time::timeout(Duration::from_secs(5), ping).await.unwrap().unwrap().status().is_success());

@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::VenueError;
 
-/// A client that is not done shaking hands by then is dropped.
+/// A client whose TLS handshake is not done by then is dropped.
 pub(super) const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// Handshakes that are done and wait for the server.
 const DONE_WAITING: usize = 64;
@@ -60,7 +60,7 @@ impl Identity {
     }
 }
 
-/// Shakes hands beside the listener, so that a slow client keeps nobody waiting.
+/// Does the TLS handshake beside the listener, so that a slow client keeps nobody waiting.
 pub(super) struct Handshakes<T> {
     acceptor: TlsAcceptor,
     done: mpsc::Sender<T>,
