@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use market::planted::{Bug, planted};
 use tokio::time::Instant;
 
 use crate::environment::LockGuard;
@@ -141,6 +142,9 @@ impl Lease {
     /// venue may be valid for longer.
     pub fn remaining(&self) -> Option<Duration> {
         let held = self.held.as_ref()?;
+        if planted(Bug::LeaseNeverEnds) {
+            return Some(self.config.ttl);
+        }
         (self.config.ttl - self.config.ttl / MARGIN)
             .checked_sub(held.since.elapsed())
             .filter(|left| !left.is_zero())
@@ -185,7 +189,8 @@ impl Lease {
         };
         self.seen = Some((found.clone(), unchanged_since));
         let free = self.is_free(found.is_some(), record.as_ref()).await;
-        let over = unchanged_since.elapsed() >= self.config.ttl;
+        let wait = if planted(Bug::LeaseTakenEarly) { self.config.ttl / 8 } else { self.config.ttl };
+        let over = unchanged_since.elapsed() >= wait;
         let holder = record.as_ref().map_or_else(String::new, |record| record.owner.clone());
         if !(free || over) || self.kill.in_force() {
             return Ok(LeaseState::Standby { holder });

@@ -15,6 +15,7 @@ use binance::sign::Signer;
 
 use binance::user::UserDecoder;
 use execution::{Router, RouterConfig};
+use market::planted::{Bug, planted};
 use market::{Amount, ClientOrderId, Instrument, Nanos};
 use runtime::clock::Clock;
 use runtime::worker::Worker;
@@ -367,7 +368,11 @@ fn parts(
     let bad = |e: &dyn std::fmt::Display| Failure::usage(e.to_string());
     let Begun { scanner, engine, recovered } = begun;
     // No client order id is ever used twice.
-    let run = ClientOrderId::run(environment.clock.wall_ns(), environment.entropy.next_u64());
+    let (mut at, mut drawn) = (environment.clock.wall_ns(), environment.entropy.next_u64());
+    if planted(Bug::RunIdRepeats) {
+        (at, drawn) = (at - at % (60 * Nanos::SECOND), 0);
+    }
+    let run = ClientOrderId::run(at, drawn);
     let mut router =
         Router::new(router_config(config), ready.instruments.clone(), run).map_err(|e| bad(&e))?;
     recovered.adopt(&mut router, Nanos(environment.clock.now_ns()), config.alpha.fixed_tp_pct);

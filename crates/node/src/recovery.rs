@@ -15,6 +15,7 @@ use binance::limits::Urgency;
 use binance::rest::{RestClient, RestError, windows};
 use execution::fills::{FillDelta, FillSum};
 use execution::{Router, UnexpectedPosition, VenuePosition};
+use market::planted::{Bug, planted};
 use market::{
     AbandonReason, Amount, CancelOrder, EntryFilled, ExecutionReport, ExitFilled, ExitReason, Instrument,
     Nanos,
@@ -261,7 +262,7 @@ pub fn book(
     let mut trips: Vec<Trip> = Vec::new();
     for (&symbol, fills) in &found.fills {
         let mut found = explain(fills, before.booked, position(symbol));
-        if before.booked.is_none() {
+        if before.booked.is_none() || planted(Bug::FillsOfTheDeadRunDropped) {
             // Without a state nothing says which round trips are booked: only what is open goes on.
             found.retain(|t| !t.is_closed());
         }
@@ -409,8 +410,10 @@ impl Recovered {
 
     /// Hands the position and the fills to the router, before its first comparison with the venue.
     pub fn adopt(&self, router: &mut Router, now: Nanos, tp_pct: f64) {
-        router.remember_trades(self.seen.iter().copied());
-        if let Some(a) = self.adopted {
+        if !planted(Bug::FillsSeenForgotten) {
+            router.remember_trades(self.seen.iter().copied());
+        }
+        if let Some(a) = self.adopted.filter(|_| !planted(Bug::PositionNotAdopted)) {
             if !router.adopt_position(now, a.symbol, a.qty, a.avg_px, tp_pct) {
                 // It then finds the position itself, as an unexpected one, and stops.
                 tracing::error!("the router does not take the recovered position");

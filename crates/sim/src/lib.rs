@@ -10,6 +10,8 @@ pub mod faults;
 pub mod invariants;
 mod machine;
 pub mod network;
+#[cfg(feature = "planted")]
+pub mod planted;
 mod process;
 mod random;
 pub mod run;

@@ -4,12 +4,13 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use sim::faults::{Fault, Planned};
-use sim::run::{Layout, Report, Setup, run};
+use sim::run::{Circumstances, Layout, Report, Setup, run};
 
 fn play(seed: u64, minutes: u64, layout: Layout, faults: &[(u64, Fault)]) -> Report {
     let planned = |(at_ms, fault): &(u64, Fault)| Planned { at_ms: *at_ms, fault: fault.clone() };
     let script = Some(faults.iter().map(planned).collect());
-    run(&Setup { seed, length_ms: minutes * 60_000, symbols: 8, layout, script }).unwrap()
+    let circumstances = Circumstances::USUAL;
+    run(&Setup { seed, length_ms: minutes * 60_000, symbols: 8, layout, circumstances, script }).unwrap()
 }
 
 /// Nothing is violated, trades happened, and every fault of the script struck.

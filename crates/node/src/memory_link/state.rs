@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use alpha::{Image, Safety, TradeRecord};
+use market::planted::{Bug, planted};
 use market::{ExitReason, Nanos};
 use memory::schema::{
     EngineState, FromMemory, SAFETY, SAFETY_LATEST, SAFETY_REFERENCE, STATE_LATEST, STATE_LATEST_NAUTILUS,
@@ -153,6 +154,7 @@ pub async fn load(memory: &SystemMemory, owner: &Owner, local: Option<&str>, lim
             None
         }
     });
+    loaded.read |= planted(Bug::StateWrittenBeforeRead);
     loaded.choose(in_memory, here);
     if !loaded.read && loaded.state.is_none() {
         tracing::warn!("there is no local state either: nothing is opened until system memory answers");
