@@ -37,6 +37,7 @@ pub use health::{Check, Fault, Health, TOLERANCE, Verdict};
 use history::History;
 use quad::{Quad, Quads, ZERO, quads};
 use window::{Scratch, Slide, Window};
+use serde::{Deserialize, Serialize};
 
 /// Window lengths in bars.
 pub const WINDOWS: [usize; 4] = [50, 150, 300, 750];
@@ -49,7 +50,7 @@ pub const MAX_STRIDE: usize = 500;
 const REFRESH_EVERY: usize = 128;
 
 /// What a scan says at one tick. NaN: not defined yet.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Scan {
     /// Largest eigenvalue ÷ number of assets per window of [`WINDOWS`], in [1/N, 1].
     pub lambda: [f64; 4],

@@ -7,6 +7,7 @@
 
 use market::planted::{Bug, planted};
 use market::{Amount, Filled, Instrument, Nanos, Px, Qty, SymbolId};
+use serde::{Deserialize, Serialize};
 
 use crate::index::{Index, hash};
 
@@ -15,7 +16,7 @@ use crate::index::{Index, hash};
 /// A ring of the last [`TradeIds::CAPACITY`] fills. The venue tells of a fill again for as long as the comparison that
 /// lists fills reaches back: to the last clean comparison and half a minute more. Entries stop while no comparison is
 /// clean, so the ring spans that time many times over even where an order fills in hundreds of parts.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct TradeIds {
     seen: Vec<(SymbolId, u64)>,
     next: usize,
@@ -103,7 +104,7 @@ impl FillDelta {
 }
 
 /// The fills of one entry or one exit, over all its orders: integer sums.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FillSum {
     /// Lots filled.
     pub qty: Qty,

@@ -2,10 +2,12 @@
 //! full. It stores places, not keys: the table itself says whether a place holds what is looked for, so two keys with
 //! one hash do no harm.
 
+use serde::{Deserialize, Serialize};
+
 const EMPTY: u32 = u32::MAX;
 
 /// The index of a table of fixed size.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Index {
     slots: Box<[(u64, u32)]>,
     shift: u32,

@@ -89,7 +89,7 @@ struct Pull {
     flatten: bool,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum State {
     #[default]
     Armed,
@@ -121,7 +121,7 @@ enum State {
 pub struct KillLatch(Pull);
 
 /// The latch and its ladder.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KillSwitch {
     state: State,
 }

@@ -14,7 +14,7 @@ use market::{Amount, Nanos, VenueTime};
 use serde::{Deserialize, Serialize};
 
 /// A transfer to or from the account, of the venue's list of income.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transfer {
     /// The venue's number (`tranId`): one number is one transfer, however often it is listed.
     pub id: u64,
@@ -61,7 +61,7 @@ pub struct Day {
 }
 
 /// See the module's text.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     wallet: Option<Amount>,
     equity: Option<Amount>,

@@ -13,6 +13,7 @@
 use market::planted::{Bug, planted};
 use market::{Amount, ClientOrderId, ExecType, ExecutionReport, Nanos, OrderStatus, OrderType, Px, Qty};
 use market::{Side, SymbolId, TimeInForce};
+use serde::{Deserialize, Serialize};
 
 use crate::codes::RejectClass;
 use crate::config::{MAX_ORDERS, RouterConfig};
@@ -32,7 +33,7 @@ pub const REMEMBERED: usize = 8_192;
 pub const REMEMBER_FOR: u64 = 600 * Nanos::SECOND;
 
 /// What an order is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Purpose {
     /// Opens.
     Entry,
@@ -43,7 +44,7 @@ pub enum Purpose {
 }
 
 /// An order of ours, working or remembered.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct WorkingOrder {
     /// Our id.
     pub id: ClientOrderId,
@@ -306,7 +307,7 @@ impl WorkingOrder {
 
 /// The orders of this run: those at work, and the done ones for as long as the venue may speak of them. A *slot* names
 /// one until the next order is taken in; slots from [`MAX_ORDERS`] on are remembered orders.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct WorkingOrders {
     working: Vec<WorkingOrder>,
     done: Vec<WorkingOrder>,

@@ -7,6 +7,7 @@
 //! each call.
 
 use std::fmt;
+use serde::{Deserialize, Serialize};
 
 use arrayvec::ArrayVec;
 use market::{ClientOrderId, Nanos, OrderRequest, Outcome, Qty, SymbolId};
@@ -17,7 +18,7 @@ use crate::check::{Check, Denial, Reopens};
 pub const MAX_REQUESTS: usize = 64;
 
 /// Something that the control thread does over REST.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Control {
     /// Start (or, with 0, stop) the venue's countdown that cancels all orders of an instrument, and tell what came of it
     /// by [`crate::Router::on_dead_man`].

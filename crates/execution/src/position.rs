@@ -4,11 +4,12 @@
 //! venue books (average price), with the real commissions.
 
 use market::{Amount, Instrument, Px, Qty};
+use serde::{Deserialize, Serialize};
 
 use crate::fills::value_amount;
 
 /// One instrument's position.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// Signed lots.
     pub qty: Qty,
@@ -68,7 +69,7 @@ impl Position {
 }
 
 /// Maker shares of everything filled, by value (SPEC §8: reported against 0.62 and 0.50).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MakerShare {
     /// Value of entries, quote asset.
     pub entry: Amount,

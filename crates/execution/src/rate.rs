@@ -2,10 +2,11 @@
 
 use arrayvec::ArrayVec;
 use market::Nanos;
+use serde::{Deserialize, Serialize};
 
 /// A bucket that refills evenly. At half the venue's limit even a full bucket spent at once, and all that refills
 /// within the venue's window, stays within what the venue allows.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TokenBucket {
     capacity: i64,
     window: u64,
@@ -52,7 +53,7 @@ impl TokenBucket {
 }
 
 /// How many times something happened within the last `window` (counting up to `N`).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WindowCount<const N: usize> {
     at: ArrayVec<Nanos, N>,
     window: u64,

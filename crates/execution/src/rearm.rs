@@ -36,7 +36,7 @@ pub enum RearmError {
 }
 
 /// What a person gave as the reason, cut to what fits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason(ArrayString<160>);
 
 impl Reason {
@@ -57,7 +57,7 @@ impl Reason {
 }
 
 /// How much a person lets begin anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rearm {
     /// What has latched: trips, the kill switch, halted instruments, the counters behind them.
     Latches,
@@ -66,7 +66,7 @@ pub enum Rearm {
 }
 
 /// Latches were lifted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rearmed {
     /// When.
     pub at: Nanos,

@@ -8,6 +8,7 @@
 
 use arrayvec::ArrayVec;
 use market::{EnterIntent, InstrumentStatus, Nanos, NewOrder, OrderType, Px, Qty, Side, SymbolId};
+use serde::{Deserialize, Serialize};
 
 use crate::check::{Check, Latch, Verdict, at_least, at_most, must};
 use crate::gate::TradingState;
@@ -48,7 +49,7 @@ pub(crate) struct Allowed {
 const LATCHES: usize = 16;
 
 /// The budget and counters behind the checks.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Risk {
     limits: RiskConfig,
     orders_10s: TokenBucket,

@@ -7,6 +7,7 @@ use market::{
     Amount, ClientOrderId, Instrument, Level, MarkPrice, Nanos, OrderRequest, OrderStatus, Px, Qty,
 };
 use market::{SymbolId, VenueTime};
+use serde::{Deserialize, Serialize};
 
 use crate::check::{Broken, Check, Denial, Latch};
 use crate::config::{MAX_ACTIVE, RouterConfig};
@@ -26,7 +27,7 @@ use crate::trips::{Booking, ClosedTrips, Part, RoundTrip};
 use crate::venue_state::UnlistedHoldings;
 
 /// Lots that the venue's position has and no fill explains yet: a fill that comes later prices them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Unexplained {
     pub sign: i64,
     pub part: Part,
@@ -36,7 +37,7 @@ pub(crate) struct Unexplained {
 }
 
 /// A refusal that is being repeated.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Refusal {
     pub check: Check,
     /// It is told again after this,
@@ -46,7 +47,7 @@ pub(crate) struct Refusal {
 }
 
 /// What the router knows of one instrument.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct SymbolState {
     pub bid: Level,
     pub ask: Level,
@@ -108,7 +109,7 @@ pub enum NewRouterError {
 }
 
 /// Counters since start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
     /// Orders sent.
     pub orders: u64,
@@ -143,7 +144,7 @@ pub struct Stats {
 }
 
 /// From intents to orders. See the crate's documentation.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Router {
     pub(crate) cfg: RouterConfig,
     pub(crate) instruments: Vec<Instrument>,

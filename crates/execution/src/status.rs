@@ -16,6 +16,11 @@ use crate::trips::RoundTrip;
 use crate::venue_state::UnlistedHoldings;
 
 impl Router {
+    /// The session's epoch, as in its client order ids.
+    pub const fn run(&self) -> u64 {
+        self.run
+    }
+
     /// Positions, by instrument.
     pub fn position(&self, symbol: SymbolId) -> Position {
         self.symbols.get(symbol.index()).map_or_else(Position::default, |s| s.position)

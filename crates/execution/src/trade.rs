@@ -11,13 +11,14 @@ use market::{
     AbandonReason, EnterIntent, ExitReason, Instrument, Level, Nanos, OrderType, Px, Qty, Side, TimeInForce,
     TripId,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::config::RouterConfig;
 use crate::fills::FillSum;
 use crate::orders::{Purpose, WorkingOrder};
 
 /// How an exit is worked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExitStyle {
     /// The resting take-profit order has until the time-out.
     RestTp,
@@ -28,7 +29,7 @@ pub enum ExitStyle {
 }
 
 /// Where a trade stands.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Phase {
     /// The entry rests at the touch.
     EntryMaker,
@@ -43,7 +44,7 @@ pub enum Phase {
 }
 
 /// A trade.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Trade {
     /// Number of the intent that opened it: names it, and its entry and take-profit orders.
     pub intent: u32,

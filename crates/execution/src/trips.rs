@@ -10,6 +10,7 @@ use market::{
     Amount, Correction, EntryFilled, ExitFilled, ExitReason, Instrument, Nanos, Outcome, Px, Qty, SymbolId,
     TripId,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::fills::{FillDelta, FillSum};
 use crate::position::Position;
@@ -19,7 +20,7 @@ use crate::position::Position;
 const REMEMBERED: usize = 256;
 
 /// From flat to flat, or as far as it came.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct RoundTrip {
     /// Names it.
     pub id: TripId,
@@ -116,7 +117,7 @@ impl RoundTrip {
 }
 
 /// The closed round trips of this run, the newest of them.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ClosedTrips {
     run: u64,
     begun: u32,
@@ -157,7 +158,7 @@ impl ClosedTrips {
 }
 
 /// Where lots were counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Part {
     pub trip: TripId,
     /// Did they close (and not open)?
@@ -168,7 +169,7 @@ pub(crate) struct Part {
 
 /// Where the lots of an order are that have no price yet, oldest first. One place almost always; two where it closed
 /// one round trip and began the next. Beyond three the newest lots are taken for those of the last place.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Parts {
     used: u8,
     parts: [Part; 3],

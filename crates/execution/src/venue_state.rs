@@ -2,13 +2,14 @@
 
 use arrayvec::{ArrayString, ArrayVec};
 use market::{Amount, ClientOrderId, ExecutionReport, Nanos, OrderOrigin, Qty, SymbolId};
+use serde::{Deserialize, Serialize};
 
 use crate::gates::Margin;
 use crate::kill::Remains;
 use crate::ledger::Transfer;
 
 /// A position as the venue has it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct VenuePosition {
     /// Instrument.
     pub symbol: SymbolId,
@@ -109,7 +110,7 @@ impl Reconciliation {
 pub type Name = ArrayString<48>;
 
 /// A position or an order in an instrument that is not followed, as it was at the last comparison.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct UnlistedHolding {
     /// The instrument's venue name (cut where it is longer than any that exists).
     pub name: Name,
@@ -122,7 +123,7 @@ pub struct UnlistedHolding {
 }
 
 /// Everything on the account in instruments that are not followed.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct UnlistedHoldings {
     /// The first 32 of them.
     pub list: ArrayVec<UnlistedHolding, 32>,

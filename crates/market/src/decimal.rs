@@ -137,7 +137,7 @@ impl fmt::Display for Amount {
 }
 
 /// The size of one tick or one lot: `mantissa · 10^-scale`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Increment {
     mantissa: i64,
     scale: u8,

@@ -1,12 +1,14 @@
 //! What the venue says about the market, decoded: integers, ids and times, no text.
 
+use serde::{Deserialize, Serialize};
+
 use crate::decimal::{Px, Qty};
 use crate::instrument::SymbolId;
 use crate::order::Side;
 use crate::time::Nanos;
 
 /// A price level. Quantities are absolute; zero removes the level.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Level {
     /// Price.
     pub px: Px,
@@ -71,7 +73,7 @@ pub struct DepthSnapshot<'a> {
 }
 
 /// `bookTicker`: best bid and offer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bbo {
     /// Instrument.
     pub symbol: SymbolId,
@@ -118,7 +120,7 @@ pub struct Trade {
 }
 
 /// `markPriceUpdate`. Index prices have more digits than ticks, so these are floats: limits and display only.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct MarkPrice {
     /// Instrument.
     pub symbol: SymbolId,

@@ -28,7 +28,7 @@ pub enum InstrumentStatus {
 }
 
 /// An instrument with the venue's filters (`exchangeInfo`), in ticks and lots.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Instrument {
     /// Place in the session's table.
     pub id: SymbolId,

@@ -130,7 +130,7 @@ impl fmt::Display for ClientOrderId {
 }
 
 /// A new order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewOrder {
     /// Instrument.
     pub symbol: SymbolId,
@@ -155,7 +155,7 @@ pub struct NewOrder {
 }
 
 /// Cancel one order by our id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CancelOrder {
     /// Instrument.
     pub symbol: SymbolId,
@@ -164,7 +164,7 @@ pub struct CancelOrder {
 }
 
 /// Change price and quantity of a resting limit order (it loses its place in the queue).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplaceOrder {
     /// Instrument.
     pub symbol: SymbolId,
@@ -179,7 +179,7 @@ pub struct ReplaceOrder {
 }
 
 /// What the router asks the gateway to send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OrderRequest {
     /// Place.
     New(NewOrder),
@@ -289,7 +289,7 @@ impl OrderOrigin {
 }
 
 /// What the venue (or the lack of its answer) says about an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecutionReport {
     /// Instrument.
     pub symbol: SymbolId,

@@ -11,7 +11,7 @@ mod sections;
 pub use breaker::BreakerConfig;
 pub use effective::{Effective, effective};
 pub use sections::{
-    Backend, Config, Deployment, Direction, HibernateAction, MAINNET_LINE, MarketConfig, MemorySection,
+    Backend, Config, Deployment, Direction, HibernateAction, JournalConfig, MAINNET_LINE, MarketConfig, MemorySection,
     Rates, RolesConfig, RuntimeConfig, Signal, VenueConfig,
 };
 

@@ -124,10 +124,10 @@ impl Control {
     /// While a worker is silent nothing is opened: what it had in hand may come out at any moment. Nor while the state can be
     /// kept nowhere: the next start would not know what was done.
     fn trading_state(&mut self) {
-        let now = (self.silence.is_there(), self.unkept.load(Ordering::Acquire));
+        let now = (self.silence.is_there(), self.unkept.load(Ordering::Acquire), self.journal_has_hole());
         self.gate.state = match now {
             _ if self.ends.fence.is_dry() => TradingState::Halted,
-            (false, false) => TradingState::Active,
+            (false, false, false) => TradingState::Active,
             _ => TradingState::Reducing,
         };
         let before = std::mem::replace(&mut self.told_state, now);
@@ -143,6 +143,28 @@ impl Control {
         } else if now.1 != before.1 {
             tracing::info!("the state is kept again");
         }
+        if now.2 != before.2 && now.2 {
+            tracing::error!(
+                "the journal has a hole: {} records are lost so far; nothing is opened until it has been whole for a \
+                 minute; exits go on",
+                self.journal_lost.0
+            );
+            self.alert("JournalHole");
+        } else if now.2 != before.2 {
+            tracing::info!("the journal has been whole for a minute");
+        }
+    }
+
+    /// Does the disk refuse the journal, or were records lost within the last minute? What is decided then can never be
+    /// explained again.
+    fn journal_has_hole(&mut self) -> bool {
+        let Some(journal) = &self.journal else { return false };
+        let (lost, now) = (journal.lost(), self.clock.now_ns());
+        if lost != self.journal_lost.0 {
+            self.journal_lost = (lost, now);
+        }
+        let recent = lost > 0 && now.saturating_sub(self.journal_lost.1) < JOURNAL_WHOLE_NS;
+        journal.is_failing() || recent
     }
 
     /// What the router believes, for the drop copy; and its word.
@@ -443,6 +465,9 @@ impl Control {
         }
     }
 }
+
+/// After a hole the journal must have been whole for so long before anything is opened.
+const JOURNAL_WHOLE_NS: u64 = 60 * Nanos::SECOND;
 
 /// The next snapshot to arrive, where there are books.
 async fn fetched(market: &mut Option<MarketController>) -> Option<Fetched> {

@@ -9,6 +9,7 @@ pub mod dry;
 pub mod ending;
 pub mod environment;
 pub mod error;
+pub mod journal;
 pub mod live;
 pub mod memory_link;
 pub mod options;

@@ -29,6 +29,7 @@ use crate::dry::ReadOnly;
 use crate::ending::AtVenue;
 use crate::environment::Environment;
 use crate::error::Failure;
+use crate::journal::beginning::Beginning;
 use crate::memory_link::{self, Identity, Loaded, MemoryLink, MemoryStatus, Owner};
 pub use crate::options::{History, Options};
 use crate::preflight;
@@ -117,9 +118,12 @@ async fn one_run(
     before.into_iter().for_each(|until| parts.router.set_predecessor(until));
     rest.set_patient(false);
     let gates_before = *parts.engine.gate_counts();
+    let beginning = Beginning::of(options, &parts, environment);
+    parts.journal = beginning.is_some();
     let pipeline = topology::start(&options.config, parts, environment)
         .map_err(|e| Failure::unavailable(format!("cannot start the workers: {e}")))?;
-    let Pipeline { ends, memory, workers, stop, layout } = pipeline;
+    let Pipeline { ends, memory, journal, workers, stop, layout } = pipeline;
+    let recorder = beginning.map(|b| b.record(options, journal, environment)).transpose()?;
     let assets = ready.symbols.all().iter().map(|i| i.symbol.clone()).collect();
     let at_venue = at_venue(options, &rest, &ready, &clock, &fence);
     let identity = Identity { owner, local_state, assets, fence };
@@ -131,6 +135,7 @@ async fn one_run(
         control.wait_for_memory(link.memory().clone(), may_open);
     }
     control.unkept = link.unkept();
+    control.journal = recorder.as_ref().map(|r| Arc::clone(&r.status));
     look_after(&mut control, options, &at_venue, (watchdog, &workers, &stop), environment)?;
     control.run(&stop).await;
     watchdog.rest();
@@ -138,6 +143,9 @@ async fn one_run(
     let died = stop.swap(true, Ordering::AcqRel);
     let (stages, mut panics) = join(workers).await;
     panics.extend(watchdog.fired());
+    if let Some(recorder) = recorder {
+        recorder.finish().await;
+    }
     let left = left(&control.seen, &at_venue).await;
     let memory = tokio::time::timeout(REMEMBERED_WITHIN, link.finish()).await;
     let memory = memory.unwrap_or_else(|_| link.status());
@@ -405,6 +413,7 @@ fn parts(
         },
         instruments: std::mem::take(&mut ready.instruments),
         guests: Vec::new(),
+        journal: false,
     })
 }
 

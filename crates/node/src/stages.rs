@@ -14,6 +14,7 @@ pub mod ticks;
 
 use ::alpha::eigen::Scan;
 use market::{CrossAsset, Nanos, ObFeatures};
+use serde::{Deserialize, Serialize};
 
 /// The measured hops, in the order of the data (DESIGN.md habit 13: one documented enum feeds every picture).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl Hop {
 }
 
 /// One tick on its way from the books to the engine.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Tick {
     /// The boundary, event time.
     pub ts: Nanos,
@@ -106,6 +107,17 @@ impl Tick {
                 instability_150: f64::NAN,
             },
         }
+    }
+}
+
+impl Tick {
+    /// Becomes equal to one of as many symbols, without allocating.
+    pub fn copy_from(&mut self, other: &Self) {
+        let Self { ts, recv_ns, handed_ns, ref mids, ref features, cross, scan } = *other;
+        (self.ts, self.recv_ns, self.handed_ns) = (ts, recv_ns, handed_ns);
+        (self.cross, self.scan) = (cross, scan);
+        self.mids.clone_from(mids);
+        self.features.clone_from(features);
     }
 }
 

@@ -21,6 +21,7 @@ use execution::Router;
 use market::{Instrument, Nanos};
 use runtime::clock::Clock;
 use runtime::conveyor::{Loader, Unloader, conveyor};
+use runtime::journal::tap::Tap;
 use runtime::latency::{Collector, Probe};
 use runtime::pending::{Publisher, Taker, pending};
 use runtime::ring::{RingStats, Rx, Tx, ring};
@@ -31,10 +32,11 @@ pub use self::ends::{AccountEnds, ConnectionName, Ends, MarketEnds, SourceEnds};
 use self::table::{Layout, Link, LinkInfo, Sample};
 use crate::config::Config;
 use crate::environment::Environment;
+use crate::journal::recorder::JournalEnds;
 use crate::memory_link::MemoryEnds;
 use crate::role::Role;
 use crate::roles::lease::Fence;
-use crate::stages::alpha::{AlphaLinks, AlphaStage};
+use crate::stages::alpha::{AlphaJournal, AlphaLinks, AlphaStage};
 use crate::stages::book::{BookLinks, BookStage};
 use crate::stages::feed::{FeedCommand, FeedStage, Frame, Route};
 use crate::stages::gateway::{GatewayConnections, GatewayLinks, GatewayStage};
@@ -74,6 +76,8 @@ pub struct Parts {
     pub connections: GatewayConnections,
     /// Stages of the caller's own.
     pub guests: Vec<Guest>,
+    /// Is there a journal?
+    pub journal: bool,
 }
 
 /// Where ticks and quotes come from.
@@ -90,6 +94,8 @@ pub struct Pipeline {
     pub ends: Ends,
     /// Ends of memory's thread.
     pub memory: MemoryEnds,
+    /// Ends of the journal's thread.
+    pub journal: JournalEnds,
     /// Threads.
     pub workers: Vec<Worker>,
     /// Set to end them.
@@ -124,11 +130,11 @@ pub fn start(config: &Config, mut parts: Parts, environment: &Environment) -> st
         Source::Streams(..) => Role::All,
         Source::Shards(_) => Role::Alpha,
     };
-    let (stages, ends, memory) = join(config, role, parts, &environment.clock);
+    let (stages, ends, memory, journal) = join(config, role, parts, &environment.clock);
     let plan = Plan::new(config, role, environment.workers.cores());
     let layout = plan.to_string();
     let (workers, stop) = plan.start(config, stages, guests, environment)?;
-    Ok(Pipeline { ends, memory, workers, stop, layout })
+    Ok(Pipeline { ends, memory, journal, workers, stop, layout })
 }
 
 /// Feed and books of an ingest node.
@@ -298,7 +304,7 @@ pub fn shard_updates() -> (Tx<crate::shards::Update>, Rx<crate::shards::Update>)
     clippy::too_many_lines,
     reason = "every link behind the market side in one place, in the order of the data"
 )]
-fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, Ends, MemoryEnds) {
+fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, Ends, MemoryEnds, JournalEnds) {
     let mut wiring = Wiring::new(role);
     let w = &mut wiring;
     let n = parts.instruments.len();
@@ -323,6 +329,12 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
     let (safety, safety_taken) = w.latest(&table::SAFETY);
     let (rm, rm_taken) = w.latest(&table::RM);
     let (scan, scan_taken) = w.latest(&table::SCAN);
+    let (kept_ticks, journal_ticks) = w.boxes(&table::KEPT_TICKS, || Tick::new(n));
+    let (alpha_kept, alpha_journal) = w.ring(&table::ALPHA_JOURNAL);
+    let (router_kept, router_journal) = w.ring(&table::ROUTER_JOURNAL);
+    let kept = parts.journal;
+    let alpha_tap = if kept { Tap::new(alpha_kept) } else { Tap::closed() };
+    let router_tap = if kept { Tap::new(router_kept) } else { Tap::closed() };
 
     let probe = w.probe(&table::SCANNER_SAMPLES);
     let scanner = ScannerStage::new(parts.scanner, ticks, scanned_in, clock.clone(), probe);
@@ -338,6 +350,7 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
         news: alpha_news,
         steps: steps_in,
         memory_news,
+        journal: AlphaJournal { tap: alpha_tap, ticks: kept_ticks },
     };
     let probe = w.probe(&table::ALPHA_SAMPLES);
     let engine = AlphaStage::new(config, parts.engine, parts.booked, links, clock.clone(), probe);
@@ -349,6 +362,7 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
         requests: requests_in,
         outcomes: outcomes_in,
         news: router_news,
+        journal: router_tap,
     };
     let probe = w.probe(&table::ROUTER_SAMPLES);
     let orders = RouterStage::new(parts.router, links, clock.clone(), probe);
@@ -376,7 +390,9 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
         latency,
         rings,
     };
-    (stages, Ends { source, account }, MemoryEnds { steps, news, health, acb, safety, rm, scan })
+    let journal = JournalEnds { alpha: alpha_journal, ticks: journal_ticks, router: router_journal };
+    let memory = MemoryEnds { steps, news, health, acb, safety, rm, scan };
+    (stages, Ends { source, account }, memory, journal)
 }
 
 /// A layout and how its workers idle.

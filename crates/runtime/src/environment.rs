@@ -114,12 +114,28 @@ impl Workers for SystemSpawner {
     }
 }
 
-/// Small files: the kill file and its report, state kept beside memory.
+/// A file that is only ever written at its end.
+pub trait AppendFile: Send {
+    /// Writes all of it, or says why not; then part of it may have been written.
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// What was written outlives a power cut.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// Files: the kill file and its report, state kept beside memory, the journal.
 pub trait Files: Send + Sync + Debug {
     /// The text of a file; `None`: it is not there. Bytes that are no UTF-8 are replaced.
     fn read(&self, path: &Path) -> io::Result<Option<String>>;
     /// Replaces a file whole, by a rename.
     fn write(&self, path: &Path, text: &str) -> io::Result<()>;
+    /// The bytes of a file; `None`: it is not there.
+    fn read_bytes(&self, path: &Path) -> io::Result<Option<Vec<u8>>>;
+    /// Replaces a file whole, by a rename, once its bytes are on the disk.
+    fn write_bytes(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+    /// Opens a file to write at its end; it and its directory are made where they are not there.
+    fn append(&self, path: &Path) -> io::Result<Box<dyn AppendFile>>;
+    /// Names and sizes of the files of a directory; none where it is not there.
+    fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>>;
     /// Removes a file, if it is there.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Removes a directory with all in it, if it is there.
@@ -128,6 +144,16 @@ pub trait Files: Send + Sync + Debug {
     fn temp_dir(&self) -> PathBuf;
     /// A variable of the process's environment.
     fn variable(&self, name: &str) -> Option<String>;
+}
+
+impl AppendFile for std::fs::File {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        io::Write::write_all(self, bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
 }
 
 /// Files of the operating system.
@@ -151,6 +177,49 @@ impl Files for SystemFiles {
         name.push(".new");
         std::fs::write(&name, text)?;
         std::fs::rename(&name, path)
+    }
+
+    fn read_bytes(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        match std::fs::read(path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn write_bytes(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".new");
+        let mut file = std::fs::File::create(&name)?;
+        io::Write::write_all(&mut file, bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&name, path)
+    }
+
+    fn append(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        Ok(Box::new(std::fs::OpenOptions::new().append(true).create(true).open(path)?))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>> {
+        let entries = match std::fs::read_dir(dir) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(e),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            // One that is removed meanwhile is not there.
+            if let (Ok(name), Ok(data)) = (entry.file_name().into_string(), entry.metadata())
+                && data.is_file()
+            {
+                found.push((name, data.len()));
+            }
+        }
+        Ok(found)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

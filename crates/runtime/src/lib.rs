@@ -11,6 +11,7 @@ pub mod console;
 pub mod conveyor;
 pub mod counting_alloc;
 pub mod environment;
+pub mod journal;
 pub mod latency;
 pub mod pending;
 pub mod ring;

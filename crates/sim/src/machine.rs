@@ -1,7 +1,9 @@
 //! A machine: its clock, its files, and what a process that is started on it is given.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +11,8 @@ use binance::hosts::Hosts;
 use binance::rest::{RestError, Transport};
 use memory::{MemoryConfig, MemoryError, SystemMemory};
 use node::environment::{Environment, Surroundings};
-use runtime::environment::{Entropy, Files, Spawner};
+use runtime::environment::{AppendFile, Entropy, Files, Spawner};
+use runtime::journal::segment::walk;
 
 use crate::cluster::Cluster;
 use crate::network::{Machine, Network, Uplink};
@@ -19,27 +22,75 @@ use crate::time::TrueTime;
 
 /// Small files that outlive the processes of a machine.
 #[derive(Debug, Clone, Default)]
-pub struct MachineFiles(Arc<Mutex<BTreeMap<PathBuf, String>>>);
+pub struct MachineFiles(Arc<Mutex<BTreeMap<PathBuf, Vec<u8>>>>);
+
+/// A file of a machine, open for writing.
+struct MachineFile(MachineFiles, PathBuf);
+
+impl AppendFile for MachineFile {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.files().entry(self.1.clone()).or_default().extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 impl MachineFiles {
-    fn files(&self) -> MutexGuard<'_, BTreeMap<PathBuf, String>> {
+    fn files(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Vec<u8>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All of them, as one text: to look for secrets.
+    /// All of them, as one text: to look for secrets. Sealed journals as what is sealed in them.
     pub fn dump(&self) -> String {
-        format!("{:?}", self.files())
+        let mut text = String::new();
+        for (path, bytes) in self.files().iter() {
+            let _ = write!(text, "{} ", path.display());
+            if path.extension().is_some_and(|e| e == "djz") {
+                walk(bytes, |record| {
+                    text.push_str(&String::from_utf8_lossy(record.payload));
+                    ControlFlow::Continue(())
+                });
+            } else {
+                text.push_str(&String::from_utf8_lossy(bytes));
+            }
+        }
+        text
     }
 }
 
 impl Files for MachineFiles {
     fn read(&self, path: &Path) -> io::Result<Option<String>> {
-        Ok(self.files().get(path).cloned())
+        Ok(self.files().get(path).map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
     }
 
     fn write(&self, path: &Path, text: &str) -> io::Result<()> {
-        self.files().insert(path.to_owned(), text.to_owned());
+        self.write_bytes(path, text.as_bytes())
+    }
+
+    fn read_bytes(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.files().get(path).cloned())
+    }
+
+    fn write_bytes(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.files().insert(path.to_owned(), bytes.to_owned());
         Ok(())
+    }
+
+    fn append(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
+        self.files().entry(path.to_owned()).or_default();
+        Ok(Box::new(MachineFile(self.clone(), path.to_owned())))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>> {
+        let files = self.files();
+        let inside = files.iter().filter(|(path, _)| path.parent() == Some(dir));
+        let named = inside.filter_map(|(path, bytes)| {
+            Some((path.file_name()?.to_str()?.to_owned(), bytes.len() as u64))
+        });
+        Ok(named.collect())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

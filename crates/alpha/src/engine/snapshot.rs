@@ -169,6 +169,58 @@ impl Engine {
         }
     }
 
+    /// A number that differs wherever a step, an outcome or a push has changed anything: capital, ticks, draws, ACB,
+    /// posture, position, newest prices and returns. For comparing two engines step by step, at about a nanosecond a
+    /// price.
+    pub fn digest(&self) -> u64 {
+        let State { prices, rings, rng, book } = &self.state;
+        let mut digest = Digest(0x9e37_79b9_7f4a_7c15);
+        let day = book.day.map_or([0; 4], |d| {
+            [u64::from(d.bars), u64::from(d.trades), d.pnl.to_bits(), u64::from(d.stale_state)]
+        });
+        let safety = book.survival.in_force();
+        let (hold, position) = match &book.hold {
+            Hold::Flat => (0, None),
+            Hold::Entering { wanted, vel_div, exit_after } => {
+                digest.add(vel_div.to_bits());
+                digest.add(exit_after.map_or(0, |reason| 1 + reason as u64));
+                (1, Some(wanted))
+            }
+            Hold::Open(position) => (2, Some(position)),
+            Hold::Exiting(position) => (3, Some(position)),
+        };
+        digest.add(hold);
+        if let Some(p) = position {
+            digest.add(u64::from(p.symbol.0) << 8 | u64::from(p.direction as u8));
+            digest.add(p.entry_tick);
+            [p.entry_price, p.notional, p.leverage].iter().for_each(|x| digest.add(x.to_bits()));
+        }
+        day.into_iter().for_each(|x| digest.add(x));
+        digest.add(book.ticks);
+        digest.add(book.trades_closed);
+        digest.add(rng.position().draws);
+        digest.add(safety.posture as u64);
+        let floats = [
+            book.capital,
+            book.regime_size_mult,
+            book.acb.boost(),
+            book.acb.beta(),
+            safety.rm,
+            rings.reference.back(0),
+            rings.returns.back(0),
+            rings.proxy.back(0),
+        ];
+        floats.iter().chain(prices.last()).for_each(|x| digest.add(x.to_bits()));
+        digest.0
+    }
+
+    /// An engine with this state under other parameters: what it would have decided from here on. The lookbacks must be
+    /// the same.
+    pub fn restore_under(params: Params, snapshot: &Snapshot) -> Result<Self, SnapshotError> {
+        let param_hash = params.hash();
+        Self::restore(params, &Snapshot { param_hash, ..snapshot.clone() })
+    }
+
     /// An engine as it was. Booking and forewarner are to be set again.
     pub fn restore(params: Params, snapshot: &Snapshot) -> Result<Self, SnapshotError> {
         if snapshot.version != VERSION {
@@ -193,6 +245,15 @@ impl Engine {
         engine.state = State { prices, rings: snapshot.rings.clone(), rng, book: snapshot.book.clone() };
         engine.state.book.trades.reserve(trades_room);
         Ok(engine)
+    }
+}
+
+/// FNV-1a by words.
+struct Digest(u64);
+
+impl Digest {
+    const fn add(&mut self, word: u64) {
+        self.0 = (self.0 ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(29);
     }
 }
 

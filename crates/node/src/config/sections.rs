@@ -35,6 +35,8 @@ pub struct Config {
     pub breaker: BreakerConfig,
     /// System memory: where state outlives the program.
     pub memory: MemorySection,
+    /// What was taken in and decided, kept to be decided again.
+    pub journal: JournalConfig,
     /// Nodes of several roles.
     pub roles: RolesConfig,
     /// Threads and cores.
@@ -247,6 +249,31 @@ impl Default for MemorySection {
             features_every_ms: 1_000,
             scan_every_ms: 1_000,
         }
+    }
+}
+
+/// The journal: what the node took in and decided (`dolphin replay --journal`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct JournalConfig {
+    /// Is it written?
+    pub enabled: bool,
+    /// Directory; each venue has one of its own in it. Absent: `journal` beside the embedded memory's default.
+    pub path: Option<PathBuf>,
+    /// Segments that were begun before this many days are removed.
+    #[schemars(range(min = 1, max = 36500))]
+    pub days: u32,
+    /// The oldest segments are removed while all take more than this, GB (10⁹ bytes).
+    #[schemars(range(min = 0.1, max = 100000.0))]
+    pub max_gb: f64,
+    /// A power cut costs no more than the last so many ms; a kill costs nothing that was written.
+    #[schemars(range(min = 0, max = 60000))]
+    pub fsync_ms: u64,
+}
+
+impl Default for JournalConfig {
+    fn default() -> Self {
+        Self { enabled: true, path: None, days: 7, max_gb: 5.0, fsync_ms: 1_000 }
     }
 }
 

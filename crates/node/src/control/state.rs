@@ -17,6 +17,7 @@ use market::{ExecutionReport, Nanos, OrderRequest, SymbolId};
 use memory::SystemMemory;
 use runtime::clock::Clock;
 use runtime::environment::Files;
+use runtime::journal::writer::Status;
 use runtime::ring::{Rx, Tx};
 use secrecy::SecretString;
 
@@ -115,8 +116,8 @@ pub struct Control {
     /// The run began while memory was silent: it ends when it answers.
     pub(super) memory: Option<SystemMemory>,
     pub(super) ending: Ending,
-    /// Of a silent worker and of a state that is not kept: told already.
-    pub(super) told_state: (bool, bool),
+    /// Of a silent worker, a state that is not kept and a hole in the journal: told already.
+    pub(super) told_state: (bool, bool, bool),
     /// The fence is shut, and nobody else is known to have the lease.
     pub(super) lease_away: bool,
     pub(super) signalled: Arc<AtomicBool>,
@@ -128,6 +129,10 @@ pub struct Control {
     pub drop_copy: DropCopy,
     /// Set while the state can be kept nowhere.
     pub unkept: Arc<AtomicBool>,
+    /// What the journal's thread tells of itself.
+    pub journal: Option<Arc<Status>>,
+    /// Records that the journal had lost, and when the last of them was.
+    pub(super) journal_lost: (u64, u64),
     /// Where the role alpha shows its status.
     pub alpha_status: Option<SharedAlphaStatus>,
     /// What it has seen.
@@ -189,7 +194,9 @@ impl Control {
             silence: Silence::default(),
             drop_copy: DropCopy::default(),
             unkept: Arc::default(),
-            told_state: (false, false),
+            journal: None,
+            journal_lost: (0, 0),
+            told_state: (false, false, false),
             alpha_status: None,
             seen,
         }

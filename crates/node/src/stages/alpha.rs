@@ -1,20 +1,23 @@
 //! The bar handler around the engine (SPEC §3.13), live: one tick in, at most one intent out.
 
 use alpha::{AcbPush, Action, Booked, Engine, Gate, ObView, Safety, StepReport, TickInput, Trade};
+use arrayvec::ArrayVec;
 use market::{Date, ExitReason, Intent, Nanos, Outcome, Posture, utc_date};
 use runtime::clock::Clock;
 use runtime::conveyor::{Loader, Unloader};
+use runtime::journal::tap::Tap;
 use runtime::latency::Probe;
 use runtime::pending::Taker;
 use runtime::ring::{Rx, Tx};
 use runtime::stage::{Stage, Work};
+use serde::{Deserialize, Serialize};
 
 use super::memory::{MemoryNews, MemoryScan, Step};
 use super::{Hop, StampedIntent, Tick};
 use crate::config::{Config, HibernateAction, Signal};
 
 /// What the control thread asks of the engine's stage.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub enum AlphaCommand {
     /// No entries from here on; the position is closed if `flatten`.
     Stop {
@@ -56,6 +59,60 @@ pub enum AlphaNews {
     },
 }
 
+/// What the stage took and what it decided, for the journal: of each duty cycle what was taken, then what came of it.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub enum AlphaRecord {
+    /// A pushed boost and beta, taken with the next tick.
+    Acb(AcbPush),
+    /// A pushed safety, taken with the next tick.
+    Safety(Safety),
+    /// A measured Rm, taken with the next tick.
+    Rm(f64),
+    /// A scan of system memory, taken with the next tick.
+    Scan(MemoryScan),
+    /// An outcome.
+    Outcome(Outcome),
+    /// A command.
+    Command(AlphaCommand),
+    /// A tick; it travels in the box that was sent before this.
+    Tick,
+    /// Decided: what a step came to.
+    Step {
+        /// Lifetime tick.
+        tick: u64,
+        /// The gate it came to.
+        gate: Gate,
+        /// [`Engine::digest`] after it.
+        digest: u64,
+    },
+    /// Decided: an intent.
+    Intent(Intent),
+}
+
+/// The stage's end of the journal.
+pub struct AlphaJournal {
+    /// Records.
+    pub tap: Tap<AlphaRecord>,
+    /// Copies of ticks.
+    pub ticks: Loader<Tick>,
+}
+
+impl AlphaJournal {
+    fn tick(&mut self, at: u64, tick: &Tick) {
+        if !self.tap.is_open() {
+            return;
+        }
+        match if self.tap.has_room() { self.ticks.acquire() } else { None } {
+            Some(mut copy) => {
+                copy.copy_from(tick);
+                self.ticks.send(copy);
+                self.tap.push(at, AlphaRecord::Tick);
+            }
+            None => self.tap.lose(),
+        }
+    }
+}
+
 /// The ends of the stage's links.
 pub struct AlphaLinks {
     /// Ticks with their scan.
@@ -80,6 +137,8 @@ pub struct AlphaLinks {
     pub steps: Loader<Step>,
     /// Trades and days for system memory.
     pub memory_news: Tx<MemoryNews>,
+    /// What is taken and decided. Full: a hole, counted.
+    pub journal: AlphaJournal,
 }
 
 /// How the stage is to act.
@@ -127,6 +186,10 @@ pub struct AlphaStage {
     booked: Nanos,
     /// Memory does not have the last event yet.
     unrecorded: bool,
+    /// Time of this poll.
+    polled_at: u64,
+    /// Intents of this poll that the journal does not have yet: the router has them first.
+    decided: ArrayVec<Intent, 4>,
 }
 
 /// Ticks between two copies of the gate counts.
@@ -167,6 +230,8 @@ impl AlphaStage {
             at: Nanos(0),
             booked,
             unrecorded: true,
+            polled_at: 0,
+            decided: ArrayVec::new(),
         }
     }
 
@@ -179,11 +244,27 @@ impl AlphaStage {
         if let Action::Intent(intent) = action {
             let stamped = StampedIntent { intent, recv_ns, decided_ns: self.clock.now_ns() };
             self.waiting = self.links.intents.push(stamped).err();
+            if self.links.journal.tap.is_open() {
+                // A poll makes two at most.
+                let _ = self.decided.try_push(intent);
+            }
             match intent {
                 Intent::Enter(_) => self.unrecorded = true,
                 Intent::Exit(exit) => (self.exit, self.unrecorded) = (Some(exit.reason), true),
                 Intent::EntrySignal { .. } => {}
             }
+        }
+    }
+
+    /// Tells the journal what this poll took, and what it decided.
+    fn keep(&mut self, taken: AlphaRecord) {
+        self.links.journal.tap.push(self.polled_at, taken);
+        self.keep_decided();
+    }
+
+    fn keep_decided(&mut self) {
+        for intent in self.decided.drain(..) {
+            self.links.journal.tap.push(self.polled_at, AlphaRecord::Intent(intent));
         }
     }
 
@@ -253,15 +334,19 @@ impl AlphaStage {
 
     /// ① pending updates, ② date boundary by event time.
     fn begin(&mut self, ts: Nanos) {
-        if let Some(push) = self.links.acb.take()
-            && self.engine.update_acb_boost(push.boost, push.beta).is_err()
-        {
-            self.send_news(AlphaNews::Mismatch);
+        let at = self.polled_at;
+        if let Some(push) = self.links.acb.take() {
+            self.links.journal.tap.push(at, AlphaRecord::Acb(push));
+            if self.engine.update_acb_boost(push.boost, push.beta).is_err() {
+                self.send_news(AlphaNews::Mismatch);
+            }
         }
         if let Some(safety) = self.links.safety.take() {
+            self.links.journal.tap.push(at, AlphaRecord::Safety(safety));
             self.engine.push_safety(safety);
         }
         if let Some(rm) = self.links.rm.take() {
+            self.links.journal.tap.push(at, AlphaRecord::Rm(rm));
             self.engine.measure_rm(rm);
         }
         let today = utc_date(ts);
@@ -291,6 +376,7 @@ impl AlphaStage {
         let none =
             MemoryScan { number: None, at: tick.ts, vel_div: nan, v50: nan, v750: nan, instability_50: nan };
         let Some(scan) = self.links.scan.take() else { return none };
+        self.links.journal.tap.push(self.polled_at, AlphaRecord::Scan(scan));
         if tick.ts.since(scan.at) > self.policy.scan_stale_after {
             self.stale_scans += 1;
             return none;
@@ -337,6 +423,11 @@ impl AlphaStage {
             let exit = self.engine.request_exit(ExitReason::Flatten, tick.ts);
             self.emit(exit, tick.recv_ns);
         }
+        self.links.journal.tick(self.polled_at, tick);
+        if self.links.journal.tap.is_open() {
+            let (number, digest) = (report.tick, self.engine.digest());
+            self.keep(AlphaRecord::Step { tick: number, gate: report.gate, digest });
+        }
         self.ticks += 1;
         let stepped = !matches!(report.gate, Gate::Posture | Gate::NoDay);
         self.record(Some((tick, stepped.then_some(report.tick))));
@@ -349,6 +440,7 @@ impl Stage for AlphaStage {
     }
 
     fn poll(&mut self, now_ns: u64) -> Work {
+        self.polled_at = now_ns;
         if let Some(waiting) = self.waiting.take() {
             self.waiting = self.links.intents.push(waiting).err();
             if self.waiting.is_some() {
@@ -358,10 +450,12 @@ impl Stage for AlphaStage {
         // One input a duty cycle: each may emit an intent, and the next must not overtake it.
         if let Some(outcome) = self.links.outcomes.pop() {
             self.outcome(&outcome);
+            self.keep(AlphaRecord::Outcome(outcome));
             return Work::Done;
         }
         if let Some(command) = self.links.commands.pop() {
             self.command(command, now_ns);
+            self.keep(AlphaRecord::Command(command));
             return Work::Done;
         }
         let Some(mut tick) = self.links.ticks.recv() else { return Work::Idle };

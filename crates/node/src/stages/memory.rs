@@ -3,6 +3,7 @@
 
 use ::alpha::{DayResult, Image, Trade};
 use market::{ExitReason, Nanos};
+use serde::{Deserialize, Serialize};
 
 use super::Tick;
 
@@ -53,7 +54,7 @@ pub enum MemoryNews {
 }
 
 /// A scan that memory pushed.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct MemoryScan {
     /// Its number; the same again carries no signal.
     pub number: Option<i64>,

@@ -7,16 +7,20 @@
 use execution::{
     Alert, Check, Control, Denial, Gate, KillTrigger, Margin, Outbox, Router, VenuePosition, VenueState,
 };
-use market::{Amount, Bbo, ExecutionReport, Instrument, MarkPrice, Nanos, Outcome, Qty, SymbolId};
+use market::{
+    Amount, Bbo, ExecutionReport, Instrument, Intent, MarkPrice, Nanos, OrderRequest, Outcome, Qty, SymbolId,
+};
 use runtime::clock::Clock;
+use runtime::journal::tap::Tap;
 use runtime::latency::Probe;
 use runtime::ring::{Rx, Tx};
 use runtime::stage::{Stage, Work};
+use serde::{Deserialize, Serialize};
 
 use super::{Hop, StampedIntent, StampedRequest};
 
 /// What the control thread tells the router.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum RouterCommand {
     /// What the surroundings allow.
     Gate(Gate),
@@ -49,7 +53,7 @@ pub enum RouterCommand {
 }
 
 /// The account as the venue answered.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AccountState {
     /// When it was asked for (monotonic).
     pub requested_at: Nanos,
@@ -66,7 +70,7 @@ pub struct AccountState {
 }
 
 /// What the book stage tells the router.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub enum Quote {
     /// Best bid and offer of a live book.
     Bbo(Bbo),
@@ -94,7 +98,7 @@ pub enum RouterNews {
 }
 
 /// The router as others see it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct RouterState {
     /// Orders working or unknown.
     pub working: u32,
@@ -136,6 +140,31 @@ pub struct RouterState {
     pub kill_done: bool,
 }
 
+/// What the stage took, in the order in which it took it, and what it handed on, for the journal.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum RouterRecord {
+    /// A quote.
+    Quote(Quote),
+    /// A command.
+    Command(RouterCommand),
+    /// A report.
+    Report(ExecutionReport),
+    /// An intent.
+    Intent(Intent),
+    /// A deadline had passed.
+    Timer,
+    /// From here on something waits for room behind the router, or nothing does any more.
+    Waits(bool),
+    /// Decided: an order request.
+    Request(OrderRequest),
+    /// Decided: an outcome.
+    Outcome(Outcome),
+    /// Decided: something for the control thread.
+    Errand(Control),
+    /// The state as others see it.
+    State(RouterState),
+}
+
 /// The ends of the stage's links.
 pub struct RouterLinks {
     /// Lossless.
@@ -152,6 +181,8 @@ pub struct RouterLinks {
     pub outcomes: Tx<Outcome>,
     /// News; the newest is given up when full.
     pub news: Tx<RouterNews>,
+    /// What is taken and decided. Full: a hole, counted.
+    pub journal: Tap<RouterRecord>,
 }
 
 /// The stage.
@@ -170,6 +201,8 @@ pub struct RouterStage {
     sent: RouterState,
     sent_positions: Vec<Qty>,
     fills: u64,
+    /// The outbox found no room.
+    waits: bool,
 }
 
 /// Inputs of one kind taken in one duty cycle.
@@ -190,17 +223,28 @@ impl RouterStage {
             sent: RouterState::default(),
             sent_positions,
             fills: 0,
+            waits: false,
         }
     }
 
     /// Hands the outbox on; `false` while something of it found no room.
     fn flush(&mut self, now_ns: u64) -> bool {
+        let done = self.hand_on(now_ns);
+        if self.waits == done {
+            self.waits = !done;
+            self.links.journal.push(now_ns, RouterRecord::Waits(self.waits));
+        }
+        done
+    }
+
+    fn hand_on(&mut self, now_ns: u64) -> bool {
         let out = &mut self.outbox;
         while let Some(request) = out.requests.first().copied() {
             let stamped = StampedRequest { request, recv_ns: self.cause_recv_ns, routed_ns: now_ns };
             if self.links.requests.push(stamped).is_err() {
                 return false;
             }
+            self.links.journal.push(now_ns, RouterRecord::Request(request));
             out.requests.remove(0);
         }
         while let Some(outcome) = out.outcomes.first().copied() {
@@ -209,12 +253,14 @@ impl RouterStage {
             }
             // The control thread's copy is news: it may be given up.
             let _ = self.links.news.push(RouterNews::Outcome(outcome));
+            self.links.journal.push(now_ns, RouterRecord::Outcome(outcome));
             out.outcomes.remove(0);
         }
         while let Some(errand) = out.controls.first().copied() {
             if self.links.news.push(RouterNews::Errand(errand)).is_err() {
                 return false;
             }
+            self.links.journal.push(now_ns, RouterRecord::Errand(errand));
             out.controls.remove(0);
         }
         for alert in out.alerts.drain(..) {
@@ -227,13 +273,44 @@ impl RouterStage {
         true
     }
 
-    fn command(&mut self, now: Nanos, command: RouterCommand) {
+    /// Takes one thing in: what the journal can take in again.
+    pub fn apply(&mut self, now: Nanos, input: RouterRecord) {
         let out = &mut self.outbox;
-        match command {
+        match &input {
+            RouterRecord::Quote(quote) => match quote {
+                Quote::Bbo(b) => self.router.on_bbo(now, b.symbol, b.bid, b.ask, out),
+                Quote::Mark(m) => self.router.on_mark(now, m),
+                Quote::Lost(symbol) => self.router.on_book_lost(*symbol),
+            },
+            RouterRecord::Command(command) => self.command(now, command),
+            RouterRecord::Report(report) => {
+                self.fills += u64::from(report.trade_id != 0 && report.origin.ours().is_some());
+                self.router.on_report(now, report, out);
+            }
+            RouterRecord::Intent(intent) => self.router.on_intent(now, intent, out),
+            RouterRecord::Timer => self.router.on_timer(now, out),
+            decided => unreachable!("{decided:?} is nothing that is taken in"),
+        }
+        self.links.journal.push(now.0, input);
+    }
+
+    /// Has a deadline passed?
+    pub fn is_due(&self, now: Nanos) -> bool {
+        self.router.next_deadline().is_some_and(|due| due <= now)
+    }
+
+    /// What came of the last inputs, for whoever takes them in again instead of the links.
+    pub const fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    fn command(&mut self, now: Nanos, command: &RouterCommand) {
+        let out = &mut self.outbox;
+        match *command {
             RouterCommand::Gate(gate) => self.router.set_gate(now, gate, out),
-            RouterCommand::Account(state) => {
+            RouterCommand::Account(ref state) => {
                 let AccountState { requested_at, ref orders, ref positions, ref fills, wallet, margin } =
-                    *state;
+                    **state;
                 let (transfers, unlisted) = (None, None);
                 let venue = VenueState {
                     requested_at,
@@ -247,8 +324,8 @@ impl RouterStage {
                 };
                 self.router.reconcile(now, &venue, out);
             }
-            RouterCommand::Instrument(instrument) => {
-                self.router.set_instrument(*instrument);
+            RouterCommand::Instrument(ref instrument) => {
+                self.router.set_instrument(Instrument::clone(instrument));
             }
             RouterCommand::BeginDay => self.router.begin_day(),
             RouterCommand::Income { change, is_profit } => self.router.on_income(now, change, is_profit),
@@ -264,11 +341,7 @@ impl RouterStage {
         for _ in 0..BATCH {
             let Some(quote) = self.links.quotes.pop() else { break };
             did = true;
-            match quote {
-                Quote::Bbo(b) => self.router.on_bbo(now, b.symbol, b.bid, b.ask, &mut self.outbox),
-                Quote::Mark(m) => self.router.on_mark(now, &m),
-                Quote::Lost(symbol) => self.router.on_book_lost(symbol),
-            }
+            self.apply(now, RouterRecord::Quote(quote));
             if !self.flush(now_ns) {
                 break;
             }
@@ -276,7 +349,8 @@ impl RouterStage {
         did
     }
 
-    fn state(&mut self) -> RouterState {
+    /// The state as others see it.
+    pub fn state(&self) -> RouterState {
         let r = &self.router;
         let known = |x: f64| x.is_finite().then_some(x);
         let s = r.stats();
@@ -309,7 +383,7 @@ impl RouterStage {
     }
 
     /// Positions and state, where they are others than those sent last.
-    fn send_state(&mut self) {
+    fn send_state(&mut self, now_ns: u64) {
         for (i, sent) in self.sent_positions.iter_mut().enumerate() {
             let symbol = SymbolId(i as u16);
             let qty = self.router.position(symbol).qty;
@@ -320,6 +394,7 @@ impl RouterStage {
         let state = self.state();
         if state != self.sent && self.links.news.push(RouterNews::State(state)).is_ok() {
             self.sent = state;
+            self.links.journal.push(now_ns, RouterRecord::State(state));
         }
     }
 
@@ -332,7 +407,7 @@ impl RouterStage {
         for _ in 0..BATCH {
             let Some(command) = self.links.commands.pop() else { break };
             did = true;
-            self.command(now, command);
+            self.apply(now, RouterRecord::Command(command));
             if !self.flush(now_ns) {
                 return Work::Done;
             }
@@ -340,8 +415,7 @@ impl RouterStage {
         for _ in 0..BATCH {
             let Some(report) = self.links.reports.pop() else { break };
             did = true;
-            self.fills += u64::from(report.trade_id != 0 && report.origin.ours().is_some());
-            self.router.on_report(now, &report, &mut self.outbox);
+            self.apply(now, RouterRecord::Report(report));
             if !self.flush(now_ns) {
                 return Work::Done;
             }
@@ -349,16 +423,16 @@ impl RouterStage {
         while let Some(stamped) = self.links.intents.pop() {
             did = true;
             self.cause_recv_ns = stamped.recv_ns;
-            self.router.on_intent(now, &stamped.intent, &mut self.outbox);
+            self.apply(now, RouterRecord::Intent(stamped.intent));
             let routed = self.clock.now_ns();
             self.probe.record(Hop::Router as u8, routed - stamped.decided_ns);
             if !self.flush(routed) {
                 return Work::Done;
             }
         }
-        if self.router.next_deadline().is_some_and(|due| due <= now) {
+        if self.is_due(now) {
             did = true;
-            self.router.on_timer(now, &mut self.outbox);
+            self.apply(now, RouterRecord::Timer);
             self.flush(now_ns);
         }
         Work::from(did)
@@ -376,9 +450,9 @@ impl Stage for RouterStage {
         work
     }
 
-    fn housekeep(&mut self, _now_ns: u64) {
+    fn housekeep(&mut self, now_ns: u64) {
         if std::mem::take(&mut self.changed) {
-            self.send_state();
+            self.send_state(now_ns);
         }
     }
 }

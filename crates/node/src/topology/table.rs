@@ -8,18 +8,19 @@ use std::marker::PhantomData;
 
 use alpha::{AcbPush, Safety};
 use market::{ClockOffset, ExecutionReport, Outcome};
+use runtime::journal::tap::Entry;
 use serde::Serialize;
 
 use crate::role::Role::{self, All, Alpha, Ingest};
 use crate::sensors::Health;
 use crate::shards::Update;
 use crate::shards::assembly::ShardCounters;
-use crate::stages::alpha::{AlphaCommand, AlphaNews};
+use crate::stages::alpha::{AlphaCommand, AlphaNews, AlphaRecord};
 use crate::stages::book::{BookNews, SnapshotReply};
 use crate::stages::feed::{FeedCommand, FeedNews, Frame};
 use crate::stages::gateway::{GatewayCommand, GatewayNews};
 use crate::stages::memory::{MemoryNews, MemoryScan, Step};
-use crate::stages::router::{Quote, RouterCommand, RouterNews};
+use crate::stages::router::{Quote, RouterCommand, RouterNews, RouterRecord};
 use crate::stages::{StampedIntent, StampedRequest, Tick};
 
 /// How a link carries its messages.
@@ -142,6 +143,9 @@ links! {
     ROUTER_COMMANDS:  [All Alpha]  control -> router, Ring RouterCommand, 1024, "kept by the control thread";
     GATEWAY_COMMANDS: [All Alpha]  control -> gateway, Ring GatewayCommand, 1024, "the stage is dead, and the run is ending";
     HEALTH:           [All Alpha]  control -> memory, Ring Health, 1024, "given up";
+    KEPT_TICKS:       [All Alpha]  alpha -> journal as "alpha_to_journal_ticks", Boxes Tick, 64, "a hole in the journal: counted, told, and nothing is opened for a minute";
+    ALPHA_JOURNAL:    [All Alpha]  alpha -> journal, Ring Entry<AlphaRecord>, 4096, "a hole in the journal: counted, told, and nothing is opened for a minute";
+    ROUTER_JOURNAL:   [All Alpha]  router -> journal, Ring Entry<RouterRecord>, 16384, "a hole in the journal: counted, told, and nothing is opened for a minute";
     BOOK_SAMPLES:     [All]        book -> control, Samples Sample, 16384, "given up and counted";
     INGEST_SAMPLES:   [Ingest]     book -> control, Samples Sample, 65536, "given up and counted";
     SHARD_SAMPLES:    [Alpha]      shards -> control, Samples Sample, 16384, "given up and counted";
@@ -152,7 +156,7 @@ links! {
 }
 
 /// What stands at the ends of the links: stages, which a worker polls, and threads, which may wait.
-pub const ENDS: [(&str, &str); 10] = [
+pub const ENDS: [(&str, &str); 11] = [
     ("feed", "stage: market connections to frames"),
     ("book", "stage: frames to books; at each boundary of event time a tick of all symbols"),
     ("reader", "task of memory's thread: shards to updates"),
@@ -163,6 +167,7 @@ pub const ENDS: [(&str, &str); 10] = [
     ("gateway", "stage: orders to signed bytes; replies and the user stream to reports"),
     ("control", "thread: REST, listen key, clock, reconciliation, dead-man switch, signals, summary"),
     ("memory", "thread: state, results, features out; pushes in"),
+    ("journal", "thread: what alpha and router took and decided, to segments on disk"),
 ];
 
 /// The writer of an ingest node stands in the place of memory's thread.

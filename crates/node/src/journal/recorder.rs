@@ -1,0 +1,171 @@
+//! The journal's thread: from the rings of the stages to segments on disk.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use market::Nanos;
+use runtime::clock::Clock;
+use runtime::conveyor::Unloader;
+use runtime::environment::{Ended, LocalTask};
+use runtime::journal::frame::Record;
+use runtime::journal::tap::Drain;
+use runtime::journal::writer::{Limits, Status, Writer};
+
+use super::header::Header;
+use super::records::{self, ALPHA, ROUTER, TICK, alpha_kind, router_kind};
+use crate::config::JournalConfig;
+use crate::environment::Environment;
+use crate::stages::Tick;
+use crate::stages::alpha::AlphaRecord;
+use crate::stages::router::RouterRecord;
+
+/// The rings' other ends.
+pub struct JournalEnds {
+    /// From the engine's stage.
+    pub alpha: Drain<AlphaRecord>,
+    /// Its ticks.
+    pub ticks: Unloader<Tick>,
+    /// From the router's.
+    pub router: Drain<RouterRecord>,
+}
+
+/// Between two looks at the rings: they hold seconds.
+const LOOK: Duration = Duration::from_millis(20);
+/// A segment holds this much before compression: some minutes of 48 symbols.
+const SEGMENT_BYTES: u64 = 32 << 20;
+/// How long the end of a run waits for the last segment.
+const CLOSED_WITHIN: Duration = Duration::from_secs(5);
+
+/// The limits of a journal.
+pub fn limits(config: &JournalConfig, dir: PathBuf) -> Limits {
+    Limits {
+        dir,
+        segment_bytes: SEGMENT_BYTES,
+        days: u64::from(config.days),
+        max_bytes: (config.max_gb * 1e9) as u64,
+        fsync_ns: config.fsync_ms * Nanos::MS,
+    }
+}
+
+/// A journal that is being written.
+pub struct Recorder {
+    /// Counters for others.
+    pub status: Arc<Status>,
+    stop: Arc<AtomicBool>,
+    ended: Ended,
+}
+
+impl Recorder {
+    /// Starts the thread. `states`: what the run begins with.
+    pub fn start(
+        limits: Limits,
+        header: &Header,
+        states: Vec<(&'static str, Vec<u8>)>,
+        ends: JournalEnds,
+        environment: &Environment,
+    ) -> io::Result<Self> {
+        let text = serde_json::to_vec(header)?;
+        let writer = Writer::new(Arc::clone(&environment.files), limits, header.run, text);
+        let (status, stop) = (writer.status(), Arc::new(AtomicBool::new(false)));
+        let mut thread = Thread {
+            writer,
+            ends,
+            clock: environment.clock.clone(),
+            buffer: Vec::with_capacity(1 << 16),
+            failing: false,
+        };
+        let stopped = Arc::clone(&stop);
+        let make: Box<dyn FnOnce() -> LocalTask + Send> =
+            Box::new(move || Box::pin(async move { thread.run(&states, &stopped).await }));
+        let ended = environment.spawner.spawn_thread("journal", make)?;
+        Ok(Self { status, stop, ended })
+    }
+
+    /// Writes what the stages left and closes the last segment. To be called when they are gone.
+    pub async fn finish(self) {
+        self.stop.store(true, Ordering::Release);
+        match tokio::time::timeout(CLOSED_WITHIN, self.ended).await {
+            Ok(Ok(Err(panic))) => tracing::error!("{panic}"),
+            Ok(_) => {}
+            Err(_) => tracing::warn!("the journal's last segment is not sealed yet: the disk is slow"),
+        }
+    }
+}
+
+struct Thread {
+    writer: Writer,
+    ends: JournalEnds,
+    clock: Clock,
+    buffer: Vec<u8>,
+    /// The last word was that the disk fails.
+    failing: bool,
+}
+
+impl Thread {
+    async fn run(&mut self, states: &[(&'static str, Vec<u8>)], stop: &AtomicBool) {
+        let states: Vec<(&str, &[u8])> = states.iter().map(|(name, s)| (*name, s.as_slice())).collect();
+        let begun = self.writer.begin(&states, self.wall_s(), self.clock.now_ns());
+        self.tell(begun);
+        loop {
+            // Read before the rings: what was pushed before the stop is then taken.
+            let last = stop.load(Ordering::Acquire);
+            self.drain();
+            let flushed = self.writer.flush(self.wall_s(), self.clock.now_ns());
+            self.tell(flushed);
+            if last {
+                let closed = self.writer.close(self.clock.now_ns());
+                self.tell(closed);
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn wall_s(&self) -> u64 {
+        self.clock.wall_ns() / Nanos::SECOND
+    }
+
+    /// Once when the disk begins to fail, once when it takes again.
+    fn tell(&mut self, result: io::Result<()>) {
+        match result {
+            Err(error) if !self.failing => {
+                self.failing = true;
+                tracing::error!(
+                    "the journal cannot be written: {error}; what is decided meanwhile cannot be decided again, and \
+                     nothing is opened until it can; exits go on"
+                );
+            }
+            Ok(()) if self.failing && !self.writer.status().is_failing() => {
+                self.failing = false;
+                tracing::info!("the journal is written again");
+            }
+            _ => {}
+        }
+    }
+
+    fn drain(&mut self) {
+        while let Some(entry) = self.ends.alpha.pop() {
+            let kind = alpha_kind(&entry.item);
+            if kind == TICK {
+                // It was sent before its record.
+                let Some(tick) = self.ends.ticks.recv() else { continue };
+                records::encode(&*tick, &mut self.buffer);
+                self.ends.ticks.give_back(tick);
+            } else {
+                records::encode(&entry.item, &mut self.buffer);
+            }
+            self.record(ALPHA, kind, entry.seq, entry.at);
+        }
+        while let Some(entry) = self.ends.router.pop() {
+            records::encode(&entry.item, &mut self.buffer);
+            self.record(ROUTER, router_kind(&entry.item), entry.seq, entry.at);
+        }
+    }
+
+    fn record(&mut self, stream: u8, kind: u8, seq: u64, at: u64) {
+        self.writer.record(Record { stream, kind, seq, at, payload: &self.buffer });
+    }
+}

@@ -1,0 +1,89 @@
+//! The router's stage, fed by its records.
+
+use std::sync::Arc;
+
+use execution::Router;
+use market::Nanos;
+use runtime::clock::Clock;
+use runtime::journal::tap::Tap;
+use runtime::latency::Collector;
+use runtime::ring::ring;
+
+use super::alpha::Was;
+use crate::journal::records::{decode, encoded};
+use crate::stages::Hop;
+use crate::stages::router::{RouterLinks, RouterRecord, RouterStage};
+
+/// The stage; its links are not used.
+pub struct RouterReplay {
+    stage: RouterStage,
+    /// Something waited for room behind the router.
+    waits: bool,
+}
+
+impl RouterReplay {
+    /// A stage in the state in which the run began.
+    pub fn new(router: Router) -> Self {
+        let mut latency = Collector::new(Hop::ALL.len());
+        let links = RouterLinks {
+            intents: ring("intents", 1).1,
+            reports: ring("reports", 1).1,
+            quotes: ring("quotes", 1).1,
+            commands: ring("commands", 1).1,
+            requests: ring("requests", 1).0,
+            outcomes: ring("outcomes", 1).0,
+            news: ring("news", 1).0,
+            journal: Tap::closed(),
+        };
+        let probe = latency.probe("router", 1);
+        let stage = RouterStage::new(router, links, Clock::simulated(Arc::default()), probe);
+        Self { stage, waits: false }
+    }
+
+    /// Takes a record in, or compares a decision. `Err`: what was decided now, where the record says something else.
+    pub fn take(&mut self, at: u64, payload: &[u8]) -> Result<Was, String> {
+        let now = Nanos(at);
+        let record = decode::<RouterRecord>(payload)?;
+        let out = self.stage.outbox();
+        let decided = match record {
+            RouterRecord::Waits(waits) => {
+                self.waits = waits;
+                return Ok(Was::Input);
+            }
+            RouterRecord::Request(_) => out.requests.pop_at(0).map(RouterRecord::Request),
+            RouterRecord::Outcome(_) => out.outcomes.pop_at(0).map(RouterRecord::Outcome),
+            RouterRecord::Errand(_) => out.controls.pop_at(0).map(RouterRecord::Errand),
+            RouterRecord::State(_) => Some(RouterRecord::State(self.stage.state())),
+            input => {
+                self.all_compared()?;
+                if matches!(input, RouterRecord::Timer) && !self.stage.is_due(now) {
+                    return Err("no deadline has passed".to_owned());
+                }
+                if !self.waits {
+                    let out = self.stage.outbox();
+                    out.alerts.clear();
+                    out.denials.clear();
+                }
+                self.stage.apply(now, input);
+                return Ok(Was::Input);
+            }
+        };
+        let Some(decided) = decided else { return Err("nothing".to_owned()) };
+        if encoded(&decided) != payload {
+            return Err(format!("{decided:?}"));
+        }
+        Ok(Was::Decision)
+    }
+
+    /// Nothing was decided now that was not decided then.
+    pub fn all_compared(&mut self) -> Result<(), String> {
+        if self.waits {
+            return Ok(());
+        }
+        let out = self.stage.outbox();
+        let request = out.requests.first().map(|r| format!("{r:?}"));
+        let outcome = || out.outcomes.first().map(|o| format!("{o:?}"));
+        let errand = || out.controls.first().map(|c| format!("{c:?}"));
+        request.or_else(outcome).or_else(errand).map_or(Ok(()), Err)
+    }
+}

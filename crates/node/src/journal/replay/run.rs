@@ -1,0 +1,391 @@
+//! Runs of a journal, one after the other: their records to the stages, and what came of it.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use ::alpha::{Forewarner, Snapshot};
+use execution::Router;
+use market::Nanos;
+use runtime::environment::Files;
+use runtime::journal::frame::Record;
+use runtime::journal::library::{self, Found, Gap, Numbers};
+use runtime::journal::segment::{Lost, OWN, kind};
+use serde::Serialize;
+
+use super::alpha::{AlphaReplay, Was};
+use super::router::RouterReplay;
+use crate::config::Config;
+use crate::error::Failure;
+use crate::journal::header::{Header, RECORDS};
+use crate::journal::records::{
+    ALPHA, ENGINE_STATE, ROUTER, ROUTER_KINDS, ROUTER_STATE, decode, kind_name, value,
+};
+
+/// Records before a difference that are shown with it.
+const CONTEXT: usize = 12;
+
+/// Sees every record that is taken in again; `false` ends the replay.
+pub type Observer<'a> = dyn FnMut(&Header, &Record<'_>) -> bool + 'a;
+
+/// How often something was decided again and was the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Records read.
+    pub records: u64,
+    /// Inputs taken in.
+    pub inputs: u64,
+    /// Steps of the engine, each with its gate and the digest of the engine's state.
+    pub steps: u64,
+    /// Intents.
+    pub intents: u64,
+    /// Order requests.
+    pub requests: u64,
+    /// Outcomes that the router told.
+    pub outcomes: u64,
+    /// Requests to the control thread.
+    pub errands: u64,
+    /// Digests of the router's state.
+    pub states: u64,
+}
+
+/// The first decision that is another one.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Difference {
+    /// `alpha` or `router`.
+    pub stage: &'static str,
+    /// Number of the record in its stream.
+    pub seq: u64,
+    /// When, ns since 1970.
+    pub wall_ns: u64,
+    /// What was decided then.
+    pub then: String,
+    /// What is decided now.
+    pub now: String,
+    /// The records before it, oldest first.
+    pub before: Vec<String>,
+}
+
+/// What came of a stage.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Every decision is the same.
+    Equal,
+    /// This one is not.
+    Differs(Box<Difference>),
+    /// It could not be followed to the end: damage, a hole, no state to begin with.
+    Stopped(String),
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunReport {
+    /// The run.
+    pub run: u64,
+    /// Version of the program that wrote it.
+    pub version: String,
+    /// Venue.
+    pub venue: String,
+    /// Symbols.
+    pub symbols: usize,
+    /// First and last record, ns since 1970.
+    pub from_ns: u64,
+    /// See `from_ns`.
+    pub to_ns: u64,
+    /// What was compared.
+    pub counts: Counts,
+    /// The engine's stage.
+    pub alpha: Verdict,
+    /// The router's stage.
+    pub router: Verdict,
+    /// Records that are missing.
+    pub gaps: Vec<Gap>,
+    /// Damaged parts of files.
+    pub damage: Vec<(String, Lost)>,
+    /// Its last segment was closed.
+    pub ended: bool,
+}
+
+impl RunReport {
+    /// Is any decision another one?
+    pub const fn differs(&self) -> bool {
+        matches!(self.alpha, Verdict::Differs(_)) || matches!(self.router, Verdict::Differs(_))
+    }
+
+    /// Was everything decided again, to the end?
+    pub const fn is_equal(&self) -> bool {
+        matches!(self.alpha, Verdict::Equal) && matches!(self.router, Verdict::Equal)
+    }
+}
+
+/// Decides the runs of a directory or of one segment again, up to `until` (ns since 1970).
+pub fn replay(
+    files: &dyn Files,
+    path: &Path,
+    until: Option<u64>,
+    forewarner: &dyn Fn(&Config) -> Option<Forewarner>,
+    observer: &mut Observer<'_>,
+) -> Result<Vec<RunReport>, Failure> {
+    let mut reports = Vec::new();
+    for (run, segments) in runs(files, path)? {
+        let mut replay = Replay::new(run, until, forewarner);
+        for found in &segments {
+            let read = library::read(files, &found.path, |record| replay.record(&record, observer));
+            let condition =
+                read.map_err(|e| Failure::input(format!("{}: {e:?}", found.path.display())))?;
+            let name = found.name.to_string();
+            replay.damage.extend(condition.lost.into_iter().map(|l| (name.clone(), l)));
+            replay.ended = condition.ended;
+            if replay.over {
+                break;
+            }
+        }
+        reports.push(replay.report());
+    }
+    Ok(reports)
+}
+
+/// The segments of a directory or of one file, by run.
+pub fn runs(files: &dyn Files, path: &Path) -> Result<Vec<(u64, Vec<Found>)>, Failure> {
+    let name = path.file_name().and_then(|n| n.to_str()).and_then(library::Name::parse);
+    let found = match name {
+        Some(name) => vec![Found { path: path.to_owned(), name, bytes: 0 }],
+        None => library::segments(files, path)
+            .map_err(|e| Failure::input(format!("cannot list {}: {e}", path.display())))?,
+    };
+    if found.is_empty() {
+        return Err(Failure::input(format!(
+            "{}: no journal segment (NAME.dj, NAME.djz) lies there",
+            path.display()
+        )));
+    }
+    let mut runs: Vec<(u64, Vec<Found>)> = Vec::new();
+    for one in found {
+        match runs.iter_mut().find(|(run, _)| *run == one.name.run) {
+            Some((_, segments)) => segments.push(one),
+            None => runs.push((one.name.run, vec![one])),
+        }
+    }
+    Ok(runs)
+}
+
+struct Stopped(Verdict);
+
+struct Replay<'a> {
+    run: u64,
+    until: Option<u64>,
+    forewarner: &'a dyn Fn(&Config) -> Option<Forewarner>,
+    header: Option<Header>,
+    engine_state: Vec<u8>,
+    router_state: Vec<u8>,
+    alpha: Result<Option<AlphaReplay>, Stopped>,
+    router: Result<Option<RouterReplay>, Stopped>,
+    begun: bool,
+    numbers: Numbers,
+    counts: Counts,
+    damage: Vec<(String, Lost)>,
+    span: Option<(u64, u64)>,
+    ended: bool,
+    over: bool,
+    before: VecDeque<(u8, u8, u64, u64, Vec<u8>)>,
+}
+
+impl<'a> Replay<'a> {
+    fn new(run: u64, until: Option<u64>, forewarner: &'a dyn Fn(&Config) -> Option<Forewarner>) -> Self {
+        Self {
+            run,
+            until,
+            forewarner,
+            header: None,
+            engine_state: Vec::new(),
+            router_state: Vec::new(),
+            alpha: Ok(None),
+            router: Ok(None),
+            begun: false,
+            numbers: Numbers::default(),
+            counts: Counts::default(),
+            damage: Vec::new(),
+            span: None,
+            ended: false,
+            over: false,
+            before: VecDeque::new(),
+        }
+    }
+
+    fn record(&mut self, record: &Record<'_>, observer: &mut Observer<'_>) -> ControlFlow<()> {
+        if record.stream == OWN {
+            self.numbers.follow(record);
+            self.own(record);
+            return ControlFlow::Continue(());
+        }
+        if !self.begun {
+            self.begun = true;
+            self.begin();
+        }
+        let Some(header) = &self.header else { return ControlFlow::Continue(()) };
+        let wall = header.wall_at(record.at);
+        if self.until.is_some_and(|until| wall > until) || !observer(header, record) {
+            self.over = true;
+            return ControlFlow::Break(());
+        }
+        self.counts.records += 1;
+        self.span = Some((self.span.map_or(wall, |(from, _)| from), wall));
+        let gaps = self.numbers.gaps.len();
+        if !self.numbers.follow(record) {
+            // A number that was there before: a file that lies there twice.
+            return ControlFlow::Continue(());
+        }
+        if let Some(gap) = self.numbers.gaps.get(gaps) {
+            let why = if gap.known { "a hole" } else { "damage or a missing segment" };
+            let stopped = || Stopped(Verdict::Stopped(format!("{why}: records {} to {}", gap.first, gap.last)));
+            match record.stream {
+                ALPHA if self.alpha.is_ok() => self.alpha = Err(stopped()),
+                ROUTER if self.router.is_ok() => self.router = Err(stopped()),
+                _ => {}
+            }
+        }
+        self.feed(record, wall);
+        ControlFlow::Continue(())
+    }
+
+    fn own(&mut self, record: &Record<'_>) {
+        match record.kind {
+            kind::HEADER if self.header.is_none() => {
+                self.header = serde_json::from_slice(record.payload).ok();
+            }
+            kind::STATE if !self.begun => match library::state(record.payload) {
+                Some((ENGINE_STATE, part)) => self.engine_state.extend_from_slice(part),
+                Some((ROUTER_STATE, part)) => self.router_state.extend_from_slice(part),
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+
+    fn begin(&mut self) {
+        let stopped = |why: String| Stopped(Verdict::Stopped(why));
+        let Some(header) = &self.header else { return };
+        if header.records != RECORDS {
+            let why = format!(
+                "its records have layout {}, this program reads {RECORDS}: use version {}",
+                header.records, header.version
+            );
+            (self.alpha, self.router) = (Err(stopped(why.clone())), Err(stopped(why)));
+            return;
+        }
+        if self.engine_state.is_empty() || self.router_state.is_empty() {
+            let why = "the segment with the state that the run began with is not there".to_owned();
+            (self.alpha, self.router) = (Err(stopped(why.clone())), Err(stopped(why)));
+            return;
+        }
+        let alpha = || {
+            let config = header.config()?;
+            let state: Snapshot = decode(&self.engine_state)?;
+            AlphaReplay::new(&config, &state, Nanos(header.booked), (self.forewarner)(&config))
+        };
+        let router = || decode::<Router>(&self.router_state).map(RouterReplay::new);
+        let cannot = |e: String| stopped(format!("its first state cannot be used: {e}"));
+        let (alpha, router) = (alpha().map(Some).map_err(cannot), router().map(Some).map_err(cannot));
+        (self.alpha, self.router) = (alpha, router);
+        self.engine_state = Vec::new();
+        self.router_state = Vec::new();
+    }
+
+    fn feed(&mut self, record: &Record<'_>, wall_ns: u64) {
+        let Record { stream, kind, seq, at, payload } = *record;
+        let (result, stage) = match stream {
+            ALPHA => match &mut self.alpha {
+                Ok(Some(alpha)) => (alpha.take(kind, at, payload), "alpha"),
+                _ => return,
+            },
+            ROUTER => match &mut self.router {
+                Ok(Some(router)) => (router.take(at, payload), "router"),
+                _ => return,
+            },
+            _ => return,
+        };
+        match result {
+            Ok(was) => self.count(stream, kind, was),
+            Err(now) => {
+                let before = self.before.iter().filter(|r| r.0 == stream);
+                let before = before.map(|(stream, kind, seq, at, payload)| {
+                    shown(&Record { stream: *stream, kind: *kind, seq: *seq, at: *at, payload })
+                });
+                let before = before.collect();
+                let then = shown(record);
+                let difference = Difference { stage, seq, wall_ns, then, now, before };
+                let stopped = Err(Stopped(Verdict::Differs(Box::new(difference))));
+                if stream == ALPHA {
+                    self.alpha = stopped.map(|()| None);
+                } else {
+                    self.router = stopped.map(|()| None);
+                }
+            }
+        }
+        // Quotes between two events say little, and would push the rest out.
+        if stream == ALPHA || kind_name(stream, kind) != ROUTER_KINDS[0] {
+            if self.before.len() == 2 * CONTEXT {
+                self.before.pop_front();
+            }
+            self.before.push_back((stream, kind, seq, at, payload.to_vec()));
+        }
+    }
+
+    fn count(&mut self, stream: u8, kind: u8, was: Was) {
+        let counts = &mut self.counts;
+        if was == Was::Input {
+            counts.inputs += 1;
+            return;
+        }
+        match kind_name(stream, kind) {
+            "step" => counts.steps += 1,
+            "intent" => counts.intents += 1,
+            "request" => counts.requests += 1,
+            "outcome_told" => counts.outcomes += 1,
+            "errand" => counts.errands += 1,
+            _ => counts.states += 1,
+        }
+    }
+
+    fn report(self) -> RunReport {
+        let none = || Verdict::Stopped("it has no record that could be decided again".to_owned());
+        let alpha = match self.alpha {
+            Ok(Some(_)) => Verdict::Equal,
+            Ok(None) => none(),
+            Err(Stopped(verdict)) => verdict,
+        };
+        let router = match self.router {
+            Ok(Some(_)) => Verdict::Equal,
+            Ok(None) => none(),
+            Err(Stopped(verdict)) => verdict,
+        };
+        let (from_ns, to_ns) = self.span.unwrap_or_default();
+        let header = self.header.as_ref();
+        RunReport {
+            run: self.run,
+            version: header.map(|h| h.version.clone()).unwrap_or_default(),
+            venue: header.map(|h| h.venue.clone()).unwrap_or_default(),
+            symbols: header.map_or(0, |h| h.symbols.len()),
+            from_ns,
+            to_ns,
+            counts: self.counts,
+            alpha,
+            router,
+            gaps: self.numbers.gaps,
+            damage: self.damage,
+            ended: self.ended,
+        }
+    }
+}
+
+/// A record in one line.
+fn shown(record: &Record<'_>) -> String {
+    let mut text = value(record).to_string();
+    if text.len() > 600 {
+        let cut = (0..=600).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+        text.truncate(cut);
+        text.push('…');
+    }
+    format!("{} {} {text}", record.seq, kind_name(record.stream, record.kind))
+}

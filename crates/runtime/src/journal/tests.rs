@@ -1,0 +1,363 @@
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use proptest::prelude::*;
+
+use super::frame::Record;
+use super::library::{Gap, Name, Numbers, segments};
+use super::segment::{Condition, OWN, kind, walk};
+use super::tap::tap;
+use super::writer::{Limits, Writer};
+use crate::environment::{AppendFile, Files, SystemFiles};
+
+/// Files in memory whose writes can be made to fail.
+#[derive(Debug, Clone, Default)]
+struct TestFiles(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    files: BTreeMap<PathBuf, Vec<u8>>,
+    /// Every write fails, and leaves this much of what it was given.
+    torn: Option<usize>,
+}
+
+struct TestFile(TestFiles, PathBuf);
+
+impl AppendFile for TestFile {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut inner = self.0.0.lock().unwrap();
+        let part = inner.torn.unwrap_or(bytes.len()).min(bytes.len());
+        inner.files.entry(self.1.clone()).or_default().extend_from_slice(&bytes[..part]);
+        if inner.torn.is_some() { Err(io::Error::other("disk full")) } else { Ok(()) }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Files for TestFiles {
+    fn read(&self, _: &Path) -> io::Result<Option<String>> {
+        unreachable!()
+    }
+    fn write(&self, _: &Path, _: &str) -> io::Result<()> {
+        unreachable!()
+    }
+    fn read_bytes(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.0.lock().unwrap().files.get(path).cloned())
+    }
+    fn write_bytes(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut inner = self.0.lock().unwrap();
+        if inner.torn.is_some() {
+            return Err(io::Error::other("disk full"));
+        }
+        inner.files.insert(path.to_owned(), bytes.to_owned());
+        Ok(())
+    }
+    fn append(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
+        self.0.lock().unwrap().files.entry(path.to_owned()).or_default();
+        Ok(Box::new(TestFile(self.clone(), path.to_owned())))
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>> {
+        let inner = self.0.lock().unwrap();
+        let name = |p: &PathBuf| p.file_name().unwrap().to_str().unwrap().to_owned();
+        let inside = inner.files.iter().filter(|(p, _)| p.parent() == Some(dir));
+        Ok(inside.map(|(p, bytes)| (name(p), bytes.len() as u64)).collect())
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.lock().unwrap().files.remove(path);
+        Ok(())
+    }
+    fn remove_dir(&self, _: &Path) -> io::Result<()> {
+        unreachable!()
+    }
+    fn temp_dir(&self) -> PathBuf {
+        unreachable!()
+    }
+    fn variable(&self, _: &str) -> Option<String> {
+        unreachable!()
+    }
+}
+
+impl TestFiles {
+    fn tear(&self, at: Option<usize>) {
+        self.0.lock().unwrap().torn = at;
+    }
+    fn only(&self) -> Vec<u8> {
+        let inner = self.0.lock().unwrap();
+        assert_eq!(inner.files.len(), 1, "{:?}", inner.files.keys());
+        inner.files.values().next().unwrap().clone()
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        dir: PathBuf::from("/j"),
+        segment_bytes: 1 << 20,
+        days: 7,
+        max_bytes: 1 << 30,
+        fsync_ns: 1_000_000_000,
+    }
+}
+
+/// Owned, to be compared.
+type Seen = (u8, u8, u64, u64, Vec<u8>);
+
+fn seen(record: &Record<'_>) -> Seen {
+    (record.stream, record.kind, record.seq, record.at, record.payload.to_vec())
+}
+
+fn all(file: &[u8]) -> (Vec<Seen>, Condition) {
+    let mut records = Vec::new();
+    let condition = walk(file, |r| {
+        records.push(seen(&r));
+        ControlFlow::Continue(())
+    });
+    (records, condition)
+}
+
+/// A small segment, open (as a kill leaves it, or closed and not yet sealed) or sealed.
+fn small(n: u64) -> (Vec<u8>, Vec<u8>) {
+    let files = TestFiles::default();
+    let mut writer = Writer::new(Arc::new(files.clone()), limits(), 7, b"{\"h\":1}".to_vec());
+    writer.begin(&[("engine", b"state"), ("empty", b"")], 100, 1).unwrap();
+    for seq in 1..=n {
+        let payload = vec![seq as u8; (seq % 9) as usize];
+        writer.record(Record { stream: 1 + (seq % 2) as u8, kind: 3, seq: seq.div_ceil(2), at: seq, payload: &payload });
+    }
+    writer.flush(100, 50).unwrap();
+    let open = files.only();
+    writer.close(60).unwrap();
+    (open, files.only())
+}
+
+/// `some` came out of a damaged file: all of it must be of `whole`, in order.
+fn is_part_of(some: &[Seen], whole: &[Seen]) -> bool {
+    let mut rest = whole.iter();
+    some.iter().all(|record| rest.any(|r| r == record))
+}
+
+#[test]
+fn what_was_written_is_read_and_its_end_is_known() {
+    let (open, sealed) = small(9);
+    let (from_open, condition) = all(&open);
+    assert!(!condition.ended && condition.lost.is_empty() && condition.is_torn(open.len()));
+    let (from_sealed, condition) = all(&sealed);
+    assert!(condition.is_whole() && condition.sealed, "{condition:?}");
+    assert_eq!(from_open, from_sealed);
+    assert_eq!(from_open.len(), 3 + 9);
+    assert_eq!(from_open[0].4, b"{\"h\":1}");
+    assert_eq!(super::library::state(&from_open[1].4), Some(("engine", &b"state"[..])));
+}
+
+#[test]
+fn cut_at_every_byte_the_rest_is_used_and_the_end_is_missing() {
+    let (open, sealed) = small(9);
+    let whole = all(&sealed).0;
+    for file in [&open, &sealed] {
+        for length in 0..file.len() {
+            let (records, condition) = all(&file[..length]);
+            assert!(whole.starts_with(&records), "cut at {length}");
+            assert!(!condition.is_whole(), "cut at {length}");
+            let used: usize = condition.lost.iter().map(|l| l.to - l.from).sum();
+            assert!(used <= length);
+        }
+    }
+    // Of an open one all whole records are there.
+    let (records, _) = all(&open[..open.len() - 1]);
+    assert_eq!(records.len(), whole.len() - 1);
+}
+
+#[test]
+fn a_flip_in_any_byte_costs_a_record_or_a_block_and_is_told() {
+    let (open, sealed) = small(9);
+    let whole = all(&sealed).0;
+    for (file, is_open) in [(&open, true), (&sealed, false)] {
+        for at in 0..file.len() {
+            for flip in [0x01u8, 0x80, 0xff] {
+                let mut damaged = file.clone();
+                damaged[at] ^= flip;
+                let (records, condition) = all(&damaged);
+                assert!(is_part_of(&records, &whole), "byte {at}");
+                assert!(!condition.lost.is_empty() || condition.records == 0, "byte {at}: {condition:?}");
+                assert!(!condition.is_whole(), "byte {at}");
+                if is_open {
+                    assert!(records.len() + 1 >= whole.len(), "byte {at} cost more than its record");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_in_the_middle_of_a_long_one_costs_its_block() {
+    let files = TestFiles::default();
+    let wide = Limits { segment_bytes: 1 << 30, ..limits() };
+    let mut writer = Writer::new(Arc::new(files.clone()), wide, 7, Vec::new());
+    writer.begin(&[], 100, 1).unwrap();
+    let mut state = 9;
+    for seq in 1..=2000u64 {
+        // Random bytes: nothing to compress.
+        let payload: Vec<u8> = (0..1000).map(|_| crate::environment::splitmix64(&mut state) as u8).collect();
+        writer.record(Record { stream: 1, kind: 0, seq, at: seq, payload: &payload });
+    }
+    writer.close(2).unwrap();
+    let mut file = files.only();
+    let middle = file.len() / 2;
+    file[middle] ^= 1;
+    let (records, condition) = all(&file);
+    assert!(records.len() > 1700 && records.len() < 2001, "{}", records.len());
+    assert!(!condition.is_whole() && condition.lost.len() == 1);
+    let mut numbers = Numbers::default();
+    walk(&file, |r| {
+        assert!(numbers.follow(&r));
+        ControlFlow::Continue(())
+    });
+    let [Gap { stream: 1, first, last, known: false }] = numbers.gaps[..] else { panic!("{:?}", numbers.gaps) };
+    assert_eq!(last - first + 1, 2001 - records.len() as u64);
+}
+
+#[test]
+fn a_disk_that_fails_leaves_a_hole_of_the_right_size() {
+    for torn in [0, 1, 40, 1000] {
+        let files = TestFiles::default();
+        let mut writer = Writer::new(Arc::new(files.clone()), limits(), 7, b"h".to_vec());
+        let status = writer.status();
+        writer.begin(&[], 100, 0).unwrap();
+        let put = |writer: &mut Writer, seq| {
+            writer.record(Record { stream: 2, kind: 0, seq, at: seq, payload: b"payload" });
+        };
+        (1..=5).for_each(|seq| put(&mut writer, seq));
+        writer.flush(100, 5).unwrap();
+        files.tear(Some(torn));
+        (6..=8).for_each(|seq| put(&mut writer, seq));
+        assert!(writer.flush(100, 8).is_err());
+        assert!(status.is_failing());
+        (9..=10).for_each(|seq| put(&mut writer, seq));
+        // Not tried again before its time.
+        assert!(writer.flush(100, 10).is_ok() && status.is_failing());
+        assert!(writer.flush(102, 2_000_000_000).is_err());
+        files.tear(None);
+        writer.flush(104, 4_000_000_000).unwrap();
+        assert!(!status.is_failing());
+        (11..=12).for_each(|seq| put(&mut writer, seq));
+        writer.close(5_000_000_000).unwrap();
+        assert_eq!(status.lost(), 5);
+        let mut numbers = Numbers::default();
+        let mut kept = Vec::new();
+        for found in segments(&files, Path::new("/j")).unwrap() {
+            walk(&files.read_bytes(&found.path).unwrap().unwrap(), |r| {
+                assert!(numbers.follow(&r));
+                kept.extend((r.stream == 2).then_some(r.seq));
+                ControlFlow::Continue(())
+            });
+        }
+        // What the torn write brought to the disk counts too.
+        let torn_whole = torn / (super::frame::HEAD + 7);
+        let (first, kept_of_torn) = (6 + torn_whole.min(3) as u64, (6..6 + torn_whole.min(3) as u64));
+        assert_eq!(kept, (1..=5).chain(kept_of_torn).chain(11..=12).collect::<Vec<_>>());
+        let known = torn_whole == 0;
+        assert_eq!(numbers.gaps, [Gap { stream: 2, first, last: 10, known }]);
+    }
+}
+
+#[test]
+fn a_full_ring_is_a_hole_too() {
+    let files = TestFiles::default();
+    let mut writer = Writer::new(Arc::new(files.clone()), limits(), 7, b"h".to_vec());
+    writer.begin(&[], 100, 0).unwrap();
+    let (mut hot, mut drain) = tap::<u8>("test", 4);
+    let mut take = |writer: &mut Writer| {
+        while let Some(e) = drain.pop() {
+            writer.record(Record { stream: 1, kind: 0, seq: e.seq, at: e.at, payload: &[e.item] });
+        }
+    };
+    (1..=6).for_each(|i| hot.push(i, i as u8));
+    take(&mut writer);
+    hot.push(7, 7);
+    take(&mut writer);
+    writer.close(9).unwrap();
+    let (records, condition) = all(&files.only());
+    assert!(condition.is_whole());
+    let kinds: Vec<(u8, u64)> = records.iter().map(|r| (r.0, r.2)).collect();
+    assert_eq!(kinds, [(OWN, 0), (1, 1), (1, 2), (1, 3), (1, 4), (OWN, 0), (1, 7)]);
+    assert_eq!(super::library::hole(&records[5].4), Some((1, 5, 6)));
+    assert_eq!(hot.stats().unwrap().full(), 2);
+}
+
+#[test]
+fn segments_rotate_are_sealed_and_the_oldest_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let files: Arc<dyn Files> = Arc::new(SystemFiles);
+    let limits = Limits { dir: dir.path().to_owned(), segment_bytes: 2000, max_bytes: 3000, ..limits() };
+    // A run that was killed in the middle of a record.
+    let mut writer = Writer::new(Arc::clone(&files), limits.clone(), 1, b"one".to_vec());
+    writer.begin(&[], 1_000_000, 1).unwrap();
+    writer.record(Record { stream: 1, kind: 0, seq: 1, at: 1, payload: b"a" });
+    writer.record(Record { stream: 1, kind: 0, seq: 2, at: 1, payload: b"b" });
+    writer.flush(1_000_000, 2).unwrap();
+    let killed = segments(&*files, dir.path()).unwrap()[0].path.clone();
+    drop(writer);
+    let bytes = std::fs::read(&killed).unwrap();
+    std::fs::write(&killed, &bytes[..bytes.len() - 1]).unwrap();
+    // The next one seals what it left, and rotates.
+    let mut state = 1;
+    let mut writer = Writer::new(Arc::clone(&files), limits.clone(), 2, b"two".to_vec());
+    writer.begin(&[], 1_000_100, 1).unwrap();
+    let left = segments(&*files, dir.path()).unwrap();
+    assert!(left[0].name.sealed && left[0].name.run == 1 && !left[1].name.sealed);
+    let (records, condition) = all(&std::fs::read(&left[0].path).unwrap());
+    assert_eq!((records.len(), condition.ended, condition.lost.len()), (2, false, 0));
+    for seq in 1..=100 {
+        let payload: Vec<u8> = (0..100).map(|_| crate::environment::splitmix64(&mut state) as u8).collect();
+        writer.record(Record { stream: 1, kind: 0, seq, at: seq, payload: &payload });
+        writer.flush(1_000_100, seq).unwrap();
+    }
+    writer.close(200).unwrap();
+    let kept = segments(&*files, dir.path()).unwrap();
+    assert!(kept.iter().all(|f| f.name.run == 2 && f.name.sealed));
+    assert!(kept.iter().map(|f| f.bytes).sum::<u64>() < 3000 + 2500, "{kept:?}");
+    for found in &kept {
+        let (records, condition) = all(&std::fs::read(&found.path).unwrap());
+        assert!(condition.is_whole() && records[0].4 == b"two" && records[0].1 == kind::HEADER);
+    }
+    // Days: a run of a month later leaves none of them.
+    let mut writer = Writer::new(Arc::clone(&files), limits, 3, Vec::new());
+    writer.begin(&[], 1_000_100 + 30 * 86_400, 1).unwrap();
+    assert_eq!(segments(&*files, dir.path()).unwrap().len(), 1);
+}
+
+#[test]
+fn names_sort_by_time_and_come_back() {
+    let name = Name { start_s: 1_700_000_000, run: 0xabc, number: 12, sealed: true };
+    assert_eq!(name.to_string(), "1700000000-0000000000abc-000012.djz");
+    assert_eq!(Name::parse(&name.to_string()), Some(name));
+    for other in ["", "a.dj", "1-2.dj", "1-2-3-4.dj", "1-2-3.txt", "x-2-3.dj"] {
+        assert_eq!(Name::parse(other), None, "{other}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_lies_there_makes_it_panic_or_lie(
+        noise in proptest::collection::vec(any::<u8>(), 0..200),
+        flips in proptest::collection::vec((any::<prop::sample::Index>(), 1u8..), 1..6),
+        sealed: bool,
+    ) {
+        let _ = all(&noise);
+        let (open, packed) = small(9);
+        let whole = all(&packed).0;
+        let mut file = if sealed { packed } else { open };
+        for (at, flip) in &flips {
+            let at = at.index(file.len());
+            file[at] ^= flip;
+        }
+        file.extend_from_slice(&noise);
+        let (records, condition) = all(&file);
+        prop_assert!(is_part_of(&records, &whole));
+        prop_assert!(!condition.is_whole() || records == whole);
+    }
+}

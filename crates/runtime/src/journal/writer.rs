@@ -1,0 +1,307 @@
+//! The writer: records into segments, with rotation, sealing, retention, and disks that fail.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::frame::{self, MAX_PAYLOAD, Record};
+use super::library::{self, Name};
+use super::segment::{OPEN_MARK, OWN, Packer, STREAMS, kind, walk};
+use crate::environment::{AppendFile, Files};
+
+/// Where segments go, how large they become, and how long they stay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Directory.
+    pub dir: PathBuf,
+    /// A segment is closed once it holds this much, bytes before compression.
+    pub segment_bytes: u64,
+    /// Segments begun before this many days are removed.
+    pub days: u64,
+    /// Together they take no more than this, bytes.
+    pub max_bytes: u64,
+    /// What was written is synced after this at the latest, ns.
+    pub fsync_ns: u64,
+}
+
+/// After an error the disk is tried again after this.
+const RETRY_NS: u64 = 1_000_000_000;
+/// Payload of a part of a state.
+const PART: usize = 1 << 20;
+
+/// What the journal tells everybody else. Counters of their own: relaxed.
+#[derive(Debug, Default)]
+pub struct Status {
+    records: AtomicU64,
+    lost: AtomicU64,
+    bytes: AtomicU64,
+    segments: AtomicU64,
+    failing: AtomicBool,
+}
+
+impl Status {
+    /// Records written.
+    pub fn records(&self) -> u64 {
+        self.records.load(Ordering::Relaxed)
+    }
+    /// Records lost: a ring was full, or the disk failed.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+    /// Bytes written, before compression.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+    /// Segments begun.
+    pub fn segments(&self) -> u64 {
+        self.segments.load(Ordering::Relaxed)
+    }
+    /// Can nothing be written at present?
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+}
+
+struct Open {
+    name: Name,
+    file: Box<dyn AppendFile>,
+    /// Whole records that are not in the file yet.
+    pending: Vec<u8>,
+    packer: Packer,
+    bytes: u64,
+    records: u64,
+    /// The file has bytes that are not synced, the oldest since this time.
+    dirty_since: Option<u64>,
+}
+
+/// The writer of one run.
+pub struct Writer {
+    files: Arc<dyn Files>,
+    limits: Limits,
+    run: u64,
+    header: Vec<u8>,
+    number: u32,
+    open: Option<Open>,
+    /// Newest number taken and newest number in a file, by stream.
+    taken: [u64; STREAMS],
+    written: [u64; STREAMS],
+    /// While the disk fails: when it is tried again.
+    retry_at: Option<u64>,
+    status: Arc<Status>,
+}
+
+impl Writer {
+    /// For a run; `header` is told at the beginning of each segment. Nothing is written before [`Self::begin`].
+    pub fn new(files: Arc<dyn Files>, limits: Limits, run: u64, header: Vec<u8>) -> Self {
+        Self {
+            files,
+            limits,
+            run,
+            header,
+            number: 0,
+            open: None,
+            taken: [0; STREAMS],
+            written: [0; STREAMS],
+            retry_at: None,
+            status: Arc::default(),
+        }
+    }
+
+    /// Counters for others.
+    pub fn status(&self) -> Arc<Status> {
+        Arc::clone(&self.status)
+    }
+
+    /// Looks after the segments of earlier runs and opens the first of this one, with the states that it begins with.
+    pub fn begin(&mut self, states: &[(&str, &[u8])], wall_s: u64, at: u64) -> io::Result<()> {
+        self.seal_left(wall_s);
+        self.begin_segment(states, wall_s, at)
+    }
+
+    fn begin_segment(&mut self, states: &[(&str, &[u8])], wall_s: u64, at: u64) -> io::Result<()> {
+        match self.open_segment(states, wall_s, at) {
+            Ok(()) => {
+                self.retry_at = None;
+                self.status.failing.store(false, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(e) => {
+                self.fail(at);
+                Err(e)
+            }
+        }
+    }
+
+    fn open_segment(&mut self, states: &[(&str, &[u8])], wall_s: u64, at: u64) -> io::Result<()> {
+        let name = Name { start_s: wall_s, run: self.run, number: self.number, sealed: false };
+        let mut file = self.files.append(&self.limits.dir.join(name.to_string()))?;
+        file.write_all(&OPEN_MARK)?;
+        let mut pending = Vec::new();
+        let mut records = 1;
+        let mut own = |kind, payload: &[u8]| {
+            frame::append(&mut pending, Record { stream: OWN, kind, seq: 0, at, payload });
+        };
+        own(kind::HEADER, &self.header);
+        for (name, state) in states {
+            let parts = state.chunks(PART).chain(state.is_empty().then_some(&[][..]));
+            for part in parts {
+                let name = name.as_bytes();
+                let payload = [&[name.len() as u8], name, part].concat();
+                own(kind::STATE, &payload);
+                records += 1;
+            }
+        }
+        let mut packer = Packer::default();
+        packer.add(&pending);
+        let bytes = pending.len() as u64;
+        self.status.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.status.segments.fetch_add(1, Ordering::Relaxed);
+        self.number += 1;
+        self.open = Some(Open { name, file, pending, packer, bytes, records, dirty_since: None });
+        Ok(())
+    }
+
+    /// Takes a record in. What is missing before it in its stream becomes a record of its own.
+    pub fn record(&mut self, record: Record<'_>) {
+        let stream = usize::from(record.stream) % STREAMS;
+        let Some(open) = &mut self.open else { return };
+        let missing = self.taken[stream] + 1..record.seq;
+        if !missing.is_empty() {
+            let (first, last) = (missing.start.to_le_bytes(), (missing.end - 1).to_le_bytes());
+            let payload = [&[record.stream][..], &first, &last].concat();
+            let hole = Record { stream: OWN, kind: kind::HOLE, seq: 0, at: record.at, payload: &payload };
+            open.add(hole);
+            self.status.lost.fetch_add(missing.end - missing.start, Ordering::Relaxed);
+        }
+        if record.payload.len() > MAX_PAYLOAD {
+            // Not taken: it is a hole when the next one comes.
+            return;
+        }
+        open.add(record);
+        self.taken[stream] = record.seq;
+        self.status.records.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Brings what was taken to the file, and on to the disk where it is due. After an error everything since the last
+    /// call is lost, and so is what comes until the disk can be written again.
+    pub fn flush(&mut self, wall_s: u64, at: u64) -> io::Result<()> {
+        let Some(open) = &mut self.open else {
+            return if self.retry_at.is_some_and(|due| due <= at) {
+                self.begin_segment(&[], wall_s, at)
+            } else {
+                Ok(())
+            };
+        };
+        let (before, limit) = (open.pending.len() as u64, self.limits.fsync_ns);
+        match open.flush(limit, at) {
+            Ok(()) => {
+                self.status.bytes.fetch_add(before, Ordering::Relaxed);
+                self.written = self.taken;
+            }
+            Err(e) => {
+                self.fail(at);
+                return Err(e);
+            }
+        }
+        if open.bytes >= self.limits.segment_bytes {
+            self.close(at)?;
+            self.begin_segment(&[], wall_s, at)?;
+            self.trim(wall_s);
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, at: u64) {
+        self.open = None;
+        // What was not written is found missing when the next record comes.
+        self.taken = self.written;
+        self.retry_at = Some(at + RETRY_NS);
+        self.status.failing.store(true, Ordering::Relaxed);
+    }
+
+    /// Closes the open segment and seals it.
+    pub fn close(&mut self, at: u64) -> io::Result<()> {
+        let Some(mut open) = self.open.take() else { return Ok(()) };
+        let count = open.records.to_le_bytes();
+        open.add(Record { stream: OWN, kind: kind::END, seq: 0, at, payload: &count });
+        let done = open.flush(0, at).and_then(|()| {
+            let Open { name, packer, file, .. } = open;
+            drop(file);
+            self.seal(name, &packer.finish())
+        });
+        match done {
+            Ok(()) => self.written = self.taken,
+            Err(_) => self.fail(at),
+        }
+        done
+    }
+
+    /// The sealed file stands before the open one is removed.
+    fn seal(&self, name: Name, sealed: &[u8]) -> io::Result<()> {
+        let to = self.limits.dir.join(Name { sealed: true, ..name }.to_string());
+        self.files.write_bytes(&to, sealed)?;
+        self.files.remove(&self.limits.dir.join(name.to_string()))
+    }
+
+    /// Seals what killed runs have left open; a torn end is cut off, anything else that is damaged stays as it is.
+    fn seal_left(&self, wall_s: u64) {
+        for found in library::segments(&*self.files, &self.limits.dir).unwrap_or_default() {
+            let name = found.name;
+            if name.sealed || name.run == self.run {
+                continue;
+            }
+            let Ok(Some(bytes)) = self.files.read_bytes(&found.path) else { continue };
+            let mut packer = Packer::default();
+            let (mut one, mut count) = (Vec::new(), 0u64);
+            let condition = walk(&bytes, |record| {
+                one.clear();
+                frame::append(&mut one, record);
+                packer.add(&one);
+                count += 1;
+                std::ops::ControlFlow::Continue(())
+            });
+            if condition.ended {
+                one.clear();
+                let payload = count.to_le_bytes();
+                frame::append(&mut one, Record { stream: OWN, kind: kind::END, seq: 0, at: 0, payload: &payload });
+                packer.add(&one);
+            }
+            if condition.is_whole() || condition.is_torn(bytes.len()) {
+                // A disk that refuses keeps the open file, which can be read as well.
+                let _ = self.seal(name, &packer.finish());
+            }
+        }
+        self.trim(wall_s);
+    }
+
+    /// Removes the oldest segments beyond the limits.
+    fn trim(&self, wall_s: u64) {
+        let open = self.open.as_ref().map(|o| o.name);
+        // What cannot be listed or removed now is so at the next rotation.
+        let _ = library::trim(&*self.files, &self.limits, wall_s, open);
+    }
+}
+
+impl Open {
+    fn add(&mut self, record: Record<'_>) {
+        let from = self.pending.len();
+        frame::append(&mut self.pending, record);
+        self.packer.add(&self.pending[from..]);
+        self.bytes += (self.pending.len() - from) as u64;
+        self.records += 1;
+    }
+
+    fn flush(&mut self, fsync_ns: u64, at: u64) -> io::Result<()> {
+        if !self.pending.is_empty() {
+            self.file.write_all(&self.pending)?;
+            self.pending.clear();
+            self.dirty_since.get_or_insert(at);
+        }
+        if self.dirty_since.is_some_and(|since| at.saturating_sub(since) >= fsync_ns) {
+            self.file.sync()?;
+            self.dirty_since = None;
+        }
+        Ok(())
+    }
+}
