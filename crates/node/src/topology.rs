@@ -238,8 +238,10 @@ fn market_side(
     let (book_news, book) = wiring.ring(&table::BOOK_NEWS);
     let (snapshots, snapshots_out) = wiring.ring(&table::SNAPSHOTS);
     let (venue_clock, clock_taken) = wiring.latest(&table::VENUE_CLOCK);
+    wiring.note(&table::BOOK_VIEW.info);
+    let (view_in, view) = telemetry::slot::slots(instruments.len());
     let connections = ConnectionName::of(&routes);
-    let ends = MarketEnds { connections, feed, book, snapshots, clock: venue_clock };
+    let ends = MarketEnds { connections, feed, book, snapshots, clock: venue_clock, view };
     let feed_stage = FeedStage::new(routes, frames_in, commands_out, feed_news);
     let links_of_book = BookLinks {
         frames,
@@ -249,6 +251,7 @@ fn market_side(
         ticks: ticks_in,
         quotes: quotes_in,
         news: book_news,
+        view: view_in,
     };
     let probe = wiring.probe(links.samples);
     let limits = (&config.market, Nanos::from_millis(config.router.risk.max_signal_ahead_ms));
@@ -323,6 +326,8 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
     let (safety, safety_taken) = w.latest(&table::SAFETY);
     let (rm, rm_taken) = w.latest(&table::RM);
     let (scan, scan_taken) = w.latest(&table::SCAN);
+    let (engine_view_in, engine_view) = w.latest(&table::ENGINE_VIEW);
+    let (router_view_in, router_view) = w.latest(&table::ROUTER_VIEW);
 
     let probe = w.probe(&table::SCANNER_SAMPLES);
     let scanner = ScannerStage::new(parts.scanner, ticks, scanned_in, clock.clone(), probe);
@@ -338,6 +343,7 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
         news: alpha_news,
         steps: steps_in,
         memory_news,
+        view: engine_view_in,
     };
     let probe = w.probe(&table::ALPHA_SAMPLES);
     let engine = AlphaStage::new(config, parts.engine, parts.booked, links, clock.clone(), probe);
@@ -349,6 +355,7 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
         requests: requests_in,
         outcomes: outcomes_in,
         news: router_news,
+        view: router_view_in,
     };
     let probe = w.probe(&table::ROUTER_SAMPLES);
     let orders = RouterStage::new(parts.router, links, clock.clone(), probe);
@@ -374,6 +381,8 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
         fence,
         to_memory,
         latency,
+        engine_view,
+        router_view,
         rings,
     };
     (stages, Ends { source, account }, MemoryEnds { steps, news, health, acb, safety, rm, scan })
@@ -438,6 +447,11 @@ pub fn describe(config: &Config) -> (String, bool) {
 impl std::fmt::Display for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let n = self.layout.workers.len();
-        write!(f, "{n} hot worker{}, idle {:?}", if n == 1 { "" } else { "s" }, self.idle)
+        let idle = match self.idle {
+            Idle::Spin => "spins",
+            Idle::Yield => "yields",
+            Idle::Park => "sleeps",
+        };
+        write!(f, "{n} hot worker{}, each {idle} while idle", if n == 1 { "" } else { "s" })
     }
 }

@@ -23,6 +23,7 @@ use secrecy::SecretString;
 use super::close_stop::{CloseStops, StopAnswer};
 use super::market_data::MarketController;
 use super::orders::Orders;
+use super::shown::Publishing;
 use super::status::Seen;
 use crate::beat::{Beat, Silence};
 use crate::drop_copy::DropCopy;
@@ -130,6 +131,8 @@ pub struct Control {
     pub unkept: Arc<AtomicBool>,
     /// Where the role alpha shows its status.
     pub alpha_status: Option<SharedAlphaStatus>,
+    /// Makes the status model; `None`: nobody looks.
+    pub publishing: Option<Publishing>,
     /// What it has seen.
     pub seen: Seen,
 }
@@ -191,6 +194,7 @@ impl Control {
             unkept: Arc::default(),
             told_state: (false, false),
             alpha_status: None,
+            publishing: None,
             seen,
         }
     }

@@ -5,13 +5,14 @@ use market::{Date, ExitReason, Intent, Nanos, Outcome, Posture, utc_date};
 use runtime::clock::Clock;
 use runtime::conveyor::{Loader, Unloader};
 use runtime::latency::Probe;
-use runtime::pending::Taker;
+use runtime::pending::{Publisher, Taker};
 use runtime::ring::{Rx, Tx};
 use runtime::stage::{Stage, Work};
 
 use super::memory::{MemoryNews, MemoryScan, Step};
 use super::{Hop, StampedIntent, Tick};
 use crate::config::{Config, HibernateAction, Signal};
+use crate::published::EngineView;
 
 /// What the control thread asks of the engine's stage.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +81,8 @@ pub struct AlphaLinks {
     pub steps: Loader<Step>,
     /// Trades and days for system memory.
     pub memory_news: Tx<MemoryNews>,
+    /// For people.
+    pub view: Publisher<EngineView>,
 }
 
 /// How the stage is to act.
@@ -338,6 +341,9 @@ impl AlphaStage {
             self.emit(exit, tick.recv_ns);
         }
         self.ticks += 1;
+        let bar_ticks = tick.ts.0 % (86_400 * Nanos::SECOND) / self.policy.tick_ns;
+        let view = EngineView::of(&self.engine, tick.ts, self.ticks, bar_ticks, &report);
+        self.links.view.publish(view);
         let stepped = !matches!(report.gate, Gate::Posture | Gate::NoDay);
         self.record(Some((tick, stepped.then_some(report.tick))));
     }

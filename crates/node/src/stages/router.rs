@@ -10,10 +10,12 @@ use execution::{
 use market::{Amount, Bbo, ExecutionReport, Instrument, MarkPrice, Nanos, Outcome, Qty, SymbolId};
 use runtime::clock::Clock;
 use runtime::latency::Probe;
+use runtime::pending::Publisher;
 use runtime::ring::{Rx, Tx};
 use runtime::stage::{Stage, Work};
 
 use super::{Hop, StampedIntent, StampedRequest};
+use crate::published::{self, RouterView};
 
 /// What the control thread tells the router.
 #[derive(Debug)]
@@ -91,6 +93,8 @@ pub enum RouterNews {
     State(RouterState),
     /// A position, whenever it changed.
     Position(SymbolId, Qty),
+    /// What the venue said of an order of ours, for people.
+    Report(ExecutionReport),
 }
 
 /// The router as others see it.
@@ -152,6 +156,8 @@ pub struct RouterLinks {
     pub outcomes: Tx<Outcome>,
     /// News; the newest is given up when full.
     pub news: Tx<RouterNews>,
+    /// For people.
+    pub view: Publisher<RouterView>,
 }
 
 /// The stage.
@@ -170,7 +176,12 @@ pub struct RouterStage {
     sent: RouterState,
     sent_positions: Vec<Qty>,
     fills: u64,
+    /// When the view was published last.
+    viewed_ns: u64,
 }
+
+/// Room that reports for people leave in the ring of news.
+const ROOM_FOR_NEWS: usize = 256;
 
 /// Inputs of one kind taken in one duty cycle.
 const BATCH: usize = 64;
@@ -190,6 +201,7 @@ impl RouterStage {
             sent: RouterState::default(),
             sent_positions,
             fills: 0,
+            viewed_ns: 0,
         }
     }
 
@@ -342,6 +354,9 @@ impl RouterStage {
             did = true;
             self.fills += u64::from(report.trade_id != 0 && report.origin.ours().is_some());
             self.router.on_report(now, &report, &mut self.outbox);
+            if report.origin.ours().is_some() && self.links.news.free() > ROOM_FOR_NEWS {
+                let _ = self.links.news.push(RouterNews::Report(report));
+            }
             if !self.flush(now_ns) {
                 return Work::Done;
             }
@@ -376,9 +391,13 @@ impl Stage for RouterStage {
         work
     }
 
-    fn housekeep(&mut self, _now_ns: u64) {
+    fn housekeep(&mut self, now_ns: u64) {
         if std::mem::take(&mut self.changed) {
             self.send_state();
+        }
+        if now_ns >= self.viewed_ns + published::EVERY_NS {
+            self.viewed_ns = now_ns;
+            self.links.view.publish(RouterView::of(&mut self.router, Nanos(now_ns)));
         }
     }
 }

@@ -10,6 +10,7 @@ use alpha::{AcbPush, Safety};
 use market::{ClockOffset, ExecutionReport, Outcome};
 use serde::Serialize;
 
+use crate::published::{EngineView, RouterView};
 use crate::role::Role::{self, All, Alpha, Ingest};
 use crate::sensors::Health;
 use crate::shards::Update;
@@ -32,6 +33,8 @@ pub enum Carrier {
     Boxes,
     /// The newest value alone (`runtime::pending`).
     Latest,
+    /// A slot for each symbol, the newest value alone (`telemetry::slot`).
+    Slots,
     /// Latency samples (`runtime::latency`).
     Samples,
 }
@@ -65,6 +68,10 @@ pub struct Link<T> {
     pub info: LinkInfo,
     message: PhantomData<fn() -> T>,
 }
+
+/// The numbers of one book, for people.
+#[derive(Debug)]
+pub struct BookSlot;
 
 /// A latency sample; its ring belongs to the probe.
 #[derive(Debug)]
@@ -142,6 +149,9 @@ links! {
     ROUTER_COMMANDS:  [All Alpha]  control -> router, Ring RouterCommand, 1024, "kept by the control thread";
     GATEWAY_COMMANDS: [All Alpha]  control -> gateway, Ring GatewayCommand, 1024, "the stage is dead, and the run is ending";
     HEALTH:           [All Alpha]  control -> memory, Ring Health, 1024, "given up";
+    BOOK_VIEW:        [All Ingest] book -> control as "book_view", Slots BookSlot, 1, "newest wins";
+    ENGINE_VIEW:      [All Alpha]  alpha -> control as "engine_view", Latest EngineView, 1, "newest wins";
+    ROUTER_VIEW:      [All Alpha]  router -> control as "router_view", Latest RouterView, 1, "newest wins";
     BOOK_SAMPLES:     [All]        book -> control, Samples Sample, 16384, "given up and counted";
     INGEST_SAMPLES:   [Ingest]     book -> control, Samples Sample, 65536, "given up and counted";
     SHARD_SAMPLES:    [Alpha]      shards -> control, Samples Sample, 16384, "given up and counted";
@@ -243,7 +253,7 @@ impl Carrier {
         match self {
             Self::Ring => "─►",
             Self::Boxes => "═►",
-            Self::Latest => "~►",
+            Self::Latest | Self::Slots => "~►",
             Self::Samples => "·►",
         }
     }
