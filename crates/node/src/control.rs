@@ -7,8 +7,11 @@
 
 mod account;
 pub(crate) mod close_stop;
+mod gathered;
 pub mod market_data;
 pub mod orders;
+mod publish;
+pub mod shown;
 mod state;
 pub mod status;
 mod stop_orders;
@@ -118,6 +121,7 @@ impl Control {
         self.timers(now);
         self.ending(now, stop);
         self.tell_router();
+        self.publish(now);
         self.show();
     }
 
@@ -233,6 +237,7 @@ impl Control {
                 self.alert(&format!("Denied {:?}", denial.check));
             }
             RouterNews::Outcome(outcome) => tracing::debug!(?outcome),
+            RouterNews::Report(report) => self.show_report(&report),
             RouterNews::State(state) => self.seen.router = state,
             RouterNews::Position(symbol, qty) => {
                 self.stops.on_position(symbol, qty, self.clock.now_ns());
@@ -296,22 +301,14 @@ impl Control {
         }
         if self.orders.progress && now >= self.progress_due {
             self.progress_due = now + 5 * Nanos::SECOND;
-            self.progress(now);
+            self.progress();
         }
     }
 
-    fn progress(&self, now: u64) {
-        let (b, r) = (&self.seen.book, &self.seen.router);
-        let pnl: f64 = self.seen.trades.iter().map(|t| t.pnl).sum();
-        self.orders.say(&format!(
-            "{:>5.0} s  {} frames, {} books in sync, {} orders, {} fills, {} round trips, PnL {pnl:+.2}",
-            (now - self.started) as f64 / 1e9,
-            self.seen.feed.frames,
-            b.live_books,
-            r.orders,
-            r.fills,
-            self.seen.trades.len()
-        ));
+    fn progress(&self) {
+        if let Some(publishing) = &self.publishing {
+            self.orders.say(&telemetry::line::line(publishing.state()));
+        }
     }
 
     // ---- the end of a run ---------------------------------------------------------------------------------------

@@ -20,9 +20,10 @@ use market::{Amount, ClientOrderId, Instrument, Nanos};
 use runtime::clock::Clock;
 use runtime::worker::Worker;
 
-use crate::config::Config;
+use crate::config::{Config, Signal};
 use crate::connections::{connection, endpoint, routes};
 use crate::control::close_stop;
+use crate::control::shown::{Facts, Publishing};
 use crate::control::{Control, Orders, Seen, WatchConfig};
 use crate::drop_copy::DropCopy;
 use crate::dry::ReadOnly;
@@ -136,6 +137,7 @@ async fn one_run(
     }
     control.unkept = link.unkept();
     control.journal = recorder.as_ref().map(|r| Arc::clone(&r.status));
+    control.publishing = publishing(options, gates_before, &layout, &workers, &link, &clock);
     look_after(&mut control, options, &at_venue, (watchdog, &workers, &stop), environment)?;
     control.run(&stop).await;
     watchdog.rest();
@@ -242,6 +244,46 @@ fn controller(
         Control::new(orders, Arc::clone(rest), symbols, ends, environment.clone(), watch, signalled);
     control.use_listen_key(&ready.listen_key);
     Ok(control)
+}
+
+/// What makes the status model; nothing where nobody looks.
+fn publishing(
+    options: &Options,
+    gates_before: [u64; alpha::Gate::ALL.len()],
+    layout: &str,
+    workers: &[Worker],
+    link: &MemoryLink,
+    clock: &Clock,
+) -> Option<Publishing> {
+    if options.published.is_none() && !options.orders.progress {
+        return None;
+    }
+    let config = &options.config;
+    let stages = workers.iter().flat_map(|w| w.stats().iter().map(|s| (w.name().to_owned(), Arc::clone(s))));
+    let node = telemetry::state::Node {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: String::new(),
+        venue: options.venue.name().to_owned(),
+        role: options.role.name().to_owned(),
+        profile: config.alpha.profile.clone(),
+        param_hash: config.alpha.hash(),
+        layout: layout.to_owned(),
+        started_ms: clock.wall_ns() / Nanos::MS,
+        capital: Some(config.alpha.initial_capital),
+    };
+    let facts = Facts {
+        node,
+        threshold: config.alpha.vel_div_threshold,
+        extreme: config.alpha.vel_div_extreme,
+        warm_bars: config.alpha.warmup_bars,
+        stride: config.market.stride(),
+        own_scanner: config.signal == Signal::Scanner,
+        book_stale_ms: config.market.ob_stale_after_ms,
+        gates_before,
+        stages: stages.collect(),
+        memory: link.watcher(),
+    };
+    Some(Publishing::new(facts, options.published.clone()))
 }
 
 fn at_venue(
@@ -514,6 +556,7 @@ struct Run {
 }
 
 fn summarise(options: &Options, ready: &Ready, control: &mut Control, run: Run) -> Summary {
+    let session = control.publishing.take().map(Publishing::into_session).unwrap_or_default();
     let ends = control.ends();
     ends.latency.drain();
     let latency_ns = Hop::ALL
@@ -569,5 +612,6 @@ fn summarise(options: &Options, ready: &Ready, control: &mut Control, run: Run) 
         stages: run.stages,
         memory: run.memory,
         ended_by: seen.ended_by.clone(),
+        session,
     }
 }

@@ -140,6 +140,30 @@ struct Start {
     files: Arc<dyn Files>,
 }
 
+/// Tells how memory is doing.
+pub struct MemoryWatcher {
+    memory: SystemMemory,
+    writes: WriteBehind,
+    shared: Arc<Shared>,
+}
+
+impl MemoryWatcher {
+    /// Now.
+    pub fn status(&self) -> MemoryStatus {
+        let (now, counts) = (self.memory.status(), self.writes.counts());
+        let status = self.shared.status().clone();
+        MemoryStatus {
+            connected: now.connected,
+            detail: now.detail,
+            written: counts.delivered,
+            pending: counts.pending,
+            lost: counts.rejected,
+            outages: counts.outages,
+            ..status
+        }
+    }
+}
+
 /// The handle. See the module's documentation.
 pub struct MemoryLink {
     memory: SystemMemory,
@@ -262,16 +286,15 @@ impl MemoryLink {
 
     /// How memory is doing.
     pub fn status(&self) -> MemoryStatus {
-        let (now, counts) = (self.memory.status(), self.writes.counts());
-        let status = self.shared.status().clone();
-        MemoryStatus {
-            connected: now.connected,
-            detail: now.detail,
-            written: counts.delivered,
-            pending: counts.pending,
-            lost: counts.rejected,
-            outages: counts.outages,
-            ..status
+        self.watcher().status()
+    }
+
+    /// Tells how memory is doing, whoever has the link.
+    pub fn watcher(&self) -> MemoryWatcher {
+        MemoryWatcher {
+            memory: self.memory.clone(),
+            writes: self.writes.clone(),
+            shared: Arc::clone(&self.shared),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::config::Rates;
 use crate::control::status::LineSummary;
 use crate::memory_link::MemoryStatus;
 use crate::roles::status::AlphaStatus;
+use crate::session::Session;
 use crate::stages::book::BookCounters;
 use crate::stages::feed::FeedCounters;
 use crate::stages::router::RouterState;
@@ -111,6 +112,9 @@ pub struct Summary {
     pub memory: MemoryStatus,
     /// Why the run ended.
     pub ended_by: String,
+    /// Fills, orders and gates, for the session's report.
+    #[serde(skip)]
+    pub session: Session,
 }
 
 impl Summary {

@@ -355,6 +355,7 @@ impl World {
                             orders,
                             signalled,
                             guests,
+                            published: None,
                         };
                         match node::live::live(options, &environment).await {
                             Ok(summary) => End::Done(Box::new(summary)),

@@ -368,7 +368,10 @@ impl Check<'_> {
     async fn permissions(&mut self, rest: &RestClient, venue: &Venue) {
         let Some(may) = self.need("permissions", rest.api_restrictions().await) else { return };
         let Some(may) = may else {
-            return self.add(Finding::ok("permissions", format!("{} does not tell", venue.name())));
+            return self.add(Finding::ok(
+                "permissions",
+                format!("{} does not say what the key may do", venue.name()),
+            ));
         };
         let faults: Vec<&str> = [
             (may.withdrawals, "it may withdraw"),

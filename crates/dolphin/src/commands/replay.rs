@@ -100,6 +100,7 @@ fn single(
     watch.finish();
     if let Some(staging) = staging {
         let origin = Provenance {
+            live: serde_json::Value::Null,
             config: days.config.display().to_string(),
             data: config.data.display().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

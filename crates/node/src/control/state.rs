@@ -24,6 +24,7 @@ use secrecy::SecretString;
 use super::close_stop::{CloseStops, StopAnswer};
 use super::market_data::MarketController;
 use super::orders::Orders;
+use super::shown::Publishing;
 use super::status::Seen;
 use crate::beat::{Beat, Silence};
 use crate::drop_copy::DropCopy;
@@ -135,6 +136,8 @@ pub struct Control {
     pub(super) journal_lost: (u64, u64),
     /// Where the role alpha shows its status.
     pub alpha_status: Option<SharedAlphaStatus>,
+    /// Makes the status model; `None`: nobody looks.
+    pub publishing: Option<Publishing>,
     /// What it has seen.
     pub seen: Seen,
 }
@@ -198,6 +201,7 @@ impl Control {
             journal_lost: (0, 0),
             told_state: (false, false, false),
             alpha_status: None,
+            publishing: None,
             seen,
         }
     }

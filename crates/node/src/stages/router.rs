@@ -13,11 +13,13 @@ use market::{
 use runtime::clock::Clock;
 use runtime::journal::tap::Tap;
 use runtime::latency::Probe;
+use runtime::pending::Publisher;
 use runtime::ring::{Rx, Tx};
 use runtime::stage::{Stage, Work};
 use serde::{Deserialize, Serialize};
 
 use super::{Hop, StampedIntent, StampedRequest};
+use crate::published::{self, RouterView};
 
 /// What the control thread tells the router.
 #[derive(Debug, Serialize, Deserialize)]
@@ -95,6 +97,8 @@ pub enum RouterNews {
     State(RouterState),
     /// A position, whenever it changed.
     Position(SymbolId, Qty),
+    /// What the venue said of an order of ours, for people.
+    Report(ExecutionReport),
 }
 
 /// The router as others see it.
@@ -183,6 +187,8 @@ pub struct RouterLinks {
     pub news: Tx<RouterNews>,
     /// What is taken and decided. Full: a hole, counted.
     pub journal: Tap<RouterRecord>,
+    /// For people.
+    pub view: Publisher<RouterView>,
 }
 
 /// The stage.
@@ -203,7 +209,12 @@ pub struct RouterStage {
     fills: u64,
     /// The outbox found no room.
     waits: bool,
+    /// When the view was published last.
+    viewed_ns: u64,
 }
+
+/// Room that reports for people leave in the ring of news.
+const ROOM_FOR_NEWS: usize = 256;
 
 /// Inputs of one kind taken in one duty cycle.
 const BATCH: usize = 64;
@@ -224,6 +235,7 @@ impl RouterStage {
             sent_positions,
             fills: 0,
             waits: false,
+            viewed_ns: 0,
         }
     }
 
@@ -416,6 +428,9 @@ impl RouterStage {
             let Some(report) = self.links.reports.pop() else { break };
             did = true;
             self.apply(now, RouterRecord::Report(report));
+            if report.origin.ours().is_some() && self.links.news.free() > ROOM_FOR_NEWS {
+                let _ = self.links.news.push(RouterNews::Report(report));
+            }
             if !self.flush(now_ns) {
                 return Work::Done;
             }
@@ -453,6 +468,10 @@ impl Stage for RouterStage {
     fn housekeep(&mut self, now_ns: u64) {
         if std::mem::take(&mut self.changed) {
             self.send_state(now_ns);
+        }
+        if now_ns >= self.viewed_ns + published::EVERY_NS {
+            self.viewed_ns = now_ns;
+            self.links.view.publish(RouterView::of(&mut self.router, Nanos(now_ns)));
         }
     }
 }
