@@ -46,7 +46,7 @@ fn dependencies_point_one_way() {
         ("memory", &["market", "runtime"]),
         ("venue", &["market", "archive"]),
         ("replay", &["market", "book", "alpha", "binance", "archive"]),
-        ("sim", &["market", "runtime", "alpha", "execution", "binance", "memory", "venue", "node"]),
+        ("flows", &["market", "runtime", "alpha", "archive", "memory", "replay", "node"]),
         ("node", &["market", "runtime", "book", "alpha", "execution", "binance", "memory"]),
         ("sim", &["market", "runtime", "alpha", "execution", "binance", "memory", "venue", "node"]),
     ]);

@@ -13,6 +13,7 @@ pub mod parity;
 pub mod record;
 pub mod replay;
 pub mod sim;
+pub mod supervise;
 pub mod topology;
 pub mod venue;
 

@@ -345,7 +345,8 @@ pub fn lasting_backend(
     backend(section, venue, false, environment).map(|(config, _)| config)
 }
 
-fn state_directory(var: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+/// The directory for what outlives the program, by the environment's variables.
+pub fn state_directory(var: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
     var("STATE_DIRECTORY")
         .or_else(|| var("XDG_STATE_HOME").map(|p| p.join("dolphin")))
         .or_else(|| var("HOME").map(|p| p.join(Path::new(".local/state/dolphin"))))
