@@ -60,6 +60,8 @@ enum Command {
     Eigen(commands::eigen::Args),
     /// Look at system memory, or write to it
     Memory(commands::memory::Args),
+    /// The daily run of a date: engine, memory, PnL log
+    Supervise(commands::supervise::Args),
     /// The whole system on one seed: faults, invariants, the shortest failing list
     Sim(commands::sim::Args),
     /// Stages, links and layouts of the node
@@ -100,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Features(args) => commands::features::run(args),
         Command::Eigen(args) => commands::eigen::run(args),
         Command::Memory(args) => commands::memory::run(args),
+        Command::Supervise(args) => commands::supervise::run(args),
         Command::Sim(args) => commands::sim::run(args),
         Command::Topology(args) => commands::topology::run(&args),
         Command::Bench(args) => commands::bench::run(args),

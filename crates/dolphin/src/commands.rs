@@ -16,6 +16,7 @@ pub mod replay;
 pub mod sim;
 pub mod status;
 pub mod top;
+pub mod supervise;
 pub mod topology;
 pub mod venue;
 

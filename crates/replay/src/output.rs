@@ -9,7 +9,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use alpha::TradeRecord;
+use alpha::{DayResult, TradeRecord};
 use archive::table::{Column, write_parquet};
 use serde::Serialize;
 
@@ -129,6 +129,27 @@ pub fn json_lines<T: Serialize>(rows: &[T]) -> Vec<u8> {
         out.push(b'\n');
     }
     out
+}
+
+/// The days as columns, by the names of SPEC §3.3.
+pub fn day_columns(days: &[DayResult]) -> Vec<(&'static str, Column)> {
+    let text = |f: fn(&DayResult) -> String| Column::Text(days.iter().map(f).collect());
+    let float = |f: fn(&DayResult) -> f64| Column::Float(days.iter().map(f).collect());
+    let int = |f: fn(&DayResult) -> i64| Column::Int(days.iter().map(f).collect());
+    vec![
+        ("date", text(|d| d.date.to_string())),
+        ("pnl", float(|d| d.pnl)),
+        ("trades", int(|d| d.trades.into())),
+        ("capital", float(|d| d.capital)),
+        ("boost", float(|d| d.boost)),
+        ("beta", float(|d| d.beta)),
+        ("mc_scale", float(|d| d.mc_scale)),
+        ("mc_status", text(|d| d.mc_status.name().to_owned())),
+        ("posture", text(|d| d.posture.to_string())),
+        ("bars", int(|d| d.bars.into())),
+        ("stale_state", Column::Bool(days.iter().map(|d| Some(d.stale_state)).collect())),
+        ("param_hash", text(|d| d.param_hash.clone())),
+    ]
 }
 
 /// The trades as columns, by the names of SPEC §3.11.

@@ -307,11 +307,24 @@ impl Writer {
     }
 
     fn put_features(&self, tick: &Tick) {
+        let mut records = Vec::new();
         for (symbol, features) in self.identity.assets.iter().zip(&tick.features) {
             let Some(features) = *features else { continue };
             let record =
                 ObRecord { symbol: symbol.clone(), timestamp: tick.ts, features, cross_asset: tick.cross };
             self.put(&schema::features_map(symbol), symbol, to_text(&record));
+            records.push(record);
+        }
+        self.cache_features(records);
+    }
+
+    /// The file of the newest features (SPEC §2.3), beside the local state. Memory has them too: a disk that fails is no
+    /// reason for more than a word.
+    fn cache_features(&self, records: Vec<ObRecord>) {
+        let (Some(files), Some(state)) = (&self.files, &self.identity.local_state) else { return };
+        let path = state.with_file_name(schema::OB_CACHE);
+        if let Err(error) = files.write(&path, &schema::cache_text(records)) {
+            tracing::debug!("{}: {error}", path.display());
         }
     }
 
