@@ -15,8 +15,8 @@ pub mod record;
 pub mod replay;
 pub mod sim;
 pub mod status;
-pub mod top;
 pub mod supervise;
+pub mod top;
 pub mod topology;
 pub mod venue;
 
