@@ -16,6 +16,7 @@ use venue::{AccountConfig, VenueConfig};
 
 use crate::faults::{Fault, Planned, Stage, draw};
 use crate::invariants::{Ledger, Violation, agreement, books, not_armed, positions, secrets};
+use crate::journals::{Again, decide_again};
 use crate::world::{ACCOUNT, KEY, Program, World};
 
 /// The node's settings: short bars and holds, so that an hour holds many trades.
@@ -41,13 +42,15 @@ pub struct Setup {
     pub layout: Layout,
     /// Faults; `None`: drawn from the seed.
     pub script: Option<Vec<Planned>>,
+    /// Do the nodes keep a journal? It changes nothing of the run.
+    pub journal: bool,
 }
 
 impl Setup {
     /// The usual run of a seed: two nodes, and ingest nodes before them, in a third of the seeds.
     pub const fn of(seed: u64, length_ms: u64, symbols: usize) -> Self {
         let layout = if seed.is_multiple_of(3) { Layout::Four } else { Layout::One };
-        Self { seed, length_ms, symbols, layout, script: None }
+        Self { seed, length_ms, symbols, layout, script: None, journal: true }
     }
 }
 
@@ -80,6 +83,8 @@ pub struct Report {
     pub round_trips: u64,
     /// Starts of processes.
     pub starts: u64,
+    /// What the journals of its nodes decided again.
+    pub again: Again,
     /// Violations, in the order found.
     pub violations: Vec<Violation>,
     /// Of everything that was decided, ordered and kept.
@@ -100,6 +105,9 @@ fn programs(setup: &Setup, symbols: Vec<String>) -> Result<Vec<Program>, String>
     // The local state lies beside it.
     config.memory.path = Some("/var/lib/dolphin/memory".into());
     config.runtime.layout = Some(1);
+    config.journal.enabled = setup.journal;
+    // As small as they may be, so that many begin with a state.
+    config.journal.segment_mb = 1;
     let program =
         |name: &str, role, share| Program { name: name.to_owned(), config: config.clone(), role, share };
     Ok(match setup.layout {
@@ -351,7 +359,11 @@ impl<'s> Run<'s> {
         self.look("end");
     }
 
-    fn report(self) -> Report {
+    fn report(mut self) -> Report {
+        let (at_ms, mut again) = (self.world.now_ms(), Again::default());
+        for slot in self.world.slots.borrow().iter() {
+            decide_again(&slot.host.files, at_ms, &mut again, &mut self.violations);
+        }
         let starts = self.world.starts.get();
         Report {
             seed: self.setup.seed,
@@ -362,6 +374,7 @@ impl<'s> Run<'s> {
             fills: self.ledger.fills(),
             round_trips: self.ledger.round_trips,
             starts,
+            again,
             violations: self.violations,
             digest: self.digest.finalize().iter().map(|b| format!("{b:02x}")).collect(),
             script: self.script,

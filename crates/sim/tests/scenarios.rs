@@ -9,7 +9,7 @@ use sim::run::{Layout, Report, Setup, run};
 fn play(seed: u64, minutes: u64, layout: Layout, faults: &[(u64, Fault)]) -> Report {
     let planned = |(at_ms, fault): &(u64, Fault)| Planned { at_ms: *at_ms, fault: fault.clone() };
     let script = Some(faults.iter().map(planned).collect());
-    run(&Setup { seed, length_ms: minutes * 60_000, symbols: 8, layout, script }).unwrap()
+    run(&Setup { seed, length_ms: minutes * 60_000, symbols: 8, layout, script, journal: true }).unwrap()
 }
 
 /// Nothing is violated, trades happened, and every fault of the script struck.
@@ -33,6 +33,22 @@ fn a_seed_gives_the_same_digest_twice_and_another_seed_another() {
         assert_eq!(first.timeline, second.timeline, "seed {seed}");
     }
     assert_ne!(drawn(5).digest, drawn(7).digest);
+}
+
+#[test]
+fn a_journal_changes_nothing_of_a_run_and_decides_it_again() {
+    for seed in [5, 6] {
+        let setup = Setup::of(seed, 180_000, 8);
+        let kept = run(&setup).unwrap();
+        assert_eq!(kept.violations, []);
+        let again = kept.again;
+        assert!(again.runs >= 1 && again.steps > 1000 && again.requests > 20, "{again:?}");
+        assert!(again.snapshots > again.runs, "no segment but the first of a run: {again:?}");
+        let bare = run(&Setup { journal: false, ..setup }).unwrap();
+        assert_eq!(bare.again.runs, 0);
+        assert_eq!(kept.digest, bare.digest, "seed {seed}");
+        assert_eq!(kept.timeline, bare.timeline, "seed {seed}");
+    }
 }
 
 /// Position, orders, capital and trade records equal the venue's to 1e-6 USDT after some hundred round trips.
