@@ -54,8 +54,9 @@ impl Stage {
         let venue = Venue::start(config).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let config = format!(
-            "{}\nruntime: {{idle: park, unpinned: true}}\nmemory:\n{}\n",
+            "{}\nruntime: {{idle: park, unpinned: true}}\njournal: {{path: {}/journal}}\nmemory:\n{}\n",
             DEMO.replace("max_symbols: 48", &format!("max_symbols: {SYMBOLS}")),
+            dir.path().display(),
             memory.replace("DIR", &dir.path().display().to_string()),
         );
         fs::write(dir.path().join("node.yml"), config).unwrap();

@@ -53,6 +53,7 @@ router:
   risk: {max_repeated_entries: 32}
 runtime: {idle: park, unpinned: true}
 roles: {lease_ttl_ms: 2000}
+journal: {enabled: false}
 ";
 
 /// A node as a process of its own; it ends with the test.

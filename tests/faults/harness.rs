@@ -65,6 +65,8 @@ impl Setup {
         config.market.max_symbols = 8;
         config.runtime.idle = Some(Idle::Park);
         config.runtime.unpinned = true;
+        // It would lie in the state directory of whoever runs the tests.
+        config.journal.enabled = false;
         let accounts = vec![AccountConfig::hmac(KEY.0, KEY.1, 100_000)];
         let venue = VenueConfig { seed, symbols: 8, accounts, ..VenueConfig::default() };
         Self { config, venue, flatten: true, kill_file: None, hosts: |_| {}, guests: Vec::new(), warm: true }

@@ -3,10 +3,12 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use runtime::journal::segment::walk;
 use serde_json::Value;
 use venue::{AccountConfig, VenueConfig};
 
@@ -44,7 +46,18 @@ fn files(dir: &Path, out: &mut Vec<(String, Vec<u8>)>) {
         if path.is_dir() {
             files(&path, out);
         } else {
-            out.push((path.display().to_string(), fs::read(&path).unwrap()));
+            let bytes = fs::read(&path).unwrap();
+            let name = path.display().to_string();
+            if name.ends_with(".djz") {
+                let mut inside = Vec::new();
+                let condition = walk(&bytes, |record| {
+                    inside.extend_from_slice(record.payload);
+                    ControlFlow::Continue(())
+                });
+                assert!(condition.is_whole() && condition.records > 1000, "{condition:?}");
+                out.push((format!("{name}, unpacked"), inside));
+            }
+            out.push((name, bytes));
         }
     }
 }
@@ -55,7 +68,7 @@ fn no_secret_is_told_anywhere() {
     let set = Set::new(VenueConfig { accounts, ..VenueConfig::default() });
     set.keys(KEY, SECRET);
     let mut live = set.live(&["--json", "--seconds", "20"]);
-    live.env("DOLPHIN_LOG", "trace").env("TMPDIR", set.dir.path());
+    live.env("DOLPHIN_LOG", "trace").env("TMPDIR", set.dir.path()).env("STATE_DIRECTORY", set.dir.path());
     let running = Running::start(live);
     until("orders were sent", || set.venue.counters().orders > 1);
     let listen = listen_key(&set);
@@ -75,6 +88,7 @@ fn no_secret_is_told_anywhere() {
         .flat_map(|s| [s.to_owned(), STANDARD.encode(s), URL_SAFE.encode(s), url_encoded(s)]);
     let forms: Vec<String> =
         forms.chain([listen, "signature=".to_owned(), "\"signature\"".to_owned()]).collect();
+    assert!(told.iter().any(|(name, _)| name.ends_with(".djz, unpacked")), "the run left no journal");
     for (name, bytes) in &told {
         for form in &forms {
             assert!(!contains(bytes, form), "{form} stands in {name}");

@@ -36,8 +36,8 @@ pub use health::{Check, Fault, Health, TOLERANCE, Verdict};
 
 use history::History;
 use quad::{Quad, Quads, ZERO, quads};
-use window::{Scratch, Slide, Window};
 use serde::{Deserialize, Serialize};
+use window::{Scratch, Slide, Window};
 
 /// Window lengths in bars.
 pub const WINDOWS: [usize; 4] = [50, 150, 300, 750];

@@ -27,7 +27,7 @@ use crate::survival::{Safety, Survival};
 
 pub use resume::{Prices, Resumed};
 pub use snapshot::{Held, Image, Snapshot, SnapshotError};
-pub use venue::{Booked, OutcomeError};
+pub use venue::{Booked, OutcomeError, Recent};
 
 /// Assets that an engine may follow.
 pub const MAX_ASSETS: usize = 4096;
@@ -87,7 +87,7 @@ pub struct Engine {
     selector: Selector,
     state: State,
     /// Trades that may still be corrected. Not state: corrections are of this run's round trips.
-    recent: venue::Recent,
+    recent: Recent,
     gates: [u64; Gate::ALL.len()],
 }
 
@@ -270,7 +270,7 @@ impl Engine {
             booking: Booking::Model,
             forewarner: None,
             state,
-            recent: venue::Recent::new(),
+            recent: Recent::new(),
             gates: [0; Gate::ALL.len()],
         })
     }
@@ -395,6 +395,16 @@ impl Engine {
         if let Some(day) = &mut self.state.book.day {
             day.stale_state = true;
         }
+    }
+
+    /// The trades of this run that may still be corrected.
+    pub fn recent(&self) -> Recent {
+        self.recent.clone()
+    }
+
+    /// Those of the run that it goes on with.
+    pub fn set_recent(&mut self, recent: Recent) {
+        self.recent = recent;
     }
 
     /// What must be equal before and after a step.

@@ -209,19 +209,26 @@ impl SavedPrices {
     }
 }
 
-/// Floats as the hexadecimal digits of their bits: exact, NaN included, which JSON numbers are not.
+/// Floats as their bits, in text as hexadecimal digits: exact, NaN included, which JSON numbers are not.
 pub(crate) mod bits {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
     pub fn serialize<S: Serializer>(values: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_bits().to_be_bytes()).collect();
+        if !serializer.is_human_readable() {
+            return serializer.serialize_bytes(&bytes);
+        }
         serializer.serialize_str(&hex::encode(bytes))
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let bytes = hex::decode(text).map_err(D::Error::custom)?;
+        let bytes = if deserializer.is_human_readable() {
+            hex::decode(String::deserialize(deserializer)?).map_err(D::Error::custom)?
+        } else {
+            // Formats that are not for people write bytes and rows of bytes alike.
+            Vec::<u8>::deserialize(deserializer)?
+        };
         let (floats, rest) = bytes.as_chunks::<8>();
         if !rest.is_empty() {
             return Err(D::Error::custom("not a whole number of 64-bit floats"));

@@ -54,6 +54,8 @@ enum Command {
     Venue(commands::venue::Args),
     /// Market recordings from any venue, without a key
     Record(commands::record::Args),
+    /// What a node took in and decided: list, show, verify, export, trim, bundle
+    Journal(commands::journal::Args),
     /// Order-book features of recordings, offline
     Features(commands::features::Args),
     /// Eigen scans of the prices of day files, offline
@@ -99,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Parity(args) => commands::parity::run(args),
         Command::Venue(args) => commands::venue::run(args),
         Command::Record(args) => commands::record::run(args),
+        Command::Journal(args) => commands::journal::run(args),
         Command::Features(args) => commands::features::run(args),
         Command::Eigen(args) => commands::eigen::run(args),
         Command::Memory(args) => commands::memory::run(args),

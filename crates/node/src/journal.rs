@@ -8,8 +8,8 @@
 //! of the time of the poll that took them. So each records that order for itself, with a number of its own, after the
 //! decision has left ([`crate::stages::alpha::AlphaRecord`], [`crate::stages::router::RouterRecord`]); how the
 //! workers raced does not matter, and one layout's journal is decided again on one thread. What passes between the two is
-//! recorded at both ends, as an output of one and an input of the other: each can be decided again alone. A run begins with
-//! the engine's snapshot and the router's whole state.
+//! recorded at both ends, as an output of one and an input of the other: each can be decided again alone. Every segment
+//! begins with the state of both, so that any of them can be decided again without those before it ([`shadow`]).
 //!
 //! [`recorder`] is the thread behind the rings, [`mod@replay`] takes the records in again: the same stages, fed one record
 //! at a time; what they decide is compared with what was decided, byte by byte of its encoding, so that NaN equals NaN
@@ -27,3 +27,5 @@ pub mod header;
 pub mod recorder;
 pub mod records;
 pub mod replay;
+pub mod shadow;
+pub mod states;

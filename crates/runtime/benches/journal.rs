@@ -44,7 +44,10 @@ fn write(bencher: Bencher<'_, '_>, size: usize) {
         seq += 1;
         writer.record(Record { stream: 1, kind: 1, seq, at: seq, payload: &payload });
         if seq % 64 == 0 {
-            writer.flush(1, seq).expect("the disk takes it");
+            writer.flush(seq).expect("the disk takes it");
+            if writer.needs_segment(seq) {
+                writer.next_segment(&[], 1, seq).expect("the disk takes it");
+            }
         }
     });
 }

@@ -132,8 +132,11 @@ pub trait Files: Send + Sync + Debug {
     fn read_bytes(&self, path: &Path) -> io::Result<Option<Vec<u8>>>;
     /// Replaces a file whole, by a rename, once its bytes are on the disk.
     fn write_bytes(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
-    /// Opens a file to write at its end; it and its directory are made where they are not there.
+    /// Opens a file to write at its end; it and its directory are made where they are not there. While it is open it is
+    /// in use for every other process.
     fn append(&self, path: &Path) -> io::Result<Box<dyn AppendFile>>;
+    /// Does another process have the file open by [`Self::append`]? What cannot be told counts as yes.
+    fn is_in_use(&self, path: &Path) -> bool;
     /// Names and sizes of the files of a directory; none where it is not there.
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>>;
     /// Removes a file, if it is there.
@@ -200,7 +203,15 @@ impl Files for SystemFiles {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        Ok(Box::new(std::fs::OpenOptions::new().append(true).create(true).open(path)?))
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(path)?;
+        // A file system without locks: it is written all the same.
+        let _ = file.try_lock();
+        Ok(Box::new(file))
+    }
+
+    fn is_in_use(&self, path: &Path) -> bool {
+        // The lock is given back with the file.
+        std::fs::File::open(path).map_or(true, |file| file.try_lock().is_err())
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>> {

@@ -8,6 +8,7 @@
 mod cluster;
 pub mod faults;
 pub mod invariants;
+pub mod journals;
 mod machine;
 pub mod network;
 #[cfg(feature = "planted")]

@@ -1,6 +1,6 @@
 //! A machine: its clock, its files, and what a process that is started on it is given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io;
 use std::ops::ControlFlow;
@@ -41,6 +41,13 @@ impl AppendFile for MachineFile {
 impl MachineFiles {
     fn files(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Vec<u8>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Directories that hold segments of a journal.
+    pub fn journals(&self) -> BTreeSet<PathBuf> {
+        let files = self.files();
+        let is_segment = |path: &&PathBuf| path.extension().is_some_and(|e| e == "dj" || e == "djz");
+        files.keys().filter(is_segment).filter_map(|path| Some(path.parent()?.to_owned())).collect()
     }
 
     /// All of them, as one text: to look for secrets. Sealed journals as what is sealed in them.
@@ -84,12 +91,16 @@ impl Files for MachineFiles {
         Ok(Box::new(MachineFile(self.clone(), path.to_owned())))
     }
 
+    fn is_in_use(&self, _path: &Path) -> bool {
+        // One process a machine writes a journal, and the one before it is dead.
+        false
+    }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>> {
         let files = self.files();
         let inside = files.iter().filter(|(path, _)| path.parent() == Some(dir));
-        let named = inside.filter_map(|(path, bytes)| {
-            Some((path.file_name()?.to_str()?.to_owned(), bytes.len() as u64))
-        });
+        let named = inside
+            .filter_map(|(path, bytes)| Some((path.file_name()?.to_str()?.to_owned(), bytes.len() as u64)));
         Ok(named.collect())
     }
 

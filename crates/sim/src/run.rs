@@ -13,12 +13,12 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::task::LocalSet;
 use tokio::time::sleep;
-use venue::{AccountConfig, VenueConfig};
-
 use venue::faults::Fault as VenueFault;
+use venue::{AccountConfig, VenueConfig};
 
 use crate::faults::{Fault, Planned, Stage, draw};
 use crate::invariants::{Ledger, Violation, agreement, books, not_armed, positions, secrets};
+use crate::journals::{Again, decide_again};
 use crate::random::Random;
 use crate::world::{ACCOUNT, KEY, Program, World};
 
@@ -49,6 +49,8 @@ pub struct Setup {
     pub circumstances: Circumstances,
     /// Faults; `None`: drawn from the seed.
     pub script: Option<Vec<Planned>>,
+    /// Do the nodes keep a journal? It changes nothing of the run.
+    pub journal: bool,
 }
 
 /// Settings of node and venue that a fault alone does not reach: holds long enough for a dead-man switch to run out,
@@ -86,7 +88,8 @@ impl Setup {
     /// The usual run of a seed: two nodes, and ingest nodes before them, in a third of the seeds.
     pub fn of(seed: u64, length_ms: u64, symbols: usize) -> Self {
         let layout = if seed.is_multiple_of(3) { Layout::Four } else { Layout::One };
-        Self { seed, length_ms, symbols, layout, circumstances: Circumstances::drawn(seed), script: None }
+        let circumstances = Circumstances::drawn(seed);
+        Self { seed, length_ms, symbols, layout, circumstances, script: None, journal: true }
     }
 }
 
@@ -119,6 +122,8 @@ pub struct Report {
     pub round_trips: u64,
     /// Starts of processes.
     pub starts: u64,
+    /// What the journals of its nodes decided again.
+    pub again: Again,
     /// Violations, in the order found.
     pub violations: Vec<Violation>,
     /// Of everything that was decided, ordered and kept.
@@ -141,6 +146,9 @@ fn programs(setup: &Setup, symbols: Vec<String>) -> Result<Vec<Program>, String>
     config.runtime.layout = Some(1);
     config.alpha.max_hold_bars = setup.circumstances.hold_bars;
     config.market.max_connection_age_s = setup.circumstances.connection_age_s;
+    config.journal.enabled = setup.journal;
+    // As small as they may be, so that many begin with a state.
+    config.journal.segment_mb = 1;
     let program =
         |name: &str, role, share| Program { name: name.to_owned(), config: config.clone(), role, share };
     Ok(match setup.layout {
@@ -427,7 +435,11 @@ impl<'s> Run<'s> {
         self.look("end");
     }
 
-    fn report(self) -> Report {
+    fn report(mut self) -> Report {
+        let (at_ms, mut again) = (self.world.now_ms(), Again::default());
+        for slot in self.world.slots.borrow().iter() {
+            decide_again(&slot.host.files, at_ms, &mut again, &mut self.violations);
+        }
         let starts = self.world.starts.get();
         Report {
             seed: self.setup.seed,
@@ -438,6 +450,7 @@ impl<'s> Run<'s> {
             fills: self.ledger.fills(),
             round_trips: self.ledger.round_trips,
             starts,
+            again,
             violations: self.violations,
             digest: self.digest.finalize().iter().map(|b| format!("{b:02x}")).collect(),
             script: self.script,

@@ -10,7 +10,8 @@ fn play(seed: u64, minutes: u64, layout: Layout, faults: &[(u64, Fault)]) -> Rep
     let planned = |(at_ms, fault): &(u64, Fault)| Planned { at_ms: *at_ms, fault: fault.clone() };
     let script = Some(faults.iter().map(planned).collect());
     let circumstances = Circumstances::USUAL;
-    run(&Setup { seed, length_ms: minutes * 60_000, symbols: 8, layout, circumstances, script }).unwrap()
+    let length_ms = minutes * 60_000;
+    run(&Setup { seed, length_ms, symbols: 8, layout, circumstances, script, journal: true }).unwrap()
 }
 
 /// Nothing is violated, trades happened, and every fault of the script struck.
@@ -34,6 +35,22 @@ fn a_seed_gives_the_same_digest_twice_and_another_seed_another() {
         assert_eq!(first.timeline, second.timeline, "seed {seed}");
     }
     assert_ne!(drawn(5).digest, drawn(7).digest);
+}
+
+#[test]
+fn a_journal_changes_nothing_of_a_run_and_decides_it_again() {
+    for seed in [5, 6] {
+        let setup = Setup::of(seed, 180_000, 8);
+        let kept = run(&setup).unwrap();
+        assert_eq!(kept.violations, []);
+        let again = kept.again;
+        assert!(again.runs >= 1 && again.steps > 1000 && again.requests > 20, "{again:?}");
+        assert!(again.snapshots > again.runs, "no segment but the first of a run: {again:?}");
+        let bare = run(&Setup { journal: false, ..setup }).unwrap();
+        assert_eq!(bare.again.runs, 0);
+        assert_eq!(kept.digest, bare.digest, "seed {seed}");
+        assert_eq!(kept.timeline, bare.timeline, "seed {seed}");
+    }
 }
 
 /// Position, orders, capital and trade records equal the venue's to 1e-6 USDT after some hundred round trips.

@@ -5,6 +5,8 @@ use market::{
     SymbolId, TripId,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{Booking, Engine, Hold};
 use crate::params::Params;
 use crate::position::{Fill, Position, Trade, When};
@@ -14,11 +16,12 @@ use crate::report::Action;
 /// nothing is opened.
 const RECENT: usize = 64;
 
-/// The newest trades of this run, by the round trips that they were.
-#[derive(Debug, Clone)]
-pub(super) struct Recent(Vec<Known>);
+/// The newest trades of this run, by the round trips that they were. They are no part of a snapshot, which outlives the
+/// run; whoever goes on within it needs them beside one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Recent(Vec<Known>);
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Known {
     number: u64,
     trip: TripId,

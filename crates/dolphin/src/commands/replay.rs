@@ -24,12 +24,15 @@ use node::error::Failure;
 /// Which days, and with which parameters: what `replay` and `parity` have in common.
 #[derive(Debug, clap::Args)]
 pub struct DayArgs {
-    /// Configuration
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    /// Configuration; with --journal: another one than the journal's, what would have been decided under it
+    #[arg(long, value_name = "FILE", required_unless_present = "journal")]
+    pub config: Option<PathBuf>,
     /// Directory of day files (YYYY-MM-DD.parquet, or scan files), or one day file
-    #[arg(long, value_name = "DIR")]
-    pub data: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "journal")]
+    pub data: Option<PathBuf>,
+    /// A node's journal, or one segment of it, instead of day files
+    #[arg(long, value_name = "DIR|FILE", conflicts_with_all = ["data", "from", "to", "posture_file", "acb_file", "factors_file", "assets"])]
+    pub journal: Option<PathBuf>,
     /// First date, inclusive
     #[arg(long, value_name = "DATE")]
     pub from: Option<Date>,
@@ -61,6 +64,8 @@ pub struct DayArgs {
 #[command(after_help = "Examples:
   dolphin replay --config configs/blue.yml --data days --out out
   dolphin replay --config configs/blue.yml --data days --json
+  dolphin replay --journal DIR
+  dolphin replay --journal DIR --set vel_div_threshold=-0.03
   dolphin replay --config configs/blue.yml --data days --sweep fixed_tp_pct=0.005,0.0095 --sweep fraction=0.1,0.2")]
 pub struct Args {
     #[command(flatten)]
@@ -72,6 +77,9 @@ pub struct Args {
     /// A grid instead of a single run: one table, no files but --out as .csv or .json
     #[arg(long, value_name = "KEY=A,B,C")]
     sweep: Vec<String>,
+    /// Of a journal: only up to this time (2026-01-31T12:00:00Z)
+    #[arg(long, value_name = "TIME", requires = "journal", value_parser = super::journal::parse_time)]
+    until: Option<u64>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -79,7 +87,18 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let Args { days, out, sweep, json } = args;
+    let Args { days, out, sweep, until, json } = args;
+    if let Some(journal) = &days.journal {
+        if out.is_some() || !sweep.is_empty() {
+            return Err(Failure::usage(
+                "--out and --sweep are of day files; a journal is compared or supposed",
+            ));
+        }
+        if days.config.is_none() && days.settings.is_empty() {
+            return super::redecide::compare(journal, until, json);
+        }
+        return super::redecide::suppose(journal, days.config.as_deref(), &days.settings, until, json);
+    }
     let config = days.replay_config()?;
     let mut watch = Watch::new(super::on_signal()?, !json);
     if !sweep.is_empty() {
@@ -101,7 +120,7 @@ fn single(
     if let Some(staging) = staging {
         let origin = Provenance {
             live: serde_json::Value::Null,
-            config: days.config.display().to_string(),
+            config: days.config.as_ref().map(|c| c.display().to_string()).unwrap_or_default(),
             data: config.data.display().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             made_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
@@ -190,7 +209,10 @@ impl DayArgs {
         {
             return Err(Failure::usage(format!("--from {from} lies after --to {to}: no day is in between")));
         }
-        let config = Config::load(&self.config)?;
+        let (Some(file), Some(data)) = (&self.config, &self.data) else {
+            return Err(Failure::usage("--config FILE and --data DIR are needed"));
+        };
+        let config = Config::load(file)?;
         let controls = Controls::read(
             self.posture_file.as_deref(),
             self.acb_file.as_deref(),
@@ -201,7 +223,7 @@ impl DayArgs {
         let mut replay = ReplayConfig {
             params: config.alpha,
             direction: config.direction.sign(),
-            data: self.data.clone(),
+            data: data.clone(),
             from: self.from,
             to: self.to,
             assets: self.assets.clone(),
@@ -215,7 +237,7 @@ impl DayArgs {
                 .ok_or_else(|| Failure::usage(format!("--set {setting}: write KEY=VALUE")))?;
             set(&mut replay, key.trim(), value).map_err(|e| Failure::usage(format!("--set: {e}")))?;
         }
-        replay.params.verify().map_err(|e| Failure::usage(format!("{}: {e}", self.config.display())))?;
+        replay.params.verify().map_err(|e| Failure::usage(format!("{}: {e}", file.display())))?;
         if was_champion && replay.params.profile != CHAMPION {
             tracing::warn!(
                 "a frozen parameter was set: profile `{}`, hash {}",

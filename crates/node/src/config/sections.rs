@@ -272,11 +272,15 @@ pub struct JournalConfig {
     /// A power cut costs no more than the last so many ms; a kill costs nothing that was written.
     #[schemars(range(min = 0, max = 60000))]
     pub fsync_ms: u64,
+    /// A segment is closed at this size before compression, MB (10⁶ bytes), and begins with the state of the stages; not below
+    /// twice the size of that.
+    #[schemars(range(min = 1, max = 4096))]
+    pub segment_mb: u32,
 }
 
 impl Default for JournalConfig {
     fn default() -> Self {
-        Self { enabled: true, path: None, days: 7, max_gb: 5.0, fsync_ms: 1_000 }
+        Self { enabled: true, path: None, days: 7, max_gb: 5.0, fsync_ms: 1_000, segment_mb: 64 }
     }
 }
 

@@ -6,18 +6,21 @@ use runtime::journal::writer::Limits;
 
 use super::header::{Header, RECORDS, directory};
 use super::recorder::{JournalEnds, Recorder, limits};
-use super::records::{ENGINE_STATE, ROUTER_STATE, encoded};
+use super::records::encoded;
+use super::shadow::Shadow;
+use super::states::States;
 use crate::environment::Environment;
 use crate::error::Failure;
 use crate::memory_link::state_directory;
 use crate::options::Options;
 use crate::role::Role;
+use crate::stages::alpha::AlphaMemo;
 use crate::topology::Parts;
 
 /// Taken before the stages start.
 pub struct Beginning {
     header: Header,
-    states: Vec<(&'static str, Vec<u8>)>,
+    states: States,
     limits: Limits,
 }
 
@@ -46,13 +49,14 @@ impl Beginning {
             param_hash: options.config.alpha.hash(),
             symbols: parts.instruments.iter().map(|i| i.symbol.clone()).collect(),
             booked: parts.booked.0,
+            forewarner: options.forewarner.is_some(),
             config: serde_json::to_value(&options.config).unwrap_or_default(),
         };
-        let states = vec![
-            (ENGINE_STATE, encoded(&parts.engine.snapshot())),
-            (ROUTER_STATE, encoded(&parts.router)),
-        ];
-        Some(Self { header, states, limits: limits(config, dir) })
+        let memo = AlphaMemo::at_start(&parts.engine, parts.booked);
+        let alpha = (encoded(&parts.engine.snapshot()), encoded(&memo));
+        let states = States::new(alpha, (encoded(&parts.router), encoded(&0u64)), [0, 0]);
+        let limits = limits(config, dir, states.len());
+        Some(Self { header, states, limits })
     }
 
     /// Starts the journal's thread.
@@ -64,7 +68,12 @@ impl Beginning {
     ) -> Result<Recorder, Failure> {
         let Self { header, states, limits } = self;
         let dir = limits.dir.display().to_string();
-        let recorder = Recorder::start(limits, &header, states, ends, environment)
+        let shadow = Shadow::new(&options.config, &states, options.forewarner.clone())
+            .inspect_err(|why| {
+                tracing::error!("the journal's segments but the first begin without a state: {why}")
+            })
+            .ok();
+        let recorder = Recorder::start(limits, &header, (states, shadow), ends, environment)
             .map_err(|e| Failure::unavailable(format!("cannot start the journal's thread: {e}")))?;
         tracing::info!("journal: {dir}, kept for {} days", options.config.journal.days);
         Ok(recorder)

@@ -35,6 +35,8 @@ pub struct Header {
     pub symbols: Vec<String>,
     /// Venue time up to which fills were booked at the start, ns.
     pub booked: u64,
+    /// Did the engine have a forewarner?
+    pub forewarner: bool,
     /// The whole configuration.
     pub config: Value,
 }
@@ -42,7 +44,8 @@ pub struct Header {
 impl Header {
     /// The configuration of the run.
     pub fn config(&self) -> Result<Config, String> {
-        serde_json::from_value(self.config.clone()).map_err(|e| format!("the configuration of the journal: {e}"))
+        serde_json::from_value(self.config.clone())
+            .map_err(|e| format!("the configuration of the journal: {e}"))
     }
 
     /// The wall clock at a time of the records, ns since 1970.

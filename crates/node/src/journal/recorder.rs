@@ -16,6 +16,8 @@ use runtime::journal::writer::{Limits, Status, Writer};
 
 use super::header::Header;
 use super::records::{self, ALPHA, ROUTER, TICK, alpha_kind, router_kind};
+use super::shadow::Shadow;
+use super::states::States;
 use crate::config::JournalConfig;
 use crate::environment::Environment;
 use crate::stages::Tick;
@@ -34,16 +36,16 @@ pub struct JournalEnds {
 
 /// Between two looks at the rings: they hold seconds.
 const LOOK: Duration = Duration::from_millis(20);
-/// A segment holds this much before compression: some minutes of 48 symbols.
-const SEGMENT_BYTES: u64 = 32 << 20;
+/// A segment holds at least so many times the states that it begins with.
+const SEGMENT_STATES: u64 = 2;
 /// How long the end of a run waits for the last segment.
 const CLOSED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The limits of a journal.
-pub fn limits(config: &JournalConfig, dir: PathBuf) -> Limits {
+pub fn limits(config: &JournalConfig, dir: PathBuf, states: usize) -> Limits {
     Limits {
         dir,
-        segment_bytes: SEGMENT_BYTES,
+        segment_bytes: (u64::from(config.segment_mb) * 1_000_000).max(SEGMENT_STATES * states as u64),
         days: u64::from(config.days),
         max_bytes: (config.max_gb * 1e9) as u64,
         fsync_ns: config.fsync_ms * Nanos::MS,
@@ -59,11 +61,11 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the thread. `states`: what the run begins with.
+    /// Starts the thread, with the states that the run begins with and the stages in them.
     pub fn start(
         limits: Limits,
         header: &Header,
-        states: Vec<(&'static str, Vec<u8>)>,
+        (states, shadow): (States, Option<Shadow>),
         ends: JournalEnds,
         environment: &Environment,
     ) -> io::Result<Self> {
@@ -76,6 +78,7 @@ impl Recorder {
             clock: environment.clock.clone(),
             buffer: Vec::with_capacity(1 << 16),
             failing: false,
+            shadow,
         };
         let stopped = Arc::clone(&stop);
         let make: Box<dyn FnOnce() -> LocalTask + Send> =
@@ -102,19 +105,21 @@ struct Thread {
     buffer: Vec<u8>,
     /// The last word was that the disk fails.
     failing: bool,
+    /// The stages, as far as the journal is; `None` once they cannot follow.
+    shadow: Option<Shadow>,
 }
 
 impl Thread {
-    async fn run(&mut self, states: &[(&'static str, Vec<u8>)], stop: &AtomicBool) {
-        let states: Vec<(&str, &[u8])> = states.iter().map(|(name, s)| (*name, s.as_slice())).collect();
-        let begun = self.writer.begin(&states, self.wall_s(), self.clock.now_ns());
+    async fn run(&mut self, states: &States, stop: &AtomicBool) {
+        let begun = self.writer.begin(&states.named(), self.wall_s(), self.clock.now_ns());
         self.tell(begun);
         loop {
             // Read before the rings: what was pushed before the stop is then taken.
             let last = stop.load(Ordering::Acquire);
             self.drain();
-            let flushed = self.writer.flush(self.wall_s(), self.clock.now_ns());
+            let flushed = self.writer.flush(self.clock.now_ns());
             self.tell(flushed);
+            self.next_segment();
             if last {
                 let closed = self.writer.close(self.clock.now_ns());
                 self.tell(closed);
@@ -122,6 +127,24 @@ impl Thread {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Begins the next segment where it is time, at a moment at which the stages have a state to begin it with.
+    fn next_segment(&mut self) {
+        let at = self.clock.now_ns();
+        if !self.writer.needs_segment(at) {
+            return;
+        }
+        let states = self.shadow.as_mut().and_then(Shadow::states);
+        if states.is_none() && self.shadow.is_some() && !self.writer.is_overfull() {
+            return;
+        }
+        let wall_s = self.wall_s();
+        let begun = match &states {
+            Some(states) => self.writer.next_segment(&states.named(), wall_s, at),
+            None => self.writer.next_segment(&[], wall_s, at),
+        };
+        self.tell(begun);
     }
 
     fn wall_s(&self) -> u64 {
@@ -167,5 +190,11 @@ impl Thread {
 
     fn record(&mut self, stream: u8, kind: u8, seq: u64, at: u64) {
         self.writer.record(Record { stream, kind, seq, at, payload: &self.buffer });
+        if let Some(shadow) = &mut self.shadow
+            && let Err(why) = shadow.take(stream, kind, seq, at, &self.buffer)
+        {
+            tracing::error!("the journal cannot be followed any further in this run: {why}");
+            self.shadow = None;
+        }
     }
 }

@@ -11,10 +11,16 @@ use crate::stages::router::{Quote, RouterRecord};
 pub const ALPHA: u8 = 1;
 /// The router's stage.
 pub const ROUTER: u8 = 2;
-/// Names of the states that a run begins with.
+/// Names of the states that a segment begins with: the engine's snapshot.
 pub const ENGINE_STATE: &str = "engine";
-/// See [`ENGINE_STATE`].
+/// What the engine's stage keeps beside it.
+pub const ALPHA_STAGE_STATE: &str = "alpha_stage";
+/// The router.
 pub const ROUTER_STATE: &str = "router";
+/// What the router's stage keeps beside it.
+pub const ROUTER_STAGE_STATE: &str = "router_stage";
+/// Newest records of both stages that are in the states.
+pub const NUMBERS_STATE: &str = "numbers";
 
 /// Kinds of the engine's records.
 pub const ALPHA_KINDS: [&str; 9] =
@@ -23,7 +29,16 @@ pub const ALPHA_KINDS: [&str; 9] =
 pub const TICK: u8 = 6;
 /// Kinds of the router's records.
 pub const ROUTER_KINDS: [&str; 10] = [
-    "quote", "command", "report", "intent_taken", "timer", "waits", "request", "outcome_told", "errand", "state",
+    "quote",
+    "command",
+    "report",
+    "intent_taken",
+    "timer",
+    "waits",
+    "request",
+    "outcome_told",
+    "errand",
+    "state",
 ];
 
 /// Kind of a record of the engine.

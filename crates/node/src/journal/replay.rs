@@ -3,5 +3,10 @@
 mod alpha;
 mod router;
 mod run;
+mod what_if;
 
-pub use run::{Counts, Difference, Observer, RunReport, Verdict, replay};
+pub use self::alpha::{AlphaReplay, Was};
+pub use router::RouterReplay;
+pub use what_if::{Decided, Hypothesis, WhatIf, what_if};
+
+pub use run::{Counts, Difference, Observer, RunReport, Verdict, replay, runs};

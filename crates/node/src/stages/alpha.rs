@@ -1,11 +1,11 @@
 //! The bar handler around the engine (SPEC §3.13), live: one tick in, at most one intent out.
 
-use alpha::{AcbPush, Action, Booked, Engine, Gate, ObView, Safety, StepReport, TickInput, Trade};
+use alpha::{AcbPush, Action, Booked, Engine, Gate, ObView, Recent, Safety, StepReport, TickInput, Trade};
 use arrayvec::ArrayVec;
 use market::{Date, ExitReason, Intent, Nanos, Outcome, Posture, utc_date};
 use runtime::clock::Clock;
 use runtime::conveyor::{Loader, Unloader};
-use runtime::journal::tap::Tap;
+use runtime::journal::tap::{Entry, Tap};
 use runtime::latency::Probe;
 use runtime::pending::{Publisher, Taker};
 use runtime::ring::{Rx, Tx};
@@ -90,6 +90,26 @@ pub enum AlphaRecord {
     Intent(Intent),
 }
 
+/// A record on its way to the journal.
+pub type AlphaEntry = Entry<AlphaRecord>;
+
+/// What the stage keeps from one duty cycle to the next, beside the engine's snapshot.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AlphaMemo {
+    may_enter: bool,
+    scan: Option<i64>,
+    exit: Option<ExitReason>,
+    booked: Nanos,
+    recent: Recent,
+}
+
+impl AlphaMemo {
+    /// Of a stage that is about to start around `engine`.
+    pub fn at_start(engine: &Engine, booked: Nanos) -> Self {
+        Self { may_enter: true, scan: None, exit: None, booked, recent: engine.recent() }
+    }
+}
+
 /// The stage's end of the journal.
 pub struct AlphaJournal {
     /// Records.
@@ -99,7 +119,8 @@ pub struct AlphaJournal {
 }
 
 impl AlphaJournal {
-    fn tick(&mut self, at: u64, tick: &Tick) {
+    /// Records a tick by a copy in a box, or leaves a hole.
+    pub fn tick(&mut self, at: u64, tick: &Tick) {
         if !self.tap.is_open() {
             return;
         }
@@ -236,6 +257,29 @@ impl AlphaStage {
             polled_at: 0,
             decided: ArrayVec::new(),
         }
+    }
+
+    /// What it keeps beside the engine's snapshot.
+    pub fn memo(&self) -> AlphaMemo {
+        let (may_enter, scan, exit, booked) = (self.may_enter, self.scan, self.exit, self.booked);
+        AlphaMemo { may_enter, scan, exit, booked, recent: self.engine.recent() }
+    }
+
+    /// Goes on with what was kept.
+    pub fn go_on(&mut self, memo: AlphaMemo) {
+        let AlphaMemo { may_enter, scan, exit, booked, recent } = memo;
+        (self.may_enter, self.scan, self.exit, self.booked) = (may_enter, scan, exit, booked);
+        self.engine.set_recent(recent);
+    }
+
+    /// Event time of the newest tick.
+    pub const fn tick_at(&self) -> Nanos {
+        self.at
+    }
+
+    /// The engine.
+    pub const fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     fn send_news(&mut self, news: AlphaNews) {

@@ -11,7 +11,7 @@ use market::{
     Amount, Bbo, ExecutionReport, Instrument, Intent, MarkPrice, Nanos, OrderRequest, Outcome, Qty, SymbolId,
 };
 use runtime::clock::Clock;
-use runtime::journal::tap::Tap;
+use runtime::journal::tap::{Entry, Tap};
 use runtime::latency::Probe;
 use runtime::pending::Publisher;
 use runtime::ring::{Rx, Tx};
@@ -169,6 +169,9 @@ pub enum RouterRecord {
     State(RouterState),
 }
 
+/// A record on its way to the journal.
+pub type RouterEntry = Entry<RouterRecord>;
+
 /// The ends of the stage's links.
 pub struct RouterLinks {
     /// Lossless.
@@ -304,6 +307,21 @@ impl RouterStage {
             decided => unreachable!("{decided:?} is nothing that is taken in"),
         }
         self.links.journal.push(now.0, input);
+    }
+
+    /// The router.
+    pub const fn router(&self) -> &Router {
+        &self.router
+    }
+
+    /// Fills of ours, so far.
+    pub const fn fills(&self) -> u64 {
+        self.fills
+    }
+
+    /// Goes on counting fills from here.
+    pub const fn set_fills(&mut self, fills: u64) {
+        self.fills = fills;
     }
 
     /// Has a deadline passed?

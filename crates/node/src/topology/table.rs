@@ -8,7 +8,6 @@ use std::marker::PhantomData;
 
 use alpha::{AcbPush, Safety};
 use market::{ClockOffset, ExecutionReport, Outcome};
-use runtime::journal::tap::Entry;
 use serde::Serialize;
 
 use crate::published::{EngineView, RouterView};
@@ -16,12 +15,12 @@ use crate::role::Role::{self, All, Alpha, Ingest};
 use crate::sensors::Health;
 use crate::shards::Update;
 use crate::shards::assembly::ShardCounters;
-use crate::stages::alpha::{AlphaCommand, AlphaNews, AlphaRecord};
+use crate::stages::alpha::{AlphaCommand, AlphaEntry, AlphaNews};
 use crate::stages::book::{BookNews, SnapshotReply};
 use crate::stages::feed::{FeedCommand, FeedNews, Frame};
 use crate::stages::gateway::{GatewayCommand, GatewayNews};
 use crate::stages::memory::{MemoryNews, MemoryScan, Step};
-use crate::stages::router::{Quote, RouterCommand, RouterNews, RouterRecord};
+use crate::stages::router::{Quote, RouterCommand, RouterEntry, RouterNews};
 use crate::stages::{StampedIntent, StampedRequest, Tick};
 
 /// How a link carries its messages.
@@ -151,11 +150,11 @@ links! {
     GATEWAY_COMMANDS: [All Alpha]  control -> gateway, Ring GatewayCommand, 1024, "the stage is dead, and the run is ending";
     HEALTH:           [All Alpha]  control -> memory, Ring Health, 1024, "given up";
     KEPT_TICKS:       [All Alpha]  alpha -> journal as "alpha_to_journal_ticks", Boxes Tick, 64, "a hole in the journal: counted, told, and nothing is opened for a minute";
-    ALPHA_JOURNAL:    [All Alpha]  alpha -> journal, Ring Entry<AlphaRecord>, 4096, "a hole in the journal: counted, told, and nothing is opened for a minute";
-    ROUTER_JOURNAL:   [All Alpha]  router -> journal, Ring Entry<RouterRecord>, 16384, "a hole in the journal: counted, told, and nothing is opened for a minute";
     BOOK_VIEW:        [All Ingest] book -> control as "book_view", Slots BookSlot, 1, "newest wins";
     ENGINE_VIEW:      [All Alpha]  alpha -> control as "engine_view", Latest EngineView, 1, "newest wins";
     ROUTER_VIEW:      [All Alpha]  router -> control as "router_view", Latest RouterView, 1, "newest wins";
+    ALPHA_JOURNAL:    [All Alpha]  alpha -> journal, Ring AlphaEntry, 4096, "a hole in the journal: counted, told, and nothing is opened for a minute";
+    ROUTER_JOURNAL:   [All Alpha]  router -> journal, Ring RouterEntry, 16384, "a hole in the journal: counted, told, and nothing is opened for a minute";
     BOOK_SAMPLES:     [All]        book -> control, Samples Sample, 16384, "given up and counted";
     INGEST_SAMPLES:   [Ingest]     book -> control, Samples Sample, 65536, "given up and counted";
     SHARD_SAMPLES:    [Alpha]      shards -> control, Samples Sample, 16384, "given up and counted";
@@ -241,7 +240,7 @@ fn ends(role: Role) -> Vec<(&'static str, &'static str)> {
 fn path(role: Role) -> String {
     let ends = ends(role);
     let place = |name: &str| ends.iter().position(|(end, _)| *end == name).unwrap_or(0);
-    let aside = |name: &str| name == "control" || name == "memory";
+    let aside = |name: &str| matches!(name, "control" | "memory" | "journal");
     let mut at = ends[0].0;
     let mut text = at.to_owned();
     while let Some(link) = links(role).find(|l| l.from == at && place(l.to) > place(at) && !aside(l.to)) {

@@ -78,12 +78,7 @@ pub fn segments(files: &dyn Files, dir: &Path) -> io::Result<Vec<Found>> {
 }
 
 /// Removes the oldest segments until the rest is within the limits; never `open`. Says which.
-pub fn trim(
-    files: &dyn Files,
-    limits: &Limits,
-    wall_s: u64,
-    open: Option<Name>,
-) -> io::Result<Vec<Found>> {
+pub fn trim(files: &dyn Files, limits: &Limits, wall_s: u64, open: Option<Name>) -> io::Result<Vec<Found>> {
     let all = segments(files, &limits.dir)?;
     let mut total: u64 = all.iter().map(|f| f.bytes).sum();
     let oldest = wall_s.saturating_sub(limits.days.saturating_mul(86_400));
@@ -123,6 +118,24 @@ pub struct Numbers {
 }
 
 impl Numbers {
+    /// Newest number of a stream.
+    pub fn newest(&self, stream: u8) -> u64 {
+        self.newest.get(&stream).copied().unwrap_or(0)
+    }
+
+    /// A state holds everything up to `seq`: what is missing before it is told, and the stream goes on behind it.
+    pub fn skip_to(&mut self, stream: u8, seq: u64) {
+        let newest = self.newest(stream);
+        if seq > newest {
+            let (first, last) = (newest + 1, seq);
+            if newest > 0 {
+                let known = self.holes.iter().any(|h| h.0 == stream && h.1 == first);
+                self.gaps.push(Gap { stream, first, last, known });
+            }
+            self.newest.insert(stream, seq);
+        }
+    }
+
     /// Looks at a record; `false`: its number is not above those before it, and it must not be used.
     pub fn follow(&mut self, record: &Record<'_>) -> bool {
         if record.stream == OWN {

@@ -61,6 +61,9 @@ impl Files for TestFiles {
         self.0.lock().unwrap().files.entry(path.to_owned()).or_default();
         Ok(Box::new(TestFile(self.clone(), path.to_owned())))
     }
+    fn is_in_use(&self, _: &Path) -> bool {
+        false
+    }
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>> {
         let inner = self.0.lock().unwrap();
         let name = |p: &PathBuf| p.file_name().unwrap().to_str().unwrap().to_owned();
@@ -93,11 +96,17 @@ impl TestFiles {
     }
 }
 
+/// As the journal's thread does it.
+fn flush(writer: &mut Writer, at: u64) -> io::Result<()> {
+    writer.flush(at)?;
+    if writer.needs_segment(at) { writer.next_segment(&[], 1_000_100, at) } else { Ok(()) }
+}
+
 fn limits() -> Limits {
     Limits {
         dir: PathBuf::from("/j"),
         segment_bytes: 1 << 20,
-        days: 7,
+        days: 36_500,
         max_bytes: 1 << 30,
         fsync_ns: 1_000_000_000,
     }
@@ -126,9 +135,15 @@ fn small(n: u64) -> (Vec<u8>, Vec<u8>) {
     writer.begin(&[("engine", b"state"), ("empty", b"")], 100, 1).unwrap();
     for seq in 1..=n {
         let payload = vec![seq as u8; (seq % 9) as usize];
-        writer.record(Record { stream: 1 + (seq % 2) as u8, kind: 3, seq: seq.div_ceil(2), at: seq, payload: &payload });
+        writer.record(Record {
+            stream: 1 + (seq % 2) as u8,
+            kind: 3,
+            seq: seq.div_ceil(2),
+            at: seq,
+            payload: &payload,
+        });
     }
-    writer.flush(100, 50).unwrap();
+    flush(&mut writer, 50).unwrap();
     let open = files.only();
     writer.close(60).unwrap();
     (open, files.only())
@@ -216,8 +231,36 @@ fn damage_in_the_middle_of_a_long_one_costs_its_block() {
         assert!(numbers.follow(&r));
         ControlFlow::Continue(())
     });
-    let [Gap { stream: 1, first, last, known: false }] = numbers.gaps[..] else { panic!("{:?}", numbers.gaps) };
+    let [Gap { stream: 1, first, last, known: false }] = numbers.gaps[..] else {
+        panic!("{:?}", numbers.gaps)
+    };
     assert_eq!(last - first + 1, 2001 - records.len() as u64);
+}
+
+#[test]
+fn a_state_of_any_size_is_read_again() {
+    let (files, mut seed) = (TestFiles::default(), 3);
+    // Random words: nothing to compress.
+    let state: Vec<u8> =
+        (0..1_500_000).flat_map(|_| crate::environment::splitmix64(&mut seed).to_le_bytes()).collect();
+    let mut writer = Writer::new(Arc::new(files.clone()), limits(), 7, b"h".to_vec());
+    writer.begin(&[("engine", &state), ("router", b"small")], 100, 1).unwrap();
+    writer.flush(2).unwrap();
+    let open = files.only();
+    writer.close(3).unwrap();
+    for file in [open, files.only()] {
+        let mut read = BTreeMap::<String, Vec<u8>>::new();
+        let condition = walk(&file, |r| {
+            if let Some((name, part)) =
+                (r.kind == kind::STATE).then(|| super::library::state(r.payload)).flatten()
+            {
+                read.entry(name.to_owned()).or_default().extend_from_slice(part);
+            }
+            ControlFlow::Continue(())
+        });
+        assert!(condition.lost.is_empty());
+        assert!(read["engine"] == state && read["router"] == b"small");
+    }
 }
 
 #[test]
@@ -231,17 +274,17 @@ fn a_disk_that_fails_leaves_a_hole_of_the_right_size() {
             writer.record(Record { stream: 2, kind: 0, seq, at: seq, payload: b"payload" });
         };
         (1..=5).for_each(|seq| put(&mut writer, seq));
-        writer.flush(100, 5).unwrap();
+        flush(&mut writer, 5).unwrap();
         files.tear(Some(torn));
         (6..=8).for_each(|seq| put(&mut writer, seq));
-        assert!(writer.flush(100, 8).is_err());
+        assert!(flush(&mut writer, 8).is_err());
         assert!(status.is_failing());
         (9..=10).for_each(|seq| put(&mut writer, seq));
         // Not tried again before its time.
-        assert!(writer.flush(100, 10).is_ok() && status.is_failing());
-        assert!(writer.flush(102, 2_000_000_000).is_err());
+        assert!(flush(&mut writer, 10).is_ok() && status.is_failing());
+        assert!(flush(&mut writer, 2_000_000_000).is_err());
         files.tear(None);
-        writer.flush(104, 4_000_000_000).unwrap();
+        flush(&mut writer, 4_000_000_000).unwrap();
         assert!(!status.is_failing());
         (11..=12).for_each(|seq| put(&mut writer, seq));
         writer.close(5_000_000_000).unwrap();
@@ -292,14 +335,20 @@ fn a_full_ring_is_a_hole_too() {
 fn segments_rotate_are_sealed_and_the_oldest_go() {
     let dir = tempfile::tempdir().unwrap();
     let files: Arc<dyn Files> = Arc::new(SystemFiles);
-    let limits = Limits { dir: dir.path().to_owned(), segment_bytes: 2000, max_bytes: 3000, ..limits() };
+    let limits =
+        Limits { dir: dir.path().to_owned(), segment_bytes: 2000, max_bytes: 3000, days: 7, ..limits() };
     // A run that was killed in the middle of a record.
     let mut writer = Writer::new(Arc::clone(&files), limits.clone(), 1, b"one".to_vec());
     writer.begin(&[], 1_000_000, 1).unwrap();
     writer.record(Record { stream: 1, kind: 0, seq: 1, at: 1, payload: b"a" });
     writer.record(Record { stream: 1, kind: 0, seq: 2, at: 1, payload: b"b" });
-    writer.flush(1_000_000, 2).unwrap();
+    flush(&mut writer, 2).unwrap();
+    // Another process leaves it alone while it is written.
+    let mut beside = Writer::new(Arc::clone(&files), limits.clone(), 9, Vec::new());
+    beside.begin(&[], 1_000_000, 1).unwrap();
+    beside.close(1).unwrap();
     let killed = segments(&*files, dir.path()).unwrap()[0].path.clone();
+    assert!(killed.extension().is_some_and(|e| e == "dj"));
     drop(writer);
     let bytes = std::fs::read(&killed).unwrap();
     std::fs::write(&killed, &bytes[..bytes.len() - 1]).unwrap();
@@ -308,13 +357,13 @@ fn segments_rotate_are_sealed_and_the_oldest_go() {
     let mut writer = Writer::new(Arc::clone(&files), limits.clone(), 2, b"two".to_vec());
     writer.begin(&[], 1_000_100, 1).unwrap();
     let left = segments(&*files, dir.path()).unwrap();
-    assert!(left[0].name.sealed && left[0].name.run == 1 && !left[1].name.sealed);
+    assert!(left[0].name.sealed && left[0].name.run == 1 && !left[2].name.sealed);
     let (records, condition) = all(&std::fs::read(&left[0].path).unwrap());
     assert_eq!((records.len(), condition.ended, condition.lost.len()), (2, false, 0));
     for seq in 1..=100 {
         let payload: Vec<u8> = (0..100).map(|_| crate::environment::splitmix64(&mut state) as u8).collect();
         writer.record(Record { stream: 1, kind: 0, seq, at: seq, payload: &payload });
-        writer.flush(1_000_100, seq).unwrap();
+        flush(&mut writer, seq).unwrap();
     }
     writer.close(200).unwrap();
     let kept = segments(&*files, dir.path()).unwrap();

@@ -137,23 +137,22 @@ impl Writer {
         let name = Name { start_s: wall_s, run: self.run, number: self.number, sealed: false };
         let mut file = self.files.append(&self.limits.dir.join(name.to_string()))?;
         file.write_all(&OPEN_MARK)?;
-        let mut pending = Vec::new();
-        let mut records = 1;
+        let (mut pending, mut packer, mut records) = (Vec::new(), Packer::default(), 0);
         let mut own = |kind, payload: &[u8]| {
+            let from = pending.len();
             frame::append(&mut pending, Record { stream: OWN, kind, seq: 0, at, payload });
+            // One by one: a block holds a few.
+            packer.add(&pending[from..]);
+            records += 1;
         };
         own(kind::HEADER, &self.header);
         for (name, state) in states {
             let parts = state.chunks(PART).chain(state.is_empty().then_some(&[][..]));
             for part in parts {
                 let name = name.as_bytes();
-                let payload = [&[name.len() as u8], name, part].concat();
-                own(kind::STATE, &payload);
-                records += 1;
+                own(kind::STATE, &[&[name.len() as u8], name, part].concat());
             }
         }
-        let mut packer = Packer::default();
-        packer.add(&pending);
         let bytes = pending.len() as u64;
         self.status.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.status.segments.fetch_add(1, Ordering::Relaxed);
@@ -185,14 +184,8 @@ impl Writer {
 
     /// Brings what was taken to the file, and on to the disk where it is due. After an error everything since the last
     /// call is lost, and so is what comes until the disk can be written again.
-    pub fn flush(&mut self, wall_s: u64, at: u64) -> io::Result<()> {
-        let Some(open) = &mut self.open else {
-            return if self.retry_at.is_some_and(|due| due <= at) {
-                self.begin_segment(&[], wall_s, at)
-            } else {
-                Ok(())
-            };
-        };
+    pub fn flush(&mut self, at: u64) -> io::Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
         let (before, limit) = (open.pending.len() as u64, self.limits.fsync_ns);
         match open.flush(limit, at) {
             Ok(()) => {
@@ -204,11 +197,27 @@ impl Writer {
                 return Err(e);
             }
         }
-        if open.bytes >= self.limits.segment_bytes {
-            self.close(at)?;
-            self.begin_segment(&[], wall_s, at)?;
-            self.trim(wall_s);
+        Ok(())
+    }
+
+    /// Is it time for the next segment: the open one is full, or the disk is to be tried again?
+    pub fn needs_segment(&self, at: u64) -> bool {
+        match &self.open {
+            Some(open) => open.bytes >= self.limits.segment_bytes,
+            None => self.retry_at.is_some_and(|due| due <= at),
         }
+    }
+
+    /// Is the open segment twice as large as it should be?
+    pub fn is_overfull(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.bytes >= 2 * self.limits.segment_bytes)
+    }
+
+    /// Closes the open segment and begins the next, with the states that it begins with.
+    pub fn next_segment(&mut self, states: &[(&str, &[u8])], wall_s: u64, at: u64) -> io::Result<()> {
+        self.close(at)?;
+        self.begin_segment(states, wall_s, at)?;
+        self.trim(wall_s);
         Ok(())
     }
 
@@ -248,7 +257,7 @@ impl Writer {
     fn seal_left(&self, wall_s: u64) {
         for found in library::segments(&*self.files, &self.limits.dir).unwrap_or_default() {
             let name = found.name;
-            if name.sealed || name.run == self.run {
+            if name.sealed || name.run == self.run || self.files.is_in_use(&found.path) {
                 continue;
             }
             let Ok(Some(bytes)) = self.files.read_bytes(&found.path) else { continue };
@@ -264,7 +273,10 @@ impl Writer {
             if condition.ended {
                 one.clear();
                 let payload = count.to_le_bytes();
-                frame::append(&mut one, Record { stream: OWN, kind: kind::END, seq: 0, at: 0, payload: &payload });
+                frame::append(
+                    &mut one,
+                    Record { stream: OWN, kind: kind::END, seq: 0, at: 0, payload: &payload },
+                );
                 packer.add(&one);
             }
             if condition.is_whole() || condition.is_torn(bytes.len()) {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use ::alpha::{AcbPush, Booking, Engine, Forewarner, Safety, Snapshot};
+use ::alpha::{AcbPush, Booking, Engine, Forewarner, Gate, Safety, Snapshot};
 use market::{Nanos, Outcome};
 use runtime::clock::Clock;
 use runtime::conveyor::{Loader, Unloader, conveyor};
@@ -15,7 +15,9 @@ use runtime::stage::Stage;
 
 use crate::config::Config;
 use crate::journal::records::{TICK, decode, encoded};
-use crate::stages::alpha::{AlphaCommand, AlphaJournal, AlphaLinks, AlphaNews, AlphaRecord, AlphaStage};
+use crate::stages::alpha::{
+    AlphaCommand, AlphaJournal, AlphaLinks, AlphaMemo, AlphaNews, AlphaRecord, AlphaStage,
+};
 use crate::stages::memory::{MemoryNews, MemoryScan, Step};
 use crate::stages::{Hop, StampedIntent, Tick};
 
@@ -37,6 +39,8 @@ pub struct AlphaReplay {
     own_ticks: Unloader<Tick>,
     /// Decided again, and not yet compared.
     decided: VecDeque<AlphaRecord>,
+    /// Pushes wait for the next tick.
+    offered: bool,
 }
 
 /// What a record was to the stage.
@@ -49,16 +53,35 @@ pub enum Was {
 }
 
 impl AlphaReplay {
-    /// A stage in the state in which the run began.
+    /// A stage in the state in which the run, or a segment of it, began.
     pub fn new(
         config: &Config,
         state: &Snapshot,
-        booked: Nanos,
+        memo: AlphaMemo,
         forewarner: Option<Forewarner>,
     ) -> Result<Self, String> {
         let engine = Engine::restore(config.alpha.clone(), state).map_err(|e| e.to_string())?;
         let mut engine = engine.with_booking(Booking::Venue);
         engine.set_forewarner(forewarner);
+        let mut replay = Self::around(config, engine, Nanos(0));
+        replay.stage.go_on(memo);
+        Ok(replay)
+    }
+
+    /// A stage whose engine has that state under any parameters and books by the model.
+    pub fn hypothetical(
+        config: &Config,
+        state: &Snapshot,
+        booked: Nanos,
+        forewarner: Option<Forewarner>,
+    ) -> Result<Self, String> {
+        let engine = Engine::restore_under(config.alpha.clone(), state).map_err(|e| e.to_string())?;
+        let mut engine = engine.with_booking(Booking::Model);
+        engine.set_forewarner(forewarner);
+        Ok(Self::around(config, engine, booked))
+    }
+
+    fn around(config: &Config, engine: Engine, booked: Nanos) -> Self {
         let n = engine.assets().len();
         let mut latency = Collector::new(Hop::ALL.len());
         let (ticks, ticks_out) = conveyor("ticks", 1, || Tick::new(n));
@@ -91,7 +114,7 @@ impl AlphaReplay {
         let clock = Clock::simulated(Arc::default());
         let probe = latency.probe("alpha", 1);
         let stage = AlphaStage::new(config, engine, booked, links, clock, probe);
-        Ok(Self {
+        Self {
             stage,
             ticks,
             outcomes,
@@ -107,7 +130,39 @@ impl AlphaReplay {
             own,
             own_ticks,
             decided: VecDeque::new(),
-        })
+            offered: false,
+        }
+    }
+
+    /// Event time of the newest tick.
+    pub const fn tick_at(&self) -> Nanos {
+        self.stage.tick_at()
+    }
+
+    /// Its engine.
+    pub const fn engine(&self) -> &Engine {
+        self.stage.engine()
+    }
+
+    /// Takes in what came from the market and from memory, not what came of orders. The gate of a step.
+    pub fn suppose(&mut self, kind: u8, at: u64, payload: &[u8]) -> Result<Option<Gate>, String> {
+        let gate = match kind {
+            TICK => {
+                self.decided.clear();
+                self.take(kind, at, payload)?;
+                self.decided.drain(..).find_map(|decided| match decided {
+                    AlphaRecord::Step { gate, .. } => Some(gate),
+                    _ => None,
+                })
+            }
+            // Pushes.
+            0..=3 => {
+                self.take(kind, at, payload)?;
+                None
+            }
+            _ => None,
+        };
+        Ok(gate)
     }
 
     /// Takes a record in, or compares a decision. `Err`: what was decided now, where the record says something else.
@@ -121,16 +176,17 @@ impl AlphaReplay {
                 return Err(format!("a tick of {} symbols", tick.mids.len()));
             }
             // What latencies are measured from: the clock stands, and no duration is negative.
+            self.offered = false;
             *lent = Tick { handed_ns: 0, ..tick };
             self.ticks.send(lent);
             self.poll(at);
             return Ok(Was::Input);
         }
         match decode::<AlphaRecord>(payload)? {
-            AlphaRecord::Acb(push) => self.acb.publish(push),
-            AlphaRecord::Safety(safety) => self.safety.publish(safety),
-            AlphaRecord::Rm(rm) => self.rm.publish(rm),
-            AlphaRecord::Scan(scan) => self.scan.publish(scan),
+            pushed if kind <= 3 => {
+                self.offered = true;
+                self.offer(pushed);
+            }
             AlphaRecord::Outcome(outcome) => {
                 self.all_compared()?;
                 self.outcomes.push(outcome).map_err(|_| "the stage does not take outcomes")?;
@@ -141,7 +197,11 @@ impl AlphaReplay {
                 self.commands.push(command).map_err(|_| "the stage does not take commands")?;
                 self.poll(at);
             }
-            AlphaRecord::Tick => return Err("a tick without its prices".to_owned()),
+            AlphaRecord::Tick
+            | AlphaRecord::Acb(_)
+            | AlphaRecord::Safety(_)
+            | AlphaRecord::Rm(_)
+            | AlphaRecord::Scan(_) => return Err("a record whose kind is another one's".to_owned()),
             AlphaRecord::Step { .. } | AlphaRecord::Intent(_) => {
                 let Some(now) = self.decided.pop_front() else { return Err("nothing".to_owned()) };
                 if encoded(&now) != payload {
@@ -151,6 +211,22 @@ impl AlphaReplay {
             }
         }
         Ok(Was::Input)
+    }
+
+    fn offer(&mut self, pushed: AlphaRecord) {
+        match pushed {
+            AlphaRecord::Acb(push) => self.acb.publish(push),
+            AlphaRecord::Safety(safety) => self.safety.publish(safety),
+            AlphaRecord::Rm(rm) => self.rm.publish(rm),
+            AlphaRecord::Scan(scan) => self.scan.publish(scan),
+            _ => {}
+        }
+    }
+
+    /// The engine's snapshot and what the stage keeps beside it; `None` in the middle of a duty cycle's records.
+    pub fn state(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        let quiet = self.decided.is_empty() && !self.offered;
+        quiet.then(|| (encoded(&self.engine().snapshot()), encoded(&self.stage.memo())))
     }
 
     /// Nothing was decided now that was not decided then.
@@ -173,7 +249,9 @@ impl AlphaReplay {
                         self.own_ticks.give_back(tick);
                     }
                 }
-                decided @ (AlphaRecord::Step { .. } | AlphaRecord::Intent(_)) => self.decided.push_back(decided),
+                decided @ (AlphaRecord::Step { .. } | AlphaRecord::Intent(_)) => {
+                    self.decided.push_back(decided)
+                }
                 _ => {}
             }
         }

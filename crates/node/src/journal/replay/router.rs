@@ -22,8 +22,8 @@ pub struct RouterReplay {
 }
 
 impl RouterReplay {
-    /// A stage in the state in which the run began.
-    pub fn new(router: Router) -> Self {
+    /// A stage in the state in which the run, or a segment of it, began.
+    pub fn new(router: Router, fills: u64) -> Self {
         let mut latency = Collector::new(Hop::ALL.len());
         let links = RouterLinks {
             intents: ring("intents", 1).1,
@@ -36,8 +36,15 @@ impl RouterReplay {
             journal: Tap::closed(),
         };
         let probe = latency.probe("router", 1);
-        let stage = RouterStage::new(router, links, Clock::simulated(Arc::default()), probe);
+        let mut stage = RouterStage::new(router, links, Clock::simulated(Arc::default()), probe);
+        stage.set_fills(fills);
         Self { stage, waits: false }
+    }
+
+    /// The router and the count beside it; `None` in the middle of a duty cycle's records.
+    pub fn state(&mut self) -> Option<(Vec<u8>, Vec<u8>)> {
+        let quiet = !self.waits && self.all_compared().is_ok();
+        quiet.then(|| (encoded(self.stage.router()), encoded(&self.stage.fills())))
     }
 
     /// Takes a record in, or compares a decision. `Err`: what was decided now, where the record says something else.

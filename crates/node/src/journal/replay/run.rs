@@ -5,8 +5,6 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use ::alpha::{Forewarner, Snapshot};
-use execution::Router;
-use market::Nanos;
 use runtime::environment::Files;
 use runtime::journal::frame::Record;
 use runtime::journal::library::{self, Found, Gap, Numbers};
@@ -18,15 +16,14 @@ use super::router::RouterReplay;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::journal::header::{Header, RECORDS};
-use crate::journal::records::{
-    ALPHA, ENGINE_STATE, ROUTER, ROUTER_KINDS, ROUTER_STATE, decode, kind_name, value,
-};
+use crate::journal::records::{ALPHA, ROUTER, ROUTER_KINDS, kind_name, value};
+use crate::journal::states::States;
 
 /// Records before a difference that are shown with it.
 const CONTEXT: usize = 12;
 
-/// Sees every record that is taken in again; `false` ends the replay.
-pub type Observer<'a> = dyn FnMut(&Header, &Record<'_>) -> bool + 'a;
+/// Sees every record that is taken in again, and the state that its run began with; `false` ends the replay.
+pub type Observer<'a> = dyn FnMut(&Header, Option<&Snapshot>, &Record<'_>) -> bool + 'a;
 
 /// How often something was decided again and was the same.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -47,6 +44,8 @@ pub struct Counts {
     pub errands: u64,
     /// Digests of the router's state.
     pub states: u64,
+    /// Whole states of both stages, at the beginnings of segments.
+    pub snapshots: u64,
 }
 
 /// The first decision that is another one.
@@ -132,8 +131,7 @@ pub fn replay(
         let mut replay = Replay::new(run, until, forewarner);
         for found in &segments {
             let read = library::read(files, &found.path, |record| replay.record(&record, observer));
-            let condition =
-                read.map_err(|e| Failure::input(format!("{}: {e:?}", found.path.display())))?;
+            let condition = read.map_err(|e| Failure::input(format!("{}: {e:?}", found.path.display())))?;
             let name = found.name.to_string();
             replay.damage.extend(condition.lost.into_iter().map(|l| (name.clone(), l)));
             replay.ended = condition.ended;
@@ -177,11 +175,13 @@ struct Replay<'a> {
     until: Option<u64>,
     forewarner: &'a dyn Fn(&Config) -> Option<Forewarner>,
     header: Option<Header>,
-    engine_state: Vec<u8>,
-    router_state: Vec<u8>,
+    /// Those that the segment begins with, until its first record.
+    states: States,
     alpha: Result<Option<AlphaReplay>, Stopped>,
     router: Result<Option<RouterReplay>, Stopped>,
     begun: bool,
+    /// The engine's first state.
+    state: Option<Snapshot>,
     numbers: Numbers,
     counts: Counts,
     damage: Vec<(String, Lost)>,
@@ -198,11 +198,11 @@ impl<'a> Replay<'a> {
             until,
             forewarner,
             header: None,
-            engine_state: Vec::new(),
-            router_state: Vec::new(),
+            states: States::default(),
             alpha: Ok(None),
             router: Ok(None),
             begun: false,
+            state: None,
             numbers: Numbers::default(),
             counts: Counts::default(),
             damage: Vec::new(),
@@ -219,13 +219,16 @@ impl<'a> Replay<'a> {
             self.own(record);
             return ControlFlow::Continue(());
         }
-        if !self.begun {
-            self.begun = true;
-            self.begin();
+        if !self.begun || !self.states.is_empty() {
+            let states = std::mem::take(&mut self.states);
+            let first = !std::mem::replace(&mut self.begun, true);
+            if first || states.are_there() {
+                self.go_on(&states, first, record.at);
+            }
         }
         let Some(header) = &self.header else { return ControlFlow::Continue(()) };
         let wall = header.wall_at(record.at);
-        if self.until.is_some_and(|until| wall > until) || !observer(header, record) {
+        if self.until.is_some_and(|until| wall > until) || !observer(header, self.state.as_ref(), record) {
             self.over = true;
             return ControlFlow::Break(());
         }
@@ -238,7 +241,8 @@ impl<'a> Replay<'a> {
         }
         if let Some(gap) = self.numbers.gaps.get(gaps) {
             let why = if gap.known { "a hole" } else { "damage or a missing segment" };
-            let stopped = || Stopped(Verdict::Stopped(format!("{why}: records {} to {}", gap.first, gap.last)));
+            let stopped =
+                || Stopped(Verdict::Stopped(format!("{why}: records {} to {}", gap.first, gap.last)));
             match record.stream {
                 ALPHA if self.alpha.is_ok() => self.alpha = Err(stopped()),
                 ROUTER if self.router.is_ok() => self.router = Err(stopped()),
@@ -254,42 +258,73 @@ impl<'a> Replay<'a> {
             kind::HEADER if self.header.is_none() => {
                 self.header = serde_json::from_slice(record.payload).ok();
             }
-            kind::STATE if !self.begun => match library::state(record.payload) {
-                Some((ENGINE_STATE, part)) => self.engine_state.extend_from_slice(part),
-                Some((ROUTER_STATE, part)) => self.router_state.extend_from_slice(part),
-                _ => {}
-            },
+            kind::STATE => {
+                if let Some((name, part)) = library::state(record.payload) {
+                    self.states.add(name, part);
+                }
+            }
             _ => {}
         }
     }
 
-    fn begin(&mut self) {
-        let stopped = |why: String| Stopped(Verdict::Stopped(why));
+    /// A segment begins with these states: with them the run begins, or a stage that could not be followed goes on; those of
+    /// one that was are compared.
+    fn go_on(&mut self, states: &States, first: bool, at: u64) {
         let Some(header) = &self.header else { return };
-        if header.records != RECORDS {
-            let why = format!(
-                "its records have layout {}, this program reads {RECORDS}: use version {}",
-                header.records, header.version
-            );
-            (self.alpha, self.router) = (Err(stopped(why.clone())), Err(stopped(why)));
-            return;
-        }
-        if self.engine_state.is_empty() || self.router_state.is_empty() {
-            let why = "the segment with the state that the run began with is not there".to_owned();
-            (self.alpha, self.router) = (Err(stopped(why.clone())), Err(stopped(why)));
-            return;
-        }
-        let alpha = || {
-            let config = header.config()?;
-            let state: Snapshot = decode(&self.engine_state)?;
-            AlphaReplay::new(&config, &state, Nanos(header.booked), (self.forewarner)(&config))
+        let stopped = |why: String| Stopped(Verdict::Stopped(why));
+        let wrong = if header.records != RECORDS {
+            let (theirs, version) = (header.records, &header.version);
+            Some(format!(
+                "its records have layout {theirs}, this program reads {RECORDS}: use version {version}"
+            ))
+        } else if !states.are_there() {
+            Some("no segment with a state to begin with lies there".to_owned())
+        } else {
+            None
         };
-        let router = || decode::<Router>(&self.router_state).map(RouterReplay::new);
-        let cannot = |e: String| stopped(format!("its first state cannot be used: {e}"));
-        let (alpha, router) = (alpha().map(Some).map_err(cannot), router().map(Some).map_err(cannot));
-        (self.alpha, self.router) = (alpha, router);
-        self.engine_state = Vec::new();
-        self.router_state = Vec::new();
+        if let Some(why) = wrong {
+            (self.alpha, self.router) = (Err(stopped(why.clone())), Err(stopped(why)));
+            return;
+        }
+        let cannot = |e: String| Stopped(Verdict::Stopped(format!("its first state cannot be used: {e}")));
+        let numbers = states.numbers().unwrap_or_default();
+        let missing = [(ALPHA, numbers[0]), (ROUTER, numbers[1])]
+            .map(|(stream, newest)| first || self.numbers.newest(stream) != newest);
+        let differs = |stage: &'static str| {
+            let (then, now) = ("the state that the segment begins with", "another state");
+            let (wall_ns, before) = (header.wall_at(at), Vec::new());
+            let (then, now) = (then.to_owned(), now.to_owned());
+            Stopped(Verdict::Differs(Box::new(Difference { stage, seq: 0, wall_ns, then, now, before })))
+        };
+        if missing[0] || matches!(self.alpha, Err(Stopped(Verdict::Stopped(_)))) {
+            let made = header.config().and_then(|config| {
+                let model = if header.forewarner { (self.forewarner)(&config) } else { None };
+                let (engine, memo) = states.engine()?;
+                let made = AlphaReplay::new(&config, &engine, memo, model);
+                self.state = self.state.take().or(Some(engine));
+                made
+            });
+            if !matches!(self.alpha, Err(Stopped(Verdict::Differs(_)))) {
+                self.alpha = made.map(Some).map_err(cannot);
+            }
+            self.numbers.skip_to(ALPHA, numbers[0]);
+        } else if let Ok(Some(alpha)) = &self.alpha
+            && alpha.state().is_some_and(|now| now != states.alpha)
+        {
+            self.alpha = Err(differs("alpha"));
+        }
+        if missing[1] || matches!(self.router, Err(Stopped(Verdict::Stopped(_)))) {
+            if !matches!(self.router, Err(Stopped(Verdict::Differs(_)))) {
+                let made = states.router().map(|(router, fills)| Some(RouterReplay::new(router, fills)));
+                self.router = made.map_err(cannot);
+            }
+            self.numbers.skip_to(ROUTER, numbers[1]);
+        } else if let Ok(Some(router)) = &mut self.router
+            && router.state().is_some_and(|now| now != states.router)
+        {
+            self.router = Err(differs("router"));
+        }
+        self.counts.snapshots += 1;
     }
 
     fn feed(&mut self, record: &Record<'_>, wall_ns: u64) {
