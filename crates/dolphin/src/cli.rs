@@ -34,8 +34,10 @@ enum Command {
     Check(commands::check::Args),
     /// Effective values and their origin, the JSON schema, differences
     Config(commands::config::Args),
-    /// Pull the kill switch of a running node
+    /// Pull the kill switch of a deployment
     Kill(commands::kill::Args),
+    /// Let trading go on after a kill, or after something latched
+    Rearm(commands::rearm::Args),
     /// Day files through the engine: trades, days, summary, report
     Replay(commands::replay::Args),
     /// Compare a replay with expected trades or a summary
@@ -80,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => commands::check::run(args),
         Command::Config(args) => commands::config::run(&args),
         Command::Kill(args) => commands::kill::run(args),
+        Command::Rearm(args) => commands::rearm::run(args),
         Command::Replay(args) => commands::replay::run(args),
         Command::Parity(args) => commands::parity::run(args),
         Command::Venue(args) => commands::venue::run(args),

@@ -30,6 +30,7 @@ use runtime::worker::{Idle, Worker, WorkerConfig, available_cores};
 pub use self::ends::{AccountEnds, ConnectionName, Ends, MarketEnds, SourceEnds};
 use self::table::{Layout, Link, LinkInfo, Sample};
 use crate::config::Config;
+use crate::day::SharedDay;
 use crate::environment::Environment;
 use crate::memory_link::MemoryEnds;
 use crate::role::Role;
@@ -68,6 +69,8 @@ pub struct Parts {
     pub booked: Nanos,
     /// With its first gate shut.
     pub router: Router,
+    /// Where its day is kept.
+    pub day: SharedDay,
     /// WebSocket API core.
     pub gateway: Gateway,
     /// The connections of the account; the user stream's path comes with the listen key.
@@ -351,7 +354,7 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
         news: router_news,
     };
     let probe = w.probe(&table::ROUTER_SAMPLES);
-    let orders = RouterStage::new(parts.router, links, clock.clone(), probe);
+    let orders = RouterStage::new(parts.router, links, parts.day, clock.clone(), probe);
     let links =
         GatewayLinks { requests, commands: gateway_commands, reports: reports_in, news: gateway_news };
     let (probe, fence) = (w.probe(&table::GATEWAY_SAMPLES), parts.fence.clone());

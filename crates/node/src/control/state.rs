@@ -19,14 +19,17 @@ use runtime::clock::Clock;
 use runtime::environment::Files;
 use runtime::ring::{Rx, Tx};
 use secrecy::SecretString;
+use tokio::sync::watch;
 
 use super::close_stop::{CloseStops, StopAnswer};
 use super::market_data::MarketController;
 use super::orders::Orders;
+use super::rearm::Rearming;
 use super::status::Seen;
 use crate::beat::{Beat, Silence};
 use crate::drop_copy::DropCopy;
 use crate::environment::Environment;
+use crate::roles::lease::LeaseView;
 use crate::roles::status::SharedAlphaStatus;
 use crate::sensors::HealthWatch;
 use crate::shards::assembly::ShardCounters;
@@ -117,6 +120,7 @@ pub struct Control {
     pub(super) ending: Ending,
     /// Of a silent worker and of a state that is not kept: told already.
     pub(super) told_state: (bool, bool),
+    pub(super) told_armed: bool,
     /// The fence is shut, and nobody else is known to have the lease.
     pub(super) lease_away: bool,
     pub(super) signalled: Arc<AtomicBool>,
@@ -128,6 +132,9 @@ pub struct Control {
     pub drop_copy: DropCopy,
     /// Set while the state can be kept nowhere.
     pub unkept: Arc<AtomicBool>,
+    pub(super) rearming: Rearming,
+    /// How the lease stands, and what operators ordered in memory; `None`: no lease is held.
+    pub lease_view: Option<watch::Receiver<LeaseView>>,
     /// Where the role alpha shows its status.
     pub alpha_status: Option<SharedAlphaStatus>,
     /// What it has seen.
@@ -190,6 +197,9 @@ impl Control {
             drop_copy: DropCopy::default(),
             unkept: Arc::default(),
             told_state: (false, false),
+            told_armed: false,
+            rearming: Rearming::default(),
+            lease_view: None,
             alpha_status: None,
             seen,
         }
@@ -234,6 +244,9 @@ pub(super) struct Private {
     pub(super) traded: BTreeMap<SymbolId, u64>,
     pub(super) fills_since_ms: u64,
     pub(super) last_read_ms: u64,
+    /// The next look lists transfers, since then.
+    pub(super) list_transfers: bool,
+    pub(super) transfers_since_ms: u64,
     pub(super) holds: Holds,
     pub(super) clock_due: u64,
     pub(super) clock_running: bool,
@@ -255,6 +268,8 @@ impl Private {
             traded: BTreeMap::new(),
             fills_since_ms: venue_ms,
             last_read_ms: venue_ms,
+            list_transfers: false,
+            transfers_since_ms: venue_ms,
             holds: Holds::default(),
             clock_due: now,
             clock_running: false,

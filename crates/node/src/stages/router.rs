@@ -5,15 +5,19 @@
 //! never a lost order.
 
 use execution::{
-    Alert, Check, Control, Denial, Gate, KillTrigger, Margin, Outbox, Router, VenuePosition, VenueState,
+    Alert, Check, Control, Denial, Gate, KillTrigger, Margin, Outbox, Rearm, RearmError, Router, Transfer,
+    Unlisted, VenuePosition, VenueState,
 };
-use market::{Amount, Bbo, ExecutionReport, Instrument, MarkPrice, Nanos, Outcome, Qty, SymbolId};
+use market::{
+    Amount, Bbo, ExecutionReport, Instrument, MarkPrice, Nanos, OrderOrigin, Outcome, Qty, SymbolId,
+};
 use runtime::clock::Clock;
 use runtime::latency::Probe;
 use runtime::ring::{Rx, Tx};
 use runtime::stage::{Stage, Work};
 
 use super::{Hop, StampedIntent, StampedRequest};
+use crate::day::SharedDay;
 
 /// What the control thread tells the router.
 #[derive(Debug)]
@@ -37,6 +41,13 @@ pub enum RouterCommand {
     Halt(SymbolId),
     /// The control thread found something that must stop entries until a human looks.
     Trip(Check),
+    /// A person lets trading go on, for this reason; the day's figures begin anew too if `day`.
+    Rearm {
+        /// With the day.
+        day: bool,
+        /// Why.
+        reason: Box<str>,
+    },
     /// What came of a dead-man switch that was set.
     DeadMan(SymbolId, bool),
     /// Stop: no entries, cancel everything, close positions if `flatten`.
@@ -63,6 +74,29 @@ pub struct AccountState {
     pub wallet: Amount,
     /// Margin; `None`: not asked.
     pub margin: Option<Margin>,
+    /// Transfers since the last good comparison; `None`: not asked.
+    pub transfers: Option<Vec<Transfer>>,
+    /// Positions and orders in instruments that are not followed.
+    pub unlisted: Vec<UnlistedRow>,
+}
+
+/// [`execution::Unlisted`] with a name of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnlistedRow {
+    /// Venue name.
+    pub name: String,
+    /// Signed quantity, units of the asset.
+    pub qty: f64,
+    /// Value, quote asset.
+    pub notional: f64,
+    /// `None`: a position. Else whose order.
+    pub order: Option<OrderOrigin>,
+}
+
+impl UnlistedRow {
+    fn lend(&self) -> Unlisted<'_> {
+        Unlisted { name: &self.name, qty: self.qty, notional: self.notional, order: self.order }
+    }
 }
 
 /// What the book stage tells the router.
@@ -87,6 +121,8 @@ pub enum RouterNews {
     Denied(Denial),
     /// A position was opened, closed, or an entry came to nothing.
     Outcome(Outcome),
+    /// What came of an order to rearm.
+    Rearmed(Result<(), RearmError>),
     /// The state, whenever it changed.
     State(RouterState),
     /// A position, whenever it changed.
@@ -170,14 +206,22 @@ pub struct RouterStage {
     sent: RouterState,
     sent_positions: Vec<Qty>,
     fills: u64,
+    /// Where the day's figures and latches are kept, what they were when they were offered last, and when.
+    day: SharedDay,
+    day_told: u64,
+    day_at: u64,
 }
+
+/// The day is offered to memory at most this often, ns.
+const DAY_EVERY: u64 = 20 * Nanos::MS;
 
 /// Inputs of one kind taken in one duty cycle.
 const BATCH: usize = 64;
 
 impl RouterStage {
-    /// Around a router whose first gate is shut.
-    pub fn new(router: Router, links: RouterLinks, clock: Clock, probe: Probe) -> Self {
+    /// Around a router whose first gate is shut; what must outlive the process goes to `day`.
+    pub fn new(router: Router, links: RouterLinks, day: SharedDay, clock: Clock, probe: Probe) -> Self {
+        let day_told = router.day_changes();
         let sent_positions = vec![Qty::ZERO; router.instruments().len()];
         Self {
             router,
@@ -190,6 +234,9 @@ impl RouterStage {
             sent: RouterState::default(),
             sent_positions,
             fills: 0,
+            day,
+            day_told,
+            day_at: 0,
         }
     }
 
@@ -232,18 +279,16 @@ impl RouterStage {
         match command {
             RouterCommand::Gate(gate) => self.router.set_gate(now, gate, out),
             RouterCommand::Account(state) => {
-                let AccountState { requested_at, ref orders, ref positions, ref fills, wallet, margin } =
-                    *state;
-                let (transfers, unlisted) = (None, None);
+                let unlisted: Vec<Unlisted<'_>> = state.unlisted.iter().map(UnlistedRow::lend).collect();
                 let venue = VenueState {
-                    requested_at,
-                    orders,
-                    positions,
-                    fills,
-                    wallet,
-                    margin,
-                    transfers,
-                    unlisted,
+                    requested_at: state.requested_at,
+                    orders: &state.orders,
+                    positions: &state.positions,
+                    fills: &state.fills,
+                    wallet: state.wallet,
+                    margin: state.margin,
+                    transfers: state.transfers.as_deref(),
+                    unlisted: Some(&unlisted),
                 };
                 self.router.reconcile(now, &venue, out);
             }
@@ -251,6 +296,12 @@ impl RouterStage {
                 self.router.set_instrument(*instrument);
             }
             RouterCommand::BeginDay => self.router.begin_day(),
+            RouterCommand::Rearm { day, reason } => {
+                let what = if day { Rearm::LatchesAndDay } else { Rearm::Latches };
+                let done = self.router.rearm(now, what, &reason, out);
+                // Telemetry's ring: full only if the control thread is dead.
+                let _ = self.links.news.push(RouterNews::Rearmed(done));
+            }
             RouterCommand::Income { change, is_profit } => self.router.on_income(now, change, is_profit),
             RouterCommand::DeadMan(symbol, taken) => self.router.on_dead_man(symbol, taken),
             RouterCommand::Halt(symbol) => self.router.halt(now, symbol, out),
@@ -323,6 +374,21 @@ impl RouterStage {
         }
     }
 
+    /// What must outlive the process, when it has changed.
+    fn offer_day(&mut self, now: Nanos) {
+        let changes = self.router.day_changes();
+        if changes == self.day_told {
+            return;
+        }
+        let mut state = self.router.day_state(now);
+        // The ladder that ends every run ends with it; a kill by a person has its own record.
+        let kept = self.router.kill_switch().trigger().filter(|(by, _)| *by == KillTrigger::Automatic);
+        state.kill = state.kill.filter(|_| kept.is_some());
+        if self.day.offer(state) {
+            self.day_told = changes;
+        }
+    }
+
     fn inputs(&mut self, now_ns: u64) -> Work {
         let now = Nanos(now_ns);
         if !self.flush(now_ns) {
@@ -376,9 +442,13 @@ impl Stage for RouterStage {
         work
     }
 
-    fn housekeep(&mut self, _now_ns: u64) {
+    fn housekeep(&mut self, now_ns: u64) {
         if std::mem::take(&mut self.changed) {
             self.send_state();
+        }
+        if now_ns >= self.day_at.saturating_add(DAY_EVERY) {
+            self.day_at = now_ns;
+            self.offer_day(Nanos(now_ns));
         }
     }
 }
