@@ -38,7 +38,7 @@ enum Command {
     Check(commands::check::Args),
     /// Effective values and their origin, the JSON schema, differences
     Config(commands::config::Args),
-    /// Pull the kill switch of a running node
+    /// Pull the kill switch of a deployment
     Kill(commands::kill::Args),
     /// A running node: armed or why not, money, positions, data, latency
     Status(commands::status::Args),
@@ -46,6 +46,8 @@ enum Command {
     Top(commands::top::Args),
     /// Pages: to a webhook, Slack, Telegram
     Notify(commands::notify::Args),
+    /// Let trading go on after a kill, or after something latched
+    Rearm(commands::rearm::Args),
     /// Day files through the engine: trades, days, summary, report
     Replay(commands::replay::Args),
     /// Compare a replay with expected trades or a summary
@@ -97,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => commands::status::run(&args),
         Command::Top(args) => commands::top::run(&args),
         Command::Notify(args) => commands::notify::run(&args),
+        Command::Rearm(args) => commands::rearm::run(args),
         Command::Replay(args) => commands::replay::run(args),
         Command::Parity(args) => commands::parity::run(args),
         Command::Venue(args) => commands::venue::run(args),

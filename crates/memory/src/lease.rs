@@ -86,6 +86,8 @@ pub struct Lease {
     held: Option<Held>,
     /// The record last seen, as text, and since when.
     seen: Option<(Option<String>, Instant)>,
+    /// Somebody else has changed the record while we watched.
+    rival: bool,
     kill: KillState,
     /// The largest fence that somebody is known to have had.
     floor: u64,
@@ -116,7 +118,17 @@ impl Lease {
         }
         let identity = format!("{:016x}", config.identity);
         let kill = KillState::Absent;
-        Ok(Self { memory, config, identity, held: None, seen: None, kill, floor: 0, lock: None })
+        Ok(Self {
+            memory,
+            config,
+            identity,
+            held: None,
+            seen: None,
+            rival: false,
+            kill,
+            floor: 0,
+            lock: None,
+        })
     }
 
     /// How often to tick.
@@ -159,6 +171,12 @@ impl Lease {
         Some(wait.saturating_sub(held.taken.elapsed()))
     }
 
+    /// Does the holder live: has the record been changed by somebody else while we watched it? A record that only stands
+    /// there may be that of a process that is dead.
+    pub const fn rival_lives(&self) -> bool {
+        self.rival && self.held.is_none()
+    }
+
     /// The kill, as it was read last.
     pub const fn kill(&self) -> &KillState {
         &self.kill
@@ -185,7 +203,12 @@ impl Lease {
         self.read_kill().await?;
         let unchanged_since = match &self.seen {
             Some((seen, since)) if *seen == found => *since,
-            _ => Instant::now(),
+            seen => {
+                let theirs =
+                    record.as_ref().is_some_and(|r| r.identity != self.identity && !r.owner.is_empty());
+                self.rival = seen.is_some() && theirs;
+                Instant::now()
+            }
         };
         self.seen = Some((found.clone(), unchanged_since));
         let free = self.is_free(found.is_some(), record.as_ref()).await;

@@ -31,6 +31,7 @@ use runtime::worker::{Idle, Worker, WorkerConfig, available_cores};
 pub use self::ends::{AccountEnds, ConnectionName, Ends, MarketEnds, SourceEnds};
 use self::table::{Layout, Link, LinkInfo, Sample};
 use crate::config::Config;
+use crate::day::SharedDay;
 use crate::environment::Environment;
 use crate::journal::recorder::JournalEnds;
 use crate::memory_link::MemoryEnds;
@@ -70,6 +71,8 @@ pub struct Parts {
     pub booked: Nanos,
     /// With its first gate shut.
     pub router: Router,
+    /// Where its day is kept.
+    pub day: SharedDay,
     /// WebSocket API core.
     pub gateway: Gateway,
     /// The connections of the account; the user stream's path comes with the listen key.
@@ -372,7 +375,7 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
         view: router_view_in,
     };
     let probe = w.probe(&table::ROUTER_SAMPLES);
-    let orders = RouterStage::new(parts.router, links, clock.clone(), probe);
+    let orders = RouterStage::new(parts.router, links, parts.day, clock.clone(), probe);
     let links =
         GatewayLinks { requests, commands: gateway_commands, reports: reports_in, news: gateway_news };
     let (probe, fence) = (w.probe(&table::GATEWAY_SAMPLES), parts.fence.clone());

@@ -99,6 +99,8 @@ impl Setup {
 pub enum Layout {
     /// One node that does everything.
     One,
+    /// Two nodes that do everything, on one account and one deployment: one too many.
+    Two,
     /// Two ingest nodes, an alpha node and its standby.
     Four,
 }
@@ -153,6 +155,9 @@ fn programs(setup: &Setup, symbols: Vec<String>) -> Result<Vec<Program>, String>
         |name: &str, role, share| Program { name: name.to_owned(), config: config.clone(), role, share };
     Ok(match setup.layout {
         Layout::One => vec![program("all", Role::All, Share::Whole)],
+        Layout::Two => {
+            vec![program("all-1", Role::All, Share::Whole), program("all-2", Role::All, Share::Whole)]
+        }
         Layout::Four => vec![
             program("alpha-1", Role::Alpha, Share::Whole),
             program("alpha-2", Role::Alpha, Share::Whole),
@@ -248,7 +253,7 @@ impl<'s> Run<'s> {
                 self.strike(&planned.fault);
             }
             self.wait_until(until).await;
-            self.world.note("heal".to_owned());
+            self.world.note(format!("heal, {} orders so far", self.world.orders()));
             self.follow();
             self.ledger.killed_at = None;
             self.world.heal();
@@ -283,7 +288,7 @@ impl<'s> Run<'s> {
         let text = serde_json::to_string(fault).unwrap_or_default();
         if crate::strike::strike(&self.world, fault) {
             *self.struck.entry(kind).or_default() += 1;
-            self.world.note(format!("fault {text}"));
+            self.world.note(format!("fault {text}, {} orders so far", self.world.orders()));
         }
         self.follow();
         self.spoiled |= match fault {

@@ -319,8 +319,8 @@ impl Check<'_> {
                 self.need("account", rest.positions(&symbols, None, Urgency::Start).await)
         {
             let open = positions.iter().filter(|p| p.amount != 0.0).count();
-            let text = format!("{} open orders, {open} positions", orders.len() + foreign);
-            let quiet = orders.is_empty() && foreign == 0 && open == 0;
+            let text = format!("{} open orders, {open} positions", orders.len() + foreign.len());
+            let quiet = orders.is_empty() && foreign.is_empty() && open == 0;
             let todo = "reconciled at the start: router.unexpected_position says what happens to positions";
             self.add(if quiet {
                 Finding::ok("account", text)

@@ -11,7 +11,7 @@ mod scan;
 mod validate;
 mod values;
 
-pub use control::{Kill, LeaseRecord, Rearm};
+pub use control::{Kill, LeaseRecord, Rearm, RearmOrder};
 pub use features::{OB_CACHE, ObRecord, ShardRecord, cache_text};
 pub use json::{FromMemory, Reading, SchemaError, parse_time, to_text};
 pub(crate) use names::is_volatile;
