@@ -26,10 +26,10 @@ impl Shut {
     }
 }
 
-/// The router's gate in words; `None`: the control thread knows it better (trading state, connections).
+/// The router's gate in words; `None`: the control thread knows it better (connections), or a latch tells it already.
 pub fn of_router(gate: &ClosedGate) -> Option<Shut> {
     let latched = gate.reopens == Reopens::Rearm && gate.which != Check::Kill;
-    if matches!(gate.which, Check::State | Check::Connected | Check::Tripped) {
+    if matches!(gate.which, Check::Connected | Check::Tripped) {
         return None;
     }
     let name = name(gate.which);
@@ -43,6 +43,7 @@ pub fn of_router(gate: &ClosedGate) -> Option<Shut> {
 /// The name that people read.
 fn name(check: Check) -> &'static str {
     match check {
+        Check::State => "state",
         Check::Kill => "kill",
         Check::Lease => "lease",
         Check::Reconciled => "reconciled",
