@@ -33,10 +33,7 @@ pub fn of_router(gate: &ClosedGate) -> Option<Shut> {
         return None;
     }
     let name = name(gate.which);
-    let cause = match (gate.which, latched) {
-        (_, true) => format!("tripped by {}", measured(gate)),
-        _ => cause(gate),
-    };
+    let cause = if latched { format!("tripped by {}", measured(gate)) } else { cause(gate) };
     Some(Shut { since: Some(gate.since), ..Shut::new(name, cause, reopens(gate)) })
 }
 

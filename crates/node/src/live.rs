@@ -126,12 +126,11 @@ async fn one_run(
     link.run(&options.config, identity, memory, loaded, &clock);
     let started = clock.now_ns();
     let mut control = controller(options, &rest, &ready, ends, environment)?;
-    control.alpha_status = alpha.as_ref().map(|a| a.status.clone());
     if !read {
         control.wait_for_memory(link.memory().clone(), may_open);
     }
-    control.unkept = link.unkept();
-    control.publishing = publishing(options, gates_before, &layout, &workers, &link, &clock);
+    let shown = publishing(options, gates_before, &layout, &workers, &link, &clock);
+    attach(&mut control, &link, alpha.as_ref(), shown);
     look_after(&mut control, options, &at_venue, (watchdog, &workers, &stop), environment)?;
     control.run(&stop).await;
     watchdog.rest();
@@ -235,6 +234,13 @@ fn controller(
         Control::new(orders, Arc::clone(rest), symbols, ends, environment.clone(), watch, signalled);
     control.use_listen_key(&ready.listen_key);
     Ok(control)
+}
+
+/// What the control thread learns from others, and shows.
+fn attach(control: &mut Control, link: &MemoryLink, alpha: Option<&Alpha>, shown: Option<Publishing>) {
+    control.alpha_status = alpha.map(|a| a.status.clone());
+    control.unkept = link.unkept();
+    control.publishing = shown;
 }
 
 /// What makes the status model; nothing where nobody looks.

@@ -632,14 +632,13 @@ fn show_stages(p: &mut Publishing, now: u64) -> Vec<show::Stage> {
 }
 
 fn show_ring(r: &runtime::ring::RingStats) -> show::Ring {
-    let waits = |l: &&table::LinkInfo| l.name == r.name() && l.when_full.contains("waits");
     show::Ring {
         name: r.name().to_owned(),
         capacity: r.capacity() as u64,
         pushed: r.pushed(),
         high_water: r.high_water(),
         full: r.full(),
-        lossless: table::LINKS.iter().any(|l| waits(&l)),
+        lossless: table::LINKS.iter().any(|l| l.name == r.name() && l.when_full.contains("waits")),
     }
 }
 
