@@ -158,7 +158,7 @@ fn logging() {
         .with_ansi(false)
         .without_time()
         .with_target(false)
-        .with_writer(|| crate::tail::Tail::default());
+        .with_writer(crate::tail::Tail::default);
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let json = std::env::var("DOLPHIN_LOG_FORMAT").is_ok_and(|format| format == "json");
     let shown = tracing_subscriber::fmt::layer().with_writer(|| runtime::console::Log).with_target(false);

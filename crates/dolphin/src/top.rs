@@ -168,7 +168,7 @@ fn header(frame: &mut Frame<'_>, area: Rect, seen: &Seen, paint: &Paint) {
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-fn panel<'a>(frame: &mut Frame<'_>, area: Rect, title: &str, lines: Vec<Line<'a>>) {
+fn panel(frame: &mut Frame<'_>, area: Rect, title: &str, lines: Vec<Line<'_>>) {
     let block = Block::new().borders(Borders::TOP).title(format!(" {title} "));
     frame.render_widget(Paragraph::new(lines).block(block), area);
 }
@@ -208,7 +208,7 @@ fn overview(frame: &mut Frame<'_>, area: Rect, seen: &Seen, s: &State, paint: &P
     panel(frame, trips, "last round trips", trades);
 }
 
-fn positions<'a>(s: &State, paint: &Paint) -> Vec<Line<'a>> {
+fn positions(s: &State, paint: &Paint) -> Vec<Line<'static>> {
     if s.positions.is_empty() {
         return vec![Line::raw("flat")];
     }

@@ -26,23 +26,21 @@ impl Shut {
     }
 }
 
-/// The router's gate in words; `None`: the control thread knows it better (trading state, connections).
+/// The router's gate in words; `None`: the control thread knows it better (connections), or a latch tells it already.
 pub fn of_router(gate: &ClosedGate) -> Option<Shut> {
     let latched = gate.reopens == Reopens::Rearm && gate.which != Check::Kill;
-    if matches!(gate.which, Check::State | Check::Connected | Check::Tripped) {
+    if matches!(gate.which, Check::Connected | Check::Tripped) {
         return None;
     }
     let name = name(gate.which);
-    let cause = match (gate.which, latched) {
-        (_, true) => format!("tripped by {}", measured(gate)),
-        _ => cause(gate),
-    };
+    let cause = if latched { format!("tripped by {}", measured(gate)) } else { cause(gate) };
     Some(Shut { since: Some(gate.since), ..Shut::new(name, cause, reopens(gate)) })
 }
 
 /// The name that people read.
 fn name(check: Check) -> &'static str {
     match check {
+        Check::State => "state",
         Check::Kill => "kill",
         Check::Lease => "lease",
         Check::Reconciled => "reconciled",

@@ -136,11 +136,9 @@ async fn one_run(
     link.run(&options.config, identity, memory, loaded, &clock);
     let started = clock.now_ns();
     let mut control = controller(options, &rest, &ready, ends, environment)?;
-    control.alpha_status = alpha.as_ref().map(|a| a.status.clone());
-    control.lease_view = lease;
-    remember(&mut control, options, &link, day, (read, may_open));
-    control.journal = recorder.as_ref().map(|r| Arc::clone(&r.status));
-    control.publishing = publishing(options, gates_before, &layout, &workers, &link, &clock);
+    let shown = publishing(options, gates_before, &layout, &workers, &link, &clock);
+    let journal = recorder.as_ref().map(|r| Arc::clone(&r.status));
+    Attached { alpha: alpha.as_ref(), lease, journal, shown, day, read, may_open }.to(&mut control, options, &link);
     look_after(&mut control, options, &at_venue, (watchdog, &workers, &stop), environment)?;
     control.run(&stop).await;
     watchdog.rest();
@@ -184,19 +182,29 @@ async fn recall(
     (owner, local_state, loaded)
 }
 
-/// What the control thread has to do with memory.
-fn remember(
-    control: &mut Control,
-    options: &Options,
-    link: &MemoryLink,
+/// What the control thread looks after besides its own links.
+struct Attached<'a> {
+    alpha: Option<&'a Alpha>,
+    lease: Option<watch::Receiver<LeaseView>>,
+    journal: Option<Arc<runtime::journal::writer::Status>>,
+    shown: Option<Publishing>,
     day: SharedDay,
-    (read, may_open): (bool, bool),
-) {
-    control.keeps_day(day, link.writes().clone(), options.config.memory.deployment);
-    if !read {
-        control.wait_for_memory(link.memory().clone(), may_open);
+    read: bool,
+    may_open: bool,
+}
+
+impl Attached<'_> {
+    fn to(self, control: &mut Control, options: &Options, link: &MemoryLink) {
+        control.alpha_status = self.alpha.map(|a| a.status.clone());
+        control.lease_view = self.lease;
+        control.journal = self.journal;
+        control.publishing = self.shown;
+        control.keeps_day(self.day, link.writes().clone(), options.config.memory.deployment);
+        if !self.read {
+            control.wait_for_memory(link.memory().clone(), self.may_open);
+        }
+        control.unkept = link.unkept();
     }
-    control.unkept = link.unkept();
 }
 
 /// By what right the run acts.

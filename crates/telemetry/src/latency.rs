@@ -95,12 +95,12 @@ impl Minute {
         }
         // Until a minute has been kept, everything is of the last minute.
         let before = self.kept.front().filter(|_| self.kept.len() > STEPS);
-        let minute = percentiles(&self.counts, before);
+        let minute = percentiles(&self.counts, before.map(Vec::as_slice));
         Hop { name: name.to_owned(), minute, all: percentiles(&self.counts, None), buckets, sum }
     }
 }
 
-fn percentiles(counts: &Counts, before: Option<&Counts>) -> Option<Percentiles> {
+fn percentiles(counts: &[u64], before: Option<&[u64]>) -> Option<Percentiles> {
     let less = |i: usize| before.map_or(0, |b| b[i]);
     let n: u64 = counts.iter().enumerate().map(|(i, c)| c.saturating_sub(less(i))).sum();
     let wanted = [0.5, 0.99, 0.999, 1.0].map(|q: f64| ((q * n as f64).ceil() as u64).max(1));

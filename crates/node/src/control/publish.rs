@@ -26,6 +26,8 @@ const VIEW_AGE_NS: u64 = 2 * Nanos::SECOND;
 const LATENCY_EVERY_NS: u64 = Nanos::SECOND;
 /// Done orders and trades that are shown.
 const KEPT: usize = 50;
+/// Gates that are closed by way of the trading state.
+const STOPS: [&str; 5] = ["dry_run", "worker_silent", "state_unkept", "stopping", "kill_file"];
 /// Orders whose first sight is remembered; there are never so many at once.
 const MOST_ORDERS: usize = 4_096;
 
@@ -177,7 +179,10 @@ impl Control {
                     ));
                 }
                 for gate in view.gates.iter().flatten().filter_map(gates::of_router) {
-                    if !shut.iter().any(|g| g.name == gate.name) {
+                    // Whoever changed the trading state says why, where it is one of ours.
+                    let told =
+                        |g: &Shut| g.name == gate.name || (gate.name == "state" && STOPS.contains(&g.name));
+                    if !shut.iter().any(told) {
                         shut.push(gate);
                     }
                 }
@@ -627,14 +632,13 @@ fn show_stages(p: &mut Publishing, now: u64) -> Vec<show::Stage> {
 }
 
 fn show_ring(r: &runtime::ring::RingStats) -> show::Ring {
-    let waits = |l: &&table::LinkInfo| l.name == r.name() && l.when_full.contains("waits");
     show::Ring {
         name: r.name().to_owned(),
         capacity: r.capacity() as u64,
         pushed: r.pushed(),
         high_water: r.high_water(),
         full: r.full(),
-        lossless: table::LINKS.iter().any(|l| waits(&l)),
+        lossless: table::LINKS.iter().any(|l| l.name == r.name() && l.when_full.contains("waits")),
     }
 }
 
