@@ -43,7 +43,7 @@ use crate::restart::{self, Begun, while_holding};
 use crate::role::Role;
 use crate::roles::holder::{self, Holder};
 use crate::roles::lease::{Fence, LeaseView};
-use crate::roles::standby::{self, Active, StoodBy, Warm};
+use crate::roles::standby::{self, Active, Alpha, StoodBy, Warm};
 use crate::stages::Hop;
 use crate::stages::gateway::GatewayConnections;
 use crate::stages::router::{AccountState, UnlistedRow};
