@@ -391,7 +391,7 @@ fn a_restart_forgets_no_limit() {
     let mut node = stage.live(&[]);
     node.until("a round trip", || trips(&stage).iter().any(|t| t.lots == t.exit_lots));
     let symbol = stage.venue.inspect(|x| x.listings().last().unwrap().instrument.symbol.clone());
-    // A person's order that rests far away: a second hand on the account.
+    // A person trades by hand on the account.
     let (side, quantity, price) = ("BUY".to_owned(), "1".to_owned(), None);
     let fault =
         venue::faults::Fault::ExternalOrder { account: 0, symbol, side, quantity, price, client_id: None };
@@ -413,6 +413,14 @@ fn a_restart_forgets_no_limit() {
     let opened = openings();
     std::thread::sleep(Duration::from_secs(6));
     assert_eq!(openings(), opened, "{}", node.log());
+    // He takes back what he did; the node's own position ends by itself.
+    let symbol = stage.venue.inspect(|x| x.listings().last().unwrap().instrument.symbol.clone());
+    let (side, quantity, price) = ("SELL".to_owned(), "1".to_owned(), None);
+    let fault =
+        venue::faults::Fault::ExternalOrder { account: 0, symbol, side, quantity, price, client_id: None };
+    stage.venue.inject(venue::faults::Rule::times(fault, 1)).unwrap();
+    node.until("flat", || stage.positions().is_empty());
+    std::thread::sleep(Duration::from_millis(500));
     let rearm = |reason: &str| {
         Command::new(env!("CARGO_BIN_EXE_dolphin"))
             .args(["rearm", "--config", &stage.path("node.yml").display().to_string(), "--reason", reason])

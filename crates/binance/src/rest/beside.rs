@@ -1,51 +1,10 @@
-//! What an account has in instruments that are not in the session's table: they are named, cancelled and closed by their
-//! venue names, because nothing else is known of them.
+//! What an account has in instruments that are not in the session's table: it is cancelled and closed by its venue names,
+//! because nothing else is known of it.
 
-use market::OrderOrigin;
-
-use super::account::Row;
 use super::client::{Auth, RestClient, call, placing};
 use super::error::RestError;
 use crate::encode::Sink;
-use crate::json::Scalar;
 use crate::limits::Urgency;
-
-/// An open order in an instrument that is not in the session's table.
-#[derive(Debug, Clone, PartialEq)]
-pub struct UnlistedOrder {
-    /// Venue name.
-    pub symbol: String,
-    /// What is open of it, units of the asset; negative: it sells.
-    pub qty: f64,
-    /// Its price (0: none).
-    pub px: f64,
-    /// Whose.
-    pub origin: OrderOrigin,
-}
-
-/// The rows of a list of open orders whose symbols `known` does not know.
-pub(super) fn orders(
-    name: &'static str,
-    body: &[u8],
-    known: impl Fn(&str) -> bool,
-) -> Result<Vec<UnlistedOrder>, RestError> {
-    let names = &["symbol", "side", "origQty", "executedQty", "price", "clientOrderId"];
-    let rows = Row::list(names, body).map_err(|e| RestError::answer(name, e.to_string()))?;
-    let read = |row: &Row<'_, 6>| {
-        let symbol = row.need(name, "symbol", Scalar::filled)?;
-        let left = row.need(name, "origQty", Scalar::f64)? - row.get("executedQty").f64().unwrap_or(0.0);
-        let sells = row.need(name, "side", Scalar::filled)? == "SELL";
-        Ok(UnlistedOrder {
-            symbol: symbol.to_owned(),
-            qty: if sells { -left } else { left },
-            px: row.get("price").f64().unwrap_or(0.0),
-            origin: row.get("clientOrderId").text().map_or(OrderOrigin::External, OrderOrigin::from_text),
-        })
-    };
-    let all: Result<Vec<UnlistedOrder>, _> = rows.iter().map(read).collect();
-    let all = all.map_err(RestError::frame(name))?;
-    Ok(all.into_iter().filter(|order| !known(&order.symbol)).collect())
-}
 
 impl RestClient {
     /// Cancels all orders of an instrument by its name (acknowledged at once, done one by one).
@@ -71,20 +30,5 @@ impl RestClient {
             q.text("quantity", &quantity);
         });
         body.await.map(|_| ())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_open_in_other_instruments_is_told_signed() {
-        let body = br#"[{"symbol":"BTCUSDT","side":"BUY","origQty":"1","price":"5","clientOrderId":"x"},
-            {"symbol":"ATOMUSDT","side":"SELL","origQty":"10.5","executedQty":"0.5","price":"7.25","clientOrderId":"web_1"}]"#;
-        let found = orders("test", body, |symbol| symbol == "BTCUSDT").unwrap();
-        let (symbol, origin) = ("ATOMUSDT".to_owned(), OrderOrigin::External);
-        assert_eq!(found, [UnlistedOrder { symbol, qty: -10.0, px: 7.25, origin }]);
-        assert!(orders("test", br#"[{"symbol":"X"}]"#, |_| false).is_err());
     }
 }

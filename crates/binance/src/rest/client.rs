@@ -11,10 +11,10 @@ use super::account::{
     self, AccountConfig, AccountSummary, ApiRestrictions, Balance, CommissionRate, Leverage, Position, Row,
     SymbolConfig,
 };
-use super::beside::{self, UnlistedOrder};
 use super::error::{RestError, TransportKind};
 use super::instruments::{ExchangeInfo, parse_exchange_info, parse_perpetuals};
 use super::transport::{HttpFailure, HttpRequest, HttpResponse, Transport};
+use super::unlisted::{self, UnlistedOrder};
 use crate::clock::ServerClock;
 use crate::encode::{Query, Sink, rest_query, window_left, window_of};
 use crate::errors::{Action, classify};
@@ -408,12 +408,12 @@ impl RestClient {
         let weight = if symbol.is_some() { 1 } else { 40 };
         let endpoint = call("GET", NAME, Auth::Signed, weight, urgency);
         let body = self.send(endpoint, |q| of(q, symbol)).await?;
-        let (rows, unlisted) = order_rows(NAME, &body, symbols)?;
-        let unlisted = match unlisted {
+        let (rows, beside) = order_rows(NAME, &body, symbols)?;
+        let beside = match beside {
             0 => Vec::new(),
-            _ => beside::orders(NAME, &body, |name| symbols.id(name).is_some())?,
+            _ => unlisted::orders(NAME, &body, |name| symbols.id(name).is_some())?,
         };
-        Ok((rows.into_iter().map(|(_, report)| report).collect(), unlisted))
+        Ok((rows.into_iter().map(|(_, report)| report).collect(), beside))
     }
 
     /// An order by the venue's id: whose it was, where a fill tells no more than that. Finished orders are forgotten

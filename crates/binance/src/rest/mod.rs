@@ -13,12 +13,12 @@ mod listings;
 mod pages;
 mod system;
 mod transport;
+mod unlisted;
 
 pub use account::{
     AccountConfig, AccountSummary, ApiRestrictions, Balance, CommissionRate, Income, Leverage, Position,
     SymbolConfig,
 };
-pub use beside::UnlistedOrder;
 pub use client::{Clock, RestClient, RestConfig};
 pub use conditional::CloseStop;
 pub use error::{RestError, TransportKind};
@@ -29,3 +29,4 @@ pub use listings::IncomeKind;
 pub use pages::{LISTED_MS, TimeWindow, windows};
 pub use system::SystemTransport;
 pub use transport::{Exchange, HttpFailure, HttpRequest, HttpResponse, Transport};
+pub use unlisted::UnlistedOrder;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ::memory::{MemoryEnvironment, MemoryError, SystemMemory, schema};
 use market::Nanos;
-use node::config::Config;
+use node::config::{Backend, Config};
 use node::environment::Environment;
 use node::error::Failure;
 use node::memory_link;
@@ -23,8 +23,14 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// The memory of a configuration. `None`: it ends with each run, so there is nothing to order in it.
+    /// The memory of a configuration. `None`: it ends with each run, or is not named: which venue's file of this machine
+    /// the node has is not guessed, and the kill file reaches every node of this machine.
     pub fn of(config: &Config, venue: Option<&str>) -> Result<Option<Self>, Failure> {
+        let m = &config.memory;
+        let shared = m.backend == Backend::Hazelcast || m.path.is_some();
+        if !shared && venue.is_none() && config.venue.name.is_none() {
+            return Ok(None);
+        }
         let Ok(backend) = memory_link::lasting_backend(config, venue, &Environment::system()) else {
             return Ok(None);
         };

@@ -6,7 +6,7 @@ use std::path::Path;
 use execution::RearmError;
 use market::Nanos;
 use memory::WriteBehind;
-use memory::schema::{CONTROL, Deployment, FromMemory, RearmOrder};
+use memory::schema::{CONTROL, FromMemory, RearmOrder};
 use serde_json::json;
 
 use super::state::Control;
@@ -16,16 +16,6 @@ use crate::stages::router::RouterCommand;
 
 /// Between two looks for the file.
 const LOOK_NS: u64 = 200 * Nanos::MS;
-
-/// Orders to rearm, and where their answers go.
-#[derive(Debug, Default)]
-pub(super) struct Rearming {
-    day: SharedDay,
-    writes: Option<(WriteBehind, Deployment)>,
-    look_at: u64,
-    /// Ids in the order in which the router answers.
-    asked: Vec<String>,
-}
 
 impl Control {
     /// Where the router's day is kept, and answers are written.

@@ -14,7 +14,8 @@ use binance::user_stream::{UserStream, UserStreamConfig};
 use execution::Gate;
 use futures_util::stream::FuturesUnordered;
 use market::{ExecutionReport, Nanos, OrderRequest, SymbolId};
-use memory::SystemMemory;
+use memory::schema::Deployment;
+use memory::{SystemMemory, WriteBehind};
 use runtime::clock::Clock;
 use runtime::environment::Files;
 use runtime::journal::writer::Status;
@@ -26,9 +27,9 @@ use super::close_stop::{CloseStops, StopAnswer};
 use super::market_data::MarketController;
 use super::orders::Orders;
 use super::shown::Publishing;
-use super::rearm::Rearming;
 use super::status::Seen;
 use crate::beat::{Beat, Silence};
+use crate::day::SharedDay;
 use crate::drop_copy::DropCopy;
 use crate::environment::Environment;
 use crate::roles::lease::LeaseView;
@@ -237,6 +238,16 @@ pub(super) fn push<T>(tx: &mut Tx<T>, command: T) {
     if tx.push(command).is_err() {
         tracing::error!("the ring {} is full: its stage does not answer", tx.stats().name());
     }
+}
+
+/// Orders to rearm, and where their answers go.
+#[derive(Debug, Default)]
+pub(super) struct Rearming {
+    pub(super) day: SharedDay,
+    pub(super) writes: Option<(WriteBehind, Deployment)>,
+    pub(super) look_at: u64,
+    /// Ids in the order in which the router answers.
+    pub(super) asked: Vec<String>,
 }
 
 // ---- account and instruments -------------------------------------------------------------------------------------
