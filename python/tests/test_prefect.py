@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 
 import pytest
@@ -45,6 +46,7 @@ def stage(tmp_path_factory, configs, synthetic):
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "DO_NOT_TRACK": "1",
         "DOLPHIN_RETRY_DELAY_S": "4",
@@ -99,11 +101,17 @@ class Stage:
         self.env, self.config, self.data, self.address, self.folder = env, config, data, address, folder
 
     def api(self, path, body=None):
-        """The server's own REST interface."""
+        """The server's own REST interface. 503 is a SQLite that is busy: once more, as Prefect's client does."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.env["PREFECT_API_URL"] + path, data, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
+        for attempt in range(6):
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or attempt == 5:
+                    raise
+                time.sleep(2)
 
     def deployment(self, name):
         return self.api(f"/deployments/name/{name}")
