@@ -89,7 +89,7 @@ def main(flow: Flow[..., Any], entrypoint: str, deployment: str, cron: str) -> i
         placed = flow.from_source(source=str(HERE), entrypoint=entrypoint)
         placed.deploy(
             name=deployment, work_pool_name=WORK_POOL, cron=cron, parameters=parameters, print_next_steps=False,
-            tags=["dolphin"],
+            tags=["dolphin"], ignore_warnings=True,
         )  # fmt: skip
         print(f"registered: {flow.name}/{deployment}, {cron} UTC, pool {WORK_POOL}")
         return 0

@@ -12,7 +12,7 @@ use market::{Date, Nanos};
 use memory::schema::{
     Deployment, FLOW_HEARTBEAT, HEARTBEAT, Heartbeat, Phase, Reading, SAFETY, SAFETY_LATEST, to_text,
 };
-use memory::{Fence, Lease, LeaseConfig, LeaseState, MemoryConfig, MemoryError, SystemMemory};
+use memory::{Fence, Lease, LeaseConfig, LeaseState, MemoryError, SystemMemory};
 use node::config::Config;
 use node::environment::Environment;
 use node::error::Failure;
@@ -343,9 +343,4 @@ fn unavailable(error: &MemoryError) -> Failure {
         MemoryError::NotText { .. } => Failure::input(format!("memory: {error}")),
         _ => Failure::unavailable(format!("memory: {error}")),
     }
-}
-
-/// The memory that the flows of a configuration use, for whoever transports the values itself.
-pub fn backend(config: &Config, venue: Option<&str>) -> Result<MemoryConfig, Failure> {
-    lasting_backend(config, venue, &Environment::system())
 }
