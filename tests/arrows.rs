@@ -44,10 +44,11 @@ fn dependencies_point_one_way() {
         ("binance", &["market"]),
         ("archive", &["market"]),
         ("memory", &["market", "runtime"]),
+        ("telemetry", &[]),
         ("venue", &["market", "archive"]),
         ("replay", &["market", "book", "alpha", "binance", "archive"]),
-        ("sim", &["market", "runtime", "alpha", "execution", "binance", "memory", "venue", "node"]),
-        ("node", &["market", "runtime", "book", "alpha", "execution", "binance", "memory"]),
+        ("node", &["market", "runtime", "book", "alpha", "execution", "binance", "memory", "telemetry"]),
+        ("flows", &["market", "runtime", "alpha", "archive", "memory", "replay", "node"]),
         ("sim", &["market", "runtime", "alpha", "execution", "binance", "memory", "venue", "node"]),
     ]);
     for (name, ours) in arrows() {

@@ -191,6 +191,8 @@ fn remembered(path: &Path) -> Memory {
         for (n, (key, text)) in entries.iter().enumerate() {
             let mut value: Value = serde_json::from_str(text).unwrap();
             let number = value.as_object_mut().unwrap().remove("number").unwrap();
+            // Written under a lease.
+            assert!(value.as_object_mut().unwrap().remove("fence").is_some(), "{key}");
             assert_eq!(number, n + 1, "trades are numbered without a gap: {key}");
             trades.push(serde_json::from_value(value).unwrap());
         }
@@ -321,6 +323,112 @@ fn life(seed: u64) -> (u32, usize) {
     let (_, _, beat) = memory.maps.iter().find(|(m, ..)| m == "DOLPHIN_HEARTBEAT").unwrap();
     assert!(beat.contains("flow_end"), "{beat}");
     (with_position, trades)
+}
+
+/// Real kills against a venue under faults: `tests/restarts/run N` runs it and prints what it measured.
+#[test]
+#[ignore = "minutes: tests/restarts/run N"]
+fn many_restarts_under_faults() {
+    use venue::faults::{Fault, Rule};
+    let wanted: usize = std::env::var("RESTARTS").ok().and_then(|n| n.parse().ok()).unwrap_or(20);
+    let (mut all, mut holding, mut trades) = (Vec::new(), Vec::new(), 0);
+    let mut dice = Dice(0x7e57);
+    for life in 0..wanted.div_ceil(KILLS as usize) {
+        let seed = 100 + life as u64;
+        let stage = Stage::new(seed, "  path: DIR/memory\n  state_every_ms: 200\n  history_every_ms: 500");
+        let path = stage.path("memory");
+        let mut node = stage.live(&[]);
+        for _ in 0..KILLS.min((wanted - all.len()) as u64) {
+            let on = || "order.place".to_owned();
+            for fault in [
+                Fault::RequestDelay { on: on(), ms: 200 + dice.below(600) },
+                Fault::ReplyLost { on: on(), executed: true },
+                Fault::FillFirst { symbol: "*".into(), quantity: None },
+            ] {
+                stage.venue.inject(Rule::times(fault, 1 + dice.below(3) as u32)).unwrap();
+            }
+            let (before, more) = (stage.fills().len(), 1 + dice.below(4) as usize);
+            node.until("fills", || stage.fills().len() >= before + more);
+            std::thread::sleep(Duration::from_micros(dice.below(150_000)));
+            node.kill();
+            let held = !stage.positions().is_empty();
+            let told = fs::read_to_string(stage.path("log")).unwrap().matches(ARMED).count();
+            let began = Instant::now();
+            node = stage.live(&[]);
+            node.until("it is armed", || {
+                fs::read_to_string(stage.path("log")).unwrap().matches(ARMED).count() > told
+            });
+            let took = began.elapsed();
+            all.push(took);
+            holding.extend(held.then_some(took));
+        }
+        ended(node);
+        trades += agrees(&stage, &path).0;
+    }
+    let percentile = |times: &mut Vec<Duration>, p: usize| {
+        times.sort_unstable();
+        times.get((times.len() * p / 100).min(times.len().saturating_sub(1))).copied().unwrap_or_default()
+    };
+    println!(
+        "{} restarts, {trades} trades equal to the venue's; restart to armed: p50 {:.0?}, p99 {:.0?}; {} with a position: p50 \
+         {:.0?}, p99 {:.0?}",
+        all.len(),
+        percentile(&mut all, 50),
+        percentile(&mut all, 99),
+        holding.len(),
+        percentile(&mut holding, 50),
+        percentile(&mut holding, 99),
+    );
+}
+
+/// What a node says when order path and user stream are there and the venue was compared.
+const ARMED: &str = "armed: ";
+
+/// Seen: −296 against a day's limit of 15, and trading again half a second after a restart; so with every latch.
+#[test]
+fn a_restart_forgets_no_limit() {
+    let stage = Stage::new(48, "  path: DIR/memory\n  state_every_ms: 200");
+    let mut node = stage.live(&[]);
+    node.until("a round trip", || trips(&stage).iter().any(|t| t.lots == t.exit_lots));
+    let symbol = stage.venue.inspect(|x| x.listings().last().unwrap().instrument.symbol.clone());
+    // A person's order that rests far away: a second hand on the account.
+    let (side, quantity, price) = ("BUY".to_owned(), "1".to_owned(), None);
+    let fault =
+        venue::faults::Fault::ExternalOrder { account: 0, symbol, side, quantity, price, client_id: None };
+    stage.venue.inject(venue::faults::Rule::times(fault, 1)).unwrap();
+    node.until("it has tripped", || {
+        fs::read_to_string(stage.path("log")).unwrap().contains("latched, lifted by")
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    node.kill();
+    let before = remembered(&stage.path("memory"));
+    let day = &before.state["snapshot"]["day"];
+    assert!(day["day"]["messages"].as_u64().unwrap() > 0 && day["latches"][0]["check"] == "foreign", "{day}");
+    let openings =
+        || stage.venue.inspect(|x| x.orders_of(stage.venue.account(0)).filter(|o| !o.reduce_only).count());
+    let mut node = stage.live(&[]);
+    node.until("it says what is latched", || {
+        fs::read_to_string(stage.path("log")).unwrap().contains("still latched since the run before")
+    });
+    let opened = openings();
+    std::thread::sleep(Duration::from_secs(6));
+    assert_eq!(openings(), opened, "{}", node.log());
+    let rearm = |reason: &str| {
+        Command::new(env!("CARGO_BIN_EXE_dolphin"))
+            .args(["rearm", "--config", &stage.path("node.yml").display().to_string(), "--reason", reason])
+            .args(["--timeout", "20"])
+            .output()
+            .unwrap()
+    };
+    assert_eq!(rearm("short").status.code(), Some(2));
+    let output = rearm("that order was mine, by hand");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said.contains("has lifted"), "{said} {}", node.log());
+    node.until("it opens again", || openings() > opened);
+    node.kill();
+    let after = remembered(&stage.path("memory"));
+    assert_eq!(after.state["snapshot"]["day"]["rearmed"]["reason"], "that order was mine, by hand");
+    assert!(after.state["snapshot"]["day"]["latches"].as_array().unwrap().is_empty());
 }
 
 /// Waits for the first round trip and ends in good order.

@@ -106,6 +106,16 @@ pub enum McStatus {
 }
 
 impl McStatus {
+    /// Its name in results and notes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Green => "GREEN",
+            Self::Orange => "ORANGE",
+            Self::Red => "RED",
+            Self::Disabled => "DISABLED",
+        }
+    }
+
     /// The status of a clamped scale.
     pub fn of(scale: f64) -> Self {
         match scale {

@@ -202,6 +202,13 @@ pub(crate) struct SavedPrices {
     phase: usize,
 }
 
+impl SavedPrices {
+    /// The rows, oldest first.
+    pub(crate) fn rows(&self, assets: usize) -> Vec<Vec<f64>> {
+        self.rows.chunks_exact(assets.max(1)).map(<[f64]>::to_vec).collect()
+    }
+}
+
 /// Floats as their bits, in text as hexadecimal digits: exact, NaN included, which JSON numbers are not.
 pub(crate) mod bits {
     use serde::de::Error;

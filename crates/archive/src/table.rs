@@ -94,6 +94,12 @@ pub fn write_parquet(path: &Path, columns: &[(&str, Column)]) -> Result<(), Tabl
     write_whole(path, &bytes).map_err(|source| TableError::Io { path: path.to_path_buf(), source })
 }
 
+/// The columns as one Arrow batch, for whoever takes tables in memory. An error means that two columns have the same name
+/// or another length.
+pub fn batch(columns: &[(&str, Column)]) -> Result<RecordBatch, String> {
+    named_batch(columns.iter().map(|(name, column)| (*name, array(column))).collect())
+}
+
 fn array(column: &Column) -> ArrayRef {
     match column {
         Column::Text(v) => Arc::new(StringArray::from_iter_values(v)),
@@ -103,8 +109,7 @@ fn array(column: &Column) -> ArrayRef {
     }
 }
 
-/// A parquet file of one row group, snappy, no dictionary on floats.
-pub(crate) fn encode_columns(columns: Vec<(&str, ArrayRef)>) -> Result<Vec<u8>, String> {
+fn named_batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch, String> {
     let mut seen = std::collections::HashSet::new();
     if let Some((name, _)) = columns.iter().find(|(name, _)| !seen.insert(*name)) {
         return Err(format!("column `{name}` is there twice"));
@@ -115,17 +120,22 @@ pub(crate) fn encode_columns(columns: Vec<(&str, ArrayRef)>) -> Result<Vec<u8>, 
         Field::new(*name, array.data_type().clone(), nullable || array.is_empty())
     });
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let arrays = columns.into_iter().map(|(_, array)| array).collect();
+    RecordBatch::try_new(schema, arrays).map_err(|e| e.to_string())
+}
+
+/// A parquet file of one row group, snappy, no dictionary on floats.
+pub(crate) fn encode_columns(columns: Vec<(&str, ArrayRef)>) -> Result<Vec<u8>, String> {
+    let batch = named_batch(columns)?;
     let mut properties = WriterProperties::builder().set_compression(Compression::SNAPPY);
-    for (name, array) in &columns {
-        if array.data_type() == &DataType::Float64 {
-            properties = properties.set_column_dictionary_enabled((*name).into(), false);
+    for field in batch.schema().fields() {
+        if field.data_type() == &DataType::Float64 {
+            properties = properties.set_column_dictionary_enabled(field.name().as_str().into(), false);
         }
     }
-    let arrays = columns.into_iter().map(|(_, array)| array).collect();
     let encode = || -> Result<Vec<u8>, parquet::errors::ParquetError> {
-        let batch = RecordBatch::try_new(schema.clone(), arrays)?;
         let mut bytes = Vec::new();
-        let mut writer = ArrowWriter::try_new(&mut bytes, schema, Some(properties.build()))?;
+        let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties.build()))?;
         writer.write(&batch)?;
         writer.close()?;
         Ok(bytes)

@@ -426,7 +426,7 @@ fn the_listen_key_and_the_fill_backfill() {
         );
         assert!(fills[0].maker && fills[0].exec_type == ExecType::Trade);
         let (orders, foreign) = client.open_orders(&symbols, None, Urgency::Reconcile).await.unwrap();
-        assert_eq!((orders.len(), foreign), (1, 1));
+        assert_eq!((orders.len(), foreign.len()), (1, 1));
         let trades = client.agg_trades(&symbols.all()[0], 26_129).await.unwrap();
         assert_eq!((trades[0].id, trades[0].px, trades[0].aggressor), (26_129, Px(600_001), Side::Sell));
         assert!(client.create_listen_key().await.is_err(), "a key that would change the path");

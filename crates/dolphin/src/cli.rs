@@ -1,10 +1,14 @@
 //! The command line: parsing, logging, exit codes. What a command does stands in [`crate::commands`].
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::commands;
 use node::error::Failure;
@@ -34,8 +38,16 @@ enum Command {
     Check(commands::check::Args),
     /// Effective values and their origin, the JSON schema, differences
     Config(commands::config::Args),
-    /// Pull the kill switch of a running node
+    /// Pull the kill switch of a deployment
     Kill(commands::kill::Args),
+    /// A running node: armed or why not, money, positions, data, latency
+    Status(commands::status::Args),
+    /// A running node on the terminal
+    Top(commands::top::Args),
+    /// Pages: to a webhook, Slack, Telegram
+    Notify(commands::notify::Args),
+    /// Let trading go on after a kill, or after something latched
+    Rearm(commands::rearm::Args),
     /// Day files through the engine: trades, days, summary, report
     Replay(commands::replay::Args),
     /// Compare a replay with expected trades or a summary
@@ -52,6 +64,8 @@ enum Command {
     Eigen(commands::eigen::Args),
     /// Look at system memory, or write to it
     Memory(commands::memory::Args),
+    /// The daily run of a date: engine, memory, PnL log
+    Supervise(commands::supervise::Args),
     /// The whole system on one seed: faults, invariants, the shortest failing list
     Sim(commands::sim::Args),
     /// Stages, links and layouts of the node
@@ -82,6 +96,10 @@ pub fn main() -> ExitCode {
         Command::Check(args) => commands::check::run(args),
         Command::Config(args) => commands::config::run(&args),
         Command::Kill(args) => commands::kill::run(args),
+        Command::Status(args) => commands::status::run(&args),
+        Command::Top(args) => commands::top::run(&args),
+        Command::Notify(args) => commands::notify::run(&args),
+        Command::Rearm(args) => commands::rearm::run(args),
         Command::Replay(args) => commands::replay::run(args),
         Command::Parity(args) => commands::parity::run(args),
         Command::Venue(args) => commands::venue::run(args),
@@ -90,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Features(args) => commands::features::run(args),
         Command::Eigen(args) => commands::eigen::run(args),
         Command::Memory(args) => commands::memory::run(args),
+        Command::Supervise(args) => commands::supervise::run(args),
         Command::Sim(args) => commands::sim::run(args),
         Command::Topology(args) => commands::topology::run(&args),
         Command::Bench(args) => commands::bench::run(args),
@@ -124,7 +143,8 @@ fn manual(out: &Path) -> Result<(), Failure> {
     written.map_err(|e| Failure::usage(format!("{}: {e}", out.display())))
 }
 
-/// Logs go to stderr; `DOLPHIN_LOG=debug` (or a filter by module) says more.
+/// Logs go to stderr; `DOLPHIN_LOG=debug` (or a filter by module) says more, `DOLPHIN_LOG_FORMAT=json` writes one JSON object
+/// a line. Colour only on a terminal. The newest lines are kept for dashboard and terminal view.
 fn logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("DOLPHIN_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,dolphin=info,node=info"));
@@ -134,9 +154,14 @@ fn logging() {
         Ok(directive) => filter.add_directive(directive),
         Err(_) => filter,
     });
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| runtime::console::Log)
+    let kept = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .without_time()
         .with_target(false)
-        .init();
+        .with_writer(crate::tail::Tail::default);
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let json = std::env::var("DOLPHIN_LOG_FORMAT").is_ok_and(|format| format == "json");
+    let shown = tracing_subscriber::fmt::layer().with_writer(|| runtime::console::Log).with_target(false);
+    let shown = if json { shown.json().boxed() } else { shown.with_ansi(colour).boxed() };
+    tracing_subscriber::registry().with(filter).with(shown).with(kept).init();
 }

@@ -10,11 +10,17 @@ pub mod journal;
 pub mod kill;
 pub mod live;
 pub mod memory;
+pub mod notify;
+pub mod operator;
 pub mod parity;
+pub mod rearm;
 pub mod record;
 pub mod redecide;
 pub mod replay;
 pub mod sim;
+pub mod status;
+pub mod supervise;
+pub mod top;
 pub mod topology;
 pub mod venue;
 
@@ -27,9 +33,57 @@ use alpha::Forewarner;
 use archive::day::{self, AssetColumns, Day, Wanted};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use node::config::Config;
+use node::config::{Config, TelemetrySection};
 use node::error::Failure;
 use node::live::History;
+use telemetry::published::Published;
+use telemetry::server::Server;
+
+/// Serves what the node publishes, by the configuration. Says where.
+fn serve(config: &Config) -> Result<(Arc<Published>, Server), Failure> {
+    let published = Arc::new(Published::default());
+    let section = &config.telemetry;
+    let server = match telemetry::server::start(section, Arc::clone(&published)) {
+        Ok(server) => server,
+        // Nobody asked for this port: that another node has it is no reason not to trade.
+        Err(why) if section.listen == TelemetrySection::default().listen && why.contains("cannot listen") => {
+            tracing::warn!("{why}; this node serves neither dashboard nor metrics");
+            let off = TelemetrySection { listen: "off".to_owned(), ..section.clone() };
+            telemetry::server::start(&off, Arc::clone(&published)).map_err(Failure::usage)?
+        }
+        Err(why) => return Err(Failure::usage(why)),
+    };
+    if let Some(address) = server.address() {
+        let scheme = if section.tls_cert.is_some() { "https" } else { "http" };
+        let what = if section.dashboard { "dashboard and metrics" } else { "metrics" };
+        eprintln!("{what} on {scheme}://{address}");
+    }
+    Ok((published, server))
+}
+
+/// Prints a summary.
+fn tell(json: bool, summary: &node::summary::Summary) -> Result<(), Failure> {
+    if json {
+        return print_json(summary);
+    }
+    print!("{}", summary.text());
+    Ok(())
+}
+
+/// Writes the session's files, where they were asked for, and names them.
+fn leave(
+    out: Option<&Path>,
+    staging: Option<::replay::output::Staging>,
+    config: &Config,
+    summary: &node::summary::Summary,
+) -> Result<(), Failure> {
+    let (Some(out), Some(staging)) = (out, staging) else { return Ok(()) };
+    if let Some(replaced) = crate::session::write(staging, config, summary, summary.symbols)? {
+        tracing::warn!("{replaced}");
+    }
+    eprintln!("session report: {}", out.join("report.html").display());
+    Ok(())
+}
 
 /// A flag that SIGINT and SIGTERM set; a second signal ends the program at once.
 fn on_signal() -> Result<Arc<AtomicBool>, Failure> {

@@ -8,3 +8,6 @@ pub mod commands;
 pub mod paper;
 pub mod recorder;
 pub mod secrets;
+pub mod session;
+mod tail;
+pub mod top;

@@ -345,13 +345,20 @@ impl Router {
             return self.on_forgotten(now, r, alert, out);
         }
         if Self::is_fill(r) {
-            if !self.trade_ids.insert(symbol, r.trade_id) {
+            let booked = VenueTime(r.ts_event) <= self.symbols[symbol.index()].booked_until;
+            if booked || !self.trade_ids.insert(symbol, r.trade_id) {
                 self.stats.duplicate_reports += 1;
                 return;
             }
             self.foreign_fill(now, r, alert, out);
         }
         match r.origin {
+            // A run before this one sends nothing any more: another node trades on this account.
+            OrderOrigin::Ours(id) if self.is_of_another_node(now, id, r) => {
+                out.alert(alert);
+                self.trip(now, Check::Foreign, out);
+                self.cancel_stray(now, symbol, id, out);
+            }
             // One of ours that this run does not know: it must not stay.
             OrderOrigin::Ours(id) if Self::is_live(r) => self.cancel_stray(now, symbol, id, out),
             OrderOrigin::External if self.cfg.stop_on_foreign_orders => {
@@ -361,6 +368,12 @@ impl Router {
             OrderOrigin::External if r.exec_type == ExecType::New => out.alert(alert),
             _ => {}
         }
+    }
+
+    /// A new order with an id of ours and of another run, later than a run before this one can have sent it.
+    fn is_of_another_node(&self, now: Nanos, id: ClientOrderId, r: &ExecutionReport) -> bool {
+        let new = r.exec_type == ExecType::New && Self::is_live(r);
+        new && self.cfg.stop_on_foreign_orders && id.run != self.run && now > self.predecessor_until
     }
 
     fn is_live(r: &ExecutionReport) -> bool {

@@ -191,6 +191,16 @@ impl Risk {
         left(&self.orders_10s).min(left(&self.orders_1m))
     }
 
+    /// Share used of the budget above the reserve.
+    pub(crate) fn orders_used(&self, now: Nanos) -> f64 {
+        let used = |b: &TokenBucket| {
+            let (free, all) = (b.available(now) as f64, b.capacity() as f64);
+            let kept = all * self.limits.rate_reserve;
+            1.0 - ((free - kept) / (all - kept).max(1.0)).clamp(0.0, 1.0)
+        };
+        used(&self.orders_10s).max(used(&self.orders_1m))
+    }
+
     /// An intent to enter is taken up: checked once, before its first order.
     pub(crate) fn check_intent(&self, s: &Scene<'_>, e: &EnterIntent) -> Verdict {
         let (l, now) = (&self.limits, s.view.account.now);

@@ -71,6 +71,8 @@ pub(crate) struct SymbolState {
     /// entry until a person lets them go on.
     pub halted: bool,
     pub last_fill_at: Nanos,
+    /// A fill up to then was booked by a run before this one: it is no news, however often it is told.
+    pub booked_until: VenueTime,
     /// The dead-man switch was asked for last; 0 = it is off.
     pub dead_man_at: Nanos,
     /// The newest of these that the venue has confirmed.
@@ -171,6 +173,8 @@ pub struct Router {
     /// Until then an order of a run before this one may reach the venue; 0: none can, and a comparison that was asked for
     /// after it has said so.
     pub(crate) alone_from: Nanos,
+    /// Until then an order of a run before this one may appear; one that appears later is of another node.
+    pub(crate) predecessor_until: Nanos,
     /// The newest comparison in which nothing was on its way: asked for when, and what was left at the venue.
     pub(crate) compared: Option<(Nanos, Remains)>,
     pub(crate) reconcile_due: Option<Nanos>,
@@ -215,6 +219,7 @@ impl Router {
             last_intent: 0,
             reconciled: false,
             alone_from: Nanos(0),
+            predecessor_until: Nanos(0),
             compared: None,
             reconcile_due: Some(Nanos(0)),
             reconcile_again: 0,
@@ -227,6 +232,16 @@ impl Router {
     /// not list it before then says nothing: nothing is opened until a clean comparison that was asked for afterwards.
     pub const fn set_predecessor(&mut self, until: Nanos) {
         self.alone_from = until;
+        self.predecessor_until = until;
+    }
+
+    /// What the venue tells of fills of earlier runs up to `until` is booked already, in one instrument or in all.
+    pub fn booked_until(&mut self, symbol: Option<SymbolId>, until: VenueTime) {
+        for (k, s) in self.symbols.iter_mut().enumerate() {
+            if symbol.is_none_or(|symbol| symbol.index() == k) {
+                s.booked_until = s.booked_until.max(until);
+            }
+        }
     }
 
     // ---- inputs -------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 //! What others may ask of the router. Nothing here changes what it does.
 
-use market::{Amount, Instrument, Nanos, SymbolId, VenueTime};
+use market::{Amount, Instrument, Nanos, Px, SymbolId, VenueTime};
 
 use crate::check::{Check, ClosedGate};
 use crate::config::RouterConfig;
@@ -223,6 +223,21 @@ impl Router {
             next_funding: s.next_funding,
             day_pnl: unrealised.map(|u| u + s.day_realised),
         }
+    }
+
+    /// Age of the oldest dead-man switch that protects resting orders, ms; 0: none rest.
+    pub fn dead_man_age_ms(&self, now: Nanos) -> u64 {
+        self.account_view(now).dead_man_age_ms
+    }
+
+    /// Share used of our own budget of orders, what is kept for exits not counted; 1: nothing is opened.
+    pub fn orders_used(&self, now: Nanos) -> f64 {
+        self.risk.orders_used(now)
+    }
+
+    /// Price of an instrument in ticks: its mark, else the middle of its book.
+    pub fn price(&self, symbol: SymbolId) -> Option<Px> {
+        self.symbols.get(symbol.index())?.price(self.instruments.get(symbol.index())?)
     }
 
     /// Earliest venue time that the list of fills of the next comparison must reach back to, because fills of then are

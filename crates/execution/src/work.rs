@@ -421,7 +421,7 @@ impl Router {
         let closed = self.closed.iter_mut().filter(|trip| trip.symbol == symbol).map(|trip| (true, trip));
         for (closed, trip) in closed.chain(open) {
             let whole = closed && !trip.is_told() && trip.id != own;
-            let correction = trip.correction(i);
+            let correction = trip.correction(i).filter(|_| !planted(Bug::CorrectionNotTold));
             if !whole && correction.is_none() {
                 continue;
             }

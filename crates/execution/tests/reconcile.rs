@@ -341,3 +341,67 @@ fn nothing_is_opened_before_the_last_order_of_the_run_before_can_have_arrived() 
     assert!(d.reconcile(&[], &[]).is_clean());
     assert_eq!(d.router.closed_gates(d.now()).count(), 0);
 }
+
+/// Seen: after a takeover the venue told old fills again, in its list and on the stream, and they were booked twice.
+#[test]
+fn old_fills_told_again_after_a_takeover_are_no_news() {
+    let mut d = Desk::cold(RouterConfig::default());
+    let now = d.now();
+    let booked = now.0 - 5_000 * Nanos::MS;
+    d.router.booked_until(None, VenueTime(Nanos(booked - 60_000 * Nanos::MS)));
+    d.router.booked_until(Some(SYM), VenueTime(Nanos(booked)));
+    assert!(d.router.adopt_position(now, SYM, Qty(100), 100.0, 0.01));
+    d.router.set_gate(now, Gate::open(), &mut d.out);
+    d.bbo(10_000, 10_002);
+    let held = VenuePosition { symbol: SYM, qty: Qty(100), entry_px: 100.0, liquidation_px: 0.0 };
+    assert!(d.reconcile(&[], &[held]).is_clean());
+    let mut o = Desk::holding(1, 100).tp.unwrap();
+    o.client_order_id.run += 1;
+    let told = |ts_event, trade_id, origin| ExecutionReport {
+        exec_type: ExecType::Trade,
+        status: OrderStatus::Filled,
+        origin,
+        trade_id,
+        last_qty: Qty(50),
+        last_px: Px(10_000),
+        ts_event,
+        ..d.base(&o)
+    };
+    let ours = OrderOrigin::Ours(o.client_order_id);
+    let old =
+        [told(Nanos(booked), 901, ours), told(Nanos(booked - Nanos::SECOND), 902, OrderOrigin::External)];
+    let new = told(Nanos(booked + Nanos::MS), 903, OrderOrigin::External);
+    for r in old {
+        d.report(r);
+        assert_eq!(d.router.position(SYM).qty, Qty(100), "{r:?}");
+    }
+    assert!(!d.alerted(AlertKind::OrphanFill) && !d.alerted(AlertKind::ExternalFill));
+    d.report(new);
+    assert!(d.router.position(SYM).qty < Qty(100), "what is newer counts");
+}
+
+/// Seen: two nodes on one key took each other's orders for leftovers, cancelled them, and both went on opening.
+#[test]
+fn an_order_of_another_run_that_is_new_is_another_node_and_stops_entries() {
+    let mut d = Desk::cold(RouterConfig::default());
+    d.router.set_predecessor(Nanos::from_millis(T0 + 2_500));
+    d.router.set_gate(d.now(), Gate::open(), &mut d.out);
+    d.bbo(10_000, 10_002);
+    d.reconcile(&[], &[]);
+    let mut o = Desk::holding(1, 100).tp.unwrap();
+    o.client_order_id.run += 1;
+    let origin = OrderOrigin::Ours(o.client_order_id);
+    let new = |d: &Desk| ExecutionReport {
+        exec_type: ExecType::New,
+        status: OrderStatus::New,
+        origin,
+        ..d.base(&o)
+    };
+    let late = new(&d);
+    d.report(late);
+    assert_eq!(d.router.tripped(), None, "the run before may have sent it");
+    d.wait_with_book(2_501);
+    let another = new(&d);
+    d.report(another);
+    assert_eq!(d.router.tripped(), Some(Check::Foreign));
+}

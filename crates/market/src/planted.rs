@@ -52,6 +52,32 @@ bugs! {
     ListenKeyNotRenewed = "listen_key_not_renewed",
     /// Data of a connection that is being replaced counts for its successor: what it delivers is not asked for.
     SubscriptionsLostOnRollover = "subscriptions_lost_on_rollover",
+    /// A depth update that does not follow the one before it is applied all the same.
+    GapNotSeen = "gap_not_seen",
+    /// A crossed book counts as one in step.
+    CrossedBookNotMasked = "crossed_book_not_masked",
+    /// Requests leave after the lease has ended.
+    FenceCheckedOnlyWhereDecided = "fence_checked_only_where_decided",
+    /// A lease is taken after an eighth of its holder's time to live.
+    LeaseTakenEarly = "lease_taken_early",
+    /// A lease that cannot be confirmed goes on for ever.
+    LeaseNeverEnds = "lease_never_ends",
+    /// The kill switch is not looked at.
+    KillNotSeen = "kill_not_seen",
+    /// Where memory has not answered at a start, the state is written all the same.
+    StateWrittenBeforeRead = "state_written_before_read",
+    /// An open position is not adopted at a start.
+    PositionNotAdopted = "position_not_adopted",
+    /// Fills since the last state are not booked at a start.
+    FillsOfTheDeadRunDropped = "fills_of_the_dead_run_dropped",
+    /// Trades that closed unseen are booked and not written to memory.
+    RecoveredTradesNotWritten = "recovered_trades_not_written",
+    /// The fills that a start has booked are forgotten: the router counts them again.
+    FillsSeenForgotten = "fills_seen_forgotten",
+    /// A fill booked at a provisional price is never corrected.
+    CorrectionNotTold = "correction_not_told",
+    /// Run ids repeat: two starts within a minute share one.
+    RunIdRepeats = "run_id_repeats",
 }
 
 impl std::str::FromStr for Bug {

@@ -23,6 +23,23 @@ impl Reading<Kill> {
         }
     }
 
+    /// The kill that is in force, if one is: one that makes no sense says why it was not understood.
+    pub fn force(&self) -> Option<Kill> {
+        match self {
+            Self::Absent => None,
+            Self::Value(kill) => kill.in_force().then(|| kill.clone()),
+            Self::Unreadable(error) => Some(Kill {
+                number: 0,
+                id: String::new(),
+                killed_at: Nanos(0),
+                reason: format!("its record cannot be read: {error}"),
+                flatten: false,
+                by: String::new(),
+                rearmed: None,
+            }),
+        }
+    }
+
     /// Number of the kill; 0 if there is none.
     pub const fn number(&self) -> u64 {
         match self {

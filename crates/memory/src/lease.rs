@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use market::planted::{Bug, planted};
 use tokio::time::Instant;
 
 use crate::environment::LockGuard;
@@ -85,6 +86,8 @@ pub struct Lease {
     held: Option<Held>,
     /// The record last seen, as text, and since when.
     seen: Option<(Option<String>, Instant)>,
+    /// Somebody else has changed the record while we watched.
+    rival: bool,
     kill: KillState,
     /// The largest fence that somebody is known to have had.
     floor: u64,
@@ -115,7 +118,17 @@ impl Lease {
         }
         let identity = format!("{:016x}", config.identity);
         let kill = KillState::Absent;
-        Ok(Self { memory, config, identity, held: None, seen: None, kill, floor: 0, lock: None })
+        Ok(Self {
+            memory,
+            config,
+            identity,
+            held: None,
+            seen: None,
+            rival: false,
+            kill,
+            floor: 0,
+            lock: None,
+        })
     }
 
     /// How often to tick.
@@ -141,6 +154,9 @@ impl Lease {
     /// venue may be valid for longer.
     pub fn remaining(&self) -> Option<Duration> {
         let held = self.held.as_ref()?;
+        if planted(Bug::LeaseNeverEnds) {
+            return Some(self.config.ttl);
+        }
         (self.config.ttl - self.config.ttl / MARGIN)
             .checked_sub(held.since.elapsed())
             .filter(|left| !left.is_zero())
@@ -153,6 +169,12 @@ impl Lease {
         let held = self.held.as_ref().filter(|_| self.fence().is_some())?;
         let wait = if held.early { window + clock_error } else { clock_error };
         Some(wait.saturating_sub(held.taken.elapsed()))
+    }
+
+    /// Does the holder live: has the record been changed by somebody else while we watched it? A record that only stands
+    /// there may be that of a process that is dead.
+    pub const fn rival_lives(&self) -> bool {
+        self.rival && self.held.is_none()
     }
 
     /// The kill, as it was read last.
@@ -181,11 +203,17 @@ impl Lease {
         self.read_kill().await?;
         let unchanged_since = match &self.seen {
             Some((seen, since)) if *seen == found => *since,
-            _ => Instant::now(),
+            seen => {
+                let theirs =
+                    record.as_ref().is_some_and(|r| r.identity != self.identity && !r.owner.is_empty());
+                self.rival = seen.is_some() && theirs;
+                Instant::now()
+            }
         };
         self.seen = Some((found.clone(), unchanged_since));
         let free = self.is_free(found.is_some(), record.as_ref()).await;
-        let over = unchanged_since.elapsed() >= self.config.ttl;
+        let wait = if planted(Bug::LeaseTakenEarly) { self.config.ttl / 8 } else { self.config.ttl };
+        let over = unchanged_since.elapsed() >= wait;
         let holder = record.as_ref().map_or_else(String::new, |record| record.owner.clone());
         if !(free || over) || self.kill.in_force() {
             return Ok(LeaseState::Standby { holder });

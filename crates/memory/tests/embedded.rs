@@ -174,7 +174,7 @@ async fn a_killed_owner_loses_nothing_it_answered() {
     for round in 0..8u64 {
         let mut process = Process::start(&path, first);
         let owner = process.line("ready:").await.unwrap();
-        assert!(owner.ends_with("owned here"), "{owner}");
+        assert!(owner.ends_with("held by this process"), "{owner}");
         let mut last = first;
         while last < first + 55 {
             last = process.answered().await;
@@ -243,7 +243,7 @@ async fn processes_share_the_store_and_the_ownership_passes_on() {
     assert_eq!(next(&mut ours).await, change("ours", "2"));
 
     process.kill();
-    eventually("we own it", async || memory.status().detail.ends_with("owned here")).await;
+    eventually("we own it", async || memory.status().detail.ends_with("held by this process")).await;
     assert_eq!(memory.get("m", "ours").await.unwrap().as_deref(), Some("2"));
     memory.put("m", "ours", "3").await.unwrap();
     // Nothing changed during the passage, so the next thing seen is the new value.

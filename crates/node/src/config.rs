@@ -14,6 +14,7 @@ pub use sections::{
     Backend, Config, Deployment, Direction, HibernateAction, JournalConfig, MAINNET_LINE, MarketConfig, MemorySection,
     Rates, RolesConfig, RuntimeConfig, Signal, VenueConfig,
 };
+pub use telemetry::config::TelemetrySection;
 
 #[cfg(test)]
 mod tests {

@@ -6,9 +6,14 @@
 //! the hot path waits for it.
 
 mod account;
+pub(crate) mod beside;
 pub(crate) mod close_stop;
+mod gathered;
 pub mod market_data;
 pub mod orders;
+mod publish;
+pub mod shown;
+mod rearm;
 mod state;
 pub mod status;
 mod stop_orders;
@@ -20,11 +25,14 @@ use std::time::Duration;
 
 use execution::{AlertKind, Check, Control as Errand, Gate, KillTrigger, TradingState};
 use futures_util::StreamExt;
+use market::planted::{Bug, planted};
 use market::{Nanos, SymbolId};
 use memory::SystemMemory;
+use memory::schema::Kill;
 use runtime::ring::Rx;
 
 use crate::drop_copy::Believed;
+use crate::killed::{self, Wish};
 use crate::stages::alpha::{AlphaCommand, AlphaNews};
 use crate::stages::router::{RouterCommand, RouterNews};
 use crate::topology::AccountEnds;
@@ -117,7 +125,20 @@ impl Control {
         self.timers(now);
         self.ending(now, stop);
         self.tell_router();
+        self.tell_armed(now);
+        self.publish(now);
         self.show();
+    }
+
+    /// Once: exits are in hand, and what is open is what the venue says.
+    fn tell_armed(&mut self, now: u64) {
+        let armed = self.gate.order_path && self.gate.user_stream && self.seen.router.reconciled;
+        if armed && !std::mem::replace(&mut self.told_armed, true) {
+            let ms = (now - self.started) / Nanos::MS;
+            tracing::info!(
+                "armed: orders and reports pass, and the venue was compared; {ms} ms after the pipeline began"
+            );
+        }
     }
 
     /// While a worker is silent nothing is opened: what it had in hand may come out at any moment. Nor while the state can be
@@ -227,11 +248,13 @@ impl Control {
                 }
                 self.alert(&name);
             }
+            RouterNews::Rearmed(done) => self.rearmed(done),
             RouterNews::Denied(denial) => {
                 tracing::debug!("{denial}");
                 self.alert(&format!("Denied {:?}", denial.check));
             }
             RouterNews::Outcome(outcome) => tracing::debug!(?outcome),
+            RouterNews::Report(report) => self.show_report(&report),
             RouterNews::State(state) => self.seen.router = state,
             RouterNews::Position(symbol, qty) => {
                 self.stops.on_position(symbol, qty, self.clock.now_ns());
@@ -266,9 +289,18 @@ impl Control {
                     }
                 });
             }
-            // Not done here yet: the router goes on with what it knows, and says so.
-            Errand::ListTransfers => {}
-            Errand::ClearUnlisted { .. } => self.alert("UnlistedRemain"),
+            Errand::ListTransfers => self.list_transfers(),
+            Errand::ClearUnlisted { .. } if !self.may_send() => {}
+            Errand::ClearUnlisted { flatten } => {
+                let (rest, symbols, clock) =
+                    (Arc::clone(&self.rest), self.symbols.clone(), self.clock.clone());
+                self.start(async move {
+                    Done::Sent(
+                        "clearing what is not followed",
+                        beside::clear(&rest, &symbols, &clock, flatten).await,
+                    )
+                });
+            }
             Errand::RefreshFilters(symbol) => self.refresh_filters(symbol),
         }
     }
@@ -277,6 +309,7 @@ impl Control {
         self.tend_account(now);
         self.tend_watch(now);
         self.keep_stops(now);
+        self.look_for_rearm(now);
         let s = self.seen.router;
         let (sent, refused) = (s.orders - self.orders_told.0, s.rejects - self.orders_told.1);
         if sent > 0 || refused > 0 {
@@ -295,22 +328,14 @@ impl Control {
         }
         if self.orders.progress && now >= self.progress_due {
             self.progress_due = now + 5 * Nanos::SECOND;
-            self.progress(now);
+            self.progress();
         }
     }
 
-    fn progress(&self, now: u64) {
-        let (b, r) = (&self.seen.book, &self.seen.router);
-        let pnl: f64 = self.seen.trades.iter().map(|t| t.pnl).sum();
-        self.orders.say(&format!(
-            "{:>5.0} s  {} frames, {} books in sync, {} orders, {} fills, {} round trips, PnL {pnl:+.2}",
-            (now - self.started) as f64 / 1e9,
-            self.seen.feed.frames,
-            b.live_books,
-            r.orders,
-            r.fills,
-            self.seen.trades.len()
-        ));
+    fn progress(&self) {
+        if let Some(publishing) = &self.publishing {
+            self.orders.say(&telemetry::line::line(publishing.state()));
+        }
     }
 
     // ---- the end of a run ---------------------------------------------------------------------------------------
@@ -338,8 +363,8 @@ impl Control {
         }
         match self.ending {
             Ending::No => {
-                if let Some(flatten) = self.kill_wish() {
-                    "the kill file".clone_into(&mut self.seen.ended_by);
+                if let Some((flatten, by)) = self.kill_wish() {
+                    by.clone_into(&mut self.seen.ended_by);
                     push(&mut self.ends.to_alpha, AlphaCommand::Stop { flatten: false });
                     let trigger = KillTrigger::File;
                     self.router_commands.push_back(RouterCommand::Kill { flatten, trigger });
@@ -389,14 +414,25 @@ impl Control {
         }
     }
 
-    /// Is the kill file there, and does it want positions closed?
-    fn kill_wish(&self) -> Option<bool> {
-        match self.files.read(self.orders.kill_file.as_ref()?) {
-            Ok(None) => None,
-            Ok(Some(text)) => Some(text.contains(KILL_FLATTEN)),
-            // What cannot be read still is a wish to stop.
-            Err(_) => Some(false),
+    /// The kill of the deployment that is in force in memory.
+    pub fn killed(&self) -> Option<Kill> {
+        self.lease_view.as_ref()?.borrow().killed().cloned()
+    }
+
+    /// Is the kill file there, or a kill in memory, and does it want positions closed?
+    fn kill_wish(&self) -> Option<(bool, &'static str)> {
+        if planted(Bug::KillNotSeen) {
+            return None;
         }
+        let file = self.orders.kill_file.as_deref();
+        if let Some(wish) = file.and_then(|file| Wish::read(file, &*self.files)) {
+            return Some((wish.flatten, "the kill file"));
+        }
+        let kill = self.killed()?;
+        tracing::warn!("killed by {} through system memory: {}", kill.by, kill.reason);
+        // This machine remembers it, whatever becomes of memory.
+        killed::follow(Some(&kill), file, &*self.files);
+        Some((kill.flatten, "a kill in system memory"))
     }
 
     fn should_end(&mut self, now: u64) -> Option<&'static str> {

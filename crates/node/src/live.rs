@@ -1,6 +1,7 @@
 //! A live node from start to end: make ready, run, stop in good order, tell.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,31 +16,38 @@ use binance::sign::Signer;
 
 use binance::user::UserDecoder;
 use execution::{Router, RouterConfig};
+use market::planted::{Bug, planted};
 use market::{Amount, ClientOrderId, Instrument, Nanos};
 use runtime::clock::Clock;
 use runtime::worker::Worker;
+use tokio::sync::watch;
 
-use crate::config::Config;
+use crate::config::{Config, Signal};
 use crate::connections::{connection, endpoint, routes};
-use crate::control::close_stop;
-use crate::control::{Control, Orders, Seen, WatchConfig};
+use crate::control::shown::{Facts, Publishing};
+use crate::control::{self, Control, Orders, Seen, WatchConfig, close_stop};
+use crate::day::SharedDay;
 use crate::drop_copy::DropCopy;
 use crate::dry::ReadOnly;
 use crate::ending::AtVenue;
 use crate::environment::Environment;
 use crate::error::Failure;
 use crate::journal::beginning::Beginning;
+use crate::killed;
 use crate::memory_link::{self, Identity, Loaded, MemoryLink, MemoryStatus, Owner};
 pub use crate::options::{History, Options};
 use crate::preflight;
 use crate::preflight::rest_error as unavailable;
-use crate::restart::{self, Begun};
+use crate::recovery::Sending;
+use crate::restart::{self, Begun, while_holding};
 use crate::role::Role;
-use crate::roles::lease::Fence;
-use crate::roles::standby::{self, Alpha, StoodBy, Warm};
+use crate::roles::holder::{self, Holder};
+use crate::roles::lease::{Fence, LeaseView};
+use crate::roles::standby::{self, Active, Alpha, StoodBy, Warm};
 use crate::stages::Hop;
 use crate::stages::gateway::GatewayConnections;
-use crate::summary::{OpenPosition, RingSummary, StageSummary, Summary};
+use crate::stages::router::{AccountState, UnlistedRow};
+use crate::summary::{OpenPosition, RingSummary, StageSummary, Summary, UNKNOWN};
 use crate::topology::{self, Parts, Pipeline, Source};
 use crate::watchdog::{self, Watchdog, Watched};
 
@@ -76,7 +84,7 @@ async fn one_run(
     watchdog: &Watchdog,
     environment: &Environment,
 ) -> Result<Ended, Failure> {
-    refuse_while_killed(&options.orders, environment)?;
+    refuse_while_killed(options, environment)?;
     let guests = std::mem::take(&mut options.guests);
     let options = &*options;
     let clock = environment.clock.clone();
@@ -85,37 +93,36 @@ async fn one_run(
     // A position of the last run may wait to be looked after: a start never gives up over a full window.
     rest.set_patient(true);
     let (section, venue) = (&options.config.memory, options.venue.name().to_owned());
-    let alone = options.role == Role::All;
-    let ephemeral = alone && matches!(options.venue, Venue::Local(_));
+    let ephemeral = options.role == Role::All && matches!(options.venue, Venue::Local(_));
     let mut link = MemoryLink::open(section, &venue, ephemeral, environment).await?;
     link.begin(&venue, &clock);
-    let active = if alone {
-        None
-    } else {
-        match standby::stand_by(options, &rest, &link, environment).await? {
-            StoodBy::Active(active) => Some(*active),
-            StoodBy::Ended(mut summary) => {
-                summary.memory = link.finish().await;
-                return Ok(Ended::Over(summary));
-            }
+    let (leave, active) = match leave_to_act(options, &rest, &link, environment).await? {
+        StoodBy::Active((leave, active)) => (leave, active),
+        StoodBy::Ended(mut summary) => {
+            summary.memory = link.finish().await;
+            return Ok(Ended::Over(summary));
         }
     };
-    let limit = Duration::from_millis(section.start_timeout_ms);
-    let (deployment, account) = (section.deployment, options.key.fingerprint());
-    let lease = active.as_ref().and_then(|a| a.alpha.lease_fence());
-    let owner = Owner { deployment, venue, account, lease };
-    let local_state = link.local_state(section, &owner.venue, !matches!(options.venue, Venue::Local(_)));
-    let local = local_state.as_ref().and_then(|path| environment.files.read(path).ok().flatten());
-    let mut loaded = memory_link::load(link.memory(), &owner, local.as_deref(), limit).await;
+    let (owner, local_state, mut loaded) = recall(options, venue, &link, &leave, environment).await;
+    let Leave { fence, lease, .. } = leave;
     let (read, may_open) = (loaded.read, loaded.read || loaded.state.is_some());
     let (alpha, warm) = active.map_or((None, None), |a| (Some(a.alpha), Some((a.symbols, a.warm))));
-    let fence = fence(options, alpha.as_ref());
-    let before = predecessor_until(&options.config, &loaded, &fence, began);
-    let (mut ready, begun, source) = begin(options, &rest, warm, &mut loaded, environment).await?;
+    let before = predecessor_until(&options.config, &loaded, lease.as_ref(), began);
+    let beginning = begin(options, &rest, warm, &mut loaded, (&fence, environment));
+    let begun = tokio::select! {
+        biased;
+        () = holder::signalled(&options.signalled) => None,
+        begun = beginning => Some(begun?),
+    };
+    let Some((mut ready, begun, source)) = begun else {
+        let summary = interrupted(options, &rest, &fence, environment).await;
+        return Ok(Ended::Over(Box::new(Summary { memory: link.finish().await, ..summary })));
+    };
     let mut parts =
         Parts { guests, ..parts(options, &mut ready, begun, (source, fence.clone()), environment)? };
     before.into_iter().for_each(|until| parts.router.set_predecessor(until));
     rest.set_patient(false);
+    let day = parts.day.clone();
     let gates_before = *parts.engine.gate_counts();
     let beginning = Beginning::of(options, &parts, environment);
     parts.journal = beginning.is_some();
@@ -125,16 +132,13 @@ async fn one_run(
     let recorder = beginning.map(|b| b.record(options, journal, environment)).transpose()?;
     let assets = ready.symbols.all().iter().map(|i| i.symbol.clone()).collect();
     let at_venue = at_venue(options, &rest, &ready, &clock, &fence);
-    let identity = Identity { owner, local_state, assets, fence };
+    let identity = Identity { owner, local_state, assets, fence, day: day.clone() };
     link.run(&options.config, identity, memory, loaded, &clock);
     let started = clock.now_ns();
     let mut control = controller(options, &rest, &ready, ends, environment)?;
-    control.alpha_status = alpha.as_ref().map(|a| a.status.clone());
-    if !read {
-        control.wait_for_memory(link.memory().clone(), may_open);
-    }
-    control.unkept = link.unkept();
-    control.journal = recorder.as_ref().map(|r| Arc::clone(&r.status));
+    let shown = publishing(options, gates_before, &layout, &workers, &link, &clock);
+    let journal = recorder.as_ref().map(|r| Arc::clone(&r.status));
+    Attached { alpha: alpha.as_ref(), lease, journal, shown, day, read, may_open }.to(&mut control, options, &link);
     look_after(&mut control, options, &at_venue, (watchdog, &workers, &stop), environment)?;
     control.run(&stop).await;
     watchdog.rest();
@@ -146,13 +150,106 @@ async fn one_run(
         recorder.finish().await;
     }
     let left = left(&control.seen, &at_venue).await;
+    tell_kill(options, &control, &left, &link, environment);
     let memory = tokio::time::timeout(REMEMBERED_WITHIN, link.finish()).await;
     let memory = memory.unwrap_or_else(|_| link.status());
     let seconds = (clock.now_ns() - started) as f64 / 1e9;
     let run = Run { layout, seconds, stages, gates_before, left, memory };
     let mut summary = summarise(options, &ready, &mut control, run);
     summary.alpha = alpha.map(|a| a.status());
-    outcome(options, &mut control, (died, &panics), summary, environment)
+    outcome(options, &mut control, (died, &panics), summary)
+}
+
+/// What was before: the state in memory, or that of this machine; and whose it is.
+async fn recall(
+    options: &Options,
+    venue: String,
+    link: &MemoryLink,
+    leave: &Leave,
+    environment: &Environment,
+) -> (Owner, Option<PathBuf>, Loaded) {
+    let section = &options.config.memory;
+    let (deployment, account) = (section.deployment, options.key.fingerprint());
+    let number = leave.lease.as_ref().and_then(|_| leave.fence.number());
+    let key = holder::lease_key(deployment).to_owned();
+    let lease = number.map(|number| memory::Fence { lease: key, number });
+    let owner = Owner { deployment, venue, account, lease };
+    let local_state = link.local_state(section, &owner.venue, !matches!(options.venue, Venue::Local(_)));
+    let local = local_state.as_ref().and_then(|path| environment.files.read(path).ok().flatten());
+    let memory = leave.asks_memory.then(|| link.memory());
+    let limit = Duration::from_millis(section.start_timeout_ms);
+    let loaded = memory_link::load(memory, &owner, local.as_deref(), limit).await;
+    (owner, local_state, loaded)
+}
+
+/// What the control thread looks after besides its own links.
+struct Attached<'a> {
+    alpha: Option<&'a Alpha>,
+    lease: Option<watch::Receiver<LeaseView>>,
+    journal: Option<Arc<runtime::journal::writer::Status>>,
+    shown: Option<Publishing>,
+    day: SharedDay,
+    read: bool,
+    may_open: bool,
+}
+
+impl Attached<'_> {
+    fn to(self, control: &mut Control, options: &Options, link: &MemoryLink) {
+        control.alpha_status = self.alpha.map(|a| a.status.clone());
+        control.lease_view = self.lease;
+        control.journal = self.journal;
+        control.publishing = self.shown;
+        control.keeps_day(self.day, link.writes().clone(), options.config.memory.deployment);
+        if !self.read {
+            control.wait_for_memory(link.memory().clone(), self.may_open);
+        }
+        control.unkept = link.unkept();
+    }
+}
+
+/// By what right the run acts.
+struct Leave {
+    /// What every request to the venue must pass.
+    fence: Fence,
+    /// How the lease stands; `None`: none is held, because nothing is sent or memory does not answer.
+    lease: Option<watch::Receiver<LeaseView>>,
+    /// Memory is read, and what stands there may be written.
+    asks_memory: bool,
+}
+
+/// The lease of the deployment (SPEC §9: one writer): taken, or waited for as a standby. Where memory is silent a node of
+/// the role all goes on without it, by its local state; a dry run asks for none, because it acts for nobody.
+async fn leave_to_act(
+    options: &Options,
+    rest: &RestClient,
+    link: &MemoryLink,
+    environment: &Environment,
+) -> Result<StoodBy<(Leave, Option<Active>)>, Failure> {
+    let acts = |fence: Fence, lease, asks_memory| Leave { fence, lease, asks_memory };
+    if options.role == Role::Alpha {
+        return Ok(match standby::stand_by(options, rest, link, environment).await? {
+            StoodBy::Active(active) => {
+                let (fence, lease) = (active.alpha.fence.clone(), active.alpha.lease());
+                let fence = if options.config.runtime.dry_run { Fence::dry() } else { fence };
+                StoodBy::Active((acts(fence, Some(lease), true), Some(*active)))
+            }
+            StoodBy::Ended(summary) => StoodBy::Ended(summary),
+        });
+    }
+    if options.config.runtime.dry_run {
+        return Ok(StoodBy::Active((acts(Fence::dry(), None, true), None)));
+    }
+    let taken = tokio::select! {
+        biased;
+        () = holder::signalled(&options.signalled) => {
+            return Ok(StoodBy::Ended(Box::new(standby::waited_in_vain(options))));
+        }
+        taken = Holder::take(options, link, environment) => taken?,
+    };
+    Ok(StoodBy::Active(match taken {
+        Some(holder) => (acts(holder.fence, Some(holder.view), true), None),
+        None => (acts(Fence::open(), None, false), None),
+    }))
 }
 
 /// What a run that is over comes to.
@@ -161,13 +258,9 @@ fn outcome(
     control: &mut Control,
     (died, panics): (bool, &[String]),
     summary: Summary,
-    environment: &Environment,
 ) -> Result<Ended, Failure> {
     if control.seen.fenced {
         return Err(lease_lost(&options.orders, &summary));
-    }
-    if let Some(file) = options.orders.kill_file.as_ref().filter(|f| environment.has_file(f)) {
-        kill_report(file, &summary, environment);
     }
     if let Some(why) = control.seen.failed.take() {
         return Err(Failure::unavailable(why));
@@ -203,7 +296,7 @@ async fn begin(
     rest: &RestClient,
     warm: Option<(Vec<String>, Warm)>,
     loaded: &mut Loaded,
-    environment: &Environment,
+    (fence, environment): (&Fence, &Environment),
 ) -> Result<(Ready, Begun, Source), Failure> {
     let (named, kept, shards) = match warm {
         Some((symbols, Warm { scanner, engine, source })) => {
@@ -219,10 +312,49 @@ async fn begin(
             Source::Streams(routes, feeds)
         }
     };
-    let begun =
-        restart::begin(options, kept, rest, &ready.symbols, &ready.server, loaded, &environment.clock)
-            .await?;
+    let (fence, clock) = (fence.clone(), environment.clock.clone());
+    let sending = Sending { fence, clock, most_ms: recv_window_ms(&options.config) };
+    let begun = restart::begin(options, kept, rest, &ready.symbols, &ready.server, loaded, &sending).await?;
     Ok((ready, begun, source))
+}
+
+/// How long a start that a signal ends has for its last words to the venue.
+const LAST_WORDS: Duration = Duration::from_millis(700);
+
+/// A signal came before the pipeline ran: our orders are cancelled as at every end, as far as that goes at once.
+async fn interrupted(
+    options: &Options,
+    rest: &Arc<RestClient>,
+    fence: &Fence,
+    environment: &Environment,
+) -> Summary {
+    rest.set_patient(false);
+    let none = Symbols::new(Vec::new());
+    let leave = async {
+        let account = control::account(rest, &none, &environment.clock, Urgency::Exit).await?;
+        let ours = account.unlisted.iter().filter(|row| row.order.is_some_and(|o| o.ours().is_some()));
+        let names: BTreeSet<&str> = ours.map(|row| row.name.as_str()).collect();
+        if names.is_empty() || !fence.is_open(environment.clock.now_ns()) {
+            return Ok(Left::of(&account, &none));
+        }
+        for name in names {
+            rest.cancel_all_of(name).await?;
+        }
+        let account = control::account(rest, &none, &environment.clock, Urgency::Exit).await?;
+        Ok::<_, RestError>(Left::of(&account, &none))
+    };
+    let left = match tokio::time::timeout(LAST_WORDS, leave).await {
+        Ok(Ok(left)) => left,
+        Ok(Err(error)) => {
+            tracing::error!("what is left at the venue is unknown: {error}");
+            Left::default()
+        }
+        Err(_) => {
+            tracing::error!("what is left at the venue is unknown: it does not answer");
+            Left::default()
+        }
+    };
+    Summary { open_positions: left.positions, open_orders: left.orders, ..standby::waited_in_vain(options) }
 }
 
 /// The control thread of a pipeline that runs.
@@ -243,6 +375,46 @@ fn controller(
     Ok(control)
 }
 
+/// What makes the status model; nothing where nobody looks.
+fn publishing(
+    options: &Options,
+    gates_before: [u64; alpha::Gate::ALL.len()],
+    layout: &str,
+    workers: &[Worker],
+    link: &MemoryLink,
+    clock: &Clock,
+) -> Option<Publishing> {
+    if options.published.is_none() && !options.orders.progress {
+        return None;
+    }
+    let config = &options.config;
+    let stages = workers.iter().flat_map(|w| w.stats().iter().map(|s| (w.name().to_owned(), Arc::clone(s))));
+    let node = telemetry::state::Node {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: String::new(),
+        venue: options.venue.name().to_owned(),
+        role: options.role.name().to_owned(),
+        profile: config.alpha.profile.clone(),
+        param_hash: config.alpha.hash(),
+        layout: layout.to_owned(),
+        started_ms: clock.wall_ns() / Nanos::MS,
+        capital: Some(config.alpha.initial_capital),
+    };
+    let facts = Facts {
+        node,
+        threshold: config.alpha.vel_div_threshold,
+        extreme: config.alpha.vel_div_extreme,
+        warm_bars: config.alpha.warmup_bars,
+        stride: config.market.stride(),
+        own_scanner: config.signal == Signal::Scanner,
+        book_stale_ms: config.market.ob_stale_after_ms,
+        gates_before,
+        stages: stages.collect(),
+        memory: link.watcher(),
+    };
+    Some(Publishing::new(facts, options.published.clone()))
+}
+
 fn at_venue(
     options: &Options,
     rest: &Arc<RestClient>,
@@ -257,15 +429,6 @@ fn at_venue(
         fence: fence.clone(),
         recv_window_ms: recv_window_ms(&options.config),
         stops: options.config.router.disaster_stop_pct > 0.0,
-    }
-}
-
-/// What every request to the venue must pass.
-fn fence(options: &Options, alpha: Option<&Alpha>) -> Fence {
-    match alpha {
-        _ if options.config.runtime.dry_run => Fence::dry(),
-        Some(alpha) => alpha.fence.clone(),
-        None => Fence::open(),
     }
 }
 
@@ -294,7 +457,12 @@ async fn left(seen: &Seen, venue: &AtVenue) -> Result<Left, RestError> {
     if venue.may_send() {
         return leave(venue, r.kill_done && r.working == 0 && r.unknown == 0).await;
     }
-    if seen.fenced || venue.fence.is_dry() { Ok(Left::default()) } else { Err(RestError::TooLate) }
+    if venue.fence.is_dry() {
+        return control::account(&venue.rest, &venue.symbols, &venue.clock, Urgency::Exit)
+            .await
+            .map(|account| Left::of(&account, &venue.symbols));
+    }
+    if seen.fenced { Ok(Left::default()) } else { Err(RestError::TooLate) }
 }
 
 /// How long system memory has for the last values.
@@ -346,7 +514,8 @@ async fn prepare(
     named: Option<&[String]>,
     held: Option<String>,
 ) -> Result<Ready, Failure> {
-    let server = rest.sync_clock(5).await.map_err(|e| unavailable(&e))?;
+    let holds = held.is_some();
+    let server = while_holding(holds, "the venue's clock", || rest.sync_clock(5)).await?;
     preflight::clock(&server, options.config.router.risk.max_clock_offset_ms).into_result()?;
     let info = match named {
         Some(symbols) => preflight::named(rest, symbols).await?,
@@ -355,10 +524,11 @@ async fn prepare(
     for symbol in preflight::halted(&info.instruments) {
         tracing::warn!("{symbol} does not trade at the venue now; it is followed but not traded");
     }
-    preflight::position_mode(rest.dual_side().await.map_err(|e| unavailable(&e))?).into_result()?;
-    let account = rest.account(Urgency::Start).await.map_err(|e| unavailable(&e))?;
+    let dual = while_holding(holds, "the position mode", || rest.dual_side()).await?;
+    preflight::position_mode(dual).into_result()?;
+    let account = while_holding(holds, "the account", || rest.account(Urgency::Start)).await?;
     preflight::margin(&account, &options.config, &info.instruments).into_result()?;
-    let key = rest.create_listen_key().await.map_err(|e| unavailable(&e))?;
+    let key = while_holding(holds, "the listen key", || rest.create_listen_key()).await?;
     let listen_key = secrecy::ExposeSecret::expose_secret(&key).to_owned();
     let symbols = Symbols::new(info.instruments.clone());
     Ok(Ready { instruments: info.instruments, symbols, server, listen_key, limits: info.limits })
@@ -373,12 +543,26 @@ fn parts(
 ) -> Result<Parts, Failure> {
     let config = &options.config;
     let bad = |e: &dyn std::fmt::Display| Failure::usage(e.to_string());
-    let Begun { scanner, engine, recovered } = begun;
+    let Begun { scanner, engine, recovered, day } = begun;
     // No client order id is ever used twice.
-    let run = ClientOrderId::run(environment.clock.wall_ns(), environment.entropy.next_u64());
+    let (mut at, mut drawn) = (environment.clock.wall_ns(), environment.entropy.next_u64());
+    if planted(Bug::RunIdRepeats) {
+        (at, drawn) = (at - at % (60 * Nanos::SECOND), 0);
+    }
+    let run = ClientOrderId::run(at, drawn);
     let mut router =
         Router::new(router_config(config), ready.instruments.clone(), run).map_err(|e| bad(&e))?;
-    recovered.adopt(&mut router, Nanos(environment.clock.now_ns()), config.alpha.fixed_tp_pct);
+    let now = Nanos(environment.clock.now_ns());
+    if let Some(state) = &day.state {
+        router.restore_day(state, now);
+        for latch in &state.latches {
+            tracing::warn!(
+                "still latched since the run before: {}; lifted by `dolphin rearm`",
+                latch.check.text()
+            );
+        }
+    }
+    recovered.adopt(&mut router, now, config.alpha.fixed_tp_pct);
     let signer = Signer::new(&options.key).map_err(|e| bad(&e))?;
     let gateway_config = GatewayConfig {
         recv_window_ms: recv_window_ms(config),
@@ -400,6 +584,7 @@ fn parts(
         engine,
         booked: recovered.booked,
         router,
+        day: SharedDay::of(day),
         gateway,
         connections: GatewayConnections {
             api: connection(config, &options.hosts.ws_api, environment)?,
@@ -413,10 +598,25 @@ fn parts(
 }
 
 /// What the venue says is left, after a last cancel of everything that works.
+/// What was not asked is not there.
 #[derive(Default)]
 struct Left {
-    positions: Vec<OpenPosition>,
-    orders: usize,
+    positions: Option<Vec<OpenPosition>>,
+    orders: Option<usize>,
+}
+
+impl Left {
+    /// The whole account, not only what is followed.
+    fn of(account: &AccountState, symbols: &Symbols) -> Self {
+        let followed = |p: &execution::VenuePosition| {
+            let i = symbols.get(p.symbol)?;
+            Some(OpenPosition { symbol: i.symbol.clone(), qty: i.lot.format(p.qty.0).to_string() })
+        };
+        let (orders, others): (Vec<_>, Vec<_>) = account.unlisted.iter().partition(|row| row.order.is_some());
+        let other = |row: &&UnlistedRow| OpenPosition { symbol: row.name.clone(), qty: row.qty.to_string() };
+        let positions = account.positions.iter().filter_map(followed).chain(others.iter().map(other));
+        Self { positions: Some(positions.collect()), orders: Some(account.orders.len() + orders.len()) }
+    }
 }
 
 async fn leave(venue: &AtVenue, settled: bool) -> Result<Left, RestError> {
@@ -429,23 +629,18 @@ async fn leave(venue: &AtVenue, settled: bool) -> Result<Left, RestError> {
         close_stop::remove_orphans(&venue.rest, held).await?;
     }
     let _ = venue.rest.close_listen_key().await;
-    let position = |p: &execution::VenuePosition| {
-        let i = venue.symbols.get(p.symbol)?;
-        Some(OpenPosition { symbol: i.symbol.clone(), qty: i.lot.format(p.qty.0).to_string() })
-    };
-    Ok(Left {
-        positions: account.positions.iter().filter_map(position).collect(),
-        orders: account.orders.len(),
-    })
+    Ok(Left::of(&account, &venue.symbols))
 }
 
-/// The kill file outlives the run that it ended: only who removes it lets trading begin again.
-fn refuse_while_killed(orders: &Orders, environment: &Environment) -> Result<(), Failure> {
-    let Some(file) = orders.kill_file.as_ref().filter(|f| environment.has_file(f)) else { return Ok(()) };
-    Err(Failure::usage(format!(
-        "the kill switch is latched: {} exists; when trading may go on, remove it and start again",
-        file.display()
-    )))
+/// The kill file outlives the run that it ended: only who removes it lets trading begin again. Of a kill of all machines
+/// memory has the last word ([`Holder::take`], the standby).
+fn refuse_while_killed(options: &Options, environment: &Environment) -> Result<(), Failure> {
+    let Some(file) = options.orders.kill_file.as_deref() else { return Ok(()) };
+    match killed::Wish::read(file, &*environment.files) {
+        None => Ok(()),
+        Some(wish) if wish.record.is_some() && !options.config.runtime.dry_run => Ok(()),
+        Some(wish) => Err(killed::refusal(Some(file), wish.record.as_ref())),
+    }
 }
 
 /// The router's configuration, its longest hold that of the engine by time: neither a lost tick nor a market that stands
@@ -464,12 +659,17 @@ fn recv_window_ms(config: &Config) -> u32 {
     u32::try_from(config.router.recv_window_ms).unwrap_or(60_000)
 }
 
-/// Until when an order of the run before, if there was one, may reach the venue: the most that its receive window was.
-/// One that held a lease sent nothing that could outlive it.
-fn predecessor_until(config: &Config, loaded: &Loaded, fence: &Fence, began: Nanos) -> Option<Nanos> {
+/// Until when an order of the run before, if there was one, may reach the venue (docs/lease.md, takeover c).
+fn predecessor_until(
+    config: &Config,
+    loaded: &Loaded,
+    lease: Option<&watch::Receiver<LeaseView>>,
+    began: Nanos,
+) -> Option<Nanos> {
     let none = loaded.read && loaded.saved.is_none() && loaded.state.is_none();
     let most_ms = config.router.recv_window_ms + config.router.risk.max_clock_error_ms;
-    (!none && fence.until().is_none()).then(|| began.plus(most_ms * Nanos::MS))
+    let by_lease = lease.and_then(|lease| lease.borrow().alone_from);
+    (!none).then(|| by_lease.unwrap_or(began.plus(most_ms * Nanos::MS)))
 }
 
 fn watch_config(config: &Config) -> WatchConfig {
@@ -482,15 +682,33 @@ fn watch_config(config: &Config) -> WatchConfig {
     }
 }
 
-/// What the kill switch did, beside the file that pulled it: for whoever waits for it.
-fn kill_report(file: &Path, summary: &Summary, environment: &Environment) {
+/// What the kill switch did, beside the file that pulled it and in memory: for whoever waits for it.
+fn tell_kill(
+    options: &Options,
+    control: &Control,
+    left: &Result<Left, RestError>,
+    link: &MemoryLink,
+    environment: &Environment,
+) {
+    let kill = control.killed();
+    let file = options.orders.kill_file.as_deref().filter(|f| environment.has_file(f));
+    if control.seen.fenced || (kill.is_none() && file.is_none()) {
+        return;
+    }
+    fn told(value: Option<impl serde::Serialize>) -> serde_json::Value {
+        value.map_or_else(|| UNKNOWN.into(), |value| serde_json::json!(value))
+    }
     let report = serde_json::json!({
-        "done": summary.router.kill_done,
-        "open_orders": summary.open_orders,
-        "open_positions": summary.open_positions,
-        "unknown_orders": summary.router.unknown,
-        "ended_by": summary.ended_by,
+        "done": control.seen.router.kill_done,
+        "open_orders": told(left.as_ref().ok().and_then(|l| l.orders)),
+        "open_positions": told(left.as_ref().ok().and_then(|l| l.positions.as_ref())),
+        "unknown_orders": control.seen.router.unknown,
+        "ended_by": control.seen.ended_by,
+        "kill": kill.as_ref().map(|kill| &kill.id),
     });
+    let key = memory::schema::Deployment::from(options.config.memory.deployment).kill_report_key();
+    let _ = link.writes().put(memory::schema::CONTROL, key, report.to_string());
+    let Some(file) = file else { return };
     let mut path = file.as_os_str().to_owned();
     path.push(".report");
     if let Err(error) = environment.files.write(Path::new(&path), &format!("{report}\n")) {
@@ -509,6 +727,7 @@ struct Run {
 }
 
 fn summarise(options: &Options, ready: &Ready, control: &mut Control, run: Run) -> Summary {
+    let session = control.publishing.take().map(Publishing::into_session).unwrap_or_default();
     let ends = control.ends();
     ends.latency.drain();
     let latency_ns = Hop::ALL
@@ -529,7 +748,7 @@ fn summarise(options: &Options, ready: &Ready, control: &mut Control, run: Run) 
     let left = run.left.unwrap_or_else(|error| {
         tracing::error!("cannot ask the venue what is left: {error}");
         *alerts.entry("LeftUnknown".to_owned()).or_default() += 1;
-        Left { positions: Vec::new(), orders: 0 }
+        Left::default()
     });
     let gates =
         alpha::Gate::ALL.into_iter().zip(seen.gates.unwrap_or(run.gates_before)).zip(run.gates_before);
@@ -564,5 +783,6 @@ fn summarise(options: &Options, ready: &Ready, control: &mut Control, run: Run) 
         stages: run.stages,
         memory: run.memory,
         ended_by: seen.ended_by.clone(),
+        session,
     }
 }

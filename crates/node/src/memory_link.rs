@@ -28,12 +28,13 @@ use runtime::environment::{Ended, Files};
 use runtime::pending::Publisher;
 use runtime::ring::Rx;
 use serde::Serialize;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 pub use history::PriceRows;
 pub use state::{Loaded, Numbered, Owner, Saved, load};
 
 use crate::config::{Backend, Config, MemorySection};
+use crate::day::SharedDay;
 use crate::environment::Environment;
 use crate::error::Failure;
 use crate::roles::lease::Fence;
@@ -44,6 +45,8 @@ use crate::stages::memory::{MemoryNews, MemoryScan, Step};
 const TURN: Duration = Duration::from_millis(10);
 /// Longest wait for the last writes of a run.
 const FLUSH: Duration = Duration::from_secs(5);
+/// Longest wait for the lease to be given up.
+const GIVE_UP: Duration = Duration::from_secs(1);
 
 /// The ends of the rings that memory's thread holds.
 pub struct MemoryEnds {
@@ -74,6 +77,8 @@ pub struct Identity {
     pub assets: Vec<String>,
     /// Nothing is written behind it: the state is another node's by then.
     pub fence: Fence,
+    /// The router's day.
+    pub day: SharedDay,
 }
 
 /// How memory is doing, for people and reports.
@@ -122,9 +127,20 @@ struct Shared {
     finish: AtomicBool,
     /// The state could be kept nowhere for some time.
     unkept: Arc<AtomicBool>,
+    /// The keeper of the lease: told to end after the last write.
+    lease: Mutex<Option<(watch::Sender<bool>, tokio::task::JoinHandle<()>)>>,
 }
 
 impl Shared {
+    /// After the last request and the last write: so that the next holder need not wait for the lease to run out.
+    async fn give_the_lease_up(&self) {
+        let kept = self.lease.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((stop, task)) = kept else { return };
+        stop.send_replace(true);
+        // Memory that does not answer lets it run out.
+        let _ = tokio::time::timeout(GIVE_UP, task).await;
+    }
+
     fn status(&self) -> MutexGuard<'_, MemoryStatus> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -138,6 +154,30 @@ struct Start {
     loaded: Loaded,
     clock: Clock,
     files: Arc<dyn Files>,
+}
+
+/// Tells how memory is doing.
+pub struct MemoryWatcher {
+    memory: SystemMemory,
+    writes: WriteBehind,
+    shared: Arc<Shared>,
+}
+
+impl MemoryWatcher {
+    /// Now.
+    pub fn status(&self) -> MemoryStatus {
+        let (now, counts) = (self.memory.status(), self.writes.counts());
+        let status = self.shared.status().clone();
+        MemoryStatus {
+            connected: now.connected,
+            detail: now.detail,
+            written: counts.delivered,
+            pending: counts.pending,
+            lost: counts.rejected,
+            outages: counts.outages,
+            ..status
+        }
+    }
 }
 
 /// The handle. See the module's documentation.
@@ -184,6 +224,7 @@ impl MemoryLink {
                 writer::run(*start, &memory, &writes, &ours).await;
             }
             writes.flush(FLUSH).await;
+            ours.give_the_lease_up().await;
         };
         let unable = |e: &dyn std::fmt::Display| Failure::usage(format!("memory: {e}"));
         let ended = environment.spawner.spawn_thread("memory", Box::new(move || Box::pin(serve)));
@@ -202,6 +243,11 @@ impl MemoryLink {
     /// Values handed over here are written behind.
     pub const fn writes(&self) -> &WriteBehind {
         &self.writes
+    }
+
+    /// The lease is given up by its keeper when everything is written: told by `stop`.
+    pub fn give_up_at_the_end(&self, stop: watch::Sender<bool>, keeper: tokio::task::JoinHandle<()>) {
+        *self.shared.lease.lock().unwrap_or_else(PoisonError::into_inner) = Some((stop, keeper));
     }
 
     /// Set while the state can be kept nowhere (disk full, memory away): then nothing is opened.
@@ -262,16 +308,15 @@ impl MemoryLink {
 
     /// How memory is doing.
     pub fn status(&self) -> MemoryStatus {
-        let (now, counts) = (self.memory.status(), self.writes.counts());
-        let status = self.shared.status().clone();
-        MemoryStatus {
-            connected: now.connected,
-            detail: now.detail,
-            written: counts.delivered,
-            pending: counts.pending,
-            lost: counts.rejected,
-            outages: counts.outages,
-            ..status
+        self.watcher().status()
+    }
+
+    /// Tells how memory is doing, whoever has the link.
+    pub fn watcher(&self) -> MemoryWatcher {
+        MemoryWatcher {
+            memory: self.memory.clone(),
+            writes: self.writes.clone(),
+            shared: Arc::clone(&self.shared),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use binance::hosts::{Hosts, Venue};
 use binance::key::ApiKey;
+use telemetry::published::Published;
 
 use crate::config::Config;
 use crate::control::orders::Orders;
@@ -42,4 +43,6 @@ pub struct Options {
     pub signalled: Arc<AtomicBool>,
     /// Stages of the caller's own.
     pub guests: Vec<Guest>,
+    /// Where the state is published for whoever looks at the node.
+    pub published: Option<Arc<Published>>,
 }

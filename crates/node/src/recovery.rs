@@ -1,8 +1,9 @@
 //! What happened at the venue while nobody watched: a program that was killed left orders, fills and a position.
 //!
-//! The state in memory is older than the venue by whatever the last write missed. So at a start our working orders are
-//! cancelled first, and then the account's fills since the last booked exit are folded into round trips: from flat to
-//! flat, the last one perhaps still open. They are handed to the engine as the outcomes that the router would have
+//! The state in memory is older than the venue by whatever the last write missed. A position that is just as the state says,
+//! and has not changed since, goes on at once: nothing of the past is needed for it. Else the account's fills since the last
+//! booked exit are folded into round trips: from flat to flat, the last one perhaps still open; what closes the position
+//! rests at the venue until that is done. They are handed to the engine as the outcomes that the router would have
 //! reported, so that capital, trades and position are booked by the code that always books them; what is open is
 //! adopted by the router, and its exits go on.
 
@@ -15,11 +16,16 @@ use binance::limits::Urgency;
 use binance::rest::{RestClient, RestError, windows};
 use execution::fills::{FillDelta, FillSum};
 use execution::{Router, UnexpectedPosition, VenuePosition};
+use market::planted::{Bug, planted};
 use market::{
-    AbandonReason, Amount, CancelOrder, EntryFilled, ExecutionReport, ExitFilled, ExitReason, Instrument,
-    Nanos,
+    AbandonReason, Amount, CancelOrder, ClientOrderId, EntryFilled, ExecutionReport, ExitFilled, ExitReason,
+    Instrument, Nanos,
 };
-use market::{OrderOrigin, OrderRequest, Outcome, Qty, SymbolId, TripId};
+use market::{OrderOrigin, OrderRequest, Outcome, Qty, SymbolId, TripId, VenueTime};
+use runtime::clock::Clock;
+
+use crate::roles::lease::Fence;
+use crate::stages::gateway::UNMEASURED;
 
 /// Looks at the open orders until none of ours is left.
 const CANCEL_ROUNDS: u32 = 10;
@@ -40,8 +46,10 @@ pub struct Trip {
     begun: Nanos,
     entry: FillSum,
     exit: FillSum,
-    /// Closed by the venue itself: liquidation, ADL, settlement.
+    /// Closed by somebody else: by a person, or by the venue itself (liquidation, ADL, settlement).
     by_venue: bool,
+    /// Begun by an order of ours.
+    ours: bool,
 }
 
 impl Trip {
@@ -66,10 +74,72 @@ pub struct Adopted {
 /// What the venue said.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
-    /// Our fills and the venue's own, by symbol, oldest first.
+    /// Fills of the account, by symbol, oldest first: ours, the venue's own, and those of a person who closed for us.
     fills: BTreeMap<SymbolId, Vec<ExecutionReport>>,
     /// Positions that are not zero.
     positions: Vec<VenuePosition>,
+    /// When each of them changed last, venue time: the fills up to then are in it.
+    updated: BTreeMap<SymbolId, Nanos>,
+}
+
+/// What the state believes about the account.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Believed {
+    /// The open position: symbol, direction, average price of the entry, quantity in units.
+    pub position: Option<(SymbolId, i8, f64, f64)>,
+    /// An entry was at work.
+    pub entering: Option<SymbolId>,
+    /// Everything up to this venue time was told when it was written.
+    pub at: Nanos,
+}
+
+impl Believed {
+    fn symbol(&self) -> Option<SymbolId> {
+        self.position.map(|(symbol, ..)| symbol).or(self.entering)
+    }
+
+    /// Does the account hold just the believed position, unchanged since the state was written? Then nothing has happened
+    /// to it, and no list of the past is needed to go on with it.
+    fn is_as_it_was(&self, found: &Found, symbols: &Symbols) -> bool {
+        let (Some((symbol, direction, entry_px, units)), None, [held]) =
+            (self.position, self.entering, found.positions.as_slice())
+        else {
+            return false;
+        };
+        let Some(i) = symbols.get(symbol) else { return false };
+        let untouched = found.updated.get(&symbol).is_some_and(|updated| *updated <= self.at);
+        let lots = held.qty.0.abs() as f64 - units / i.lot.to_f64();
+        held.symbol == symbol
+            && held.qty.0.signum() == i64::from(direction)
+            && lots.abs() < 0.5
+            && (held.entry_px / entry_px - 1.0).abs() < 1e-7
+            && untouched
+    }
+}
+
+/// By what right requests are sent, and for how long one may be on its way.
+#[derive(Debug, Clone)]
+pub struct Sending {
+    /// Nothing is sent behind it.
+    pub fence: Fence,
+    /// Our clock.
+    pub clock: Clock,
+    /// Longest receive window, ms.
+    pub most_ms: u32,
+}
+
+impl Sending {
+    /// The window of a request that is sent now; 0: it is too late.
+    fn window_ms(&self, rest: &RestClient) -> u32 {
+        let now = self.clock.now_ns();
+        if self.fence.is_dry() {
+            return self.most_ms; // It is answered before it leaves.
+        }
+        if !self.fence.is_open(now) {
+            return 0;
+        }
+        self.fence.window_ms(now, rest.clock().error_bound().unwrap_or(UNMEASURED), self.most_ms)
+    }
 }
 
 /// What is known of the run before.
@@ -92,60 +162,117 @@ pub struct Recovered {
     pub booked: Nanos,
     /// Every fill seen: the router must not count it again.
     pub seen: Vec<(SymbolId, u64)>,
+    /// Up to when everything that happened in an instrument is booked, venue time.
+    pub booked_in: BTreeMap<SymbolId, Nanos>,
 }
 
 // ---- asking ---------------------------------------------------------------------------------------------------------
 
-/// Cancels our working orders and asks for positions and fills. `held`: what the state believes in; `now`: venue time.
+/// Asks for positions and, unless the account is as the state believes, for the fills since `booked`; cancels our working
+/// orders. What closes a position rests until all that is known: it is all that protects it meanwhile. `now`: venue time.
 pub async fn ask(
     rest: &RestClient,
     symbols: &Symbols,
-    held: Option<SymbolId>,
+    believed: Believed,
     booked: Option<Nanos>,
     now: Nanos,
+    sending: &Sending,
 ) -> Result<Found, RestError> {
     // Our idea of the venue's time may be a little behind.
     let until_ms = now.millis() + 60_000;
-    cancel_ours(rest, symbols).await?;
-    let positions = rest.positions(symbols, None, Urgency::Exit).await?;
-    let listed = positions.iter().filter_map(|p| {
-        let symbol = p.id.filter(|_| !p.qty.is_zero())?;
-        Some(VenuePosition { symbol, qty: p.qty, entry_px: p.entry_px, liquidation_px: p.liquidation_px })
-    });
-    let mut found = Found { positions: listed.collect(), fills: BTreeMap::new() };
+    let mut closing = cancel_ours(rest, symbols, sending, true).await?;
+    let mut found = positions(rest, symbols).await?;
+    for _ in 0..CHANGES {
+        if !believed.is_as_it_was(&found, symbols) {
+            found.fills = history(rest, symbols, (&found, believed.symbol()), booked, until_ms).await?;
+        }
+        if closing.is_empty() {
+            break;
+        }
+        for (symbol, client_order_id) in closing.drain(..) {
+            // Filled meanwhile, or refused: the next look tells.
+            let cancel = OrderRequest::Cancel(CancelOrder { symbol, client_order_id });
+            let _ = rest.order(&cancel, symbols, sending.window_ms(rest)).await;
+        }
+        cancel_ours(rest, symbols, sending, false).await?;
+        let now = positions(rest, symbols).await?;
+        if now.positions == found.positions {
+            break;
+        }
+        // It was filled after all: the list of fills has one more.
+        found = now;
+        closing.clear();
+    }
+    Ok(found)
+}
+
+/// How often the account may change under our eyes.
+const CHANGES: u32 = 3;
+
+async fn positions(rest: &RestClient, symbols: &Symbols) -> Result<Found, RestError> {
+    let mut found = Found::default();
+    for p in rest.positions(symbols, None, Urgency::Exit).await? {
+        let Some(symbol) = p.id.filter(|_| !p.qty.is_zero()) else { continue };
+        let (qty, entry_px, liquidation_px) = (p.qty, p.entry_px, p.liquidation_px);
+        found.positions.push(VenuePosition { symbol, qty, entry_px, liquidation_px });
+        found.updated.extend(p.updated.map(|at| (symbol, at)));
+    }
+    Ok(found)
+}
+
+/// The fills since `booked` wherever there may be any.
+async fn history(
+    rest: &RestClient,
+    symbols: &Symbols,
+    (found, held): (&Found, Option<SymbolId>),
+    booked: Option<Nanos>,
+    until_ms: u64,
+) -> Result<BTreeMap<SymbolId, Vec<ExecutionReport>>, RestError> {
     let mut wanted: BTreeSet<SymbolId> = found.positions.iter().map(|p| p.symbol).chain(held).collect();
     if let Some(booked) = booked {
         let names = rest.traded_between(booked.millis(), until_ms, Urgency::Start).await?;
         wanted.extend(names.iter().filter_map(|name| symbols.id(name)));
     }
-    let since = booked.unwrap_or(Nanos(now.0.saturating_sub(WITHOUT_STATE)));
+    let since = booked.unwrap_or(Nanos((until_ms * Nanos::MS).saturating_sub(WITHOUT_STATE)));
+    let mut all = BTreeMap::new();
     for symbol in wanted {
-        let fills = fills(rest, symbols, symbol, since, until_ms).await?;
-        found.fills.insert(symbol, fills);
+        all.insert(symbol, fills(rest, symbols, symbol, since, until_ms).await?);
     }
-    Ok(found)
+    Ok(all)
 }
 
-async fn cancel_ours(rest: &RestClient, symbols: &Symbols) -> Result<(), RestError> {
+/// Cancels our orders, but for those that only close a position if `keep_closing`: these are returned.
+async fn cancel_ours(
+    rest: &RestClient,
+    symbols: &Symbols,
+    sending: &Sending,
+    keep_closing: bool,
+) -> Result<Vec<(SymbolId, ClientOrderId)>, RestError> {
+    let mut kept = Vec::new();
     for _ in 0..CANCEL_ROUNDS {
         let (orders, _) = rest.open_orders(symbols, None, Urgency::Exit).await?;
-        let ours: Vec<_> = orders.iter().filter_map(|o| Some((o.symbol, o.origin.ours()?))).collect();
-        if ours.is_empty() {
-            return Ok(());
+        let ours = orders.iter().filter_map(|o| Some((o.symbol, o.origin.ours()?, o.reduce_only)));
+        let (closing, others): (Vec<_>, Vec<_>) = ours.partition(|(.., closes)| *closes && keep_closing);
+        kept = closing.into_iter().map(|(symbol, id, _)| (symbol, id)).collect();
+        if others.is_empty() {
+            return Ok(kept);
         }
-        for (symbol, client_order_id) in ours {
+        for (symbol, client_order_id, _) in others {
             tracing::info!("an order of an earlier run is cancelled: {client_order_id}");
-            // Filled meanwhile, or refused: the next look tells.
             let cancel = OrderRequest::Cancel(CancelOrder { symbol, client_order_id });
-            let _ = rest.order(&cancel, symbols, rest.config().recv_window_ms).await;
+            let cancelled = rest.order(&cancel, symbols, sending.window_ms(rest)).await;
+            // Another node may act for the account by now. Filled meanwhile, or refused: the next look tells.
+            if let Err(RestError::TooLate) = cancelled {
+                return Err(RestError::TooLate);
+            }
         }
         tokio::time::sleep(CANCEL_PAUSE).await;
     }
     tracing::warn!("orders of an earlier run still work; the router goes on cancelling them");
-    Ok(())
+    Ok(kept)
 }
 
-/// Fills of our orders and of the venue's own, since a venue time.
+/// Fills of the account in an instrument, since a venue time, with whose orders they are of.
 async fn fills(
     rest: &RestClient,
     symbols: &Symbols,
@@ -154,19 +281,29 @@ async fn fills(
     until_ms: u64,
 ) -> Result<Vec<ExecutionReport>, RestError> {
     let Some(name) = symbols.get(symbol).map(|i| i.symbol.clone()) else { return Ok(Vec::new()) };
-    let mut origins: BTreeMap<u64, OrderOrigin> = BTreeMap::new();
-    for window in windows(Nanos(since.0.saturating_sub(ORDER_AGE)).millis(), until_ms) {
-        let orders = rest.all_orders(symbols, &name, window, Urgency::Start).await?;
-        origins.extend(orders.iter().map(|o| (o.order_id, o.origin)));
-    }
     let mut fills = Vec::new();
     for window in windows(since.millis(), until_ms) {
         fills.extend(rest.user_trades(symbols, &name, window, Urgency::Start).await?);
     }
-    for fill in &mut fills {
-        fill.origin = origins.get(&fill.order_id).copied().unwrap_or(OrderOrigin::External);
+    let mut origins: BTreeMap<u64, OrderOrigin> = BTreeMap::new();
+    if !fills.is_empty() {
+        for window in windows(Nanos(since.0.saturating_sub(ORDER_AGE)).millis(), until_ms) {
+            let orders = rest.all_orders(symbols, &name, window, Urgency::Start).await?;
+            origins.extend(orders.iter().map(|o| (o.order_id, o.origin)));
+        }
     }
-    fills.retain(|f| f.origin != OrderOrigin::External);
+    for fill in &mut fills {
+        fill.origin = match origins.get(&fill.order_id) {
+            Some(origin) => *origin,
+            None => {
+                // An order may be much older than its fill.
+                let asked = rest.order_by_id(symbols, &name, fill.order_id, Urgency::Start).await;
+                let origin = asked.map_or(OrderOrigin::External, |order| order.origin);
+                origins.insert(fill.order_id, origin);
+                origin
+            }
+        };
+    }
     fills.sort_by_key(|f| (f.ts_event, f.trade_id));
     fills.dedup_by_key(|f| f.trade_id);
     Ok(fills)
@@ -191,7 +328,8 @@ fn fold(fills: &[ExecutionReport]) -> Vec<Trip> {
                 let direction = if sign < 0 { -1 } else { 1 };
                 let (entry, exit) = (FillSum::default(), FillSum::default());
                 let by_venue = false;
-                trips.push(Trip { symbol: f.symbol, direction, begun: f.ts_event, entry, exit, by_venue });
+                let (symbol, begun, ours) = (f.symbol, f.ts_event, matches!(f.origin, OrderOrigin::Ours(_)));
+                trips.push(Trip { symbol, direction, begun, entry, exit, by_venue, ours });
                 trips.last_mut().expect("just pushed").entry.add(&delta(f, lots, commission));
                 break;
             };
@@ -261,7 +399,9 @@ pub fn book(
     let mut trips: Vec<Trip> = Vec::new();
     for (&symbol, fills) in &found.fills {
         let mut found = explain(fills, before.booked, position(symbol));
-        if before.booked.is_none() {
+        // What a person opened and closed again is in the wallet, and no trade of ours.
+        found.retain(|t| t.ours || !t.is_closed());
+        if before.booked.is_none() || planted(Bug::FillsOfTheDeadRunDropped) {
             // Without a state nothing says which round trips are booked: only what is open goes on.
             found.retain(|t| !t.is_closed());
         }
@@ -271,8 +411,18 @@ pub fn book(
     // Without a state: the fills of what is open are not booked, those before it are none of this life's.
     let fresh = trips.first().map_or(now, |t| Nanos(t.begun.0.saturating_sub(1)));
     let booked = before.booked.unwrap_or(fresh);
-    let mut recovered = Recovered { trades: Vec::new(), adopted: None, booked, seen: Vec::new() };
-    recovered.seen.extend(found.fills.values().flatten().map(|f| (f.symbol, f.trade_id)));
+    let mut recovered = Recovered {
+        trades: Vec::new(),
+        adopted: None,
+        booked,
+        seen: Vec::new(),
+        booked_in: found.updated.clone(),
+    };
+    for f in found.fills.values().flatten() {
+        recovered.seen.push((f.symbol, f.trade_id));
+        let until = recovered.booked_in.entry(f.symbol).or_default();
+        *until = f.ts_event.max(*until);
+    }
     let mut exit = before.exit;
     for trip in &trips {
         let Some(instrument) = instruments.get(trip.symbol.index()) else { continue };
@@ -286,6 +436,9 @@ impl Recovered {
     /// One round trip, whole or open.
     fn take(&mut self, engine: &mut Engine, i: &Instrument, trip: &Trip, asked: Option<ExitReason>) {
         let key = (trip.symbol, trip.direction);
+        if !trip.ours && engine.position().is_none_or(|p| (p.symbol, p.direction) != key) {
+            return; // A position that nobody here opened: `rest` says what becomes of it.
+        }
         if let Some((symbol, _)) = engine.entering().filter(|entering| *entering != key) {
             tell(engine, &Outcome::Abandoned { symbol, reason: AbandonReason::Halted });
         }
@@ -409,8 +562,14 @@ impl Recovered {
 
     /// Hands the position and the fills to the router, before its first comparison with the venue.
     pub fn adopt(&self, router: &mut Router, now: Nanos, tp_pct: f64) {
-        router.remember_trades(self.seen.iter().copied());
-        if let Some(a) = self.adopted {
+        if !planted(Bug::FillsSeenForgotten) {
+            router.remember_trades(self.seen.iter().copied());
+            router.booked_until(None, VenueTime(self.booked));
+            for (symbol, until) in &self.booked_in {
+                router.booked_until(Some(*symbol), VenueTime(*until));
+            }
+        }
+        if let Some(a) = self.adopted.filter(|_| !planted(Bug::PositionNotAdopted)) {
             if !router.adopt_position(now, a.symbol, a.qty, a.avg_px, tp_pct) {
                 // It then finds the position itself, as an unexpected one, and stops.
                 tracing::error!("the router does not take the recovered position");

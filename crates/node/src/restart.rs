@@ -1,20 +1,23 @@
 //! How a run begins: the engine as it was, or new; warm; and in agreement with the venue.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use alpha::eigen::Scanner;
+use alpha::eigen::{Scanner, WINDOWS};
 use alpha::{Booking, Engine, Prices, Safety};
 use binance::Symbols;
 use binance::clock::ServerClock;
-use binance::rest::RestClient;
+use binance::errors::Action;
+use binance::rest::{RestClient, RestError};
+use market::planted::{Bug, planted};
 use market::{Nanos, utc_date};
-use runtime::clock::Clock;
 
+use crate::day::KeptDay;
 use crate::error::Failure;
 use crate::memory_link::{Loaded, Numbered, PriceRows, Saved};
 use crate::options::Options;
 use crate::preflight::rest_error as unavailable;
-use crate::recovery::{self, Before, Recovered};
+use crate::recovery::{self, Before, Believed, Recovered, Sending};
 
 /// What a run begins with.
 pub struct Begun {
@@ -24,6 +27,8 @@ pub struct Begun {
     pub engine: Engine,
     /// What the venue told.
     pub recovered: Recovered,
+    /// The router's day as the run before left it.
+    pub day: KeptDay,
 }
 
 /// A scanner and an engine without a past but the given history: what a standby keeps warm.
@@ -31,7 +36,7 @@ pub fn cold(options: &Options, assets: Vec<String>) -> Result<(Scanner, Engine),
     let mut loaded = Loaded::default();
     let mut engine = engine(options, assets, &mut loaded, Nanos(0))?;
     let mut scanner = scanner(options, engine.assets().len())?;
-    warm(options, &mut scanner, &mut engine, &mut loaded);
+    warm(options, &mut scanner, &mut engine, &mut loaded, 0);
     Ok((scanner, engine))
 }
 
@@ -49,16 +54,30 @@ pub async fn begin(
     symbols: &Symbols,
     server: &ServerClock,
     loaded: &mut Loaded,
-    clock: &Clock,
+    sending: &Sending,
 ) -> Result<Begun, Failure> {
-    let now = server.server_time(Nanos(clock.now_ns()));
+    let now = server.server_time(Nanos(sending.clock.now_ns()));
+    // Also where the engine's snapshot does not fit: a limit is a limit.
+    let day = loaded.saved.as_ref().map_or_else(KeptDay::default, Saved::kept_day);
     let assets: Vec<String> = symbols.all().iter().map(|i| i.symbol.clone()).collect();
     let (scanner, engine) = match kept {
-        Some((scanner, engine)) => (scanner, take_over(options, engine, loaded, now)),
+        Some((scanner, engine)) => {
+            loaded.bars = None;
+            (scanner, take_over(options, engine, loaded, now))
+        }
         None => {
+            prefer_the_longer(options, loaded);
+            let away = loaded.saved.as_ref().map_or(u64::MAX, |saved| away(options, saved, now));
             let mut engine = engine(options, assets, loaded, now)?;
             let mut scanner = scanner(options, engine.assets().len())?;
-            warm(options, &mut scanner, &mut engine, loaded);
+            let seen = warm(options, &mut scanner, &mut engine, loaded, away);
+            let needed =
+                (scanner.warmup_ticks() as u64).div_ceil(u64::from(options.config.market.stride().max(1)));
+            if seen < needed {
+                tracing::warn!("the scanner is warming: {seen} of {needed} bars");
+            } else {
+                tracing::info!("the scanner is warm: {seen} bars");
+            }
             (scanner, engine)
         }
     };
@@ -69,15 +88,66 @@ pub async fn begin(
         booked: loaded.saved.as_ref().map(|s| s.booked),
         exit: loaded.saved.as_ref().and_then(|s| s.exit),
     };
-    let held = engine.position().map(|p| p.symbol).or(engine.entering().map(|(symbol, _)| symbol));
-    let found = recovery::ask(rest, symbols, held, before.booked, now).await.map_err(|e| unavailable(&e))?;
+    let believed = Believed {
+        position: engine
+            .position()
+            .map(|p| (p.symbol, p.direction, p.entry_price, p.notional / p.entry_price)),
+        entering: engine.entering().map(|(symbol, _)| symbol),
+        at: loaded.saved.as_ref().map_or(Nanos(0), |saved| saved.at),
+    };
+    let ask = || recovery::ask(rest, symbols, believed, before.booked, now, sending);
+    let found = while_holding(believed.position.is_some(), "what happened meanwhile", ask).await?;
     let policy = options.config.router.unexpected_position;
     let recovered = recovery::book(&mut engine, symbols.all(), &found, before, policy, now);
     say(&recovered, symbols);
     let numbered = |(number, trade): &(u64, _)| Numbered { number: *number, trade: Clone::clone(trade) };
-    loaded.recovered = recovered.trades.iter().map(numbered).collect();
+    if !planted(Bug::RecoveredTradesNotWritten) {
+        loaded.recovered = recovered.trades.iter().map(numbered).collect();
+    }
     loaded.ticks = engine.ticks();
-    Ok(Begun { scanner, engine, recovered })
+    Ok(Begun { scanner, engine, recovered, day })
+}
+
+/// First pause between two attempts, and the longest.
+const AGAIN: Duration = Duration::from_millis(500);
+const AGAIN_MOST: Duration = Duration::from_secs(10);
+
+/// Tries until it works, where a position waits to be looked after: whoever holds one never gives up.
+pub async fn while_holding<T>(
+    holds: bool,
+    what: &str,
+    mut attempt: impl AsyncFnMut() -> Result<T, RestError>,
+) -> Result<T, Failure> {
+    let mut pause = AGAIN;
+    loop {
+        match attempt().await {
+            // No patience mends a wrong key, and behind the fence somebody else looks after it.
+            Err(error)
+                if holds
+                    && !matches!(error.action(), Action::HaltTrading)
+                    && !matches!(error, RestError::TooLate) =>
+            {
+                tracing::error!("{what}: {error}; a position is open, so it is tried again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(AGAIN_MOST);
+            }
+            other => return other.map_err(|e| unavailable(&e)),
+        }
+    }
+}
+
+/// Prices that memory has kept give way to a file that reaches further back, where the engine wants more than they have.
+fn prefer_the_longer(options: &Options, loaded: &mut Loaded) {
+    let stride = options.config.market.stride();
+    let of_file = options.history.bars.len() as u64 * u64::from(stride);
+    let needed = Engine::history_ticks(&options.config.alpha, stride);
+    let Some(kept) = loaded.history.as_ref().map(|kept| kept.rows.len() as u64) else { return };
+    if kept < needed && kept < of_file {
+        tracing::info!(
+            "memory has kept {kept} ticks of prices, the file to warm with has {of_file}: it is used"
+        );
+        loaded.history = None;
+    }
 }
 
 /// The standby's engine, with the state of the node before it.
@@ -185,15 +255,23 @@ fn resume(
     Ok((resumed.engine, resumed.with_prices))
 }
 
-/// Feeds the histories: each bar's prices held for a bar's ticks. An engine that has its prices from memory needs none.
-fn warm(options: &Options, scanner: &mut Scanner, engine: &mut Engine, loaded: &mut Loaded) {
+/// Feeds the histories: each bar's prices held for a bar's ticks. First the file's, then what memory has kept for the
+/// scanner, if that is fresh (`away`: ticks since). An engine that has its prices from memory needs none. Returns the bars that
+/// the scanner has seen.
+fn warm(
+    options: &Options,
+    scanner: &mut Scanner,
+    engine: &mut Engine,
+    loaded: &mut Loaded,
+    away: u64,
+) -> u64 {
     let stride = options.config.market.stride();
     let column: BTreeMap<&str, usize> =
         options.history.symbols.iter().enumerate().map(|(i, s)| (s.as_str(), i)).collect();
     let columns: Vec<Option<usize>> =
         engine.assets().iter().map(|a| column.get(a.as_str()).copied()).collect();
     let cold = loaded.history.is_none();
-    let (mut rows, mut prices) = (Vec::new(), vec![f64::NAN; columns.len()]);
+    let (mut rows, mut bars, mut prices) = (Vec::new(), Vec::new(), vec![f64::NAN; columns.len()]);
     for bar in &options.history.bars {
         for (price, column) in prices.iter_mut().zip(&columns) {
             *price = column.and_then(|c| bar.get(c).copied()).unwrap_or(f64::NAN);
@@ -205,17 +283,39 @@ fn warm(options: &Options, scanner: &mut Scanner, engine: &mut Engine, loaded: &
                 rows.push(prices.clone());
             }
         }
+        bars.push(prices.clone());
     }
     let first = engine.ticks().checked_sub(rows.len() as u64);
+    let assets = engine.assets().to_vec();
     if let Some(first) = first.filter(|_| cold && !rows.is_empty()) {
         // Memory keeps what the longest lookback needs.
         let needed = usize::try_from(Engine::history_ticks(engine.params(), stride)).unwrap_or(usize::MAX);
         let spare = rows.len().saturating_sub(needed);
         let rows = rows.split_off(spare);
-        let assets = engine.assets().to_vec();
-        loaded.history = Some(PriceRows { assets, stride, first: first + spare as u64, rows });
+        loaded.history =
+            Some(PriceRows { assets: assets.clone(), stride, first: first + spare as u64, rows });
     }
+    let gap = away.div_ceil(u64::from(stride.max(1)));
+    let fits = |kept: &PriceRows| kept.assets == assets && kept.stride == stride && gap <= GAP_BARS;
+    let kept = loaded.bars.take().filter(fits).map_or_else(Vec::new, |kept| kept.rows);
+    let repeated = kept.last().into_iter().flat_map(|last| std::iter::repeat_n(last, gap as usize));
+    for bar in kept.iter().chain(repeated) {
+        for _ in 0..stride {
+            scanner.step(bar);
+        }
+        bars.push(bar.clone());
+    }
+    let seen = bars.len() as u64;
+    let newest = engine.ticks() / u64::from(stride.max(1));
+    if let Some(first) = newest.checked_sub(seen).filter(|_| !bars.is_empty()) {
+        loaded.bars = Some(PriceRows { assets, stride, first, rows: bars });
+    }
+    seen
 }
+
+/// Kept prices that are older than this, bars, do not warm the scanner: the bars between would be flat, and the one after
+/// them a jump. A tenth of the shortest window.
+const GAP_BARS: u64 = WINDOWS[0] as u64 / 10;
 
 /// Limits, forewarner, an open day, and the posture that memory says.
 fn ready(options: &Options, engine: &mut Engine, loaded: &Loaded, now: Nanos) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! Roles past one machine (SPEC §9): ingest nodes own a share of the symbols each and write the shards; one alpha node
 //! reads them and trades, and another stands by. All of it through system memory.
 
+pub mod holder;
 pub mod ingest;
 pub mod lease;
 pub mod standby;

@@ -5,15 +5,27 @@ use std::fmt::Write as _;
 
 use alpha::TradeRecord;
 use runtime::latency::HopSummary;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::config::Rates;
 use crate::control::status::LineSummary;
 use crate::memory_link::MemoryStatus;
 use crate::roles::status::AlphaStatus;
+use crate::session::Session;
 use crate::stages::book::BookCounters;
 use crate::stages::feed::FeedCounters;
 use crate::stages::router::RouterState;
+
+/// What could not be asked is unknown, not nothing.
+pub const UNKNOWN: &str = "unknown";
+
+/// The value, or the word [`UNKNOWN`].
+pub fn or_unknown<T: Serialize, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => value.serialize(serializer),
+        None => serializer.serialize_str(UNKNOWN),
+    }
+}
 
 /// A position left open.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -91,10 +103,13 @@ pub struct Summary {
     pub commission: Option<Rates>,
     /// The closed trades.
     pub trades: Vec<TradeRecord>,
-    /// What the venue says is still open; empty: flat.
-    pub open_positions: Vec<OpenPosition>,
-    /// Orders the venue says are still working.
-    pub open_orders: usize,
+    /// What the venue says is still open, in instruments that are not followed too; empty: flat; `None` (in JSON
+    /// `"unknown"`): it could not be asked.
+    #[serde(serialize_with = "or_unknown")]
+    pub open_positions: Option<Vec<OpenPosition>>,
+    /// Orders the venue says are still working; `None` (in JSON `"unknown"`): it could not be asked.
+    #[serde(serialize_with = "or_unknown")]
+    pub open_orders: Option<usize>,
     /// What changed the wallet besides orders, by the venue's reason: funding, transfers, commissions in other assets.
     pub ledger: BTreeMap<String, f64>,
     /// Alerts by kind.
@@ -111,6 +126,9 @@ pub struct Summary {
     pub memory: MemoryStatus,
     /// Why the run ended.
     pub ended_by: String,
+    /// Fills, orders and gates, for the session's report.
+    #[serde(skip)]
+    pub session: Session,
 }
 
 impl Summary {
@@ -265,10 +283,15 @@ impl Summary {
                 ),
             );
         }
-        let left: Vec<String> =
-            self.open_positions.iter().map(|p| format!("{} {}", p.qty, p.symbol)).collect();
-        let position = if left.is_empty() { "flat".to_owned() } else { left.join(", ") };
-        line(out, format_args!("position  {position}; {} orders working", self.open_orders));
+        let position = match &self.open_positions {
+            None => UNKNOWN.to_owned(),
+            Some(left) if left.is_empty() => "flat".to_owned(),
+            Some(left) => {
+                left.iter().map(|p| format!("{} {}", p.qty, p.symbol)).collect::<Vec<_>>().join(", ")
+            }
+        };
+        let orders = self.open_orders.map_or_else(|| UNKNOWN.to_owned(), |n| n.to_string());
+        line(out, format_args!("position  {position}; {orders} orders working"));
         if !self.ledger.is_empty() {
             let ledger: Vec<String> = self.ledger.iter().map(|(k, x)| format!("{k} {x:+.4}")).collect();
             line(out, format_args!("ledger    {}", ledger.join(", ")));

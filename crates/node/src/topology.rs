@@ -31,6 +31,7 @@ use runtime::worker::{Idle, Worker, WorkerConfig, available_cores};
 pub use self::ends::{AccountEnds, ConnectionName, Ends, MarketEnds, SourceEnds};
 use self::table::{Layout, Link, LinkInfo, Sample};
 use crate::config::Config;
+use crate::day::SharedDay;
 use crate::environment::Environment;
 use crate::journal::recorder::JournalEnds;
 use crate::memory_link::MemoryEnds;
@@ -70,6 +71,8 @@ pub struct Parts {
     pub booked: Nanos,
     /// With its first gate shut.
     pub router: Router,
+    /// Where its day is kept.
+    pub day: SharedDay,
     /// WebSocket API core.
     pub gateway: Gateway,
     /// The connections of the account; the user stream's path comes with the listen key.
@@ -244,8 +247,10 @@ fn market_side(
     let (book_news, book) = wiring.ring(&table::BOOK_NEWS);
     let (snapshots, snapshots_out) = wiring.ring(&table::SNAPSHOTS);
     let (venue_clock, clock_taken) = wiring.latest(&table::VENUE_CLOCK);
+    wiring.note(&table::BOOK_VIEW.info);
+    let (view_in, view) = telemetry::slot::slots(instruments.len());
     let connections = ConnectionName::of(&routes);
-    let ends = MarketEnds { connections, feed, book, snapshots, clock: venue_clock };
+    let ends = MarketEnds { connections, feed, book, snapshots, clock: venue_clock, view };
     let feed_stage = FeedStage::new(routes, frames_in, commands_out, feed_news);
     let links_of_book = BookLinks {
         frames,
@@ -255,6 +260,7 @@ fn market_side(
         ticks: ticks_in,
         quotes: quotes_in,
         news: book_news,
+        view: view_in,
     };
     let probe = wiring.probe(links.samples);
     let limits = (&config.market, Nanos::from_millis(config.router.risk.max_signal_ahead_ms));
@@ -335,6 +341,8 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
     let kept = parts.journal;
     let alpha_tap = if kept { Tap::new(alpha_kept) } else { Tap::closed() };
     let router_tap = if kept { Tap::new(router_kept) } else { Tap::closed() };
+    let (engine_view_in, engine_view) = w.latest(&table::ENGINE_VIEW);
+    let (router_view_in, router_view) = w.latest(&table::ROUTER_VIEW);
 
     let probe = w.probe(&table::SCANNER_SAMPLES);
     let scanner = ScannerStage::new(parts.scanner, ticks, scanned_in, clock.clone(), probe);
@@ -351,6 +359,7 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
         steps: steps_in,
         memory_news,
         journal: AlphaJournal { tap: alpha_tap, ticks: kept_ticks },
+        view: engine_view_in,
     };
     let probe = w.probe(&table::ALPHA_SAMPLES);
     let engine = AlphaStage::new(config, parts.engine, parts.booked, links, clock.clone(), probe);
@@ -363,9 +372,10 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
         outcomes: outcomes_in,
         news: router_news,
         journal: router_tap,
+        view: router_view_in,
     };
     let probe = w.probe(&table::ROUTER_SAMPLES);
-    let orders = RouterStage::new(parts.router, links, clock.clone(), probe);
+    let orders = RouterStage::new(parts.router, links, parts.day, clock.clone(), probe);
     let links =
         GatewayLinks { requests, commands: gateway_commands, reports: reports_in, news: gateway_news };
     let (probe, fence) = (w.probe(&table::GATEWAY_SAMPLES), parts.fence.clone());
@@ -388,6 +398,8 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
         fence,
         to_memory,
         latency,
+        engine_view,
+        router_view,
         rings,
     };
     let journal = JournalEnds { alpha: alpha_journal, ticks: journal_ticks, router: router_journal };
@@ -454,6 +466,11 @@ pub fn describe(config: &Config) -> (String, bool) {
 impl std::fmt::Display for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let n = self.layout.workers.len();
-        write!(f, "{n} hot worker{}, idle {:?}", if n == 1 { "" } else { "s" }, self.idle)
+        let idle = match self.idle {
+            Idle::Spin => "spins",
+            Idle::Yield => "yields",
+            Idle::Park => "sleeps",
+        };
+        write!(f, "{n} hot worker{}, each {idle} while idle", if n == 1 { "" } else { "s" })
     }
 }

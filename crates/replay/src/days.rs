@@ -252,20 +252,25 @@ pub struct BarHandler {
 impl BarHandler {
     /// A handler over a new engine that follows `assets`.
     pub fn new(config: &ReplayConfig, assets: Vec<String>) -> Result<Self, ReplayError> {
+        Ok(Self::with_engine(config, Engine::new(config.params.clone(), assets, 1)?))
+    }
+
+    /// A handler over an engine that has run before: it goes on from there. Forewarner and factors are the
+    /// configuration's.
+    pub fn with_engine(config: &ReplayConfig, mut engine: Engine) -> Self {
         let mut notes = Vec::new();
-        let mut engine = Engine::new(config.params.clone(), assets, 1)?;
         engine.set_factors(&config.controls.factors);
         if let Some(dir) = &config.params.mc_models_dir {
             match forewarner(Path::new(dir)) {
                 Ok(model) => engine.set_forewarner(Some(model)),
-                Err(why) => notes.push(format!("forewarner {}: {why}", status_name(McStatus::Disabled))),
+                Err(why) => notes.push(format!("forewarner {}: {why}", McStatus::Disabled.name())),
             }
         }
         if !engine.has_reference() && config.params.use_alpha_layers {
             let symbol = &config.params.reference_symbol;
             notes.push(format!("no column {symbol}: without the reference symbol there can be no entry"));
         }
-        Ok(Self {
+        Self {
             row: vec![f64::NAN; engine.assets().len()],
             engine,
             direction: config.direction,
@@ -283,7 +288,7 @@ impl BarHandler {
             unnoted: 0,
             late_rows: 0,
             out_of_range: 0,
-        })
+        }
     }
 
     /// The engine.
@@ -467,7 +472,12 @@ impl BarHandler {
     }
 
     /// Ends the last day and sums up.
-    pub fn finish(mut self, started: Instant) -> Run {
+    pub fn finish(self, started: Instant) -> Run {
+        self.finish_keeping(started).0
+    }
+
+    /// The same, and the engine for the days to come.
+    pub fn finish_keeping(mut self, started: Instant) -> (Run, Engine) {
         self.leave_date();
         self.trades.extend(self.engine.drain_trades());
         let left = self.controls.pushes.len() - self.next_push;
@@ -493,7 +503,7 @@ impl BarHandler {
         let daily: Vec<f64> = self.days.iter().map(|d| d.capital).collect();
         let gates =
             Gate::ALL.iter().zip(engine.gate_counts()).map(|(&gate, &steps)| GateCount { gate, steps });
-        Run {
+        let run = Run {
             metrics: Metrics::new(params.initial_capital, equity, &daily),
             param_hash: engine.param_hash().to_owned(),
             direction: self.direction,
@@ -509,17 +519,8 @@ impl BarHandler {
             files: Vec::new(),
             notes: self.notes,
             elapsed: started.elapsed(),
-        }
-    }
-}
-
-/// The name of a forewarner status in notes.
-const fn status_name(status: McStatus) -> &'static str {
-    match status {
-        McStatus::Disabled => "DISABLED",
-        McStatus::Green => "GREEN",
-        McStatus::Orange => "ORANGE",
-        McStatus::Red => "RED",
+        };
+        (run, engine)
     }
 }
 

@@ -2,16 +2,17 @@
 //! files instead of sockets.
 
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archive::recording::{MergedRecordings, RecordingError, Survey, is_bare_snapshot, survey};
 use arrow_array::builder::{Float64Builder, Int64Builder, StringBuilder};
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{ArrowError, DataType, Field, Schema};
 use binance::decode::{DecodeCounters, Decoder, Frame};
 use book::{BookCounters, EngineCounters, FeatureEngine, Sample};
-use market::{DEPTH_BANDS, Nanos, ObFeatures};
+use market::{CrossAsset, DEPTH_BANDS, Instrument, Nanos, ObFeatures};
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
 
@@ -53,13 +54,28 @@ pub struct FeaturesReport {
     pub decoded: DecodeCounters,
     /// What the engine met.
     pub engine: EngineCounters,
+    /// The newest features of each symbol that had any, sorted by symbol.
+    pub latest: Vec<Latest>,
 }
 
-/// Replays recordings and hands every sample to `on_sample`, with the symbols of the session.
+/// The newest features of a symbol.
+#[derive(Debug, Clone)]
+pub struct Latest {
+    /// Symbol.
+    pub symbol: String,
+    /// When they were sampled.
+    pub ts: Nanos,
+    /// They.
+    pub features: ObFeatures,
+    /// What all symbols said at that sample.
+    pub cross: CrossAsset,
+}
+
+/// Replays recordings and hands every sample to `on_sample`, with the symbols of the session, until it breaks off.
 pub fn replay_features(
     recordings: &[PathBuf],
     interval: Nanos,
-    mut on_sample: impl FnMut(&Survey, &Sample<'_>),
+    mut on_sample: impl FnMut(&Survey, &Sample<'_>) -> ControlFlow<()>,
 ) -> Result<FeaturesReport, FeaturesError> {
     if recordings.is_empty() {
         return Err(FeaturesError::NoRecording);
@@ -77,8 +93,12 @@ pub fn replay_features(
         }
     }
     let mut lines = MergedRecordings::open(recordings)?;
-    let (mut frames, mut rows) = (0, 0);
+    let (mut frames, mut rows, mut ended) = (0, 0, false);
+    let mut newest = vec![None; instruments.len()];
     while let Some(line) = lines.next_line()? {
+        if ended {
+            break;
+        }
         frames += 1;
         if let (true, Some(symbol)) = (is_bare_snapshot(line.frame), survey.file_symbols[line.file]) {
             if let Ok(snapshot) = decoder.decode_snapshot(symbol, line.frame) {
@@ -89,8 +109,13 @@ pub fn replay_features(
         match decoder.decode(line.frame) {
             Ok(Frame::Market(event)) => {
                 engine.on_event(&event, |sample| {
-                    rows += sample.features.iter().flatten().count() as u64;
-                    on_sample(&survey, sample);
+                    for (newest, features) in newest.iter_mut().zip(sample.features) {
+                        if let Some(features) = features {
+                            rows += 1;
+                            *newest = Some((sample.ts, *features, sample.cross));
+                        }
+                    }
+                    ended |= on_sample(&survey, sample).is_break();
                 });
             }
             Ok(Frame::Snapshot(snapshot)) => {
@@ -100,14 +125,25 @@ pub fn replay_features(
             Ok(Frame::Ignored(_)) | Err(_) => {}
         }
     }
-    let book = |i: &market::Instrument| engine.book(i.id).map(|b| *b.counters()).unwrap_or_default();
+    let book = |i: &Instrument| engine.book(i.id).map(|b| *b.counters()).unwrap_or_default();
     Ok(FeaturesReport {
         rows,
         frames,
         symbols: instruments.iter().map(|i| (i.symbol.clone(), book(i))).collect(),
         decoded: *decoder.counters(),
         engine: *engine.counters(),
+        latest: latest(&instruments, newest),
     })
+}
+
+fn latest(instruments: &[Instrument], newest: Vec<Option<(Nanos, ObFeatures, CrossAsset)>>) -> Vec<Latest> {
+    let pairs = instruments.iter().zip(newest);
+    let known = pairs.filter_map(|(instrument, newest)| {
+        newest.map(|(ts, features, cross)| Latest { symbol: instrument.symbol.clone(), ts, features, cross })
+    });
+    let mut latest: Vec<Latest> = known.collect();
+    latest.sort_unstable_by(|a, b| a.symbol.cmp(&b.symbol));
+    latest
 }
 
 /// Replays recordings into a parquet file with a row for each symbol with features at each sample. The file appears
@@ -138,17 +174,24 @@ fn write_table(
     file: File,
     fail: impl Fn(ParquetError) -> FeaturesError,
 ) -> Result<FeaturesReport, FeaturesError> {
-    let mut table = FeatureTable::create(file).map_err(&fail)?;
+    let mut rows = FeatureRows::new();
+    let compression = parquet::basic::Compression::ZSTD(parquet::basic::ZstdLevel::default());
+    let properties =
+        parquet::file::properties::WriterProperties::builder().set_compression(compression).build();
+    let mut writer = ArrowWriter::try_new(file, rows.schema(), Some(properties)).map_err(&fail)?;
     let mut failed = None;
     let report = replay_features(recordings, interval, |survey, sample| {
-        if failed.is_none() {
-            failed = table.push(survey, sample).err();
+        rows.push(survey, sample);
+        if rows.len() >= BATCH_ROWS {
+            failed = rows.take().map_err(Into::into).and_then(|batch| writer.write(&batch)).err();
         }
+        if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    match failed {
-        Some(e) => Err(fail(e)),
-        None => table.finish().map(|()| report).map_err(fail),
+    if let Some(e) = failed {
+        return Err(fail(e));
     }
+    let last = rows.take().map_err(Into::into).and_then(|batch| writer.write(&batch));
+    last.and_then(|()| writer.close()).map(|_| report).map_err(fail)
 }
 
 /// The float columns before the two counts, in file order; the vectors follow `SIDES` as `<name>_1` … `<name>_5`.
@@ -199,10 +242,10 @@ fn floats(f: &ObFeatures, mid: f64, agreement_pct: f64) -> impl Iterator<Item = 
     [mid, f.spread_proxy_bps].into_iter().chain(sides.into_iter().flatten()).chain(rest)
 }
 
-/// The feature table being written, column by column.
-struct FeatureTable {
+/// Rows of the feature table, column by column: a row for each symbol with features at each sample.
+#[derive(Debug)]
+pub struct FeatureRows {
     schema: Arc<Schema>,
-    writer: ArrowWriter<File>,
     rows: usize,
     ts_ms: Int64Builder,
     symbol: StringBuilder,
@@ -211,26 +254,44 @@ struct FeatureTable {
     regime_signal: Int64Builder,
 }
 
-impl FeatureTable {
-    fn create(file: File) -> Result<Self, ParquetError> {
-        let schema = Arc::new(schema());
-        let compression = parquet::basic::Compression::ZSTD(parquet::basic::ZstdLevel::default());
-        let properties =
-            parquet::file::properties::WriterProperties::builder().set_compression(compression).build();
+impl Default for FeatureRows {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FeatureRows {
+    /// No rows.
+    pub fn new() -> Self {
         let columns = LEADING.len() + SIDES.len() * DEPTH_BANDS + FLOATS.len() + 1;
-        Ok(Self {
-            writer: ArrowWriter::try_new(file, schema.clone(), Some(properties))?,
-            schema,
+        Self {
+            schema: Arc::new(schema()),
             rows: 0,
             ts_ms: Int64Builder::new(),
             symbol: StringBuilder::new(),
             floats: (0..columns).map(|_| Float64Builder::new()).collect(),
             cascade_count: Int64Builder::new(),
             regime_signal: Int64Builder::new(),
-        })
+        }
     }
 
-    fn push(&mut self, survey: &Survey, sample: &Sample<'_>) -> Result<(), ParquetError> {
+    /// The columns.
+    pub fn schema(&self) -> Arc<Schema> {
+        Arc::clone(&self.schema)
+    }
+
+    /// Rows pushed since the last batch.
+    pub const fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// None?
+    pub const fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// The rows of a sample.
+    pub fn push(&mut self, survey: &Survey, sample: &Sample<'_>) {
         let ts_ms = i64::try_from(sample.ts.millis()).unwrap_or(i64::MAX);
         for ((symbol, features), &mid) in survey.symbols.iter().zip(sample.features).zip(sample.mids) {
             let Some(f) = features else { continue };
@@ -243,10 +304,10 @@ impl FeatureTable {
             self.regime_signal.append_value(i64::from(sample.cross.regime_signal));
             self.rows += 1;
         }
-        if self.rows >= BATCH_ROWS { self.write_batch() } else { Ok(()) }
     }
 
-    fn write_batch(&mut self) -> Result<(), ParquetError> {
+    /// The rows so far as a batch; none are left.
+    pub fn take(&mut self) -> Result<RecordBatch, ArrowError> {
         let mut floats = self.floats.iter_mut().map(|c| Arc::new(c.finish()) as ArrayRef);
         let mut columns: Vec<ArrayRef> = vec![Arc::new(self.ts_ms.finish()), Arc::new(self.symbol.finish())];
         columns.extend(floats.by_ref().take(LEADING.len() + SIDES.len() * DEPTH_BANDS + FLOATS.len()));
@@ -254,12 +315,6 @@ impl FeatureTable {
         columns.push(Arc::new(self.regime_signal.finish()));
         columns.extend(floats);
         self.rows = 0;
-        let batch = RecordBatch::try_new(self.schema.clone(), columns)?;
-        self.writer.write(&batch)
-    }
-
-    fn finish(mut self) -> Result<(), ParquetError> {
-        self.write_batch()?;
-        self.writer.close().map(|_| ())
+        RecordBatch::try_new(self.schema(), columns)
     }
 }

@@ -9,7 +9,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use alpha::TradeRecord;
+use alpha::{DayResult, TradeRecord};
 use archive::table::{Column, write_parquet};
 use serde::Serialize;
 
@@ -48,23 +48,39 @@ impl Staging {
     /// Writes the results of `run` and puts them in place. `origin` goes into the report. Says which results they
     /// replaced.
     pub fn commit(self, run: &Run, origin: &report::Provenance) -> Result<Option<String>, ReplayError> {
+        let mut summary = serde_json::to_vec_pretty(&Summary::of(run)).unwrap_or_default();
+        summary.push(b'\n');
+        self.commit_with(run, origin, &[("days.jsonl", json_lines(&run.days))], &summary)
+    }
+
+    /// The same with other files beside trades and report, and another summary: a live session's.
+    pub fn commit_with(
+        self,
+        run: &Run,
+        origin: &report::Provenance,
+        more: &[(&'static str, Vec<u8>)],
+        summary: &[u8],
+    ) -> Result<Option<String>, ReplayError> {
         let put = |name: &str, bytes: &[u8]| {
             let path = self.folder.join(name);
             write_synced(&path, bytes).map_err(ReplayError::output(&path))
         };
         put("trades.jsonl", &json_lines(&run.trades))?;
-        put("days.jsonl", &json_lines(&run.days))?;
+        for (name, bytes) in more {
+            put(name, bytes)?;
+        }
         put("report.html", report::html(run, origin).as_bytes())?;
-        let mut summary = serde_json::to_vec_pretty(&Summary::of(run)).unwrap_or_default();
-        summary.push(b'\n');
-        put("summary.json", &summary)?;
+        put("summary.json", summary)?;
         write_parquet(&self.folder.join("trades.parquet"), &trade_columns(&run.trades))?;
         if !self.target.exists() {
             fs::rename(&self.folder, &self.target).map_err(ReplayError::output(&self.target))?;
             return Ok(None);
         }
         let replaced = earlier(&self.target);
-        for name in FILES {
+        let more = more.iter().map(|(name, _)| *name);
+        for name in
+            ["trades.jsonl", "trades.parquet"].into_iter().chain(more).chain(["report.html", "summary.json"])
+        {
             let to = self.target.join(name);
             fs::rename(self.folder.join(name), &to).map_err(ReplayError::output(&to))?;
         }
@@ -113,6 +129,27 @@ pub fn json_lines<T: Serialize>(rows: &[T]) -> Vec<u8> {
         out.push(b'\n');
     }
     out
+}
+
+/// The days as columns, by the names of SPEC §3.3.
+pub fn day_columns(days: &[DayResult]) -> Vec<(&'static str, Column)> {
+    let text = |f: fn(&DayResult) -> String| Column::Text(days.iter().map(f).collect());
+    let float = |f: fn(&DayResult) -> f64| Column::Float(days.iter().map(f).collect());
+    let int = |f: fn(&DayResult) -> i64| Column::Int(days.iter().map(f).collect());
+    vec![
+        ("date", text(|d| d.date.to_string())),
+        ("pnl", float(|d| d.pnl)),
+        ("trades", int(|d| d.trades.into())),
+        ("capital", float(|d| d.capital)),
+        ("boost", float(|d| d.boost)),
+        ("beta", float(|d| d.beta)),
+        ("mc_scale", float(|d| d.mc_scale)),
+        ("mc_status", text(|d| d.mc_status.name().to_owned())),
+        ("posture", text(|d| d.posture.to_string())),
+        ("bars", int(|d| d.bars.into())),
+        ("stale_state", Column::Bool(days.iter().map(|d| Some(d.stale_state)).collect())),
+        ("param_hash", text(|d| d.param_hash.clone())),
+    ]
 }
 
 /// The trades as columns, by the names of SPEC §3.11.

@@ -18,13 +18,23 @@ pub use fields::{FIELD_NAMES, column_names};
 pub use types::{BarContext, Divergence, Line, Parity};
 
 use crate::ReplayError;
-use crate::days::{ReplayConfig, Run, Unwatched, run};
+use crate::days::{Observer, ReplayConfig, Run, Unwatched, run};
 use fields::{FIELDS, floors};
 
 /// Replays and compares. Floats a, b are equal if |a − b| ≤ rtol · max(|a|, |b|); columns that are differences of larger
 /// numbers have a floor besides, which the answer names. With rtol 0 floats are equal to the bit.
 pub fn check(config: &ReplayConfig, expected: &Expected, rtol: f64) -> Result<Parity, ReplayError> {
-    let replayed = run(config, &mut Unwatched)?;
+    check_watched(config, expected, rtol, &mut Unwatched)
+}
+
+/// The same under somebody's eyes, who may end it.
+pub fn check_watched(
+    config: &ReplayConfig,
+    expected: &Expected,
+    rtol: f64,
+    observer: &mut impl Observer,
+) -> Result<Parity, ReplayError> {
+    let replayed = run(config, observer)?;
     let mut parity = compare(&replayed, expected, rtol)?;
     if let Some(divergence) = &mut parity.first_divergence {
         context::add_context(config, &replayed, divergence)?;

@@ -5,6 +5,8 @@
 //! Everything is summed up here; the page only draws. It gets one JSON object whose `<` are escaped, so that no name
 //! in the data can end the script element it stands in.
 
+mod tear;
+
 use std::collections::BTreeMap;
 
 use alpha::{CHAMPION_HASH, Gate, Params, TradeRecord};
@@ -18,6 +20,7 @@ use crate::days::Run;
 const PAGE: &str = include_str!("report/page.html");
 const STYLE: &str = include_str!("report/page.css");
 const SCRIPT: &str = include_str!("report/page.js");
+const TEAR: &str = include_str!("report/tear.js");
 
 /// Trades listed one by one; the sums are over all.
 const MAX_LISTED: usize = 5_000;
@@ -35,12 +38,18 @@ pub struct Provenance {
     pub version: String,
     /// When it was made, ISO 8601; empty: not told.
     pub made_at: String,
+    /// What a live session adds; nothing: a replay.
+    #[serde(skip)]
+    pub live: Value,
 }
 
 /// The page.
 pub fn html(run: &Run, origin: &Provenance) -> String {
     let data = data(run, origin).to_string().replace('<', "\\u003c");
-    PAGE.replacen("/*STYLE*/", STYLE, 1).replacen("/*SCRIPT*/", SCRIPT, 1).replacen("/*DATA*/", &data, 1)
+    PAGE.replacen("/*STYLE*/", STYLE, 1)
+        .replacen("/*SCRIPT*/", SCRIPT, 1)
+        .replacen("/*TEAR*/", TEAR, 1)
+        .replacen("/*DATA*/", &data, 1)
 }
 
 /// One digest over all data files: SHA-256 of the lines `<sha256>  <file name>`, as `sha256sum` prints them.
@@ -65,7 +74,8 @@ fn data(run: &Run, origin: &Provenance) -> Value {
         "profile": run.params.profile, "hash": run.param_hash, "champion": run.param_hash == CHAMPION_HASH,
         "direction": run.direction, "bars": run.bars, "assets": run.assets.len(),
         "elapsed": run.elapsed.as_secs_f64(), "initial": run.params.initial_capital, "final": run.final_capital,
-        "open": run.open_position, "trade_count": run.trades.len(), "notes": run.notes,
+        "open": run.open_position, "trade_count": run.trades.len(), "notes": tear::folded(&run.notes),
+        "tear": sheet(run), "live": origin.live,
         "headline": headline(run),
         "days": run.days, "equity": equity(run),
         "hours": hours(run),
@@ -77,6 +87,13 @@ fn data(run: &Run, origin: &Provenance) -> Value {
         "files": files.map(|f| json!({"name": file_name(&f.path), "bytes": f.bytes, "sha256": f.sha256}))
             .collect::<Vec<_>>(),
     })
+}
+
+fn sheet(run: &Run) -> Value {
+    let day =
+        |d: &alpha::DayResult| tear::Day { date: d.date.to_string(), capital: d.capital, trades: d.trades };
+    let days: Vec<tear::Day> = run.days.iter().map(day).collect();
+    tear::sheet(run.params.initial_capital, &days, &run.trades, held(run), run.bars)
 }
 
 fn headline(run: &Run) -> Value {

@@ -59,6 +59,7 @@ fn four_symbols_on_one_connection() {
         for (n, f) in with_features.iter_mut().zip(sample.features) {
             *n += usize::from(f.is_some());
         }
+        std::ops::ControlFlow::Continue(())
     })
     .unwrap();
     assert_eq!(report.decoded.rejected(), 0);

@@ -91,6 +91,12 @@ impl Collector {
         self.hops.get(hop).and_then(summarise)
     }
 
+    /// Every value recorded of the hop, ascending, with how often it was.
+    pub fn recorded(&self, hop: usize) -> Option<impl Iterator<Item = (u64, u64)> + '_> {
+        let values = self.hops.get(hop).filter(|h| !h.is_empty())?.iter_recorded();
+        Some(values.map(|v| (v.value_iterated_to(), v.count_at_value())))
+    }
+
     /// The hop's histogram.
     pub fn histogram(&self, hop: usize) -> Option<&Histogram<u64>> {
         self.hops.get(hop)

@@ -241,6 +241,11 @@ impl Cluster {
         self.state().value(0, map, key).cloned()
     }
 
+    /// Sets a value, as somebody who writes to the larger half.
+    pub fn put(&self, map: &str, key: &str, value: String) {
+        self.state().set(0, map, key, Some(value));
+    }
+
     /// The entries of a map, in the larger half.
     pub fn entries(&self, map: &str) -> Vec<(String, String)> {
         self.state().entries(0, map)

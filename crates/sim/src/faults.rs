@@ -59,6 +59,10 @@ pub enum Fault {
     Venue { rule: Rule, for_ms: Option<u64> },
     /// Somebody pulls the kill switch, and rearms it at the next heal.
     KillSwitch { machine: Machine, flatten: bool },
+    /// Somebody orders a kill of the deployment in memory, from a machine of his own, and takes it back at the next heal.
+    KillOrder { flatten: bool },
+    /// A person closes whatever position the account has.
+    ClosedByHand,
 }
 
 impl Fault {

@@ -11,6 +11,9 @@ use venue::core::{AccountId, Exchange, Order};
 
 use crate::world::KEY;
 
+/// A kill has stopped all opening within this, ns.
+const KILLED_WITHIN: u64 = 3 * Nanos::SECOND;
+
 /// What was violated.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Violation {
@@ -53,6 +56,15 @@ pub struct Ledger {
     /// Orders of ours, fills.
     pub orders: u64,
     last_trade: BTreeSet<(SymbolId, u64)>,
+    /// Somebody pulled the kill switch of the one node then, the world's time.
+    pub killed_at: Option<Nanos>,
+    /// Since when a position is not flat, venue time.
+    held_since: BTreeMap<SymbolId, Nanos>,
+    /// Opening orders since the last look, in the venue's order, and their runs.
+    opened: BTreeMap<u64, u64>,
+    /// The run that opened last, and those before it.
+    writes: Option<u64>,
+    over: BTreeSet<u64>,
     /// Realised profit after commissions of what is in closed round trips, and of what is open, USDT.
     closed: f64,
     open: BTreeMap<SymbolId, f64>,
@@ -79,6 +91,14 @@ impl Ledger {
                 None => {
                     self.orders += 1;
                     self.ids.insert(order.client_id.clone(), order.id);
+                    if !order.reduce_only {
+                        self.opened.insert(order.id, id.run);
+                        let killed = self.killed_at.map(|at| order.created.since(at).0);
+                        if killed.is_some_and(|since| since > KILLED_WITHIN) {
+                            let found_text = format!("{} opens after the kill", order.client_id);
+                            found.push(Violation { at_ms, invariant: "nothing opened after a kill", found: found_text });
+                        }
+                    }
                 }
             }
             if !order.reduce_only {
@@ -112,7 +132,13 @@ impl Ledger {
             self.fills += 1;
             let signed = fill.qty.0 * if fill.side == Side::Buy { 1 } else { -1 };
             let position = self.position.entry(fill.symbol).or_default();
+            if *position == 0 {
+                self.held_since.insert(fill.symbol, fill.at);
+            }
             *position += signed;
+            if *position == 0 {
+                self.held_since.remove(&fill.symbol);
+            }
             let money = self.open.entry(fill.symbol).or_default();
             *money += fill.realised.to_f64() - fill.commission.to_f64();
             if *position == 0 {
@@ -147,6 +173,30 @@ impl Ledger {
                     invariant: "one opening order an intent",
                     found: format!("run {run:x} intent {intent}: {filled} lots filled of {wanted} wanted"),
                 });
+            }
+        }
+    }
+
+    /// Once a later run has opened something no earlier one does: one writer an account.
+    pub fn one_writer(&mut self, at_ms: u64, found: &mut Vec<Violation>) {
+        for (order, run) in std::mem::take(&mut self.opened) {
+            if self.over.contains(&run) {
+                let text = format!("order {order} is of run {run:x}, and a later run had opened before");
+                found.push(Violation { at_ms, invariant: "one writer an account", found: text });
+            }
+            if let Some(before) = self.writes.replace(run).filter(|before| *before != run) {
+                self.over.insert(before);
+            }
+        }
+    }
+
+    /// No position is older than this.
+    pub fn held_no_longer_than(&self, limit_ms: u64, at_ms: u64, now: Nanos, found: &mut Vec<Violation>) {
+        for (symbol, since) in &self.held_since {
+            let held_ms = now.since(*since).millis();
+            if held_ms > limit_ms {
+                let text = format!("symbol {} for {held_ms} ms, at most {limit_ms}", symbol.0);
+                found.push(Violation { at_ms, invariant: "no position outlives its hold", found: text });
             }
         }
     }

@@ -11,6 +11,8 @@ pub mod invariants;
 pub mod journals;
 mod machine;
 pub mod network;
+#[cfg(feature = "planted")]
+pub mod planted;
 mod process;
 mod random;
 pub mod run;

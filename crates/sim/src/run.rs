@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use market::Nanos;
 use memory::schema;
 use node::config::{Backend, Config};
 use node::roles::{Role, Share};
@@ -12,11 +13,13 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::task::LocalSet;
 use tokio::time::sleep;
+use venue::faults::Fault as VenueFault;
 use venue::{AccountConfig, VenueConfig};
 
 use crate::faults::{Fault, Planned, Stage, draw};
 use crate::invariants::{Ledger, Violation, agreement, books, not_armed, positions, secrets};
 use crate::journals::{Again, decide_again};
+use crate::random::Random;
 use crate::world::{ACCOUNT, KEY, Program, World};
 
 /// The node's settings: short bars and holds, so that an hour holds many trades.
@@ -24,6 +27,8 @@ const CONFIG: &str = include_str!("../../../configs/demo.yml");
 /// A storm, and the calm after it, ms.
 const STORM_MS: u64 = 240_000;
 const CALM_MS: u64 = 60_000;
+/// A position may be held longer than the engine's limit by this much, ms: the exit's own time.
+const HOLD_MORE_MS: u64 = 40_000;
 /// After a heal the node must be trading again within this, ms (SPEC 13).
 const ARMED_WITHIN_MS: u64 = 30_000;
 /// Balance of the account at the start, USDT.
@@ -40,17 +45,51 @@ pub struct Setup {
     pub symbols: usize,
     /// Which machines there are.
     pub layout: Layout,
+    /// What else is as the seed decides.
+    pub circumstances: Circumstances,
     /// Faults; `None`: drawn from the seed.
     pub script: Option<Vec<Planned>>,
     /// Do the nodes keep a journal? It changes nothing of the run.
     pub journal: bool,
 }
 
+/// Settings of node and venue that a fault alone does not reach: holds long enough for a dead-man switch to run out,
+/// connections young enough to be replaced, limits tight enough to be met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Circumstances {
+    /// `max_hold_bars` of the engine, bars of 500 ms.
+    pub hold_bars: u32,
+    /// The node replaces a market connection at this age, s.
+    pub connection_age_s: u64,
+    /// Orders that the venue takes in 10 s.
+    pub orders_per_10s: u32,
+}
+
+impl Circumstances {
+    /// As usual: short holds, so that there is much to lose, and limits that nobody meets.
+    pub const USUAL: Self = Self { hold_bars: 3, connection_age_s: 23 * 3_600, orders_per_10s: 300 };
+
+    /// Each departs from the usual in a quarter of the seeds.
+    fn drawn(seed: u64) -> Self {
+        let mut random = Random::new(seed, 0x6369);
+        let mut or = |usual: u64, from: u64, to: u64| {
+            let (other, departs) = (random.between(from, to), random.one_in(4));
+            if departs { other } else { usual }
+        };
+        Self {
+            hold_bars: or(3, 80, 160) as u32,
+            connection_age_s: or(23 * 3_600, 60, 240),
+            orders_per_10s: or(300, 25, 60) as u32,
+        }
+    }
+}
+
 impl Setup {
     /// The usual run of a seed: two nodes, and ingest nodes before them, in a third of the seeds.
-    pub const fn of(seed: u64, length_ms: u64, symbols: usize) -> Self {
+    pub fn of(seed: u64, length_ms: u64, symbols: usize) -> Self {
         let layout = if seed.is_multiple_of(3) { Layout::Four } else { Layout::One };
-        Self { seed, length_ms, symbols, layout, script: None, journal: true }
+        let circumstances = Circumstances::drawn(seed);
+        Self { seed, length_ms, symbols, layout, circumstances, script: None, journal: true }
     }
 }
 
@@ -60,6 +99,8 @@ impl Setup {
 pub enum Layout {
     /// One node that does everything.
     One,
+    /// Two nodes that do everything, on one account and one deployment: one too many.
+    Two,
     /// Two ingest nodes, an alpha node and its standby.
     Four,
 }
@@ -105,6 +146,8 @@ fn programs(setup: &Setup, symbols: Vec<String>) -> Result<Vec<Program>, String>
     // The local state lies beside it.
     config.memory.path = Some("/var/lib/dolphin/memory".into());
     config.runtime.layout = Some(1);
+    config.alpha.max_hold_bars = setup.circumstances.hold_bars;
+    config.market.max_connection_age_s = setup.circumstances.connection_age_s;
     config.journal.enabled = setup.journal;
     // As small as they may be, so that many begin with a state.
     config.journal.segment_mb = 1;
@@ -112,6 +155,9 @@ fn programs(setup: &Setup, symbols: Vec<String>) -> Result<Vec<Program>, String>
         |name: &str, role, share| Program { name: name.to_owned(), config: config.clone(), role, share };
     Ok(match setup.layout {
         Layout::One => vec![program("all", Role::All, Share::Whole)],
+        Layout::Two => {
+            vec![program("all-1", Role::All, Share::Whole), program("all-2", Role::All, Share::Whole)]
+        }
         Layout::Four => vec![
             program("alpha-1", Role::Alpha, Share::Whole),
             program("alpha-2", Role::Alpha, Share::Whole),
@@ -134,7 +180,8 @@ pub fn run(setup: &Setup) -> Result<Report, String> {
 
 async fn story(setup: &Setup) -> Result<Report, String> {
     let accounts = vec![AccountConfig::hmac(KEY.0, KEY.1, BALANCE)];
-    let venue = VenueConfig { seed: setup.seed, symbols: setup.symbols, accounts, ..VenueConfig::default() };
+    let mut venue = VenueConfig { seed: setup.seed, symbols: setup.symbols, accounts, ..VenueConfig::default() };
+    venue.rules.orders_per_10s = setup.circumstances.orders_per_10s;
     let bars = alpha::eigen::WINDOWS[3] + 150;
     // By name: a symbol that does not trade at a start is followed all the same.
     let symbols = venue.preroll(1, Duration::from_secs(1)).symbols;
@@ -154,6 +201,8 @@ struct Run<'s> {
     struck: BTreeMap<String, u64>,
     ledger: Ledger,
     violations: Vec<Violation>,
+    /// Bytes of the market were changed on their way: books may be wrong without anybody's fault.
+    spoiled: bool,
     digest: Sha256,
 }
 
@@ -167,6 +216,7 @@ impl<'s> Run<'s> {
             struck: BTreeMap::new(),
             ledger: Ledger::default(),
             violations: Vec::new(),
+            spoiled: false,
             digest: Sha256::new(),
         }
     }
@@ -203,7 +253,9 @@ impl<'s> Run<'s> {
                 self.strike(&planned.fault);
             }
             self.wait_until(until).await;
-            self.world.note("heal".to_owned());
+            self.world.note(format!("heal, {} orders so far", self.world.orders()));
+            self.follow();
+            self.ledger.killed_at = None;
             self.world.heal();
             self.calm("heal").await;
         }
@@ -228,6 +280,7 @@ impl<'s> Run<'s> {
         let at_ms = self.world.now_ms();
         let (ledger, violations) = (&mut self.ledger, &mut self.violations);
         self.world.venue.borrow().inspect(|e| ledger.follow(e, ACCOUNT, at_ms, violations));
+        self.ledger.one_writer(at_ms, &mut self.violations);
     }
 
     fn strike(&mut self, fault: &Fault) {
@@ -235,9 +288,18 @@ impl<'s> Run<'s> {
         let text = serde_json::to_string(fault).unwrap_or_default();
         if crate::strike::strike(&self.world, fault) {
             *self.struck.entry(kind).or_default() += 1;
-            self.world.note(format!("fault {text}"));
+            self.world.note(format!("fault {text}, {} orders so far", self.world.orders()));
         }
         self.follow();
+        self.spoiled |= match fault {
+            Fault::Flip { .. } => true,
+            Fault::Venue { rule, .. } => matches!(rule.fault, VenueFault::Garble { .. }),
+            _ => false,
+        };
+        // Another machine may go on where a kill is pulled by a file of one.
+        if matches!(fault, Fault::KillSwitch { .. }) && self.setup.layout == Layout::One {
+            self.ledger.killed_at = Some(Nanos(self.world.time.now_ns()));
+        }
     }
 
     /// The node that may trade: its place.
@@ -267,11 +329,30 @@ impl<'s> Run<'s> {
                 return;
             }
         }
+        let countdowns = || self.world.venue.borrow().inspect(|e| e.account(ACCOUNT).countdowns);
+        let before = countdowns();
         let rest = (begun + CALM_MS).saturating_sub(self.world.now_ms());
         sleep(Duration::from_millis(rest)).await;
+        let ran_out = countdowns() - before;
+        if ran_out > 0 {
+            let text = format!("the venue's countdown ran out {ran_out} times in the calm after {after}");
+            self.violation("dead-man switch set again", text);
+        }
         self.follow();
+        let held_ms = u64::from(self.setup.circumstances.hold_bars) * 500 + HOLD_MORE_MS;
+        let (at_ms, now) = (self.world.now_ms(), Nanos(self.world.time.now_ns()));
+        self.ledger.held_no_longer_than(held_ms, at_ms, now, &mut self.violations);
+        self.books_right(&lookers);
         self.settled(&lookers).await;
         self.look(after);
+    }
+
+    /// Where nobody changed bytes of the market no book that was trusted may turn out to be wrong.
+    fn books_right(&mut self, lookers: &[tokio::sync::watch::Receiver<node::control::Seen>]) {
+        let wrong: u64 = lookers.iter().map(|l| l.borrow().book.audit_failures).sum();
+        if wrong > 0 && !self.spoiled {
+            self.violation("books are the venue's", format!("{wrong} audits found another book"));
+        }
     }
 
     /// Waits for a moment at which node and venue agree: reports are always under way.

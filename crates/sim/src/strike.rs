@@ -84,6 +84,11 @@ pub fn strike(world: &World, fault: &Fault) -> bool {
             }
             injected.is_ok()
         }
+        Fault::ClosedByHand => world.close_by_hand(),
+        Fault::KillOrder { flatten } => {
+            world.order_kill(*flatten);
+            true
+        }
         Fault::KillSwitch { machine, flatten } => {
             world.kill_switch(*machine, *flatten);
             true

@@ -15,6 +15,7 @@ use binance::hosts::Venue as VenueName;
 use binance::key::ApiKey;
 use binance::rest::{HttpFailure, HttpResponse, TransportKind};
 use market::Nanos;
+use memory::schema;
 use node::config::Config;
 use node::control::{Orders, Seen};
 use node::live::{History, Options};
@@ -355,6 +356,7 @@ impl World {
                             orders,
                             signalled,
                             guests,
+                            published: None,
                         };
                         match node::live::live(options, &environment).await {
                             Ok(summary) => End::Done(Box::new(summary)),
@@ -423,11 +425,70 @@ impl World {
         let _ = self.slots.borrow()[machine].host.files.write(KILL_FILE.as_ref(), text);
     }
 
+    /// Closes whatever position the account has, as a person would on the venue's own pages. Was there one?
+    pub fn close_by_hand(&self) -> bool {
+        let now = Nanos(self.time.now_ns());
+        let mut venue = self.venue.borrow_mut();
+        let held: Vec<(String, i64, String)> = venue.inspect(|e| {
+            let open = e.account(ACCOUNT).positions.iter().filter(|(_, p)| !p.qty.is_zero());
+            open.map(|((symbol, _), p)| {
+                let i = &e.listing(*symbol).instrument;
+                (i.symbol.clone(), p.qty.0, i.lot.format(p.qty.0.abs()).to_string())
+            })
+            .collect()
+        });
+        for (symbol, lots, quantity) in &held {
+            let side = if *lots > 0 { "SELL" } else { "BUY" };
+            let (account, side, price, client_id) = (0, side.to_owned(), None, None);
+            let (symbol, quantity) = (symbol.clone(), quantity.clone());
+            let order = VenueFault::ExternalOrder { account, symbol, side, quantity, price, client_id };
+            // What the book cannot take now stays open, and is found all the same.
+            let _ = venue.inject(order, None, now);
+        }
+        !held.is_empty()
+    }
+
+    /// Orders a kill of the deployment, as `dolphin kill` does from a machine without a node.
+    pub fn order_kill(&self, flatten: bool) {
+        let (map, key) = (schema::CONTROL, schema::Deployment::Blue.kill_key());
+        let before = schema::Reading::<schema::Kill>::of(self.cluster.get(map, key).as_deref()).number();
+        let kill = schema::Kill {
+            number: before + 1,
+            id: format!("{:016x}", before + 1),
+            killed_at: Nanos(self.time.now_ns()),
+            reason: "a drill".to_owned(),
+            flatten,
+            by: "operator".to_owned(),
+            rearmed: None,
+        };
+        self.cluster.put(map, key, schema::to_text(&kill));
+    }
+
+    /// Lets everything go on, as `dolphin rearm` does: the kill in memory is taken back, and what latched is lifted.
+    fn rearm(&self) {
+        let (at, reason, by) =
+            (Nanos(self.time.now_ns()), "healed by hand".to_owned(), "operator".to_owned());
+        let (map, key) = (schema::CONTROL, schema::Deployment::Blue.kill_key());
+        let kill = schema::Reading::<schema::Kill>::of(self.cluster.get(map, key).as_deref());
+        if let Some(kill) = kill.force() {
+            let rearmed = Some(schema::Rearm { at, reason: reason.clone(), by: by.clone() });
+            self.cluster.put(map, key, schema::to_text(&schema::Kill { rearmed, ..kill }));
+        }
+        let order = schema::RearmOrder { id: format!("{:016x}", at.0), at, reason, by, day: true };
+        self.cluster.put(map, schema::Deployment::Blue.rearm_key(), schema::to_text(&order));
+    }
+
+    /// Orders of the account at the venue so far.
+    pub fn orders(&self) -> usize {
+        self.venue.borrow().inspect(|e| e.orders_of(ACCOUNT).count())
+    }
+
     /// Takes every fault away: network, clocks, memory, venue, processes, kill switches.
     pub fn heal(&self) {
         let now = self.time.now_ns();
         self.network.heal();
         self.cluster.heal();
+        self.rearm();
         self.merge_at.set(u64::MAX);
         let mut venue = self.venue.borrow_mut();
         venue.clear_faults();

@@ -4,12 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use sim::faults::{Fault, Planned};
-use sim::run::{Layout, Report, Setup, run};
+use sim::run::{Circumstances, Layout, Report, Setup, run};
 
 fn play(seed: u64, minutes: u64, layout: Layout, faults: &[(u64, Fault)]) -> Report {
     let planned = |(at_ms, fault): &(u64, Fault)| Planned { at_ms: *at_ms, fault: fault.clone() };
     let script = Some(faults.iter().map(planned).collect());
-    run(&Setup { seed, length_ms: minutes * 60_000, symbols: 8, layout, script, journal: true }).unwrap()
+    let circumstances = Circumstances::USUAL;
+    let length_ms = minutes * 60_000;
+    run(&Setup { seed, length_ms, symbols: 8, layout, circumstances, script, journal: true }).unwrap()
 }
 
 /// Nothing is violated, trades happened, and every fault of the script struck.
@@ -144,4 +146,63 @@ fn memory_that_is_away_for_all_ends_no_alpha_node() {
     // Whoever stood by may have taken the lease first: then, and only then, the other one ends.
     assert!(ends.iter().all(|(_, line)| line.contains("the lease was lost")), "{ends:#?}");
     assert!(ends.len() <= 3, "{ends:#?}");
+}
+
+/// Seen: two nodes of one deployment on one account both traded, cancelled each other's orders and lost trades.
+#[test]
+fn a_second_node_of_a_deployment_names_the_holder_and_trades_nothing() {
+    let faults = [
+        (120_000, kill(0, 20_000)),
+        (180_000, Fault::Kill { machine: 1, after_polls: 0, power: true, back_ms: 9_000 }),
+    ];
+    let report = play(15, 5, Layout::Two, &faults);
+    holds(&report, faults.len());
+    let second: Vec<&(u64, String)> =
+        report.timeline.iter().filter(|(_, line)| line.contains("holds its lease")).collect();
+    assert!(second.len() > 20, "the one that is too many ends at every start: {:#?}", report.timeline);
+    assert!(second.iter().all(|(_, line)| line.contains("exit 4") && line.contains("all_")), "{second:#?}");
+}
+
+/// Seen: the kill switch was a file of one machine: the killed node ended, the standby took over and traded.
+#[test]
+fn a_kill_holds_on_every_machine_until_it_is_taken_back() {
+    for (seed, layout) in [(16, Layout::Four), (17, Layout::Two), (18, Layout::One)] {
+        let order = |at, flatten| (at, Fault::KillOrder { flatten });
+        // The second one only shows the number of orders at that time.
+        let faults = [order(150_000, true), order(165_000, true)];
+        let report = play(seed, 5, layout, &faults);
+        assert_eq!(report.violations, [], "{:#?}", report.timeline);
+        let orders = |what: &str| -> Vec<u64> {
+            let lines = report.timeline.iter().filter(|(_, line)| line.starts_with(what));
+            let number = |line: &String| line.rsplit(", ").next()?.split(' ').next()?.parse().ok();
+            lines.filter_map(|(_, line)| number(line)).collect()
+        };
+        let (killed, healed) = (orders("fault {\"kind\":\"kill_order\""), orders("heal"));
+        assert_eq!(killed.len(), 2, "{:#?}", report.timeline);
+        assert_eq!(
+            healed.first(),
+            killed.last(),
+            "nobody opens anything until the heal: {:#?}",
+            report.timeline
+        );
+        assert!(report.orders > healed[0], "and then somebody trades again: {:#?}", report.timeline);
+    }
+}
+
+/// Seen: a person closed the position while the node was dead, and the loss never reached capital.
+#[test]
+fn what_a_person_closes_while_the_node_is_dead_reaches_the_capital() {
+    let mut closed = 0;
+    for seed in 20..24 {
+        let faults: Vec<(u64, Fault)> = (0..5u64)
+            .flat_map(|i| {
+                let at = 70_000 + i * 33_000 + (seed - 20) * 1_700;
+                [(at, kill(0, 4_000)), (at + 1_500, Fault::ClosedByHand)]
+            })
+            .collect();
+        let report = play(seed, 5, Layout::One, &faults);
+        assert_eq!(report.violations, [], "seed {seed}: {:#?}", report.timeline);
+        closed += report.struck.get("closed_by_hand").copied().unwrap_or(0);
+    }
+    assert!(closed >= 3, "only {closed} positions were closed by hand");
 }

@@ -51,7 +51,7 @@ fn a_stop_comes_with_each_position_and_goes_with_it() {
     node.until("three round trips", |now| now.seen.trades.len() >= 3);
     assert!(stops(&node.venue).iter().any(|s| s.id == first.id && !s.is_open()), "it went with its position");
     let summary = node.finish();
-    assert!(summary.open_positions.is_empty());
+    assert!(summary.open_positions.as_ref().unwrap().is_empty());
     assert_eq!(summary.alerts.get("DisasterStopMissing"), None, "{}", summary.text());
     assert!(summary.commission.is_some_and(|r| (r.maker, r.taker) == (0.0002, 0.0005)), "{}", summary.text());
 }
@@ -77,7 +77,7 @@ fn the_stop_outlives_the_run_and_closes_the_position_of_a_dead_node() {
         assert!(open(&node.venue).is_empty(), "{held:?} closed in the last moment: so did its stop");
         return;
     }
-    assert_eq!(summary.open_positions.len(), 1, "{}", summary.text());
+    assert_eq!(summary.open_positions.as_ref().unwrap().len(), 1, "{}", summary.text());
     assert_eq!(open(&node.venue), std::slice::from_ref(&stop));
 
     // The node is gone, and the mark price runs away.

@@ -63,6 +63,21 @@ impl Snapshot {
     pub const fn capital(&self) -> f64 {
         self.book.capital
     }
+    /// All but the histories, to go on with other assets or parameters ([`Engine::resume`]).
+    pub fn image(&self) -> Image {
+        Image {
+            version: self.version,
+            param_hash: self.param_hash.clone(),
+            assets: self.assets.clone(),
+            stride: self.stride,
+            rng: self.rng,
+            book: Ledger { trades: Vec::new(), ..self.book.clone() },
+        }
+    }
+    /// The price history, oldest first: the rows before the image's tick.
+    pub fn price_rows(&self) -> Vec<Vec<f64>> {
+        self.prices.rows(self.assets.len())
+    }
 }
 
 /// What an engine is beside its price histories and untaken trades: small, and copied without allocation, so that it

@@ -57,6 +57,8 @@ pub struct Position {
     pub liquidation_px: f64,
     /// Unrealised profit.
     pub unrealised: Amount,
+    /// When it changed last, venue time; `None`: the venue does not say.
+    pub updated: Option<Nanos>,
 }
 
 /// Leverage as set.
@@ -222,8 +224,9 @@ pub(crate) fn summary(body: &[u8]) -> Result<AccountSummary, FrameError> {
 
 pub(crate) fn positions(body: &[u8], symbols: &Symbols) -> Result<Vec<Position>, FrameError> {
     const FRAME: &str = "positionRisk";
-    const NAMES: [&str; 7] = [
+    const NAMES: [&str; 8] = [
         "symbol",
+        "updateTime",
         "positionSide",
         "positionAmt",
         "entryPrice",
@@ -255,6 +258,7 @@ pub(crate) fn positions(body: &[u8], symbols: &Symbols) -> Result<Vec<Position>,
                 mark_px: row.get("markPrice").f64().unwrap_or(0.0),
                 liquidation_px: row.get("liquidationPrice").f64().unwrap_or(0.0),
                 unrealised: amount(row.get("unRealizedProfit")).unwrap_or_default(),
+                updated: row.get("updateTime").u64().filter(|ms| *ms > 0).map(Nanos::from_millis),
             })
         })
         .collect()

@@ -11,6 +11,7 @@ use super::account::{
     self, AccountConfig, AccountSummary, ApiRestrictions, Balance, CommissionRate, Leverage, Position, Row,
     SymbolConfig,
 };
+use super::beside::{self, UnlistedOrder};
 use super::error::{RestError, TransportKind};
 use super::instruments::{ExchangeInfo, parse_exchange_info, parse_perpetuals};
 use super::transport::{HttpFailure, HttpRequest, HttpResponse, Transport};
@@ -396,18 +397,22 @@ impl RestClient {
     }
 
     /// Open orders as reports, of all symbols (weight 40) or one. Orders of symbols that are not in `symbols` are
-    /// left out and counted in the second value. Urgency as of [`Self::positions`].
+    /// the second value. Urgency as of [`Self::positions`].
     pub async fn open_orders(
         &self,
         symbols: &Symbols,
         symbol: Option<&str>,
         urgency: Urgency,
-    ) -> Result<(Vec<ExecutionReport>, usize), RestError> {
+    ) -> Result<(Vec<ExecutionReport>, Vec<UnlistedOrder>), RestError> {
         const NAME: &str = "GET /fapi/v1/openOrders";
         let weight = if symbol.is_some() { 1 } else { 40 };
         let endpoint = call("GET", NAME, Auth::Signed, weight, urgency);
         let body = self.send(endpoint, |q| of(q, symbol)).await?;
         let (rows, unlisted) = order_rows(NAME, &body, symbols)?;
+        let unlisted = match unlisted {
+            0 => Vec::new(),
+            _ => beside::orders(NAME, &body, |name| symbols.id(name).is_some())?,
+        };
         Ok((rows.into_iter().map(|(_, report)| report).collect(), unlisted))
     }
 

@@ -4,6 +4,7 @@
 //! before it sends, keeps the venue's clock, and never puts a secret, a signature or a listen key into an error.
 
 pub(crate) mod account;
+mod beside;
 mod client;
 mod conditional;
 mod error;
@@ -17,6 +18,7 @@ pub use account::{
     AccountConfig, AccountSummary, ApiRestrictions, Balance, CommissionRate, Income, Leverage, Position,
     SymbolConfig,
 };
+pub use beside::UnlistedOrder;
 pub use client::{Clock, RestClient, RestConfig};
 pub use conditional::CloseStop;
 pub use error::{RestError, TransportKind};

@@ -281,5 +281,5 @@ fn replay_text(b: &ReplayBench) {
     println!("{:<36}{:>7}{:>14}{:>14}{:>14}  bars/s", "", "rounds", "min", "p50", "max");
     let line = |r: &Rate| println!("{:<36}{:>7}{:>14.0}{:>14.0}{:>14.0}", r.what, r.n, r.min, r.p50, r.max);
     [&b.engine, &b.read, &b.replay].into_iter().for_each(line);
-    println!("    replay reaches {:.2} of the bound of reading", b.of_read_bound);
+    println!("    replay reaches {:.2} of the speed of reading alone", b.of_read_bound);
 }

@@ -319,8 +319,8 @@ impl Check<'_> {
                 self.need("account", rest.positions(&symbols, None, Urgency::Start).await)
         {
             let open = positions.iter().filter(|p| p.amount != 0.0).count();
-            let text = format!("{} open orders, {open} positions", orders.len() + foreign);
-            let quiet = orders.is_empty() && foreign == 0 && open == 0;
+            let text = format!("{} open orders, {open} positions", orders.len() + foreign.len());
+            let quiet = orders.is_empty() && foreign.is_empty() && open == 0;
             let todo = "reconciled at the start: router.unexpected_position says what happens to positions";
             self.add(if quiet {
                 Finding::ok("account", text)
@@ -368,7 +368,10 @@ impl Check<'_> {
     async fn permissions(&mut self, rest: &RestClient, venue: &Venue) {
         let Some(may) = self.need("permissions", rest.api_restrictions().await) else { return };
         let Some(may) = may else {
-            return self.add(Finding::ok("permissions", format!("{} does not tell", venue.name())));
+            return self.add(Finding::ok(
+                "permissions",
+                format!("{} does not say what the key may do", venue.name()),
+            ));
         };
         let faults: Vec<&str> = [
             (may.withdrawals, "it may withdraw"),

@@ -46,6 +46,12 @@ pub struct Args {
     /// Port of the local venue [default: any free one]
     #[arg(long, default_value_t = 0)]
     port: u16,
+    /// Write the session's files here: trades, fills, orders, gates, summary, report
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Where the dashboard listens, or off [default: the configuration's telemetry.listen, else any free port]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -60,6 +66,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Some(path) => Config::load(path)?,
         None => Config::parse(DEMO).map_err(|e| Failure::usage(format!("configs/demo.yml{e}")))?,
     };
+    listen(&args, &mut config);
     config.market.max_symbols = config.market.max_symbols.min(args.symbols);
     let signalled = super::on_signals()?;
     let venue = start_venue(&args, &config)?;
@@ -75,6 +82,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
             args.seconds
         );
     }
+    let staging = args.out.as_deref().map(crate::session::prepare).transpose()?;
+    let session_config = config.clone();
+    let (published, server) = super::serve(&config)?;
     let orders = Orders {
         seconds: Some(args.seconds),
         flatten: true,
@@ -94,14 +104,13 @@ pub fn run(args: Args) -> Result<(), Failure> {
         orders,
         signalled,
         guests: Vec::new(),
+        published: Some(published),
     };
     let summary = live::run(options, &Environment::system())?;
+    drop(server);
     venue.stop();
-    if args.json {
-        super::print_json(&summary)?;
-    } else {
-        print!("{}", summary.text());
-    }
+    super::tell(args.json, &summary)?;
+    super::leave(args.out.as_deref(), staging, &session_config, &summary)?;
     let in_full = summary.ended_by == "its time" && args.seconds >= FULL_LENGTH_S;
     if in_full && summary.round_trips < MUST_SHOW {
         let n = summary.round_trips;
@@ -110,6 +119,15 @@ pub fn run(args: Args) -> Result<(), Failure> {
         )));
     }
     Ok(())
+}
+
+/// Where the dashboard listens: two demos may run side by side.
+fn listen(args: &Args, config: &mut Config) {
+    match (&args.listen, &args.config) {
+        (Some(listen), _) => config.telemetry.listen.clone_from(listen),
+        (None, None) => "127.0.0.1:0".clone_into(&mut config.telemetry.listen),
+        (None, Some(_)) => {}
+    }
 }
 
 fn start_venue(args: &Args, config: &Config) -> Result<VenueHandle, Failure> {

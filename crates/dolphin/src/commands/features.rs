@@ -1,11 +1,13 @@
 //! `dolphin features`: recordings to order-book features (SPEC §5), offline.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use market::Nanos;
+use memory::schema::{OB_CACHE, ObRecord, cache_text};
 use replay::features::{FeaturesError, FeaturesReport, write_features};
 
 use node::error::Failure;
+use runtime::environment::{Files, SystemFiles};
 
 /// Order-book features of recordings, offline
 #[derive(Debug, clap::Args)]
@@ -37,6 +39,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             Failure::usage(e.to_string())
         }
     })?;
+    cache(&report, &out)?;
     if json {
         println!("{}", as_json(&report));
     } else {
@@ -44,6 +47,21 @@ pub fn run(args: Args) -> Result<(), Failure> {
         println!("{}", out.display());
     }
     Ok(())
+}
+
+/// Writes the newest features of each symbol to `ob_cache/latest_ob_features.json` beside the output (SPEC 2.3), for whoever
+/// reads features without system memory.
+fn cache(report: &FeaturesReport, out: &Path) -> Result<(), Failure> {
+    let records = report.latest.iter().map(|l| ObRecord {
+        symbol: l.symbol.clone(),
+        timestamp: l.ts,
+        features: l.features,
+        cross_asset: l.cross,
+    });
+    let path = out.with_file_name(OB_CACHE);
+    SystemFiles
+        .write(&path, &cache_text(records))
+        .map_err(|e| Failure::usage(format!("{}: cannot be written: {e}", path.display())))
 }
 
 fn as_json(r: &FeaturesReport) -> serde_json::Value {

@@ -62,6 +62,12 @@ pub struct Args {
     /// Trade real money without being asked for it: the fingerprint of the key
     #[arg(long, value_name = "FINGERPRINT")]
     i_understand: Option<String>,
+    /// Write the session's files here: trades, fills, orders, gates, summary, report
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Where dashboard and metrics listen, or off [default: the configuration's telemetry.listen]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
     /// Print one JSON object at the end
     #[arg(long)]
     json: bool,
@@ -85,6 +91,9 @@ pub struct Where {
 pub fn run(args: Args) -> Result<(), Failure> {
     let mut config = Config::load(&args.at.config)?;
     check_champion(&config)?;
+    if let Some(listen) = &args.listen {
+        config.telemetry.listen.clone_from(listen);
+    }
     let venue = venue(&config, &args.at, args.paper)?;
     let hosts = hosts(&config, &venue)?;
     let share = Share::parse(&args.symbols, args.share.as_deref()).map_err(Failure::usage)?;
@@ -123,15 +132,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
         }
         None => (venue, hosts),
     };
-    let kill_file = args.kill_file.unwrap_or_else(|| config.kill_file());
-    let orders = Orders {
-        seconds: args.seconds,
-        flatten: args.flatten,
-        kill_file: Some(kill_file),
-        private_path: String::new(),
-        progress: !args.json,
-        watch: None,
-    };
+    let staging = args.out.as_deref().map(crate::session::prepare).transpose()?;
+    let session_config = config.clone();
+    let (published, server) = super::serve(&config)?;
+    let orders = orders(&args, &config);
     let forewarner = super::forewarner(&config);
     let options = Options {
         role: args.role,
@@ -144,17 +148,28 @@ pub fn run(args: Args) -> Result<(), Failure> {
         orders,
         signalled,
         guests: Vec::new(),
+        published: Some(published),
     };
     let mut summary = node::live::run(options, &environment)?;
+    drop(server);
     if let Some(paper) = paper {
         drop(paper);
         summary.venue = format!("paper: fills simulated here on the market of {named}");
     }
-    if args.json {
-        return super::print_json(&summary);
+    super::tell(args.json, &summary)?;
+    super::leave(args.out.as_deref(), staging, &session_config, &summary)
+}
+
+/// How the run ends.
+fn orders(args: &Args, config: &Config) -> Orders {
+    Orders {
+        seconds: args.seconds,
+        flatten: args.flatten,
+        kill_file: Some(args.kill_file.clone().unwrap_or_else(|| config.kill_file())),
+        private_path: String::new(),
+        progress: !args.json,
+        watch: None,
     }
-    print!("{}", summary.text());
-    Ok(())
 }
 
 /// Who trades, for the first line.

@@ -119,6 +119,7 @@ fn single(
     watch.finish();
     if let Some(staging) = staging {
         let origin = Provenance {
+            live: serde_json::Value::Null,
             config: days.config.as_ref().map(|c| c.display().to_string()).unwrap_or_default(),
             data: config.data.display().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -51,6 +51,11 @@ pub struct Args {
     /// No faults at all
     #[arg(long, conflicts_with = "script")]
     calm: bool,
+    /// Plant each of these bugs (all: every one) and look for the seed that finds it; needs a build with the feature
+    /// `planted`
+    #[cfg(feature = "planted")]
+    #[arg(long, value_name = "all|NAME,…", value_delimiter = ',')]
+    planted: Vec<String>,
     /// Do not look for the shortest list of faults
     #[arg(long)]
     no_shrink: bool,
@@ -99,6 +104,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let minutes = args.hours.map(|h| h * 60.0).or(args.minutes).unwrap_or(10.0);
     if !(1.0..=100_000.0).contains(&minutes) {
         return Err(Failure::usage(format!("{minutes} simulated minutes: choose 1 to 100000")));
+    }
+    #[cfg(feature = "planted")]
+    if !args.planted.is_empty() {
+        return plant(&args, (first, last), (minutes * 60_000.0) as u64);
     }
     let script = script(&args)?;
     let setup = |seed| {
@@ -154,6 +163,50 @@ pub fn run(args: Args) -> Result<(), Failure> {
         total.failed[0] = shortest;
     }
     tell(&args, &total)
+}
+
+/// Prints the table: each bug, the seed and the invariant that found it, and the shortest list of faults. Exit 1 if one
+/// was not found.
+#[cfg(feature = "planted")]
+fn plant(args: &Args, seeds: (u64, u64), length_ms: u64) -> Result<(), Failure> {
+    use market::planted::Bug;
+    use sim::planted::{Row, Search, find};
+
+    let bugs: Vec<Bug> = if args.planted.iter().any(|name| name == "all") {
+        Bug::ALL.to_vec()
+    } else {
+        args.planted.iter().map(|name| name.parse()).collect::<Result<_, _>>().map_err(Failure::usage)?
+    };
+    let shrink_runs = if args.no_shrink { 0 } else { SHRINK_RUNS };
+    let (symbols, threads) = (usize::from(args.symbols), args.threads);
+    let search = Search { seeds, length_ms, symbols, threads, shrink_runs };
+    let signalled = super::on_signal()?;
+    let mut rows: Vec<Row> = Vec::new();
+    for bug in bugs {
+        if signalled.load(Ordering::Relaxed) {
+            break;
+        }
+        let row = find(bug, &search, &signalled).map_err(Failure::usage)?;
+        if !args.json {
+            println!(
+                "{:<36} {:>9}  {}\n{:<36} {} faults {}",
+                row.bug,
+                row.seed.map_or_else(|| "not found".to_owned(), |seed| format!("seed {seed}")),
+                row.violation.as_deref().unwrap_or("-"),
+                "",
+                row.faults.len(),
+                serde_json::to_string(&row.faults).unwrap_or_default(),
+            );
+        }
+        rows.push(row);
+    }
+    if args.json {
+        super::print_json(&rows)?;
+    }
+    match rows.iter().filter(|row| row.seed.is_none()).count() {
+        0 => Ok(()),
+        n => Err(Failure::answer_no(format!("{n} of {} planted bugs were not found", rows.len()))),
+    }
 }
 
 fn script(args: &Args) -> Result<Option<Vec<Planned>>, Failure> {

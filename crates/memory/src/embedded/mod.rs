@@ -139,7 +139,9 @@ impl Backend for Embedded {
             Link::Away(MemoryError::Away(reason)) => Status { connected: false, detail: reason.clone() },
             Link::Away(error) => Status { connected: false, detail: error.to_string() },
             Link::Closed => Status { connected: false, detail: format!("{path} was closed") },
-            Link::Up { owner: true, .. } => Status { connected: true, detail: format!("{path}, owned here") },
+            Link::Up { owner: true, .. } => {
+                Status { connected: true, detail: format!("{path}, held by this process") }
+            }
             Link::Up { owner: false, .. } => {
                 Status { connected: true, detail: format!("{path}, owned by another process") }
             }

@@ -67,6 +67,33 @@ pub struct Rearm {
     pub by: String,
 }
 
+/// A person lets trading go on after something latched (`dolphin rearm`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RearmOrder {
+    /// Tells it from others: 16 hexadecimal digits. One order is carried out once.
+    pub id: String,
+    /// When, UTC. Written as seconds.
+    #[serde(serialize_with = "write_seconds")]
+    pub at: Nanos,
+    /// Why, for the record.
+    pub reason: String,
+    /// Who ordered it.
+    pub by: String,
+    /// The day's loss, drawdown and counts begin anew too.
+    pub day: bool,
+}
+
+impl FromMemory for RearmOrder {
+    const KIND: &'static str = "rearm order";
+
+    fn from_memory(text: &str) -> Result<Self, SchemaError> {
+        let object = Object::parse(Self::KIND, text)?;
+        let at = object.time("at")?.ok_or_else(|| object.bad("`at` is missing"))?;
+        let text = |key: &str| Ok::<_, SchemaError>(object.text(key)?.unwrap_or_default().to_owned());
+        Ok(Self { id: text("id")?, at, reason: text("reason")?, by: text("by")?, day: object.flag("day")? })
+    }
+}
+
 fn write_seconds<S: Serializer>(at: &Nanos, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(seconds(*at))
 }
@@ -162,6 +189,19 @@ mod tests {
         itself.rearmed = Some(Rearm { at: Nanos(0), reason: String::new(), by: String::new() });
         assert!(itself.settles(&known) && kill(3, "c").settles(&known));
         assert!(!kill(1, "b").settles(&known) && !kill(2, "b").settles(&known));
+    }
+
+    #[test]
+    fn an_order_to_rearm_is_read_as_it_was_written() {
+        let order = RearmOrder {
+            id: "00000000000000ff".to_owned(),
+            at: Nanos(1_618_099_205_500_000_000),
+            reason: "the manual order was mine".to_owned(),
+            by: "anna".to_owned(),
+            day: true,
+        };
+        assert_eq!(RearmOrder::from_memory(&to_text(&order)).as_ref(), Ok(&order));
+        assert!(RearmOrder::from_memory("{}").is_err());
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! OB feature JSON (SPEC §2.3).
 
+use std::collections::BTreeMap;
+
 use market::{CrossAsset, Nanos, ObFeatures};
 use serde::{Serialize, Serializer};
 
-use super::json::{FromMemory, Object, SchemaError};
+use super::json::{FromMemory, Object, SchemaError, to_text};
 use super::scan::seconds;
 
 /// The features of a symbol with its name and time, as they stand in the shard maps.
@@ -24,6 +26,15 @@ pub struct ObRecord {
 
 fn write_seconds<S: Serializer>(at: &Nanos, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(seconds(*at))
+}
+
+/// The file of the newest features of all symbols, `{symbol: record}` (SPEC 2.3), in the directory of whoever writes it.
+pub const OB_CACHE: &str = "ob_cache/latest_ob_features.json";
+
+/// The text of [`OB_CACHE`].
+pub fn cache_text(records: impl IntoIterator<Item = ObRecord>) -> String {
+    let records: BTreeMap<String, ObRecord> = records.into_iter().map(|r| (r.symbol.clone(), r)).collect();
+    to_text(&records)
 }
 
 /// What an ingest node writes: the features and the prices that an alpha node needs beside them, so that the shards alone
@@ -117,7 +128,6 @@ impl ObRecord {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::schema::json::to_text;
 
     pub(crate) fn record(symbol: &str, timestamp: Nanos) -> ObRecord {
         let features = ObFeatures {

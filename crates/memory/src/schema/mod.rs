@@ -11,8 +11,8 @@ mod scan;
 mod validate;
 mod values;
 
-pub use control::{Kill, LeaseRecord, Rearm};
-pub use features::{ObRecord, ShardRecord};
+pub use control::{Kill, LeaseRecord, Rearm, RearmOrder};
+pub use features::{OB_CACHE, ObRecord, ShardRecord, cache_text};
 pub use json::{FromMemory, Reading, SchemaError, parse_time, to_text};
 pub(crate) use names::is_volatile;
 pub use names::{

@@ -58,6 +58,30 @@ impl Deployment {
         }
     }
 
+    /// The key in [`CONTROL`] of what the newest kill came to, as the node that carried it out tells it.
+    pub const fn kill_report_key(self) -> &'static str {
+        match self {
+            Self::Blue => "kill_report_blue",
+            Self::Green => "kill_report_green",
+        }
+    }
+
+    /// The key in [`CONTROL`] of the newest [`crate::schema::RearmOrder`].
+    pub const fn rearm_key(self) -> &'static str {
+        match self {
+            Self::Blue => "rearm_blue",
+            Self::Green => "rearm_green",
+        }
+    }
+
+    /// The key in [`CONTROL`] of the answer to it.
+    pub const fn rearm_report_key(self) -> &'static str {
+        match self {
+            Self::Blue => "rearm_report_blue",
+            Self::Green => "rearm_report_green",
+        }
+    }
+
     /// The map of [`crate::schema::EngineState`].
     pub const fn state_map(self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! Would whoever reads a value understand it?
 
-use super::control::{Kill, LeaseRecord};
+use super::control::{Kill, LeaseRecord, RearmOrder};
 use super::features::{ObRecord, ShardRecord};
 use super::json::{FromMemory, SchemaError};
 use super::names::{
@@ -22,6 +22,7 @@ pub fn validate(map: &str, key: &str, text: &str) -> Result<(), SchemaError> {
         (HEARTBEAT, _) => read::<Heartbeat>(text),
         (LEASES, _) => read::<LeaseRecord>(text),
         (CONTROL, key) if deployments.iter().any(|d| d.kill_key() == key) => read::<Kill>(text),
+        (CONTROL, key) if deployments.iter().any(|d| d.rearm_key() == key) => read::<RearmOrder>(text),
         (_, STATE_LATEST | STATE_LATEST_NAUTILUS) if of(Deployment::state_map) => read::<EngineState>(text),
         _ if of(Deployment::pnl_map) => day(key, text),
         _ if is_shard(map) => features(map, key, text),

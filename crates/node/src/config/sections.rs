@@ -7,6 +7,7 @@ use alpha::Params;
 use execution::RouterConfig;
 use runtime::worker::Idle;
 use serde::{Deserialize, Serialize};
+use telemetry::config::TelemetrySection;
 
 use super::breaker::BreakerConfig;
 
@@ -41,6 +42,8 @@ pub struct Config {
     pub roles: RolesConfig,
     /// Threads and cores.
     pub runtime: RuntimeConfig,
+    /// What the node shows of itself, and to whom.
+    pub telemetry: TelemetrySection,
     /// Where this file was read from.
     #[serde(skip)]
     pub path: PathBuf,

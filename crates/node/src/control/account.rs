@@ -7,16 +7,16 @@ use std::sync::Arc;
 use binance::Symbols;
 use binance::errors::{self, Action};
 use binance::limits::{Holds, Urgency};
-use binance::rest::{RestClient, RestError, windows};
+use binance::rest::{IncomeKind, RestClient, RestError, windows};
 use binance::user_stream::UserAction;
-use execution::{Check, Margin, VenuePosition};
-use market::{Amount, ClockOffset, ExecutionReport, Nanos, OrderRequest, SymbolId};
+use execution::{Check, Margin, Transfer, VenuePosition};
+use market::{Amount, ClockOffset, ExecutionReport, Nanos, OrderRequest, SymbolId, VenueTime};
 use runtime::clock::Clock;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::state::{Control, Done, push};
 use crate::stages::gateway::{GatewayCommand, GatewayNews, UNMEASURED};
-use crate::stages::router::{AccountState, RouterCommand};
+use crate::stages::router::{AccountState, RouterCommand, UnlistedRow};
 
 /// How often the clock is compared.
 const CLOCK_EVERY_NS: u64 = 30 * Nanos::SECOND;
@@ -292,11 +292,20 @@ impl Control {
         let since_ms = self.private.fills_since_ms;
         let recent = self.private.traded.iter().filter(|(_, at)| **at >= since_ms);
         let traded: BTreeSet<SymbolId> = recent.map(|(symbol, _)| *symbol).collect();
+        let listed = self.private.list_transfers;
+        let transfers = listed.then(|| self.private.transfers_since_ms.saturating_sub(FILLS_MARGIN_MS));
         let (rest, symbols, clock) = (Arc::clone(&self.rest), self.symbols.clone(), self.clock.clone());
         self.start(async move {
-            let state = read(&rest, &symbols, &clock, traded, since_ms).await;
+            let state = read(&rest, &symbols, &clock, traded, (since_ms, transfers)).await;
             Done::Account(asked_ms, state.map(Box::new))
         });
+    }
+
+    /// The balance differs and nothing explains it: the next look at the account lists the transfers too.
+    pub(super) fn list_transfers(&mut self) {
+        if !std::mem::replace(&mut self.private.list_transfers, true) {
+            self.reconcile();
+        }
     }
 
     pub(super) fn account_read(&mut self, asked_ms: u64, result: Result<Box<AccountState>, RestError>) {
@@ -318,6 +327,9 @@ impl Control {
         };
         let p = &mut self.private;
         p.read_failures = 0;
+        if state.transfers.is_some() {
+            p.list_transfers = false;
+        }
         // What the router shows now is what it made of the look before this one.
         let settled = self.seen.router.unknown == 0 && self.seen.router.unpriced == 0;
         if self.seen.router.reconciled && settled {
@@ -348,7 +360,7 @@ pub async fn account(
     urgency: Urgency,
 ) -> Result<AccountState, RestError> {
     let requested_at = Nanos(clock.now_ns());
-    let (orders, _unlisted) = rest.open_orders(symbols, None, urgency).await?;
+    let (orders, beside) = rest.open_orders(symbols, None, urgency).await?;
     let positions = rest.positions(symbols, None, urgency).await?;
     let summary = rest.account(urgency).await?;
     let margin = Some(Margin { available: summary.available, maintenance: summary.maintenance });
@@ -356,14 +368,36 @@ pub async fn account(
         let symbol = p.id.filter(|_| !p.qty.is_zero())?;
         Some(VenuePosition { symbol, qty: p.qty, entry_px: p.entry_px, liquidation_px: p.liquidation_px })
     });
+    let mut unlisted: Vec<UnlistedRow> = Vec::new();
+    for p in positions.iter().filter(|p| p.id.is_none() && p.amount != 0.0) {
+        let (name, qty, notional) = (p.symbol.clone(), p.amount, (p.amount * p.mark_px).abs());
+        unlisted.push(UnlistedRow { name, qty, notional, order: None });
+    }
+    for o in beside {
+        let (notional, order) = ((o.qty * o.px).abs(), Some(o.origin));
+        unlisted.push(UnlistedRow { name: o.symbol, qty: o.qty, notional, order });
+    }
     Ok(AccountState {
         requested_at,
+        unlisted,
+        transfers: None,
         orders,
         positions: listed.collect(),
         fills: Vec::new(),
         wallet: summary.wallet,
         margin,
     })
+}
+
+/// Transfers to and from the wallet between two venue times, ms.
+async fn transfers(rest: &RestClient, since_ms: u64, until_ms: u64) -> Result<Vec<Transfer>, RestError> {
+    let mut all = Vec::new();
+    for window in windows(since_ms, until_ms) {
+        let rows = rest.income(IncomeKind::Transfer, window, Urgency::Reconcile).await?;
+        let ours = rows.into_iter().filter(|row| row.asset == crate::preflight::QUOTE);
+        all.extend(ours.map(|row| Transfer { id: row.id, at: VenueTime(row.ts_event), amount: row.amount }));
+    }
+    Ok(all)
 }
 
 /// The same, and then the fills since `since_ms` (venue time) wherever there may be any: after the positions, so that
@@ -373,7 +407,7 @@ async fn read(
     symbols: &Symbols,
     clock: &Clock,
     mut traded: BTreeSet<SymbolId>,
-    since_ms: u64,
+    (since_ms, transfers_since_ms): (u64, Option<u64>),
 ) -> Result<AccountState, RestError> {
     let mut state = account(rest, symbols, clock, Urgency::Reconcile).await?;
     let until_ms = rest.clock().server_time(Nanos(clock.now_ns())).millis() + FILLS_MARGIN_MS;
@@ -384,6 +418,9 @@ async fn read(
         for window in windows(since_ms, until_ms) {
             state.fills.extend(rest.user_trades(symbols, &name, window, Urgency::Reconcile).await?);
         }
+    }
+    if let Some(since_ms) = transfers_since_ms {
+        state.transfers = Some(transfers(rest, since_ms, until_ms).await?);
     }
     Ok(state)
 }

@@ -20,7 +20,9 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use market::{ClockOffset, Nanos, SymbolId};
 
+use super::gathered::Gathered;
 use super::status::{LineSummary, Seen};
+use crate::published::BookReader;
 use crate::stages::book::news::{BookNews, Mask, SnapshotReply, StreamNews};
 use crate::stages::feed::FeedNews;
 use crate::topology::MarketEnds;
@@ -53,6 +55,7 @@ pub struct MarketController {
     refused: bool,
     failed: Option<String>,
     bad_frames_shown: u32,
+    gathered: Gathered,
 }
 
 /// Refused frames shown in full; the rest is counted.
@@ -82,6 +85,7 @@ impl MarketController {
             refused: false,
             failed: None,
             bad_frames_shown: 0,
+            gathered: Gathered::default(),
         }
     }
 
@@ -92,6 +96,9 @@ impl MarketController {
         }
         while let Some(news) = self.ends.book.pop() {
             self.on_book(news, now, seen);
+        }
+        for line in self.gathered.due(now) {
+            tracing::warn!("{line}");
         }
         // One a turn: its weight is counted before the next is planned.
         let (now, snapshots) = (Nanos(now), &mut self.snapshots);
@@ -111,6 +118,11 @@ impl MarketController {
             let reply = rest.depth(&name, request.limit, request.purpose.urgency()).await;
             Fetched { request, reply }
         }));
+    }
+
+    /// The books, for people.
+    pub const fn view(&self) -> &BookReader {
+        &self.ends.view
     }
 
     /// The venue's clock was measured: event times are judged by it.
@@ -229,16 +241,16 @@ impl MarketController {
                     None => seen.masked.remove(&name),
                 };
             }
-            BookNews::Streams(news) => self.on_streams(news, seen),
+            BookNews::Streams(news) => self.on_streams(news, now, seen),
         }
     }
 
-    fn on_streams(&mut self, news: StreamNews, seen: &mut Seen) {
+    fn on_streams(&mut self, news: StreamNews, now: u64, seen: &mut Seen) {
         match news {
             StreamNews::Delivers { route } => {
                 self.waiting.remove(&route);
             }
-            StreamNews::Event { route, event } => self.on_event(route, event, seen),
+            StreamNews::Event { route, event } => self.on_event(route, event, now, seen),
             StreamNews::BadFrame { route, error, head } => {
                 if self.bad_frames_shown < SHOW_BAD_FRAMES {
                     self.bad_frames_shown += 1;
@@ -256,18 +268,18 @@ impl MarketController {
         }
     }
 
-    fn on_event(&mut self, route: u8, event: FeedEvent, seen: &mut Seen) {
+    fn on_event(&mut self, route: u8, event: FeedEvent, now: u64, seen: &mut Seen) {
         let line = self.connection(route).to_owned();
         match event {
             FeedEvent::Complete => tracing::debug!("all {line} streams deliver"),
             FeedEvent::Silent { symbol, kind, .. } => {
                 let stream = format!("{}{}", self.name(symbol).to_lowercase(), kind.suffix());
-                tracing::warn!("{stream} is silent on the {line} streams; it is subscribed once more");
+                self.gathered.add("silent, subscribed once more", stream, now);
                 seen.alert("SilentStream");
             }
             FeedEvent::Resumed { symbol, kind } => {
-                let name = self.name(symbol).to_lowercase();
-                tracing::info!("{name}{} delivers again", kind.suffix());
+                let stream = format!("{}{}", self.name(symbol).to_lowercase(), kind.suffix());
+                self.gathered.add("delivering again", stream, now);
             }
             FeedEvent::Dead { stream, url } => {
                 tracing::error!("{stream} does not deliver from {url}, asked for twice");
@@ -286,7 +298,8 @@ impl MarketController {
                 tracing::warn!("the venue will close the {line} streams; they are replaced");
             }
             FeedEvent::TradeGap { symbol, from, to } => {
-                tracing::warn!("{}: aggregate trades {from} to {to} are missing", self.name(symbol));
+                tracing::debug!("{}: aggregate trades {from} to {to} are missing", self.name(symbol));
+                self.gathered.add("aggregate trades are missing", self.name(symbol).to_owned(), now);
                 seen.alert("TradeGap");
             }
             FeedEvent::Refused { code, text } => {

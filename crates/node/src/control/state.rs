@@ -20,14 +20,18 @@ use runtime::environment::Files;
 use runtime::journal::writer::Status;
 use runtime::ring::{Rx, Tx};
 use secrecy::SecretString;
+use tokio::sync::watch;
 
 use super::close_stop::{CloseStops, StopAnswer};
 use super::market_data::MarketController;
 use super::orders::Orders;
+use super::shown::Publishing;
+use super::rearm::Rearming;
 use super::status::Seen;
 use crate::beat::{Beat, Silence};
 use crate::drop_copy::DropCopy;
 use crate::environment::Environment;
+use crate::roles::lease::LeaseView;
 use crate::roles::status::SharedAlphaStatus;
 use crate::sensors::HealthWatch;
 use crate::shards::assembly::ShardCounters;
@@ -118,6 +122,7 @@ pub struct Control {
     pub(super) ending: Ending,
     /// Of a silent worker, a state that is not kept and a hole in the journal: told already.
     pub(super) told_state: (bool, bool, bool),
+    pub(super) told_armed: bool,
     /// The fence is shut, and nobody else is known to have the lease.
     pub(super) lease_away: bool,
     pub(super) signalled: Arc<AtomicBool>,
@@ -133,8 +138,13 @@ pub struct Control {
     pub journal: Option<Arc<Status>>,
     /// Records that the journal had lost, and when the last of them was.
     pub(super) journal_lost: (u64, u64),
+    pub(super) rearming: Rearming,
+    /// How the lease stands, and what operators ordered in memory; `None`: no lease is held.
+    pub lease_view: Option<watch::Receiver<LeaseView>>,
     /// Where the role alpha shows its status.
     pub alpha_status: Option<SharedAlphaStatus>,
+    /// Makes the status model; `None`: nobody looks.
+    pub publishing: Option<Publishing>,
     /// What it has seen.
     pub seen: Seen,
 }
@@ -197,7 +207,11 @@ impl Control {
             journal: None,
             journal_lost: (0, 0),
             told_state: (false, false, false),
+            told_armed: false,
+            rearming: Rearming::default(),
+            lease_view: None,
             alpha_status: None,
+            publishing: None,
             seen,
         }
     }
@@ -241,6 +255,9 @@ pub(super) struct Private {
     pub(super) traded: BTreeMap<SymbolId, u64>,
     pub(super) fills_since_ms: u64,
     pub(super) last_read_ms: u64,
+    /// The next look lists transfers, since then.
+    pub(super) list_transfers: bool,
+    pub(super) transfers_since_ms: u64,
     pub(super) holds: Holds,
     pub(super) clock_due: u64,
     pub(super) clock_running: bool,
@@ -262,6 +279,8 @@ impl Private {
             traded: BTreeMap::new(),
             fills_since_ms: venue_ms,
             last_read_ms: venue_ms,
+            list_transfers: false,
+            transfers_since_ms: venue_ms,
             holds: Holds::default(),
             clock_due: now,
             clock_running: false,

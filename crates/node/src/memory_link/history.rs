@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 /// Numbers of a block: about 400 kB of JSON.
 const BLOCK_NUMBERS: usize = 40_000;
-/// What the keys begin with.
+/// What the keys of the engine's prices begin with, tick by tick.
 pub(super) const PREFIX: &str = "history.";
+/// What the keys of the scanner's prices begin with, bar by bar: it looks much further back.
+pub(super) const BARS: &str = "bars.";
 
 /// Rows of prices by consecutive ticks of an engine's life.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -35,6 +37,7 @@ struct Block {
 /// Gathers rows and says what to write.
 #[derive(Debug)]
 pub(super) struct HistoryWriter {
+    prefix: &'static str,
     assets: Vec<String>,
     stride: u32,
     rows_per_block: u64,
@@ -50,10 +53,11 @@ pub(super) struct HistoryWriter {
 
 impl HistoryWriter {
     /// `needed`: rows that a restart wants.
-    pub fn new(assets: Vec<String>, stride: u32, needed: u64) -> Self {
+    pub fn new(prefix: &'static str, assets: Vec<String>, stride: u32, needed: u64) -> Self {
         let n = assets.len().max(1);
         let rows_per_block = (BLOCK_NUMBERS / n).max(1);
         Self {
+            prefix,
             last: vec![f64::NAN; assets.len()],
             assets,
             stride,
@@ -116,7 +120,7 @@ impl HistoryWriter {
             text.push_str(&serde_json::to_string(row).ok()?);
         }
         text.push_str("]}");
-        let mut key = PREFIX.to_owned();
+        let mut key = self.prefix.to_owned();
         write!(key, "{:03}", (self.first / self.rows_per_block) % self.blocks).ok()?;
         Some((key, text))
     }
@@ -166,7 +170,7 @@ mod tests {
     #[test]
     fn blocks_come_back_as_the_newest_unbroken_run() {
         let mut memory = BTreeMap::new();
-        let mut writer = HistoryWriter::new(assets(), 5, 25);
+        let mut writer = HistoryWriter::new(PREFIX, assets(), 5, 25);
         for tick in 0..73 {
             memory.extend(writer.push(tick, &row(tick)));
         }
@@ -179,7 +183,7 @@ mod tests {
         assert!(rows.rows[32][7].is_nan());
 
         // A restart goes on in the middle of the block.
-        let mut writer = HistoryWriter::new(assets(), 5, 25);
+        let mut writer = HistoryWriter::new(PREFIX, assets(), 5, 25);
         assert!(writer.resume(&rows, 73).is_empty());
         writer.push(73, &row(73));
         memory.extend(writer.block());
@@ -187,7 +191,7 @@ mod tests {
         assert_eq!((rows.first, rows.rows.len()), (40, 34));
 
         // Time away is filled with the last prices, and what memory lacks of it is given.
-        let mut writer = HistoryWriter::new(assets(), 5, 25);
+        let mut writer = HistoryWriter::new(PREFIX, assets(), 5, 25);
         memory.extend(writer.resume(&rows, 92));
         writer.push(92, &row(92));
         memory.extend(writer.block());

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use alpha::{Image, Safety, TradeRecord};
+use execution::DayState;
+use market::planted::{Bug, planted};
 use market::{ExitReason, Nanos};
 use memory::schema::{
     EngineState, FromMemory, SAFETY, SAFETY_LATEST, SAFETY_REFERENCE, STATE_LATEST, STATE_LATEST_NAUTILUS,
@@ -12,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::history::{self, PriceRows};
 use crate::config::Deployment;
+use crate::day::KeptDay;
 
 /// Trades that travel with the state, so that none is missing where the program died between two writes.
 pub(super) const RECENT: usize = 32;
@@ -44,6 +47,19 @@ pub struct Saved {
     pub booked: Nanos,
     /// The newest trades, oldest first.
     pub recent: Vec<Numbered>,
+    /// The router's day: figures, counts, and what has latched.
+    #[serde(default)]
+    pub day: Option<DayState>,
+    /// Id of the newest order to rearm that was carried out.
+    #[serde(default)]
+    pub rearm: String,
+}
+
+impl Saved {
+    /// The router's day.
+    pub fn kept_day(&self) -> KeptDay {
+        KeptDay::of(self.day.clone(), self.rearm.clone())
+    }
 }
 
 /// Whose state is wanted.
@@ -73,6 +89,8 @@ pub struct Loaded {
     pub set_aside: Option<String>,
     /// Prices of the last bars.
     pub history: Option<PriceRows>,
+    /// Prices of the scanner's bars: the rows are bars, one for each `stride` ticks.
+    pub bars: Option<PriceRows>,
     /// Ticks of the engine at the start.
     pub ticks: u64,
     /// Posture and Rm, if memory says.
@@ -110,10 +128,19 @@ const LOCAL: &str = "the local state";
 
 /// Reads what there is, waiting `limit` at most; `local`: the text of the local state. The state that has booked more
 /// trades counts. What cannot be had is not there: the node starts all the same.
-pub async fn load(memory: &SystemMemory, owner: &Owner, local: Option<&str>, limit: Duration) -> Loaded {
+/// `memory`: `None` where it was found silent before.
+pub async fn load(
+    memory: Option<&SystemMemory>,
+    owner: &Owner,
+    local: Option<&str>,
+    limit: Duration,
+) -> Loaded {
     let deployment = owner.deployment.into();
     let mut loaded = Loaded::default();
     let reading = async {
+        let Some(memory) = memory else {
+            return Err(MemoryError::Away("it was silent when the lease was asked for".to_owned()));
+        };
         memory.wait_ready(limit).await?;
         if let Some(fence) = &owner.lease {
             // From now on the holder before us cannot change what we read.
@@ -125,6 +152,8 @@ pub async fn load(memory: &SystemMemory, owner: &Owner, local: Option<&str>, lim
         let entries = memory.entries(owner.map()).await?;
         let blocks = entries.iter().filter(|(key, _)| key.starts_with(history::PREFIX));
         loaded.history = history::join(blocks.map(|(_, value)| value.as_str()));
+        let bars = entries.iter().filter(|(key, _)| key.starts_with(history::BARS));
+        loaded.bars = history::join(bars.map(|(_, value)| value.as_str()));
         loaded.safety = read_safety(memory).await?.and_then(|text| parse_safety(&text));
         Ok::<_, MemoryError>(state)
     };
@@ -153,6 +182,7 @@ pub async fn load(memory: &SystemMemory, owner: &Owner, local: Option<&str>, lim
             None
         }
     });
+    loaded.read |= planted(Bug::StateWrittenBeforeRead);
     loaded.choose(in_memory, here);
     if !loaded.read && loaded.state.is_none() {
         tracing::warn!("there is no local state either: nothing is opened until system memory answers");

@@ -14,16 +14,19 @@ use runtime::environment::Files;
 use runtime::pending::Publisher;
 use serde_json::{Map, Value, json};
 
-use super::history::HistoryWriter;
+use super::history::{self, HistoryWriter};
 use super::kept::Kept;
 use super::state::{Numbered, RECENT, Saved};
 use super::watches::{self, SafetyWatch};
 use super::{Identity, Shared, Start, TURN};
 use crate::config::{Config, Signal};
+use crate::day::KeptDay;
 use crate::sensors::{self, Health, Stress};
 use crate::stages::Tick;
 use crate::stages::memory::{MemoryNews, Step};
 
+/// Bars that warm a scanner from nothing, and some more.
+const SCANNER_BARS: u64 = alpha::eigen::WINDOWS[3] as u64 + 50;
 /// Between two signs of life.
 const PULSE_NS: u64 = 5 * Nanos::SECOND;
 /// Between two looks at our own sensors.
@@ -43,6 +46,14 @@ pub(super) async fn run(start: Start, memory: &SystemMemory, writes: &WriteBehin
     if let Some(history) = &loaded.history {
         for (key, block) in writer.history.resume(history, loaded.ticks) {
             writer.put(writer.deployment.state_map(), &key, block);
+        }
+    }
+    if let Some(bars) = &loaded.bars {
+        // All of them: the numbers of the bars may be others than those that memory has.
+        for (number, row) in (bars.first..).zip(&bars.rows) {
+            if let Some((key, block)) = writer.bars.push(number, row) {
+                writer.put(writer.deployment.state_map(), &key, block);
+            }
         }
     }
     // Written again, because the last of them may be missing in their map.
@@ -77,6 +88,10 @@ pub(super) async fn run(start: Start, memory: &SystemMemory, writes: &WriteBehin
         }
         while let Some(health) = ends.health.pop() {
             own.health = Some(health);
+        }
+        if let Some(day) = writer.identity.day.news(&writer.day) {
+            writer.urgent |= day.is_urgent_after(&writer.day);
+            writer.day = day;
         }
         let now = clock.now_ns();
         own.sense(now, &writer);
@@ -177,7 +192,10 @@ struct Writer {
     exit: Option<ExitReason>,
     booked: Nanos,
     recent: VecDeque<Numbered>,
+    day: KeptDay,
     history: HistoryWriter,
+    bars: HistoryWriter,
+    stride: u64,
     /// The newest tick, and when it came (monotonic).
     tick: Option<Tick>,
     tick_at: u64,
@@ -202,8 +220,9 @@ impl Writer {
             may_write: true,
             files: None,
             deployment: identity.owner.deployment.into(),
-            history: HistoryWriter::new(identity.assets.clone(), stride, needed),
-            identity,
+            history: HistoryWriter::new(history::PREFIX, identity.assets.clone(), stride, needed),
+            bars: HistoryWriter::new(history::BARS, identity.assets.clone(), stride, SCANNER_BARS),
+            stride: u64::from(stride.max(1)),
             writes,
             clock,
             own_scans: config.signal == Signal::Scanner,
@@ -213,6 +232,7 @@ impl Writer {
             exit: None,
             booked: Nanos(0),
             recent: VecDeque::with_capacity(RECENT + 1),
+            day: identity.day.get(),
             tick: None,
             tick_at: 0,
             stress: Stress::default(),
@@ -226,6 +246,7 @@ impl Writer {
             safety: Every { ns: PUBLISH_RM_NS, due: 0 },
             local_failed: Cell::new(false),
             kept: RefCell::default(),
+            identity,
         }
     }
 
@@ -242,6 +263,10 @@ impl Writer {
         self.tick_at = self.clock.now_ns();
         self.stress.follow(Stress::of(&step.tick.features, &step.tick.cross, &mut self.scratch));
         if let Some((key, block)) = step.number.and_then(|n| self.history.push(n, &step.tick.mids)) {
+            self.put(self.deployment.state_map(), &key, block);
+        }
+        let bar = step.number.filter(|n| n % self.stride == 0).map(|n| n / self.stride);
+        if let Some((key, block)) = bar.and_then(|n| self.bars.push(n, &step.tick.mids)) {
             self.put(self.deployment.state_map(), &key, block);
         }
         match &mut self.tick {
@@ -307,11 +332,24 @@ impl Writer {
     }
 
     fn put_features(&self, tick: &Tick) {
+        let mut records = Vec::new();
         for (symbol, features) in self.identity.assets.iter().zip(&tick.features) {
             let Some(features) = *features else { continue };
             let record =
                 ObRecord { symbol: symbol.clone(), timestamp: tick.ts, features, cross_asset: tick.cross };
             self.put(&schema::features_map(symbol), symbol, to_text(&record));
+            records.push(record);
+        }
+        self.cache_features(records);
+    }
+
+    /// The file of the newest features (SPEC §2.3), beside the local state. Memory has them too: a disk that fails is no
+    /// reason for more than a word.
+    fn cache_features(&self, records: Vec<ObRecord>) {
+        let (Some(files), Some(state)) = (&self.files, &self.identity.local_state) else { return };
+        let path = state.with_file_name(schema::OB_CACHE);
+        if let Err(error) = files.write(&path, &schema::cache_text(records)) {
+            tracing::debug!("{}: {error}", path.display());
         }
     }
 
@@ -333,7 +371,8 @@ impl Writer {
     }
 
     fn put_block(&mut self) {
-        if let Some((key, block)) = self.history.block() {
+        let blocks = [self.history.block(), self.bars.block()];
+        for (key, block) in blocks.into_iter().flatten() {
             self.put(self.deployment.state_map(), &key, block);
         }
     }
@@ -349,6 +388,8 @@ impl Writer {
             exit: self.exit,
             booked: self.booked,
             recent,
+            day: self.day.state.clone(),
+            rearm: self.day.rearm.clone(),
         };
         let day = image.day_result();
         let safety = image.safety();

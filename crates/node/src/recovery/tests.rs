@@ -199,3 +199,75 @@ fn a_position_that_is_not_ours_is_left_to_the_policy() {
     assert_eq!(r.adopted.unwrap().qty, Qty(70));
     assert_eq!(e.position().unwrap().direction, 1);
 }
+
+fn by_hand(f: ExecutionReport) -> ExecutionReport {
+    ExecutionReport { origin: OrderOrigin::External, ..f }
+}
+
+/// Seen: a person closed the position while the node was dead, and the loss never reached capital.
+#[test]
+fn what_a_person_closed_is_booked_at_his_price() {
+    let mut e = entering();
+    let before = e.capital();
+    let fills = [
+        fill(ETH, 1, -400, 199_000, 200),
+        by_hand(fill(ETH, 2, 300, 209_000, 300)),
+        by_hand(fill(ETH, 3, 100, 210_000, 301)),
+    ];
+    let r = booked(&mut e, &found(&fills, &[]), at(100));
+    assert_eq!((r.trades.len(), r.adopted), (1, None));
+    let trade = &r.trades[0].1;
+    assert_eq!((trade.reason, trade.direction), (ExitReason::External, -1));
+    assert!((e.capital() - before - trade.pnl).abs() < 1e-9 && trade.pnl < -39.0, "{trade:?}");
+}
+
+#[test]
+fn what_a_person_opened_and_closed_is_no_trade_of_ours() {
+    let mut e = engine();
+    let fills = [
+        by_hand(fill(BTC, 1, 5, 5_000_000, 150)),
+        by_hand(fill(BTC, 2, -5, 4_900_000, 160)),
+        fill(ETH, 3, -400, 199_000, 200),
+        fill(ETH, 4, 400, 198_000, 210),
+    ];
+    let before = e.capital();
+    let r = booked(&mut e, &found(&fills, &[]), at(100));
+    assert_eq!(r.trades.iter().map(|(_, t)| t.symbol.as_str()).collect::<Vec<_>>(), ["ETHUSDT"]);
+    assert!((e.capital() - before - r.trades[0].1.pnl).abs() < 1e-9);
+}
+
+#[test]
+fn a_position_that_is_as_it_was_needs_no_history() {
+    let symbols = Symbols::new(instruments());
+    let believed =
+        Believed { position: Some((ETH, -1, 1_990.0, 0.4)), entering: None, at: Nanos::from_millis(900) };
+    let mut same = found(&[], &[(ETH, -400)]);
+    same.updated.insert(ETH, Nanos::from_millis(850));
+    assert!(believed.is_as_it_was(&same, &symbols));
+    let mut later = same.clone();
+    later.updated.insert(ETH, Nanos::from_millis(901));
+    let mut silent = same.clone();
+    silent.updated.clear();
+    let mut two = same.clone();
+    two.positions.push(found(&[], &[(BTC, 1)]).positions[0]);
+    let mut priced = same.clone();
+    priced.positions[0].entry_px = 1_990.1;
+    let less = Found { positions: found(&[], &[(ETH, -399)]).positions, ..same.clone() };
+    let turned = Found { positions: found(&[], &[(ETH, 400)]).positions, ..same.clone() };
+    for (what, other) in [
+        ("changed after the state was written", later),
+        ("the venue does not say when it changed", silent),
+        ("two positions", two),
+        ("another price", priced),
+        ("less", less),
+        ("turned", turned),
+        ("none", Found::default()),
+    ] {
+        assert!(!believed.is_as_it_was(&other, &symbols), "{what}");
+    }
+    assert!(!Believed { entering: Some(ETH), ..believed }.is_as_it_was(&same, &symbols));
+    assert!(
+        !Believed::default().is_as_it_was(&Found::default(), &symbols),
+        "flat: what happened is asked for"
+    );
+}

@@ -7,9 +7,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use market::Nanos;
-use memory::{Lease, LeaseState};
+use memory::schema::{CONTROL, Deployment, Kill, Reading, RearmOrder};
+use memory::{KillState, Lease, LeaseState, MemoryError, SystemMemory};
 use runtime::clock::Clock;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -95,7 +97,7 @@ impl Fence {
     }
 }
 
-/// Where the lease stands, for people and for the standby.
+/// Where the lease stands, for people and for who waits for it; and what operators have ordered in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct LeaseView {
     /// `held`, `standby`, `unknown` (memory has not been asked yet, or does not answer).
@@ -104,56 +106,173 @@ pub struct LeaseView {
     pub fence: Option<u64>,
     /// Who has it, as far as is known.
     pub holder: String,
+    /// Has the holder given a sign of life while we watched?
+    #[serde(skip)]
+    pub lives: bool,
+    /// From then on nothing that a holder before us sent can arrive at the venue (our clock).
+    #[serde(skip)]
+    pub alone_from: Option<Nanos>,
+    /// The newest kill of the deployment, in force or taken back.
+    #[serde(skip)]
+    pub kill: Option<Kill>,
+    /// The newest order to let trading go on.
+    #[serde(skip)]
+    pub rearm: Option<RearmOrder>,
+}
+
+impl LeaseView {
+    /// The kill that bars everybody of the deployment.
+    pub fn killed(&self) -> Option<&Kill> {
+        self.kill.as_ref().filter(|kill| kill.in_force())
+    }
+}
+
+/// Whose lease is kept, and how.
+#[derive(Debug, Clone)]
+pub struct Keeping {
+    /// Name for people.
+    pub owner: String,
+    /// Whose.
+    pub deployment: Deployment,
+    /// Nobody stands by (role all): memory that is away shuts nothing (SPEC §12, 5), and the lease is lost only when memory
+    /// says that it is somebody else's.
+    pub alone: bool,
+    /// For how long a request to the venue is valid at most, and the largest error of our idea of the venue's time.
+    pub late: (Duration, Duration),
+    /// A kill that this machine knows of: it holds until memory shows it taken back, or a later one.
+    pub known: Option<Kill>,
 }
 
 /// Beats and watches, on memory's thread, until it is told to stop: then it gives the lease up.
-pub async fn keep(
-    mut lease: Lease,
-    owner: String,
+pub struct Keeper {
+    lease: Lease,
+    memory: SystemMemory,
+    keeping: Keeping,
     clock: Clock,
     fence: Fence,
     view: watch::Sender<LeaseView>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let mut told_error = false;
-    while !*stop.borrow() {
-        let ticked = lease.tick(clock.wall_ns() / Nanos::MS).await;
-        match ticked {
-            Ok(LeaseState::Held { fence: number }) => {
-                told_error = false;
-                let remaining = lease.remaining().unwrap_or_default();
-                let remaining = u64::try_from(remaining.as_nanos()).unwrap_or(u64::MAX);
-                // Never 0, which says that it is lost.
-                fence.hold(number, clock.now_ns().saturating_add(remaining).max(DRY + 1));
-                view.send_replace(LeaseView { state: "held", fence: Some(number), holder: owner.clone() });
-            }
-            Ok(LeaseState::Standby { holder }) => {
-                told_error = false;
-                fence.set(0);
-                view.send_replace(LeaseView { state: "standby", fence: None, holder });
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut told_error, true) {
-                    tracing::warn!(%error, "the lease cannot be confirmed");
+    told_error: bool,
+}
+
+impl Keeper {
+    /// A keeper that has not asked yet. The receiver shows how it stands.
+    pub fn new(
+        lease: Lease,
+        memory: SystemMemory,
+        keeping: Keeping,
+        clock: Clock,
+        fence: Fence,
+    ) -> (Self, watch::Receiver<LeaseView>) {
+        let kill = keeping.known.clone();
+        let (view, seen) = watch::channel(LeaseView { state: "unknown", kill, ..LeaseView::default() });
+        (Self { lease, memory, keeping, clock, fence, view, told_error: false }, seen)
+    }
+
+    /// Until `stop`.
+    pub async fn keep(mut self, mut stop: watch::Receiver<bool>) {
+        while !*stop.borrow() {
+            let ticked = self.lease.tick(self.clock.wall_ns() / Nanos::MS).await;
+            match ticked {
+                Ok(state) => {
+                    self.told_error = false;
+                    self.orders().await;
+                    self.stands(state);
                 }
-                if lease.fence().is_none() {
-                    view.send_modify(|v| (v.state, v.fence) = ("unknown", None));
-                }
+                Err(error) => self.unanswered(&error),
+            }
+            let told = tokio::time::timeout(self.lease.interval(), stop.wait_for(|stop| *stop)).await;
+            if matches!(told, Ok(Err(_))) {
+                break; // Nobody is left who could tell.
             }
         }
-        let _ = tokio::time::timeout(lease.interval(), stop.wait_for(|stop| *stop)).await;
+        self.fence.set(0);
+        if let Err(error) = self.lease.release().await {
+            tracing::debug!(%error, "the lease runs out by itself");
+        }
     }
-    fence.set(0);
-    if let Err(error) = lease.release().await {
-        tracing::debug!(%error, "the lease runs out by itself");
+
+    fn unanswered(&mut self, error: &MemoryError) {
+        if !std::mem::replace(&mut self.told_error, true) {
+            tracing::warn!(%error, "the lease cannot be confirmed");
+        }
+        if self.lease.fence().is_none() {
+            self.view.send_modify(|v| (v.state, v.fence) = ("unknown", None));
+        }
+    }
+
+    /// What is ordered: a kill that is known here and that memory has lost is ordered again (docs/lease.md).
+    async fn orders(&mut self) {
+        let mut kill = newest(self.lease.kill());
+        if let Some(known) = &self.keeping.known
+            && !kill.as_ref().is_some_and(|kill| kill.settles(known))
+        {
+            let restated = memory::restate_kill(&self.memory, self.keeping.deployment, known).await;
+            kill = restated.ok().as_ref().and_then(newest).or_else(|| Some(known.clone()));
+        }
+        self.keeping.known = kill.clone().filter(Kill::in_force);
+        let key = self.keeping.deployment.rearm_key();
+        let rearm = match self.memory.read::<RearmOrder>(CONTROL, key).await {
+            Ok(Reading::Value(order)) => Some(order),
+            _ => self.view.borrow().rearm.clone(),
+        };
+        self.view.send_if_modified(|view| {
+            let news = (&view.kill, &view.rearm) != (&kill, &rearm);
+            (view.kill, view.rearm) = (kill, rearm);
+            news
+        });
+    }
+
+    fn stands(&mut self, state: LeaseState) {
+        let now = self.clock.now_ns();
+        match state {
+            LeaseState::Held { fence: number } => {
+                let remaining = self.lease.remaining().unwrap_or_default();
+                let remaining = u64::try_from(remaining.as_nanos()).unwrap_or(u64::MAX);
+                // Never 0, which says that it is lost.
+                let until =
+                    if self.keeping.alone { u64::MAX } else { now.saturating_add(remaining).max(DRY + 1) };
+                self.fence.hold(number, until);
+                let (window, error) = self.keeping.late;
+                // Who holds it alone may have gone on sending until we took it.
+                let wait = if self.keeping.alone {
+                    Some(window + error)
+                } else {
+                    self.lease.unsettled(window, error)
+                };
+                let wait =
+                    wait.map(|wait| Nanos(now).plus(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX / 4)));
+                self.view.send_modify(|v| {
+                    v.alone_from = v.alone_from.filter(|_| v.state == "held").or(wait);
+                    (v.state, v.fence, v.lives) = ("held", Some(number), false);
+                    v.holder.clone_from(&self.keeping.owner);
+                });
+            }
+            LeaseState::Standby { holder } => {
+                let ours = holder.is_empty() || holder == self.keeping.owner;
+                // A record that is gone, or that a kill keeps from being renewed, is nobody else's.
+                if !(self.keeping.alone && ours) {
+                    self.fence.set(0);
+                }
+                let lives = self.lease.rival_lives();
+                self.view.send_modify(|v| {
+                    (v.state, v.fence, v.holder, v.lives) = ("standby", None, holder, lives);
+                });
+            }
+        }
+    }
+}
+
+/// What memory says about the kill, in force or not.
+fn newest(state: &KillState) -> Option<Kill> {
+    match state {
+        KillState::Value(kill) => Some(kill.clone()),
+        other => other.force(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use memory::{EmbeddedConfig, LeaseConfig, MemoryConfig, MemoryEnvironment, SystemMemory};
-
-    use std::time::Duration;
+    use memory::{EmbeddedConfig, LeaseConfig, MemoryConfig, MemoryEnvironment};
 
     use super::*;
 
@@ -191,9 +310,11 @@ mod tests {
             };
             let lease = Lease::new(memory.clone(), config).unwrap();
             let fence = Fence::shut();
-            let (view, seen) = watch::channel(LeaseView::default());
             let (stop, stopped) = watch::channel(false);
-            let task = tokio::spawn(keep(lease, owner.into(), clock.clone(), fence.clone(), view, stopped));
+            let (deployment, late) = (Deployment::Blue, (ttl, ttl));
+            let keeping = Keeping { owner: owner.into(), deployment, alone: false, late, known: None };
+            let (keeper, seen) = Keeper::new(lease, memory.clone(), keeping, clock.clone(), fence.clone());
+            let task = tokio::spawn(keeper.keep(stopped));
             (fence, seen, stop, task)
         };
         let (fence, mut seen, stop, task) = start("a");

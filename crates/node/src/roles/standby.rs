@@ -13,17 +13,19 @@ use alpha::Engine;
 use alpha::eigen::Scanner;
 use binance::rest::RestClient;
 use market::{Instrument, Nanos};
-use memory::schema::{HEARTBEAT, Heartbeat, Phase, to_text};
-use memory::{Lease, LeaseConfig, SystemMemory, WriteBehind};
+use memory::schema::{HEARTBEAT, Heartbeat, Kill, Phase, to_text};
+use memory::{SystemMemory, WriteBehind};
 use runtime::clock::Clock;
 use tokio::sync::watch;
 
-use super::lease::{Fence, LeaseView, keep};
+use super::holder::{self, Asked, lease_key};
+use super::lease::{Fence, LeaseView};
 use super::status::{AlphaStatus, SharedAlphaStatus};
-use crate::config::{Config, Deployment};
+use crate::config::Config;
 use crate::control::orders::Orders;
 use crate::environment::Environment;
 use crate::error::Failure;
+use crate::killed;
 use crate::memory_link::MemoryLink;
 use crate::options::Options;
 use crate::preflight::rest_error as unavailable;
@@ -87,11 +89,11 @@ impl Alpha {
     /// Begins to read the shards and to ask for the lease. The source is the pipeline's.
     pub fn start(
         link: &MemoryLink,
-        config: &Config,
+        options: &Options,
         instruments: &[Instrument],
         environment: &Environment,
     ) -> Result<(Self, ShardSource), Failure> {
-        let clock = &environment.clock;
+        let (clock, config) = (&environment.clock, &options.config);
         let refused = |e: memory::MemoryError| Failure::usage(format!("memory: {e}"));
         let (updates, from_reader) = shard_updates();
         let reader = Reader::new(link.memory(), instruments, updates).map_err(refused)?;
@@ -103,15 +105,10 @@ impl Alpha {
             ms(config.market.ob_stale_after_ms),
         );
         let name = super::process_name("alpha", config.roles.node.as_deref(), environment);
-        let ttl = Duration::from_millis(config.roles.lease_ttl_ms);
         let key = lease_key(config.memory.deployment);
-        let kill = Some(memory::schema::Deployment::from(config.memory.deployment).kill_key());
-        let identity = environment.entropy.next_u64();
-        let asked = LeaseConfig { key: key.to_owned(), owner: name.clone(), identity, ttl, kill };
-        let lease = Lease::new(link.memory().clone(), asked).map_err(refused)?;
-        let (view, seen) = watch::channel(LeaseView { state: "unknown", ..LeaseView::default() });
-        let (stop, stopped) = watch::channel(false);
         let (fence, status) = (Fence::shut(), SharedAlphaStatus::default());
+        let Asked { view: seen, stop, task } =
+            holder::ask(link, options, (&name, &fence), false, environment)?;
         status.change(|status| status.state = "standby");
         let handle = reader.handle();
         let beat = Pulse {
@@ -122,11 +119,7 @@ impl Alpha {
             writes: link.writes().clone(),
             clock: clock.clone(),
         };
-        let tasks = vec![
-            link.spawn("lease", keep(lease, name.clone(), clock.clone(), fence.clone(), view, stopped)),
-            link.spawn("shards", reader.run()),
-            link.spawn("heartbeat", beat.run()),
-        ];
+        let tasks = vec![task, link.spawn("shards", reader.run()), link.spawn("heartbeat", beat.run())];
         let alpha = Self { status, fence, name, key, lease: seen, reader: handle, stop, tasks };
         Ok((alpha, ShardSource { updates: from_reader, assembly }))
     }
@@ -135,16 +128,18 @@ impl Alpha {
     pub async fn wait(
         &mut self,
         warm: &mut Warm,
-        clock: &Clock,
+        environment: &Environment,
         signalled: &AtomicBool,
         orders: &Orders,
     ) -> Waited {
+        let clock = &environment.clock;
         let mut tick = Tick::new(warm.engine.assets().len());
         let mut turn = tokio::time::interval(TURN);
         turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let started = clock.now_ns();
         let mut progress_due = started + PROGRESS_NS;
         let mut holder = String::new();
+        let mut killed = None;
         loop {
             turn.tick().await;
             let now = clock.now_ns();
@@ -160,7 +155,20 @@ impl Alpha {
                 tracing::info!("{} stands by: {} is active", self.name, view.holder);
                 holder.clone_from(&view.holder);
             }
-            if view.state == "held" && self.fence.is_open(now) {
+            if view.kill != killed {
+                let was = killed.as_ref().is_some_and(Kill::in_force);
+                killed.clone_from(&view.kill);
+                killed::follow(killed.as_ref(), orders.kill_file.as_deref(), &*environment.files);
+                match view.killed() {
+                    Some(kill) => {
+                        tracing::warn!("{} stands by, killed by {}: {}", self.name, kill.by, kill.reason);
+                    }
+                    None if was => tracing::info!("{} may take over again: no kill is in force", self.name),
+                    None => {}
+                }
+            }
+            let barred = view.killed().is_some();
+            if view.state == "held" && self.fence.is_open(now) && !barred {
                 let before = if holder.is_empty() { "nobody".to_owned() } else { holder };
                 let number = view.fence.unwrap_or(0);
                 tracing::info!("{} is active now, by lease {number}; before it {before} was", self.name);
@@ -187,6 +195,11 @@ impl Alpha {
                 ));
             }
         }
+    }
+
+    /// How the lease stands, and what operators ordered.
+    pub fn lease(&self) -> watch::Receiver<LeaseView> {
+        self.lease.clone()
     }
 
     /// The number with which the holder of the lease writes.
@@ -223,9 +236,9 @@ pub struct Active {
 }
 
 /// How standing by ended.
-pub enum StoodBy {
+pub enum StoodBy<T> {
     /// The lease is held.
-    Active(Box<Active>),
+    Active(T),
     /// The run is over.
     Ended(Box<Summary>),
 }
@@ -236,7 +249,7 @@ pub async fn stand_by(
     rest: &RestClient,
     link: &MemoryLink,
     environment: &Environment,
-) -> Result<StoodBy, Failure> {
+) -> Result<StoodBy<Box<Active>>, Failure> {
     let clock = &environment.clock;
     let config = &options.config;
     super::shared_memory(&config.memory)?;
@@ -253,10 +266,10 @@ pub async fn stand_by(
     let instruments = rest.exchange_info(&asked).await.map_err(|e| unavailable(&e))?.instruments;
     let symbols: Vec<String> = instruments.iter().map(|i| i.symbol.clone()).collect();
     let (scanner, engine) = restart::cold(options, symbols.clone())?;
-    let (mut alpha, source) = Alpha::start(link, config, &instruments, environment)?;
+    let (mut alpha, source) = Alpha::start(link, options, &instruments, environment)?;
     let mut warm = Warm { scanner, engine, source };
     let (started, orders) = (clock.now_ns(), &options.orders);
-    let waited = alpha.wait(&mut warm, clock, &options.signalled, orders).await;
+    let waited = alpha.wait(&mut warm, environment, &options.signalled, orders).await;
     let ended_by = match waited {
         Waited::Active => return Ok(StoodBy::Active(Box::new(Active { alpha, warm, symbols }))),
         Waited::Signalled => "a signal",
@@ -274,7 +287,7 @@ pub async fn stand_by(
 }
 
 /// Of a run that ended before it was active.
-fn waited_in_vain(options: &Options) -> Summary {
+pub fn waited_in_vain(options: &Options) -> Summary {
     Summary {
         venue: format!("{} ({})", options.venue.name(), options.hosts.rest),
         param_hash: options.config.alpha.hash(),
@@ -282,13 +295,6 @@ fn waited_in_vain(options: &Options) -> Summary {
         layout: "standing by".to_owned(),
         ended_by: "a signal".to_owned(),
         ..Summary::default()
-    }
-}
-
-const fn lease_key(deployment: Deployment) -> &'static str {
-    match deployment {
-        Deployment::Blue => "alpha_blue",
-        Deployment::Green => "alpha_green",
     }
 }
 

@@ -7,7 +7,7 @@ use runtime::clock::Clock;
 use runtime::conveyor::{Loader, Unloader};
 use runtime::journal::tap::{Entry, Tap};
 use runtime::latency::Probe;
-use runtime::pending::Taker;
+use runtime::pending::{Publisher, Taker};
 use runtime::ring::{Rx, Tx};
 use runtime::stage::{Stage, Work};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::memory::{MemoryNews, MemoryScan, Step};
 use super::{Hop, StampedIntent, Tick};
 use crate::config::{Config, HibernateAction, Signal};
+use crate::published::EngineView;
 
 /// What the control thread asks of the engine's stage.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -160,6 +161,8 @@ pub struct AlphaLinks {
     pub memory_news: Tx<MemoryNews>,
     /// What is taken and decided. Full: a hole, counted.
     pub journal: AlphaJournal,
+    /// For people.
+    pub view: Publisher<EngineView>,
 }
 
 /// How the stage is to act.
@@ -473,6 +476,9 @@ impl AlphaStage {
             self.keep(AlphaRecord::Step { tick: number, gate: report.gate, digest });
         }
         self.ticks += 1;
+        let bar_ticks = tick.ts.0 % (86_400 * Nanos::SECOND) / self.policy.tick_ns;
+        let view = EngineView::of(&self.engine, tick.ts, self.ticks, bar_ticks, &report);
+        self.links.view.publish(view);
         let stepped = !matches!(report.gate, Gate::Posture | Gate::NoDay);
         self.record(Some((tick, stepped.then_some(report.tick))));
     }

@@ -32,6 +32,7 @@ use super::streams::Streams;
 use super::ticks::TickOut;
 use super::{Hop, Tick};
 use crate::config::MarketConfig;
+use crate::published::{self, BookWriter};
 
 /// What is known of one symbol beside its book and its mask.
 #[derive(Debug, Clone, Copy, Default)]
@@ -63,6 +64,8 @@ pub struct BookLinks {
     pub quotes: Tx<Quote>,
     /// Requests for snapshots, counters.
     pub news: Tx<BookNews>,
+    /// For people.
+    pub view: BookWriter,
 }
 
 /// The stage.
@@ -88,6 +91,9 @@ pub struct BookStage {
     deepening: Deepening,
     clock: Clock,
     probe: Probe,
+    view: BookWriter,
+    /// When the view was published last.
+    viewed_ns: u64,
 }
 
 /// Frames taken in one duty cycle.
@@ -109,7 +115,7 @@ impl BookStage {
         let n = instruments.len();
         let mut features = FeatureEngine::new(instruments, Nanos::from_millis(config.tick_ms));
         instruments.iter().for_each(|i| features.expect_aggregates(i.id));
-        let BookLinks { frames, commands, snapshots, clock: measured, ticks, quotes, news } = links;
+        let BookLinks { frames, commands, snapshots, clock: measured, ticks, quotes, news, view } = links;
         Self {
             decoder: Decoder::new(instruments),
             features,
@@ -131,6 +137,8 @@ impl BookStage {
             deepening: Deepening::default(),
             clock,
             probe,
+            view,
+            viewed_ns: 0,
         }
     }
 
@@ -361,6 +369,19 @@ impl BookStage {
         let _ = self.news.push(BookNews::Counters(self.counters));
     }
 
+    /// The best prices of every book, for people.
+    fn publish(&mut self, now_ns: u64) {
+        if now_ns < self.viewed_ns + published::EVERY_NS {
+            return;
+        }
+        self.viewed_ns = now_ns;
+        for i in 0..self.states.len() {
+            let best = self.best(SymbolId(i as u16));
+            let words = best.map_or([0; 3], |b| [b.ts_send.0, b.bid.px.0 as u64, b.ask.px.0 as u64]);
+            self.view.write(i, words);
+        }
+    }
+
     fn ask(&mut self, symbol: SymbolId) {
         let asked = &mut self.states[symbol.index()].asked;
         let wants = self.features.book(symbol).is_some_and(|b| b.needs_snapshot());
@@ -477,5 +498,6 @@ impl Stage for BookStage {
         self.audit(now_ns);
         self.give_up_deepening(now_ns);
         self.send_counters();
+        self.publish(now_ns);
     }
 }

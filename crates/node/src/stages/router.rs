@@ -5,19 +5,24 @@
 //! never a lost order.
 
 use execution::{
-    Alert, Check, Control, Denial, Gate, KillTrigger, Margin, Outbox, Router, VenuePosition, VenueState,
+    Alert, Check, Control, Denial, Gate, KillTrigger, Margin, Outbox, Rearm, RearmError, Router, Transfer,
+    Unlisted, VenuePosition, VenueState,
 };
 use market::{
-    Amount, Bbo, ExecutionReport, Instrument, Intent, MarkPrice, Nanos, OrderRequest, Outcome, Qty, SymbolId,
+    Amount, Bbo, ExecutionReport, Instrument, Intent, MarkPrice, Nanos, OrderOrigin, OrderRequest, Outcome, Qty,
+    SymbolId,
 };
 use runtime::clock::Clock;
 use runtime::journal::tap::{Entry, Tap};
 use runtime::latency::Probe;
+use runtime::pending::Publisher;
 use runtime::ring::{Rx, Tx};
 use runtime::stage::{Stage, Work};
 use serde::{Deserialize, Serialize};
 
 use super::{Hop, StampedIntent, StampedRequest};
+use crate::day::SharedDay;
+use crate::published::{self, RouterView};
 
 /// What the control thread tells the router.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,6 +46,13 @@ pub enum RouterCommand {
     Halt(SymbolId),
     /// The control thread found something that must stop entries until a human looks.
     Trip(Check),
+    /// A person lets trading go on, for this reason; the day's figures begin anew too if `day`.
+    Rearm {
+        /// With the day.
+        day: bool,
+        /// Why.
+        reason: Box<str>,
+    },
     /// What came of a dead-man switch that was set.
     DeadMan(SymbolId, bool),
     /// Stop: no entries, cancel everything, close positions if `flatten`.
@@ -67,6 +79,29 @@ pub struct AccountState {
     pub wallet: Amount,
     /// Margin; `None`: not asked.
     pub margin: Option<Margin>,
+    /// Transfers since the last good comparison; `None`: not asked.
+    pub transfers: Option<Vec<Transfer>>,
+    /// Positions and orders in instruments that are not followed.
+    pub unlisted: Vec<UnlistedRow>,
+}
+
+/// [`execution::Unlisted`] with a name of its own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UnlistedRow {
+    /// Venue name.
+    pub name: String,
+    /// Signed quantity, units of the asset.
+    pub qty: f64,
+    /// Value, quote asset.
+    pub notional: f64,
+    /// `None`: a position. Else whose order.
+    pub order: Option<OrderOrigin>,
+}
+
+impl UnlistedRow {
+    fn lend(&self) -> Unlisted<'_> {
+        Unlisted { name: &self.name, qty: self.qty, notional: self.notional, order: self.order }
+    }
 }
 
 /// What the book stage tells the router.
@@ -91,10 +126,14 @@ pub enum RouterNews {
     Denied(Denial),
     /// A position was opened, closed, or an entry came to nothing.
     Outcome(Outcome),
+    /// What came of an order to rearm.
+    Rearmed(Result<(), RearmError>),
     /// The state, whenever it changed.
     State(RouterState),
     /// A position, whenever it changed.
     Position(SymbolId, Qty),
+    /// What the venue said of an order of ours, for people.
+    Report(ExecutionReport),
 }
 
 /// The router as others see it.
@@ -186,6 +225,8 @@ pub struct RouterLinks {
     pub news: Tx<RouterNews>,
     /// What is taken and decided. Full: a hole, counted.
     pub journal: Tap<RouterRecord>,
+    /// For people.
+    pub view: Publisher<RouterView>,
 }
 
 /// The stage.
@@ -206,14 +247,26 @@ pub struct RouterStage {
     fills: u64,
     /// The outbox found no room.
     waits: bool,
+    /// When the view was published last.
+    viewed_ns: u64,
+    /// Where the day's figures and latches are kept, what they were when they were offered last, and when.
+    day: SharedDay,
+    day_told: u64,
+    day_at: u64,
 }
+
+/// The day is offered to memory at most this often, ns.
+const DAY_EVERY: u64 = 20 * Nanos::MS;
+/// Room that reports for people leave in the ring of news.
+const ROOM_FOR_NEWS: usize = 256;
 
 /// Inputs of one kind taken in one duty cycle.
 const BATCH: usize = 64;
 
 impl RouterStage {
-    /// Around a router whose first gate is shut.
-    pub fn new(router: Router, links: RouterLinks, clock: Clock, probe: Probe) -> Self {
+    /// Around a router whose first gate is shut; what must outlive the process goes to `day`.
+    pub fn new(router: Router, links: RouterLinks, day: SharedDay, clock: Clock, probe: Probe) -> Self {
+        let day_told = router.day_changes();
         let sent_positions = vec![Qty::ZERO; router.instruments().len()];
         Self {
             router,
@@ -227,6 +280,10 @@ impl RouterStage {
             sent_positions,
             fills: 0,
             waits: false,
+            viewed_ns: 0,
+            day,
+            day_told,
+            day_at: 0,
         }
     }
 
@@ -327,18 +384,16 @@ impl RouterStage {
         match *command {
             RouterCommand::Gate(gate) => self.router.set_gate(now, gate, out),
             RouterCommand::Account(ref state) => {
-                let AccountState { requested_at, ref orders, ref positions, ref fills, wallet, margin } =
-                    **state;
-                let (transfers, unlisted) = (None, None);
+                let unlisted: Vec<Unlisted<'_>> = state.unlisted.iter().map(UnlistedRow::lend).collect();
                 let venue = VenueState {
-                    requested_at,
-                    orders,
-                    positions,
-                    fills,
-                    wallet,
-                    margin,
-                    transfers,
-                    unlisted,
+                    requested_at: state.requested_at,
+                    orders: &state.orders,
+                    positions: &state.positions,
+                    fills: &state.fills,
+                    wallet: state.wallet,
+                    margin: state.margin,
+                    transfers: state.transfers.as_deref(),
+                    unlisted: Some(&unlisted),
                 };
                 self.router.reconcile(now, &venue, out);
             }
@@ -346,6 +401,12 @@ impl RouterStage {
                 self.router.set_instrument(Instrument::clone(instrument));
             }
             RouterCommand::BeginDay => self.router.begin_day(),
+            RouterCommand::Rearm { day, ref reason } => {
+                let what = if day { Rearm::LatchesAndDay } else { Rearm::Latches };
+                let done = self.router.rearm(now, what, reason, out);
+                // Telemetry's ring: full only if the control thread is dead.
+                let _ = self.links.news.push(RouterNews::Rearmed(done));
+            }
             RouterCommand::Income { change, is_profit } => self.router.on_income(now, change, is_profit),
             RouterCommand::DeadMan(symbol, taken) => self.router.on_dead_man(symbol, taken),
             RouterCommand::Halt(symbol) => self.router.halt(now, symbol, out),
@@ -416,6 +477,21 @@ impl RouterStage {
         }
     }
 
+    /// What must outlive the process, when it has changed.
+    fn offer_day(&mut self, now: Nanos) {
+        let changes = self.router.day_changes();
+        if changes == self.day_told {
+            return;
+        }
+        let mut state = self.router.day_state(now);
+        // The ladder that ends every run ends with it; a kill by a person has its own record.
+        let kept = self.router.kill_switch().trigger().filter(|(by, _)| *by == KillTrigger::Automatic);
+        state.kill = state.kill.filter(|_| kept.is_some());
+        if self.day.offer(state) {
+            self.day_told = changes;
+        }
+    }
+
     fn inputs(&mut self, now_ns: u64) -> Work {
         let now = Nanos(now_ns);
         if !self.flush(now_ns) {
@@ -434,6 +510,9 @@ impl RouterStage {
             let Some(report) = self.links.reports.pop() else { break };
             did = true;
             self.apply(now, RouterRecord::Report(report));
+            if report.origin.ours().is_some() && self.links.news.free() > ROOM_FOR_NEWS {
+                let _ = self.links.news.push(RouterNews::Report(report));
+            }
             if !self.flush(now_ns) {
                 return Work::Done;
             }
@@ -471,6 +550,14 @@ impl Stage for RouterStage {
     fn housekeep(&mut self, now_ns: u64) {
         if std::mem::take(&mut self.changed) {
             self.send_state(now_ns);
+        }
+        if now_ns >= self.viewed_ns + published::EVERY_NS {
+            self.viewed_ns = now_ns;
+            self.links.view.publish(RouterView::of(&mut self.router, Nanos(now_ns)));
+        }
+        if now_ns >= self.day_at.saturating_add(DAY_EVERY) {
+            self.day_at = now_ns;
+            self.offer_day(Nanos(now_ns));
         }
     }
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use market::ClockOffset;
 use runtime::latency::Collector;
-use runtime::pending::Publisher;
+use runtime::pending::{Publisher, Taker};
 use runtime::ring::{RingStats, Rx, Tx};
 use serde::Serialize;
 
+use crate::published::{BookReader, EngineView, RouterView};
 use crate::roles::lease::Fence;
 use crate::sensors::Health;
 use crate::shards::assembly::ShardCounters;
@@ -45,6 +46,8 @@ pub struct MarketEnds {
     pub snapshots: Tx<Box<SnapshotReply>>,
     /// The venue's clock to the books.
     pub clock: Publisher<ClockOffset>,
+    /// The books, for people.
+    pub view: BookReader,
 }
 
 /// Ends of whatever ticks and quotes come from.
@@ -83,6 +86,10 @@ pub struct AccountEnds {
     pub to_memory: Tx<Health>,
     /// Latencies of all stages.
     pub latency: Collector,
+    /// The engine, for people.
+    pub engine_view: Taker<EngineView>,
+    /// The router, for people.
+    pub router_view: Taker<RouterView>,
     /// Counters of the rings.
     pub rings: Vec<Arc<RingStats>>,
 }

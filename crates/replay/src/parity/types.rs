@@ -224,7 +224,7 @@ impl fmt::Display for Divergence {
             writeln!(f, "{label}: {}", pairs.join(" "))?;
         }
         let (Some(date), Some(bar)) = (&self.date, self.bar) else { return Ok(()) };
-        writeln!(f, "the ways part at {date} bar {bar}:")?;
+        writeln!(f, "the first difference is at {date} bar {bar}:")?;
         if self.bars.is_empty() {
             writeln!(f, "  (the data has no such bar)")?;
         }

@@ -16,12 +16,15 @@ const money = (x, step) => Math.abs(x) >= 1000 ? num(x / 1000, places(step / 100
 /* ---- head ---- */
 const side = { '-1': 'SHORT', '0': 'LONG and SHORT', '1': 'LONG' }[D.direction];
 const span = D.days.length ? (D.days.length > 1 ? D.days[0].date + ' to ' + D.days[D.days.length - 1].date : D.days[0].date) : 'no days';
-document.title = 'DOLPHIN replay · ' + span;
+document.title = (D.live ? 'DOLPHIN session · ' : 'DOLPHIN replay · ') + span;
+if (D.live) document.querySelector('.kicker').textContent = 'DOLPHIN · session';
 $('title').textContent = span;
 $('subtitle').textContent = `${many(D.days.length, 'day')} · ${int(D.bars)} bars of ${D.assets} assets · ${many(D.trade_count, 'trade')} · ${side}`;
 const badge = (text, cls = '') => $('badges').append(el('li', { textContent: text, className: cls }));
-badge('profile ' + D.profile, D.champion ? 'ok' : '');
-badge(D.champion ? 'champion hash verified' : 'not the champion’s parameters', D.champion ? 'ok' : 'warn');
+// The champion is SHORT alone: its parameters with another direction are another system.
+const champion = D.champion && D.direction === -1;
+badge('profile ' + D.profile, champion ? 'ok' : '');
+badge(champion ? 'champion hash verified' : D.champion ? 'champion’s parameters, but ' + side : 'not the champion’s parameters', champion ? 'ok' : 'warn');
 badge('hash ' + D.hash.slice(0, 12));
 if (D.open) badge(`still open: ${D.open.direction < 0 ? 'SHORT' : 'LONG'} ${D.open.symbol}`);
 if (D.notes.length) badge(many(D.notes.length, 'note') + ' below', 'warn');
@@ -107,7 +110,8 @@ function columns(box, items, labels) {
 }
 const hourLabels = (f, mid) => { for (let i = 0; i < 24; i += f.w < 420 ? 6 : 3) f.s.append(svg('text', { x: mid(i), y: f.h - 4, 'text-anchor': 'middle' }, String(i).padStart(2, '0'))); };
 function draw() {
-  if (!D.days.length) return;
+  if (!D.days.length) { for (const id of ['equity', 'drawdown', 'by-day']) { $(id).className = 'empty'; $(id).textContent = 'No day was replayed.'; } return; }
+  if (!D.trade_count) { for (const id of ['equity', 'drawdown', 'by-day', 'by-hour']) { $(id).className = 'empty'; $(id).textContent = 'No trade was closed: the gate funnel says where the bars went.'; } return; }
   area($('equity'), D.equity, (p) => p.c, 'var(--accent)', D.initial, money, (p) => `${p.t}\n${num(p.c)}`);
   area($('drawdown'), D.equity, (p) => -p.d, 'var(--loss)', 0, (v, step) => pct(v, places(step * 100)), (p) => `${p.t}\n${pct(-p.d)}`);
   columns($('by-day'), D.days.map((d) => ({ ...d, label: d.date })), dayLabels);
@@ -169,10 +173,11 @@ function table(t, cols, rows, order) {
     head.append(el('th', { className: c.text ? 'text' : '' }, order ? b : c.name));
   });
   t.append(el('thead', {}, head), body); fill();
+  return (wanted) => { rows = wanted; fill(); };
 }
 const at = (d, b) => d + ' · ' + b, flag = (x) => x === null ? '–' : x ? 'maker' : 'taker';
 const price = (x) => x.toLocaleString('en-US', { maximumSignificantDigits: 8 });
-table($('trades'), [
+const listTrades = table($('trades'), [
   { name: '#', get: (t) => t.n }, { name: 'asset', get: (t) => t.symbol, text: true },
   { name: 'side', get: (t) => t.direction, show: (d) => d < 0 ? 'SHORT' : 'LONG', text: true },
   { name: 'entry day · bar', get: (t) => t.entry_date + String(t.entry_bar).padStart(9, '0'), show: (_, t) => at(t.entry_date, t.entry_bar), text: true },
@@ -181,7 +186,7 @@ table($('trades'), [
   { name: 'vel_div', get: (t) => t.vel_div, show: (x) => num(x, 4) }, { name: 'fills', get: (t) => flag(t.maker_entry) + ' · ' + flag(t.maker_exit), text: true },
   { name: 'fees', get: (t) => t.fees, show: (x) => num(x) }, { name: 'pnl', get: (t) => t.pnl, show: (x) => signed(x), tone: true },
   { name: 'capital', get: (t) => t.capital_after, show: (x) => num(x) }, { name: 'by', get: (t) => t.reason, show: (r) => r.replace('_', ' '), text: true },
-], D.trades, true);
+], D.trades.slice(), true);
 $('trades-note').textContent = D.trades.length < D.trade_count ? `The first ${int(D.trades.length)} of ${int(D.trade_count)}; all of them are in trades.jsonl and trades.parquet. A click on a column sorts.` : 'A click on a column sorts.';
 table($('days'), [
   { name: 'date', get: (d) => d.date }, { name: 'bars', get: (d) => d.bars, show: int }, { name: 'trades', get: (d) => d.trades, show: int }, { name: 'pnl', get: (d) => d.pnl, show: (x) => signed(x), tone: true },

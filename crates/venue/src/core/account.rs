@@ -63,6 +63,8 @@ pub struct Account {
     pub margin_changes: VecDeque<MarginChange>,
     /// Dead man's switch: when all orders of a symbol are cancelled.
     pub(super) countdown: BTreeMap<SymbolId, Nanos>,
+    /// How often one ran out while orders worked.
+    pub countdowns: u64,
     /// A margin call was sent for the crossed positions (`None`) or an isolated one, which has not recovered since.
     pub(super) margin_called: BTreeSet<Option<(SymbolId, Leg)>>,
     pub(super) next_income: u64,

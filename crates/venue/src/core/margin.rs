@@ -298,7 +298,10 @@ impl Exchange {
             let due: Vec<SymbolId> =
                 a.countdown.iter().filter(|(_, t)| **t <= now).map(|(s, _)| *s).collect();
             for symbol in due {
-                self.accounts[account.0 as usize].countdown.remove(&symbol);
+                let works = self.account(account).open.iter().any(|id| self.orders[id].symbol == symbol);
+                let a = &mut self.accounts[account.0 as usize];
+                a.countdown.remove(&symbol);
+                a.countdowns += u64::from(works);
                 self.cancel_all(account, symbol, now);
             }
             let expired: Vec<u64> = (self.account(account).open.iter().copied())

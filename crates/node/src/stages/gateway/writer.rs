@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use binance::gateway::{Gateway, Outgoing};
 use binance::net::WsConn;
+use market::planted::{Bug, planted};
 use market::{ClientOrderId, Nanos, OrderRequest};
 use runtime::clock::Clock;
 use runtime::latency::Probe;
@@ -43,7 +44,7 @@ impl Writer {
     ) {
         let request = &stamped.request;
         let sent_at = self.clock.now_ns();
-        if !self.fence.is_open(sent_at) {
+        if !self.fence.is_open(sent_at) && !planted(Bug::FenceCheckedOnlyWhereDecided) {
             // Another node may act for this account by now; the control thread ends the run.
             return outbound.news(GatewayNews::Fenced);
         }
@@ -54,6 +55,9 @@ impl Writer {
         // No request may arrive after the lease has ended: the next holder takes what it then finds for the truth.
         let clock_error = core.clock().error_bound().unwrap_or(UNMEASURED);
         let mut window_ms = self.fence.window_ms(sent_at, clock_error, core.config().recv_window_ms);
+        if planted(Bug::FenceCheckedOnlyWhereDecided) {
+            window_ms = core.config().recv_window_ms;
+        }
         if let OrderRequest::New(order) = request {
             // The router reckons with a window from when it decided: a worker that hung sends nothing late.
             let waited = sent_at.saturating_sub(stamped.routed_ns).div_ceil(Nanos::MS);
