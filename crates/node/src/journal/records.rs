@@ -112,9 +112,9 @@ pub fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, String> {
 /// A record as one value, for people and machines: what it holds, symbols by number.
 pub fn value(record: &Record<'_>) -> serde_json::Value {
     let shown = match record.stream {
-        ALPHA if record.kind == TICK => decode::<Tick>(record.payload).map(|t| serde_json::to_value(t)),
-        ALPHA => decode::<AlphaRecord>(record.payload).map(|r| serde_json::to_value(r)),
-        ROUTER => decode::<RouterRecord>(record.payload).map(|r| serde_json::to_value(r)),
+        ALPHA if record.kind == TICK => decode::<Tick>(record.payload).map(serde_json::to_value),
+        ALPHA => decode::<AlphaRecord>(record.payload).map(serde_json::to_value),
+        ROUTER => decode::<RouterRecord>(record.payload).map(serde_json::to_value),
         _ => return serde_json::Value::Null,
     };
     match shown {

@@ -250,7 +250,7 @@ impl AlphaReplay {
                     }
                 }
                 decided @ (AlphaRecord::Step { .. } | AlphaRecord::Intent(_)) => {
-                    self.decided.push_back(decided)
+                    self.decided.push_back(decided);
                 }
                 _ => {}
             }
