@@ -14,6 +14,7 @@ use market::{
     OrderOrigin, OrderRequest, OrderStatus, Posture, Px, Qty, SymbolId,
 };
 use node::config::Config;
+use node::day::SharedDay;
 use node::environment::Environment;
 use node::journal::header::{Header, RECORDS};
 use node::journal::recorder::{JournalEnds, Recorder};
@@ -163,6 +164,7 @@ fn play(dir: &Path, ticks: u64, segment_bytes: u64) -> usize {
         news,
         steps,
         memory_news,
+        view: pending().0,
         journal: AlphaJournal { tap: alpha_tap, ticks: kept },
     };
     let clock = Clock::simulated(Arc::default());
@@ -184,9 +186,10 @@ fn play(dir: &Path, ticks: u64, segment_bytes: u64) -> usize {
         requests,
         outcomes,
         news: router_news,
+        view: pending().0,
         journal: router_tap,
     };
-    let mut orders = RouterStage::new(router, links, clock, latency.probe("router", 1));
+    let mut orders = RouterStage::new(router, links, SharedDay::default(), clock, latency.probe("router", 1));
     let ends = JournalEnds { alpha: alpha_drain, ticks: kept_out, router: router_drain };
     let shadow = Shadow::new(&config, &states, None).unwrap();
     let recorder =
@@ -200,6 +203,8 @@ fn play(dir: &Path, ticks: u64, segment_bytes: u64) -> usize {
         fills: Vec::new(),
         wallet,
         margin: Some(Margin { available: wallet, maintenance: Amount::ZERO }),
+        transfers: None,
+        unlisted: Vec::new(),
     };
     to_router.push(RouterCommand::Gate(Gate::open())).unwrap();
     to_router.push(RouterCommand::Account(Box::new(account(START)))).unwrap();

@@ -108,6 +108,7 @@ impl AlphaReplay {
             news: news_in,
             steps: steps_in,
             memory_news: memory_news_in,
+            view: pending().0,
             journal: AlphaJournal { tap, ticks: own_ticks_in },
         };
         // Latencies are measured by a clock that stands.

@@ -7,9 +7,11 @@ use market::Nanos;
 use runtime::clock::Clock;
 use runtime::journal::tap::Tap;
 use runtime::latency::Collector;
+use runtime::pending::pending;
 use runtime::ring::ring;
 
 use super::alpha::Was;
+use crate::day::SharedDay;
 use crate::journal::records::{decode, encoded};
 use crate::stages::Hop;
 use crate::stages::router::{RouterLinks, RouterRecord, RouterStage};
@@ -33,10 +35,12 @@ impl RouterReplay {
             requests: ring("requests", 1).0,
             outcomes: ring("outcomes", 1).0,
             news: ring("news", 1).0,
+            view: pending().0,
             journal: Tap::closed(),
         };
         let probe = latency.probe("router", 1);
-        let mut stage = RouterStage::new(router, links, Clock::simulated(Arc::default()), probe);
+        let mut stage =
+            RouterStage::new(router, links, SharedDay::default(), Clock::simulated(Arc::default()), probe);
         stage.set_fills(fills);
         Self { stage, waits: false }
     }
