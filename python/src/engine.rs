@@ -209,7 +209,8 @@ impl NDAlphaEngine {
     /// External risk factors by date: {"YYYY-MM-DD": n_signals}, or an object with such `factors`.
     fn set_acb(&mut self, acb: &Bound<'_, PyAny>) -> PyResult<()> {
         let factors = if acb.is_none() {
-            return Ok(self.engine.set_factors(&BTreeMap::new()));
+            self.engine.set_factors(&BTreeMap::new());
+            return Ok(());
         } else if acb.hasattr("factors")? {
             acb.getattr("factors")?
         } else {

@@ -30,7 +30,7 @@ pub(crate) fn features(py: Python<'_>, recording: &Bound<'_, PyAny>, interval_ms
         Ok(one) => vec![one],
         Err(_) => recording.extract().map_err(|_| usage("recording: a path, or a list of paths"))?,
     };
-    let done = interruptible(py, move |cancel| {
+    interruptible(py, move |cancel| {
         let mut rows = FeatureRows::new();
         let (mut batches, mut failed) = (Vec::new(), None);
         replay_features(&files, Nanos::from_millis(interval_ms), |survey, sample| {
@@ -60,8 +60,7 @@ pub(crate) fn features(py: Python<'_>, recording: &Bound<'_, PyAny>, interval_ms
         }
         batches.push(rows.take().map_err(arrow)?);
         Ok(Table::new(rows.schema(), batches))
-    })?;
-    done
+    })?
 }
 
 /// Eigen scans (SPEC 6) of prices: a float64 array, a row a tick, a column an asset, NaN where there is none. Columns

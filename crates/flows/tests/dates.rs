@@ -1,5 +1,7 @@
 //! Dates one by one are what a replay over all of them is, whatever runs twice.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
