@@ -337,7 +337,7 @@ fn many_restarts_under_faults() {
         let seed = 100 + life as u64;
         let stage = Stage::new(seed, "  path: DIR/memory\n  state_every_ms: 200\n  history_every_ms: 500");
         let path = stage.path("memory");
-        let mut node = stage.live(&[]);
+        let mut node = stage.live(&["--json"]);
         for _ in 0..KILLS.min((wanted - all.len()) as u64) {
             let on = || "order.place".to_owned();
             for fault in [
@@ -354,7 +354,7 @@ fn many_restarts_under_faults() {
             let held = !stage.positions().is_empty();
             let told = fs::read_to_string(stage.path("log")).unwrap().matches(ARMED).count();
             let began = Instant::now();
-            node = stage.live(&[]);
+            node = stage.live(&["--json"]);
             node.until("it is armed", || {
                 fs::read_to_string(stage.path("log")).unwrap().matches(ARMED).count() > told
             });
