@@ -176,6 +176,8 @@ fn state_of(flow: Flow, run: &DayRun, at: Nanos) -> Result<EngineState, Failure>
         exit: None,
         booked: Nanos(0),
         recent: Vec::new(),
+        day: None,
+        rearm: String::new(),
     };
     let mut snapshot = serde_json::to_value(saved).map_err(impossible)?;
     snapshot["engine"] = serde_json::to_value(&run.snapshot).map_err(impossible)?;
