@@ -106,7 +106,10 @@ fn days(trades: &[TradeRecord], param_hash: &str) -> Vec<alpha::DayResult> {
 fn notes(summary: &Summary) -> Vec<String> {
     let mut notes =
         vec![format!("A live session of {:.0} s, ended by {}.", summary.seconds, summary.ended_by)];
-    for p in &summary.open_positions {
+    if summary.open_positions.is_none() {
+        notes.push("What is open at the venue is unknown: it could not be asked.".to_owned());
+    }
+    for p in summary.open_positions.iter().flatten() {
         notes.push(format!("Still open at the venue: {} {}; it is not in these numbers.", p.qty, p.symbol));
     }
     if summary.session.not_kept > 0 {

@@ -6,8 +6,8 @@
 //! alerts are telemetry — the newest are dropped and counted in [`Outbox::dropped`]. The caller drains all of it after
 //! each call.
 
-use std::fmt;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 use arrayvec::ArrayVec;
 use market::{ClientOrderId, Nanos, OrderRequest, Outcome, Qty, SymbolId};

@@ -138,7 +138,11 @@ async fn one_run(
     let mut control = controller(options, &rest, &ready, ends, environment)?;
     let shown = publishing(options, gates_before, &layout, &workers, &link, &clock);
     let journal = recorder.as_ref().map(|r| Arc::clone(&r.status));
-    Attached { alpha: alpha.as_ref(), lease, journal, shown, day, read, may_open }.to(&mut control, options, &link);
+    Attached { alpha: alpha.as_ref(), lease, journal, shown, day, read, may_open }.to(
+        &mut control,
+        options,
+        &link,
+    );
     look_after(&mut control, options, &at_venue, (watchdog, &workers, &stop), environment)?;
     control.run(&stop).await;
     watchdog.rest();

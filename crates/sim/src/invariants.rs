@@ -96,7 +96,11 @@ impl Ledger {
                         let killed = self.killed_at.map(|at| order.created.since(at).0);
                         if killed.is_some_and(|since| since > KILLED_WITHIN) {
                             let found_text = format!("{} opens after the kill", order.client_id);
-                            found.push(Violation { at_ms, invariant: "nothing opened after a kill", found: found_text });
+                            found.push(Violation {
+                                at_ms,
+                                invariant: "nothing opened after a kill",
+                                found: found_text,
+                            });
                         }
                     }
                 }

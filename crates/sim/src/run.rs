@@ -180,7 +180,8 @@ pub fn run(setup: &Setup) -> Result<Report, String> {
 
 async fn story(setup: &Setup) -> Result<Report, String> {
     let accounts = vec![AccountConfig::hmac(KEY.0, KEY.1, BALANCE)];
-    let mut venue = VenueConfig { seed: setup.seed, symbols: setup.symbols, accounts, ..VenueConfig::default() };
+    let mut venue =
+        VenueConfig { seed: setup.seed, symbols: setup.symbols, accounts, ..VenueConfig::default() };
     venue.rules.orders_per_10s = setup.circumstances.orders_per_10s;
     let bars = alpha::eigen::WINDOWS[3] + 150;
     // By name: a symbol that does not trade at a start is followed all the same.

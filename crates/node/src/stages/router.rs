@@ -9,8 +9,8 @@ use execution::{
     Unlisted, VenuePosition, VenueState,
 };
 use market::{
-    Amount, Bbo, ExecutionReport, Instrument, Intent, MarkPrice, Nanos, OrderOrigin, OrderRequest, Outcome, Qty,
-    SymbolId,
+    Amount, Bbo, ExecutionReport, Instrument, Intent, MarkPrice, Nanos, OrderOrigin, OrderRequest, Outcome,
+    Qty, SymbolId,
 };
 use runtime::clock::Clock;
 use runtime::journal::tap::{Entry, Tap};

@@ -62,8 +62,7 @@ pub fn parse(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
     if crc32c(&[fields, payload]).to_le_bytes() != head[26..30] {
         return None;
     }
-    let record =
-        Record { stream: fields[4], kind: fields[5], seq: u64_at(6), at: u64_at(14), payload };
+    let record = Record { stream: fields[4], kind: fields[5], seq: u64_at(6), at: u64_at(14), payload };
     Some((record, HEAD + length))
 }
 

@@ -78,10 +78,15 @@ pub fn walk(file: &[u8], mut take: impl FnMut(Record<'_>) -> ControlFlow<()>) ->
     // The content decides, so that a damaged mark costs the mark alone.
     found.sealed = mark == SEALED_MARK || (mark != OPEN_MARK && body.starts_with(&BLOCK_MARK));
     if mark != OPEN_MARK && mark != SEALED_MARK {
-        found.lost.push(Lost { from: 0, to: mark.len(), what: "the mark of a journal segment of this version" });
+        found.lost.push(Lost {
+            from: 0,
+            to: mark.len(),
+            what: "the mark of a journal segment of this version",
+        });
     }
     let mut walker = Walker { found: &mut found, take: &mut take, count: 0 };
-    let _ = if walker.found.sealed { walker.blocks(file) } else { walker.records(file, 8.min(file.len()), None) };
+    let _ =
+        if walker.found.sealed { walker.blocks(file) } else { walker.records(file, 8.min(file.len()), None) };
     found
 }
 
