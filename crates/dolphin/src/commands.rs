@@ -1,4 +1,4 @@
-//! The commands: thin wrappers that parse, call the room that does the work, and print.
+//! The commands: thin wrappers that parse, call the crate that does the work, and print.
 
 pub mod bench;
 pub mod check;
@@ -28,6 +28,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use ::replay::ReplayError;
 use ::venue::VenueError;
 use alpha::Forewarner;
 use archive::day::{self, AssetColumns, Day, Wanted};
@@ -166,4 +167,13 @@ fn read_history(path: &Path, reference: &str) -> Result<History, Failure> {
         history.bars.extend((0..day.len()).map(|bar| day.row(bar).to_vec()));
     }
     Ok(history)
+}
+
+/// The exit code of a replay error: 2 for options and targets, 3 for data, 1 for Ctrl-C.
+pub fn replay_error(error: &ReplayError) -> Failure {
+    match error {
+        ReplayError::Interrupted => Failure::answer_no(error.to_string()),
+        e if e.is_usage() => Failure::usage(e.to_string()),
+        e => Failure::input(e.to_string()),
+    }
 }

@@ -33,7 +33,7 @@ use runtime::journal::frame::{self, Record};
 use runtime::journal::library::segments;
 use runtime::journal::segment::{OPEN_MARK, OWN, kind, walk};
 use runtime::journal::tap::tap;
-use runtime::journal::writer::Limits;
+use runtime::journal::library::Limits;
 use runtime::latency::Collector;
 use runtime::pending::pending;
 use runtime::ring::ring;

@@ -7,7 +7,8 @@ use divan::Bencher;
 use runtime::environment::SystemFiles;
 use runtime::journal::frame::Record;
 use runtime::journal::tap::tap;
-use runtime::journal::writer::{Limits, Writer};
+use runtime::journal::library::Limits;
+use runtime::journal::writer::Writer;
 
 fn main() {
     divan::main();

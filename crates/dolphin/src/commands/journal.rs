@@ -17,7 +17,7 @@ use runtime::environment::{Files, SystemFiles};
 use runtime::journal::frame::Record;
 use runtime::journal::library::{Numbers, read, trim};
 use runtime::journal::segment::{OWN, kind};
-use runtime::journal::writer::Limits;
+use runtime::journal::library::Limits;
 use serde::Serialize;
 
 /// What a node took in and decided

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use ::replay::parity::{Expected, check};
 
-use super::replay::{DayArgs, replay_error};
+use super::replay::DayArgs;
+use super::replay_error;
 use node::error::Failure;
 
 /// Compare a replay with expected trades or a summary; exit 1 on any difference

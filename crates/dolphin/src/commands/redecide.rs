@@ -11,7 +11,7 @@ use node::journal::records::ALPHA;
 use node::journal::replay::{Decided, Hypothesis, RunReport, Verdict, WhatIf, replay, what_if};
 use runtime::environment::SystemFiles;
 
-use super::replay::replay_error;
+use super::replay_error;
 
 /// Decides a journal again and compares every decision; exit 1 with the first difference.
 pub fn compare(journal: &Path, until: Option<u64>, json: bool) -> Result<(), Failure> {

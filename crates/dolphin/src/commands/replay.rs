@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ::replay::ReplayError;
 use ::replay::controls::Controls;
 use ::replay::days::{Observer, Progress, ReplayConfig, Run, run as run_days};
 use ::replay::output::Staging;
@@ -20,6 +19,8 @@ use market::Date;
 
 use node::config::Config;
 use node::error::Failure;
+
+use super::replay_error;
 
 /// Which days, and with which parameters: what `replay` and `parity` have in common.
 #[derive(Debug, clap::Args)]
@@ -246,15 +247,6 @@ impl DayArgs {
             );
         }
         Ok(replay)
-    }
-}
-
-/// The exit code of a replay error: 2 for options and targets, 3 for data, 1 for Ctrl-C.
-pub fn replay_error(error: &ReplayError) -> Failure {
-    match error {
-        ReplayError::Interrupted => Failure::answer_no(error.to_string()),
-        e if e.is_usage() => Failure::usage(e.to_string()),
-        e => Failure::input(e.to_string()),
     }
 }
 

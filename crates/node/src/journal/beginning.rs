@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use runtime::journal::writer::Limits;
+use runtime::journal::library::Limits;
 
 use super::header::{Header, RECORDS, directory};
 use super::recorder::{JournalEnds, Recorder, limits};

@@ -12,7 +12,8 @@ use runtime::conveyor::Unloader;
 use runtime::environment::{Ended, LocalTask};
 use runtime::journal::frame::Record;
 use runtime::journal::tap::Drain;
-use runtime::journal::writer::{Limits, Status, Writer};
+use runtime::journal::library::Limits;
+use runtime::journal::writer::{Status, Writer};
 
 use super::header::Header;
 use super::records::{self, ALPHA, ROUTER, TICK, alpha_kind, router_kind};

@@ -8,8 +8,22 @@ use std::path::{Path, PathBuf};
 
 use super::frame::Record;
 use super::segment::{Condition, OWN, kind, walk};
-use super::writer::Limits;
 use crate::environment::Files;
+
+/// Where segments go, how large they become, and how long they stay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Directory.
+    pub dir: PathBuf,
+    /// A segment is closed once it holds this much, bytes before compression.
+    pub segment_bytes: u64,
+    /// Segments begun before this many days are removed.
+    pub days: u64,
+    /// Together they take no more than this, bytes.
+    pub max_bytes: u64,
+    /// What was written is synced after this at the latest, ns.
+    pub fsync_ns: u64,
+}
 
 /// The name of a segment's file; the order of names is the order of the segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

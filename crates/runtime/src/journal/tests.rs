@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 
 use super::frame::Record;
-use super::library::{Gap, Name, Numbers, segments};
+use super::library::{Gap, Limits, Name, Numbers, segments};
 use super::segment::{Condition, OWN, kind, walk};
 use super::tap::tap;
-use super::writer::{Limits, Writer};
+use super::writer::Writer;
 use crate::environment::{AppendFile, Files, SystemFiles};
 
 /// Files in memory whose writes can be made to fail.

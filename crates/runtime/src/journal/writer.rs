@@ -1,29 +1,13 @@
 //! The writer: records into segments, with rotation, sealing, retention, and disks that fail.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::frame::{self, MAX_PAYLOAD, Record};
-use super::library::{self, Name};
+use super::library::{self, Limits, Name};
 use super::segment::{OPEN_MARK, OWN, Packer, STREAMS, kind, walk};
 use crate::environment::{AppendFile, Files};
-
-/// Where segments go, how large they become, and how long they stay.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Directory.
-    pub dir: PathBuf,
-    /// A segment is closed once it holds this much, bytes before compression.
-    pub segment_bytes: u64,
-    /// Segments begun before this many days are removed.
-    pub days: u64,
-    /// Together they take no more than this, bytes.
-    pub max_bytes: u64,
-    /// What was written is synced after this at the latest, ns.
-    pub fsync_ns: u64,
-}
 
 /// After an error the disk is tried again after this.
 const RETRY_NS: u64 = 1_000_000_000;
