@@ -6,8 +6,8 @@ use std::sync::Arc;
 use divan::Bencher;
 use runtime::environment::SystemFiles;
 use runtime::journal::frame::Record;
-use runtime::journal::tap::tap;
 use runtime::journal::library::Limits;
+use runtime::journal::tap::tap;
 use runtime::journal::writer::Writer;
 
 fn main() {

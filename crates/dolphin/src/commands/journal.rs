@@ -15,9 +15,9 @@ use node::stages::Tick;
 use node::stages::router::RouterRecord;
 use runtime::environment::{Files, SystemFiles};
 use runtime::journal::frame::Record;
+use runtime::journal::library::Limits;
 use runtime::journal::library::{Numbers, read, trim};
 use runtime::journal::segment::{OWN, kind};
-use runtime::journal::library::Limits;
 use serde::Serialize;
 
 /// What a node took in and decided

@@ -11,8 +11,8 @@ use runtime::clock::Clock;
 use runtime::conveyor::Unloader;
 use runtime::environment::{Ended, LocalTask};
 use runtime::journal::frame::Record;
-use runtime::journal::tap::Drain;
 use runtime::journal::library::Limits;
+use runtime::journal::tap::Drain;
 use runtime::journal::writer::{Status, Writer};
 
 use super::header::Header;
