@@ -323,7 +323,7 @@ class DolphinActor(Strategy):  # type: ignore[misc]
         self._writer.put(f"DOLPHIN_PNL_{'GREEN' if green else 'BLUE'}", result["date"], json.dumps(result))
 
     def _read_posture(self, date: str) -> tuple[str, float]:
-        """At start and at each date change; what cannot be read is APEX, with a warning."""
+        """At start and at each date change. Nothing there: APEX; there and unreadable: TURTLE, with a warning (SPEC 4.2)."""
         told: Mapping[str, Any] | None = (self.dolphin_config.postures or {}).get(date)
         if told is not None:
             import json
@@ -335,7 +335,8 @@ class DolphinActor(Strategy):  # type: ignore[misc]
                 self.memory_available = True
                 return parse_safety(text) if text is not None else ("APEX", 1.0)
             except DataError as error:
-                LOG.warning("the posture is refused, APEX: %s", error)
+                LOG.warning("the posture cannot be read, TURTLE: %s", error)
+                return "TURTLE", 0.5
             except DolphinError as error:
                 self._degrade(error)
         return "APEX", 1.0

@@ -238,7 +238,8 @@ impl DayRun {
     }
 }
 
-/// Tasks `run_engine_day`, `run`: the engine over a date. `safety`: the text of `DOLPHIN_SAFETY[latest]`, None: APEX.
+/// Tasks `run_engine_day`, `run`: the engine over a date. `safety`: the text of `DOLPHIN_SAFETY[latest]`, None: APEX,
+/// unreadable: TURTLE.
 #[pyfunction]
 #[pyo3(signature = (config, day, start, flow="paper", safety=None))]
 pub(crate) fn run_engine_day(
@@ -250,11 +251,12 @@ pub(crate) fn run_engine_day(
     safety: Option<&str>,
 ) -> PyResult<DayRun> {
     let flow: Flow = flow.parse().map_err(|e: String| usage(e))?;
-    let safety =
-        match safety.map(memory::schema::Safety::from_memory).transpose().map_err(crate::error::data)? {
-            Some(told) => Safety { posture: told.posture, rm: told.rm },
-            None => Safety::FREE,
-        };
+    let safety = match safety.map(memory::schema::Safety::from_memory) {
+        Some(Ok(told)) => Safety { posture: told.posture, rm: told.rm },
+        // There and unreadable: TURTLE (SPEC 4.2).
+        Some(Err(_)) => Safety::of(0.5),
+        None => Safety::FREE,
+    };
     let (data, start) = (day.get().data.clone(), start.get().start.clone());
     let done = interruptible(py, move |_| {
         let config = flows::load_config(&config)?;

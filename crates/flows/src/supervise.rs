@@ -215,14 +215,14 @@ async fn load_data(
     task::run(tasks, name, Tries::again(2, options.retry_delay), load).await
 }
 
-/// Task `read_posture`. Nothing there: APEX (SPEC §4.2). What cannot be read is passed over with a warning.
+/// Task `read_posture` (SPEC §4.2). Nothing there: APEX; there and unreadable: TURTLE, with a warning.
 async fn read_posture(memory: &SystemMemory) -> Result<Safety, Failure> {
     match memory.read_safety().await.map_err(|e| unavailable(&e))? {
         Reading::Value(safety) => Ok(Safety { posture: safety.posture, rm: safety.rm }),
         Reading::Absent => Ok(Safety::FREE),
         Reading::Unreadable(error) => {
-            tracing::warn!("{SAFETY}[{SAFETY_LATEST}] is passed over: {error}; the day runs in APEX");
-            Ok(Safety::FREE)
+            tracing::warn!("{SAFETY}[{SAFETY_LATEST}] cannot be read: {error}; the day runs in TURTLE");
+            Ok(Safety::of(0.5))
         }
     }
 }
