@@ -33,6 +33,7 @@ use crate::ending::AtVenue;
 use crate::environment::Environment;
 use crate::error::Failure;
 use crate::journal::beginning::Beginning;
+use crate::journal::recorder::Recorder;
 use crate::killed;
 use crate::memory_link::{self, Identity, Loaded, MemoryLink, MemoryStatus, Owner};
 pub use crate::options::{History, Options};
@@ -92,10 +93,7 @@ async fn one_run(
     let rest = Arc::new(rest_client(options, environment)?);
     // A position of the last run may wait to be looked after: a start never gives up over a full window.
     rest.set_patient(true);
-    let (section, venue) = (&options.config.memory, options.venue.name().to_owned());
-    let ephemeral = options.role == Role::All && matches!(options.venue, Venue::Local(_));
-    let mut link = MemoryLink::open(section, &venue, ephemeral, environment).await?;
-    link.begin(&venue, &clock);
+    let mut link = link(options, environment).await?;
     let (leave, active) = match leave_to_act(options, &rest, &link, environment).await? {
         StoodBy::Active((leave, active)) => (leave, active),
         StoodBy::Ended(mut summary) => {
@@ -103,7 +101,7 @@ async fn one_run(
             return Ok(Ended::Over(summary));
         }
     };
-    let (owner, local_state, mut loaded) = recall(options, venue, &link, &leave, environment).await;
+    let (owner, local_state, mut loaded) = recall(options, &link, &leave, environment).await;
     let Leave { fence, lease, .. } = leave;
     let (read, may_open) = (loaded.read, loaded.read || loaded.state.is_some());
     let (alpha, warm) = active.map_or((None, None), |a| (Some(a.alpha), Some((a.symbols, a.warm))));
@@ -138,11 +136,8 @@ async fn one_run(
     let mut control = controller(options, &rest, &ready, ends, environment)?;
     let shown = publishing(options, gates_before, &layout, &workers, &link, &clock);
     let journal = recorder.as_ref().map(|r| Arc::clone(&r.status));
-    Attached { alpha: alpha.as_ref(), lease, journal, shown, day, read, may_open }.to(
-        &mut control,
-        options,
-        &link,
-    );
+    let attached = Attached { alpha: alpha.as_ref(), lease, journal, shown, day, read, may_open };
+    attached.to(&mut control, options, &link);
     look_after(&mut control, options, &at_venue, (watchdog, &workers, &stop), environment)?;
     control.run(&stop).await;
     watchdog.rest();
@@ -150,13 +145,9 @@ async fn one_run(
     let died = stop.swap(true, Ordering::AcqRel);
     let (stages, mut panics) = join(workers).await;
     panics.extend(watchdog.fired());
-    if let Some(recorder) = recorder {
-        recorder.finish().await;
-    }
     let left = left(&control.seen, &at_venue).await;
     tell_kill(options, &control, &left, &link, environment);
-    let memory = tokio::time::timeout(REMEMBERED_WITHIN, link.finish()).await;
-    let memory = memory.unwrap_or_else(|_| link.status());
+    let memory = remembered(&mut link, recorder).await;
     let seconds = (clock.now_ns() - started) as f64 / 1e9;
     let run = Run { layout, seconds, stages, gates_before, left, memory };
     let mut summary = summarise(options, &ready, &mut control, run);
@@ -164,15 +155,32 @@ async fn one_run(
     outcome(options, &mut control, (died, &panics), summary)
 }
 
+/// System memory, on its thread. That of a local venue ends with the run, as the venue does.
+async fn link(options: &Options, environment: &Environment) -> Result<MemoryLink, Failure> {
+    let venue = options.venue.name();
+    let ephemeral = options.role == Role::All && matches!(options.venue, Venue::Local(_));
+    let link = MemoryLink::open(&options.config.memory, venue, ephemeral, environment).await?;
+    link.begin(venue, &environment.clock);
+    Ok(link)
+}
+
+/// Everything is written: the journal's last segment, and what memory takes within its time.
+async fn remembered(link: &mut MemoryLink, recorder: Option<Recorder>) -> MemoryStatus {
+    if let Some(recorder) = recorder {
+        recorder.finish().await;
+    }
+    let memory = tokio::time::timeout(REMEMBERED_WITHIN, link.finish()).await;
+    memory.unwrap_or_else(|_| link.status())
+}
+
 /// What was before: the state in memory, or that of this machine; and whose it is.
 async fn recall(
     options: &Options,
-    venue: String,
     link: &MemoryLink,
     leave: &Leave,
     environment: &Environment,
 ) -> (Owner, Option<PathBuf>, Loaded) {
-    let section = &options.config.memory;
+    let (section, venue) = (&options.config.memory, options.venue.name().to_owned());
     let (deployment, account) = (section.deployment, options.key.fingerprint());
     let number = leave.lease.as_ref().and_then(|_| leave.fence.number());
     let key = holder::lease_key(deployment).to_owned();
