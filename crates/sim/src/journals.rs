@@ -39,7 +39,7 @@ impl AddAssign<Counts> for Again {
 /// Decides the journals of a machine again.
 pub fn decide_again(files: &MachineFiles, at_ms: u64, again: &mut Again, violations: &mut Vec<Violation>) {
     let mut violation = |found: String| {
-        violations.push(Violation { at_ms, invariant: "the journal decides the same again", found })
+        violations.push(Violation { at_ms, invariant: "the journal decides the same again", found });
     };
     for dir in files.journals() {
         let reports = match replay(files, &dir, None, &|_| None, &mut |_, _, _| true) {

@@ -143,7 +143,7 @@ fn known() -> BTreeSet<String> {
     for m in registry::ALL {
         match m.kind {
             Kind::Histogram => {
-                known.extend(["bucket", "count", "sum"].map(|end| format!("{}_{end}", m.family)))
+                known.extend(["bucket", "count", "sum"].map(|end| format!("{}_{end}", m.family)));
             }
             _ => drop(known.insert(m.name())),
         }

@@ -186,7 +186,7 @@ fn tls_and_token_together() {
     let section = TelemetrySection {
         token_file: Some(token.clone()),
         tls_cert: Some(cert.clone()),
-        tls_key: Some(key.clone()),
+        tls_key: Some(key),
         ..TelemetrySection::default()
     };
     let (_server, published, address) = start(section.clone());
