@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use archive::day::{self, Bar, Day};
@@ -101,7 +102,14 @@ pub fn dolphin(args: &[&str]) -> Command {
     for name in ["CREDENTIALS_DIRECTORY", "DOLPHIN_API_KEY", "DOLPHIN_API_SECRET", "DOLPHIN_LOG"] {
         command.env_remove(name);
     }
+    // What a program keeps by default is kept for this run of the tests, and is nobody's own.
+    command.env_remove("STATE_DIRECTORY").env("XDG_STATE_HOME", state_home());
     command
+}
+
+fn state_home() -> &'static Path {
+    static HOME: LazyLock<tempfile::TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
+    HOME.path()
 }
 
 pub fn stderr(output: &Output) -> String {
