@@ -176,8 +176,8 @@ impl Process {
         std::mem::take(&mut *lock(&self.waiting)).into_iter().for_each(Waker::wake);
     }
 
-    /// May the process be polled now? Counts the poll.
-    fn admit(&self) -> Admission {
+    /// May the process be polled now? Counts the poll, if it is one that a kill may fall on.
+    fn admit(&self, counted: bool) -> Admission {
         if self.is_dead() {
             return Admission::Dead;
         }
@@ -185,7 +185,7 @@ impl Process {
             return Admission::Stopped;
         }
         let left = self.kill_in.load(Ordering::Relaxed);
-        if left != u64::MAX {
+        if counted && left != u64::MAX {
             if left == 0 {
                 self.die();
                 return Admission::Dead;
@@ -211,13 +211,15 @@ enum Admission {
 struct Gate {
     process: Arc<Process>,
     task: Option<LocalTask>,
+    /// Its polls count for a planned kill.
+    counted: bool,
 }
 
 impl Future for Gate {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match self.process.admit() {
+        match self.process.admit(self.counted) {
             Admission::Dead => {
                 self.task = None;
                 return Poll::Ready(());
@@ -246,7 +248,11 @@ impl ProcessSpawner {
 
     /// Runs a task of the process.
     pub fn run(&self, task: LocalTask) -> JoinHandle<()> {
-        let gate = Gate { process: Arc::clone(&self.process), task: Some(task) };
+        self.go(task, true)
+    }
+
+    fn go(&self, task: LocalTask, counted: bool) -> JoinHandle<()> {
+        let gate = Gate { process: Arc::clone(&self.process), task: Some(task), counted };
         let handle = tokio::task::spawn_local(gate);
         let mut tasks = lock(&self.process.tasks);
         tasks.retain(|t| !t.is_finished());
@@ -266,16 +272,19 @@ impl Spawner for ProcessSpawner {
 
     fn spawn_thread(
         &self,
-        _name: &'static str,
+        name: &'static str,
         make: Box<dyn FnOnce() -> LocalTask + Send>,
     ) -> io::Result<Ended> {
         let (done, ended) = oneshot::channel();
         let task = make();
-        self.run(Box::pin(async move {
+        // A journal only looks on: with one and without, a kill falls on the same moment.
+        let counted = name != "journal";
+        let thread = Box::pin(async move {
             task.await;
             // Nobody may wait for it.
             let _ = done.send(Ok(()));
-        }));
+        });
+        self.go(thread, counted);
         Ok(ended)
     }
 

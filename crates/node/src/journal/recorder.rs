@@ -14,6 +14,7 @@ use runtime::journal::frame::Record;
 use runtime::journal::library::Limits;
 use runtime::journal::tap::Drain;
 use runtime::journal::writer::{Status, Writer};
+use tokio::sync::Notify;
 
 use super::header::Header;
 use super::records::{self, ALPHA, ROUTER, TICK, alpha_kind, router_kind};
@@ -57,8 +58,15 @@ pub fn limits(config: &JournalConfig, dir: PathBuf, states: usize) -> Limits {
 pub struct Recorder {
     /// Counters for others.
     pub status: Arc<Status>,
-    stop: Arc<AtomicBool>,
+    stop: Arc<Stop>,
     ended: Ended,
+}
+
+/// The wish to end, which is heard at once.
+#[derive(Default)]
+struct Stop {
+    wanted: AtomicBool,
+    said: Notify,
 }
 
 impl Recorder {
@@ -72,7 +80,7 @@ impl Recorder {
     ) -> io::Result<Self> {
         let text = serde_json::to_vec(header)?;
         let writer = Writer::new(Arc::clone(&environment.files), limits, header.run, text);
-        let (status, stop) = (writer.status(), Arc::new(AtomicBool::new(false)));
+        let (status, stop) = (writer.status(), Arc::<Stop>::default());
         let mut thread = Thread {
             writer,
             ends,
@@ -90,7 +98,8 @@ impl Recorder {
 
     /// Writes what the stages left and closes the last segment. To be called when they are gone.
     pub async fn finish(self) {
-        self.stop.store(true, Ordering::Release);
+        self.stop.wanted.store(true, Ordering::Release);
+        self.stop.said.notify_one();
         match tokio::time::timeout(CLOSED_WITHIN, self.ended).await {
             Ok(Ok(Err(panic))) => tracing::error!("{panic}"),
             Ok(_) => {}
@@ -111,12 +120,12 @@ struct Thread {
 }
 
 impl Thread {
-    async fn run(&mut self, states: &States, stop: &AtomicBool) {
+    async fn run(&mut self, states: &States, stop: &Stop) {
         let begun = self.writer.begin(&states.named(), self.wall_s(), self.clock.now_ns());
         self.tell(begun);
         loop {
             // Read before the rings: what was pushed before the stop is then taken.
-            let last = stop.load(Ordering::Acquire);
+            let last = stop.wanted.load(Ordering::Acquire);
             self.drain();
             let flushed = self.writer.flush(self.clock.now_ns());
             self.tell(flushed);
@@ -126,7 +135,7 @@ impl Thread {
                 self.tell(closed);
                 return;
             }
-            tokio::time::sleep(LOOK).await;
+            let _ = tokio::time::timeout(LOOK, stop.said.notified()).await;
         }
     }
 

@@ -149,7 +149,7 @@ links! {
     ROUTER_COMMANDS:  [All Alpha]  control -> router, Ring RouterCommand, 1024, "kept by the control thread";
     GATEWAY_COMMANDS: [All Alpha]  control -> gateway, Ring GatewayCommand, 1024, "the stage is dead, and the run is ending";
     HEALTH:           [All Alpha]  control -> memory, Ring Health, 1024, "given up";
-    KEPT_TICKS:       [All Alpha]  alpha -> journal as "alpha_to_journal_ticks", Boxes Tick, 64, "a hole in the journal: counted, told, and nothing is opened for a minute";
+    KEPT_TICKS:       [All Alpha]  alpha -> journal as "alpha_to_journal_ticks", Boxes Tick, 256, "a hole in the journal: counted, told, and nothing is opened for a minute";
     ALPHA_JOURNAL:    [All Alpha]  alpha -> journal, Ring AlphaEntry, 4096, "a hole in the journal: counted, told, and nothing is opened for a minute";
     ROUTER_JOURNAL:   [All Alpha]  router -> journal, Ring RouterEntry, 16384, "a hole in the journal: counted, told, and nothing is opened for a minute";
     BOOK_VIEW:        [All Ingest] book -> control as "book_view", Slots BookSlot, 1, "newest wins";
