@@ -23,6 +23,9 @@ mod table;
 
 use pyo3::prelude::*;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The engine of DOLPHIN.
 #[pymodule]
 fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
