@@ -120,9 +120,8 @@ fn an_order_of_the_run_before_that_arrives_late_is_no_surprise() {
 #[test]
 fn terminated_twice_in_a_row_nothing_is_left_at_the_venue() {
     let term = || Fault::Terminate { machine: 0, back_ms: 6_000 };
-    let faults: Vec<(u64, Fault)> = (0..6)
-        .flat_map(|i| [(70_000 + i * 25_000, term()), (70_010 + i * 25_000 + i * 8, term())])
-        .collect();
+    let faults: Vec<(u64, Fault)> =
+        (0..6).flat_map(|i| [(70_000 + i * 25_000, term()), (70_010 + i * 25_000 + i * 8, term())]).collect();
     let report = play(12, 5, Layout::One, &faults);
     holds(&report, faults.len());
     let ends: Vec<&str> = report
