@@ -112,6 +112,7 @@ def test_11_the_launcher_runs_a_node_and_blocks_until_sigterm(binary, configs, t
     config.write_text((configs / "demo.yml").read_text() + f"runtime: {{idle: park, unpinned: true}}\nmemory: {{path: {tmp_path / 'state.memory'}}}\n")
     keys.write_text(KEYS)
     keys.chmod(0o600)
+    process = None
     try:
         at = venue.stdout.readline().strip()
         code = textwrap.dedent(f"""
@@ -129,15 +130,19 @@ def test_11_the_launcher_runs_a_node_and_blocks_until_sigterm(binary, configs, t
             said = notify.recv(4096)
         # The node writes the newest features beside its state, and the provider reads them (SPEC 2.3).
         file, until = tmp_path / "ob_cache/latest_ob_features.json", time.time() + 60
-        while not file.exists() and time.time() < until and process.poll() is None:
+        view = None
+        # The first file may be older than the book of this symbol.
+        while (view is None or not view.fresh) and time.time() < until and process.poll() is None:
             time.sleep(0.2)
-        provider = FileOBProvider(file, max_age_s=3600.0)
-        view = provider.view(["BTCUSDT"])
+            view = FileOBProvider(file, max_age_s=3600.0).view(["BTCUSDT"]) if file.exists() else None
         assert view is not None and view.fresh and not view.rejected, (tmp_path / "log").read_text()
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(60) == 0, (tmp_path / "log").read_text()
         log.close()
     finally:
+        if process is not None and process.poll() is None:
+            process.terminate()
+            process.wait(30)
         venue.terminate()
         venue.wait(10)
         notify.close()
