@@ -9,7 +9,7 @@ use market::*;
 
 #[test]
 fn maker_entry_re_pegs_fills_rests_at_tp_and_is_closed_by_it() {
-    let mut d = Desk::new();
+    let mut d = Harness::new();
     d.bbo(10_000, 10_010);
     d.enter(-1, 1_000.0, 0.9);
     let o = d.sent_new();
@@ -43,7 +43,7 @@ fn maker_entry_re_pegs_fills_rests_at_tp_and_is_closed_by_it() {
 
 #[test]
 fn entry_crosses_after_the_time_out_while_the_signal_holds() {
-    let mut d = Desk::new();
+    let mut d = Harness::new();
     d.bbo(10_000, 10_002);
     d.enter(1, 1_000.0, 0.9);
     let o = d.sent_new();
@@ -61,7 +61,7 @@ fn entry_crosses_after_the_time_out_while_the_signal_holds() {
 #[test]
 fn entry_gives_up_when_the_signal_is_gone_or_the_spread_too_wide() {
     for (ask, holds) in [(10_002, false), (10_010, true)] {
-        let mut d = Desk::new();
+        let mut d = Harness::new();
         d.bbo(10_000, ask);
         d.enter(1, 1_000.0, f64::NAN);
         let o = d.sent_new();
@@ -77,11 +77,11 @@ fn entry_gives_up_when_the_signal_is_gone_or_the_spread_too_wide() {
 
 #[test]
 fn low_fill_probability_crosses_at_once_or_gives_up() {
-    let mut d = Desk::new();
+    let mut d = Harness::new();
     d.bbo(10_000, 10_002);
     d.enter(1, 1_000.0, 0.1);
     assert_eq!(d.sent_new().tif, TimeInForce::Ioc);
-    let mut d = Desk::new();
+    let mut d = Harness::new();
     d.bbo(10_000, 10_010);
     d.enter(1, 1_000.0, 0.1);
     assert_eq!(d.outcome(), Outcome::Abandoned { symbol: SYM, reason: AbandonReason::TimedOut });
@@ -89,7 +89,7 @@ fn low_fill_probability_crosses_at_once_or_gives_up() {
 
 #[test]
 fn max_hold_tries_maker_then_market() {
-    let mut d = Desk::holding(1, 100);
+    let mut d = Harness::holding(1, 100);
     let tp = d.tp.unwrap();
     d.exit(ExitReason::MaxHold);
     assert_eq!(d.sent_cancel(), tp.client_order_id);
@@ -111,7 +111,7 @@ fn max_hold_tries_maker_then_market() {
 
 #[test]
 fn stop_sends_the_market_order_together_with_the_cancel() {
-    let mut d = Desk::holding(-1, 100);
+    let mut d = Harness::holding(-1, 100);
     let tp = d.tp.unwrap();
     d.exit(ExitReason::Stop);
     assert_eq!(d.sent_cancel(), tp.client_order_id);
@@ -126,7 +126,7 @@ fn stop_sends_the_market_order_together_with_the_cancel() {
 
 #[test]
 fn take_profit_exit_leaves_the_resting_order_its_time() {
-    let mut d = Desk::holding(1, 100);
+    let mut d = Harness::holding(1, 100);
     let tp = d.tp.unwrap();
     d.exit(ExitReason::Tp);
     assert!(d.nothing_sent());

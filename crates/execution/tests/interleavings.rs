@@ -24,19 +24,19 @@ fn permutations(items: &mut Vec<usize>, k: usize, out: &mut Vec<Vec<usize>>) {
 }
 
 struct Scenario {
-    desk: Desk,
+    harness: Harness,
     tp: NewOrder,
     exit: NewOrder,
     reports: [ExecutionReport; 6],
 }
 
 fn scenario() -> Scenario {
-    let mut d = Desk::holding(1, 100);
+    let mut d = Harness::holding(1, 100);
     let tp = d.tp.expect("its take-profit order");
     d.exit(ExitReason::Stop);
     assert_eq!(d.sent_cancel(), tp.client_order_id);
     let exit = d.sent_new();
-    let trade = |d: &Desk, o: &NewOrder, id, last, cum, px, maker| ExecutionReport {
+    let trade = |d: &Harness, o: &NewOrder, id, last, cum, px, maker| ExecutionReport {
         exec_type: ExecType::Trade,
         status: OrderStatus::PartiallyFilled,
         last_px: Px(px),
@@ -47,7 +47,7 @@ fn scenario() -> Scenario {
         maker,
         ..d.base(o)
     };
-    let end = |d: &Desk, o: &NewOrder, exec_type, status, cum| ExecutionReport {
+    let end = |d: &Harness, o: &NewOrder, exec_type, status, cum| ExecutionReport {
         exec_type,
         status,
         cum_qty: Qty(cum),
@@ -61,14 +61,14 @@ fn scenario() -> Scenario {
         trade(&d, &exit, 103, 35, 60, 9_980, false),
         end(&d, &exit, ExecType::Expired, OrderStatus::Expired, 60),
     ];
-    Scenario { desk: d, tp, exit, reports }
+    Scenario { harness: d, tp, exit, reports }
 }
 
 impl Scenario {
     /// The venue answers what it is asked, for up to 30 s.
     fn settle(&mut self) {
         for _ in 0..300 {
-            let d = &mut self.desk;
+            let d = &mut self.harness;
             while let Some(r) = d.requests.pop_front() {
                 match r {
                     OrderRequest::Query(q) | OrderRequest::Cancel(q)
@@ -95,7 +95,7 @@ impl Scenario {
     }
 
     fn check(&mut self, complete: bool, what: &str) {
-        let d = &mut self.desk;
+        let d = &mut self.harness;
         assert_eq!(d.router.position(SYM).qty, Qty::ZERO, "{what}");
         assert_eq!(d.outcomes.len(), 1, "{what}: {:?}", d.outcomes);
         let Outcome::Exited(x) = d.outcome() else { panic!("{what}") };
@@ -121,9 +121,9 @@ fn every_order_of_arrival_and_every_loss() {
         for lost in 0..64u32 {
             let mut s = scenario();
             for &k in order.iter().filter(|k| lost & (1 << **k) == 0) {
-                s.desk.at(1);
+                s.harness.at(1);
                 let r = s.reports[k];
-                s.desk.report(r);
+                s.harness.report(r);
             }
             s.settle();
             s.check(lost == 0, &format!("order {order:?} lost {lost:06b}"));
@@ -138,12 +138,12 @@ fn every_order_of_arrival_told_twice() {
     for order in &orders {
         let mut s = scenario();
         for &k in order.iter().chain(order) {
-            s.desk.at(1);
+            s.harness.at(1);
             let r = s.reports[k];
-            s.desk.report(r);
+            s.harness.report(r);
         }
         s.settle();
         s.check(true, &format!("order {order:?} twice"));
-        assert_eq!(s.desk.router.stats().duplicate_reports, 3);
+        assert_eq!(s.harness.router.stats().duplicate_reports, 3);
     }
 }

@@ -14,7 +14,7 @@ fn usd(x: f64) -> Amount {
 
 #[test]
 fn a_restart_while_short_knows_no_equity_before_a_price_has_come() {
-    let mut d = Desk::cold(RouterConfig::default());
+    let mut d = Harness::cold(RouterConfig::default());
     assert!(d.router.adopt_position(d.now(), SYM, Qty(-100_000), 100.0, 0.0095));
     d.router.set_gate(d.now(), Gate::open(), &mut d.out);
     d.reconcile(
@@ -43,7 +43,7 @@ fn a_restart_while_short_knows_no_equity_before_a_price_has_come() {
 
 #[test]
 fn a_fill_after_more_orders_than_any_table_holds_is_still_our_own() {
-    let mut d = Desk::new();
+    let mut d = Harness::new();
     d.bbo(10_000, 10_002);
     d.enter(1, 10.0, 0.9);
     let first = d.sent_new();
@@ -69,7 +69,7 @@ fn a_fill_after_more_orders_than_any_table_holds_is_still_our_own() {
 
 #[test]
 fn a_balance_read_before_a_fill_does_not_undo_it() {
-    let mut d = Desk::holding(1, 100);
+    let mut d = Harness::holding(1, 100);
     let tp = d.tp.unwrap();
     let asked = d.now();
     d.at(50);
@@ -85,7 +85,7 @@ fn a_balance_read_before_a_fill_does_not_undo_it() {
 fn a_denial_that_is_repeated_latches_nothing() {
     let mut cfg = RouterConfig::default();
     cfg.risk.max_order_notional_usd = Some(4.0);
-    let mut d = Desk::with(cfg);
+    let mut d = Harness::with(cfg);
     for _ in 0..300 {
         d.at(100);
         d.bbo(10_000, 10_002);
@@ -98,7 +98,7 @@ fn a_denial_that_is_repeated_latches_nothing() {
 
 #[test]
 fn a_clock_that_is_ahead_makes_no_decision_old() {
-    let mut d = Desk::new();
+    let mut d = Harness::new();
     // Ours is 1.1 s ahead of the venue's.
     let clock = ClockOffset { offset_ns: -1_100_000_000, ..ClockOffset::EXACT };
     d.router.set_gate(d.now(), Gate { clock: Some(clock), ..Gate::open() }, &mut d.out);

@@ -8,9 +8,9 @@ use common::*;
 use execution::*;
 use market::*;
 
-/// A desk with an acknowledged maker entry to buy 10 lots at 100.00.
-fn entering() -> (Desk, NewOrder) {
-    let mut d = Desk::new();
+/// A harness with an acknowledged maker entry to buy 10 lots at 100.00.
+fn entering() -> (Harness, NewOrder) {
+    let mut d = Harness::new();
     d.bbo(10_000, 10_002);
     d.enter(1, 10.0, 0.9);
     let o = d.sent_new();
@@ -20,7 +20,7 @@ fn entering() -> (Desk, NewOrder) {
 
 #[test]
 fn silence_is_unknown_and_absence_counts_only_after_the_request_can_no_longer_arrive() {
-    let mut d = Desk::with(RouterConfig { recv_window_ms: 5_000, ..RouterConfig::default() });
+    let mut d = Harness::with(RouterConfig { recv_window_ms: 5_000, ..RouterConfig::default() });
     d.bbo(10_000, 10_002);
     d.enter(1, 10.0, 0.9);
     let o = d.sent_new();
@@ -46,7 +46,7 @@ fn silence_is_unknown_and_absence_counts_only_after_the_request_can_no_longer_ar
 
 #[test]
 fn while_unknown_everything_is_reserved_and_nothing_else_is_opened() {
-    let mut d = Desk::new();
+    let mut d = Harness::new();
     d.bbo(10_000, 10_002);
     d.enter(1, 10.0, 0.9);
     let o = d.sent_new();
@@ -74,7 +74,7 @@ fn while_unknown_everything_is_reserved_and_nothing_else_is_opened() {
 #[test]
 fn an_unknown_order_that_lives_is_worked_on() {
     for code in [-1000, -1006, -1007, -4116] {
-        let mut d = Desk::new();
+        let mut d = Harness::new();
         d.bbo(10_000, 10_002);
         d.enter(1, 10.0, 0.9);
         let o = d.sent_new();
@@ -105,7 +105,7 @@ fn what_was_told_before_changes_nothing() {
 
 #[test]
 fn a_fill_may_come_before_its_acknowledgement_and_out_of_order() {
-    let mut d = Desk::new();
+    let mut d = Harness::new();
     d.bbo(10_000, 10_002);
     d.enter(1, 10.0, 0.9);
     let o = d.sent_new();
@@ -173,7 +173,7 @@ fn cancels_stop_after_three_and_the_order_is_asked_for() {
 
 #[test]
 fn a_post_only_order_that_would_take_is_priced_again_after_a_pause() {
-    let mut d = Desk::new();
+    let mut d = Harness::new();
     d.bbo(10_000, 10_002);
     d.enter(1, 10.0, 0.9);
     for n in 1..=3 {
@@ -189,7 +189,7 @@ fn a_post_only_order_that_would_take_is_priced_again_after_a_pause() {
 
 #[test]
 fn re_pegs_are_bounded_in_number_and_rate() {
-    let mut d = Desk::new();
+    let mut d = Harness::new();
     d.bbo(10_000, 10_004);
     d.enter(1, 10.0, 0.9);
     let mut o = d.sent_new();
@@ -255,7 +255,7 @@ fn an_entry_that_filled_after_all_is_closed_and_its_profit_counts() {
 
 #[test]
 fn a_take_profit_order_that_would_take_crosses_at_its_price() {
-    let mut d = Desk::new();
+    let mut d = Harness::new();
     d.bbo(10_000, 10_002);
     d.enter(1, 10.0, 0.9);
     let o = d.sent_new();
@@ -274,7 +274,7 @@ fn a_take_profit_order_that_would_take_crosses_at_its_price() {
 
 #[test]
 fn a_stop_does_not_wait_for_an_unknown_take_profit_order() {
-    let mut d = Desk::holding(1, 100);
+    let mut d = Harness::holding(1, 100);
     let tp = d.tp.unwrap();
     d.says(&tp, ExecType::Unknown, OrderStatus::Unknown, 0, -1007);
     d.exit(ExitReason::Stop);
@@ -289,7 +289,7 @@ fn a_stop_does_not_wait_for_an_unknown_take_profit_order() {
 
 #[test]
 fn a_refused_exit_is_tried_again_with_growing_pauses_and_never_given_up() {
-    let mut d = Desk::holding(1, 100);
+    let mut d = Harness::holding(1, 100);
     let tp = d.tp.unwrap();
     d.exit(ExitReason::Flatten);
     d.sent_cancel();
@@ -322,7 +322,7 @@ fn an_exit_during_the_entry_ends_it_and_closes_what_it_got() {
 
 #[test]
 fn foreign_fills_move_the_position_and_the_trade_ends_as_external() {
-    let mut d = Desk::holding(1, 100);
+    let mut d = Harness::holding(1, 100);
     let tp = d.tp.unwrap();
     let r = ExecutionReport {
         origin: OrderOrigin::External,
@@ -349,7 +349,7 @@ fn foreign_fills_move_the_position_and_the_trade_ends_as_external() {
 
 #[test]
 fn a_partial_external_reduction_resizes_the_take_profit_order() {
-    let mut d = Desk::holding(1, 100);
+    let mut d = Harness::holding(1, 100);
     let tp = d.tp.unwrap();
     let r = ExecutionReport {
         origin: OrderOrigin::Adl,
@@ -371,7 +371,7 @@ fn a_partial_external_reduction_resizes_the_take_profit_order() {
 #[test]
 fn classes_of_refusal_have_their_consequences() {
     let refused = |code| {
-        let mut d = Desk::new();
+        let mut d = Harness::new();
         d.bbo(10_000, 10_002);
         d.enter(1, 10.0, 0.9);
         let o = d.sent_new();
@@ -421,7 +421,7 @@ fn a_closing_gate_ends_the_entry() {
 
 #[test]
 fn no_trip_blocks_an_exit() {
-    let mut d = Desk::holding(1, 100);
+    let mut d = Harness::holding(1, 100);
     d.router.trip(d.now(), Check::DayLoss, &mut d.out);
     let g = Gate {
         state: TradingState::Reducing,
@@ -445,7 +445,7 @@ fn no_trip_blocks_an_exit() {
 
 #[test]
 fn a_full_outbox_postpones_and_loses_nothing() {
-    let mut d = Desk::new();
+    let mut d = Harness::new();
     d.bbo(10_000, 10_002);
     for _ in 0..outbox::MAX_REQUESTS - 10 {
         d.out.requests.push(OrderRequest::CancelAll(SYM));
@@ -472,7 +472,7 @@ fn a_full_outbox_postpones_and_loses_nothing() {
 
 #[test]
 fn an_exit_without_a_position_tells_the_engine_that_there_is_none() {
-    let mut d = Desk::new();
+    let mut d = Harness::new();
     d.bbo(10_000, 10_002);
     d.exit(ExitReason::MaxHold);
     assert!(
@@ -483,9 +483,9 @@ fn an_exit_without_a_position_tells_the_engine_that_there_is_none() {
 
 #[test]
 fn the_dead_man_switch_is_kept_alive_while_orders_rest_and_stopped_after() {
-    let mut d = Desk::holding(1, 100);
+    let mut d = Harness::holding(1, 100);
     let tp = d.tp.unwrap();
-    let count = |d: &Desk, ms| {
+    let count = |d: &Harness, ms| {
         d.controls.iter().filter(|c| **c == Control::DeadMan { symbol: SYM, countdown_ms: ms }).count()
     };
     for _ in 0..35 {

@@ -18,7 +18,7 @@ fn at_venue(qty: i64) -> VenuePosition {
 
 #[test]
 fn stray_orders_of_ours_are_cancelled_and_the_venue_is_asked_again() {
-    let mut d = Desk::new();
+    let mut d = Harness::new();
     let stray = NewOrder {
         symbol: SYM,
         client_order_id: ClientOrderId { run: 6, intent: 3, attempt: 1 },
@@ -45,14 +45,14 @@ fn stray_orders_of_ours_are_cancelled_and_the_venue_is_asked_again() {
 
 #[test]
 fn an_unexpected_position_stops_is_adopted_or_is_closed() {
-    let mut d = Desk::new();
+    let mut d = Harness::new();
     d.bbo(10_000, 10_002);
     let found = d.reconcile(&[], &[at_venue(50)]);
     assert_eq!(found.differences[..], [Difference::Position(SYM, Qty(0), Qty(50))]);
     assert_eq!(d.router.tripped(), Some(Check::Unexpected));
     assert!(d.nothing_sent() && d.alerted(AlertKind::UnexpectedPosition));
 
-    let mut d = Desk::with(policy(UnexpectedPosition::Adopt));
+    let mut d = Harness::with(policy(UnexpectedPosition::Adopt));
     d.bbo(10_000, 10_002);
     d.reconcile(&[], &[at_venue(50)]);
     assert!(d.nothing_sent() && d.router.tripped().is_none());
@@ -60,7 +60,7 @@ fn an_unexpected_position_stops_is_adopted_or_is_closed() {
     d.exit(ExitReason::Flatten);
     assert_eq!(d.sent_new().qty, Qty(50));
 
-    let mut d = Desk::with(policy(UnexpectedPosition::Flatten));
+    let mut d = Harness::with(policy(UnexpectedPosition::Flatten));
     d.bbo(10_000, 10_002);
     d.reconcile(&[], &[at_venue(-50)]);
     let x = d.sent_new();
@@ -74,7 +74,7 @@ fn an_unexpected_position_stops_is_adopted_or_is_closed() {
 
 #[test]
 fn an_adopted_position_goes_on_with_its_take_profit_order_and_exits() {
-    let mut d = Desk::cold(RouterConfig::default());
+    let mut d = Harness::cold(RouterConfig::default());
     assert!(d.router.adopt_position(d.now(), SYM, Qty(-40), 100.0, 0.0095));
     assert!(!d.router.adopt_position(d.now(), SYM, Qty(-40), 100.0, 0.0095));
     d.router.set_gate(d.now(), Gate::open(), &mut d.out);
@@ -91,7 +91,7 @@ fn an_adopted_position_goes_on_with_its_take_profit_order_and_exits() {
 
 #[test]
 fn a_position_closed_while_we_were_away_is_an_external_exit() {
-    let mut d = Desk::holding(1, 100);
+    let mut d = Harness::holding(1, 100);
     let tp = d.tp.unwrap();
     d.router.set_gate(d.now(), Gate::default(), &mut d.out);
     assert_eq!(d.router.next_deadline(), None, "nothing can be done while the order path is down");
@@ -119,7 +119,7 @@ fn a_position_closed_while_we_were_away_is_an_external_exit() {
 
 #[test]
 fn fills_missed_while_away_come_from_the_order() {
-    let mut d = Desk::holding(1, 100);
+    let mut d = Harness::holding(1, 100);
     let tp = d.tp.unwrap();
     d.router.set_gate(d.now(), Gate::default(), &mut d.out);
     d.at(5_000);
@@ -137,7 +137,7 @@ fn fills_missed_while_away_come_from_the_order() {
 
 #[test]
 fn a_snapshot_older_than_the_last_fill_proves_nothing() {
-    let mut d = Desk::holding(1, 100);
+    let mut d = Harness::holding(1, 100);
     let tp = d.tp.unwrap();
     let requested_at = d.now();
     d.at(50);
@@ -150,7 +150,7 @@ fn a_snapshot_older_than_the_last_fill_proves_nothing() {
 }
 
 /// A row of the venue's list of fills: it names the venue's order id alone.
-fn listed_fill(d: &Desk, o: &NewOrder, trade_id: u64, lots: i64, px: i64) -> ExecutionReport {
+fn listed_fill(d: &Harness, o: &NewOrder, trade_id: u64, lots: i64, px: i64) -> ExecutionReport {
     ExecutionReport {
         origin: OrderOrigin::External,
         exec_type: ExecType::Trade,
@@ -163,7 +163,7 @@ fn listed_fill(d: &Desk, o: &NewOrder, trade_id: u64, lots: i64, px: i64) -> Exe
     }
 }
 
-fn compare(d: &mut Desk, positions: &[VenuePosition], fills: &[ExecutionReport]) -> Reconciliation {
+fn compare(d: &mut Harness, positions: &[VenuePosition], fills: &[ExecutionReport]) -> Reconciliation {
     let venue = VenueState { positions, fills, ..d.venue_state() };
     let found = d.router.reconcile(d.now(), &venue, &mut d.out);
     d.drain();
@@ -172,7 +172,7 @@ fn compare(d: &mut Desk, positions: &[VenuePosition], fills: &[ExecutionReport])
 
 #[test]
 fn fills_missed_while_away_come_from_the_venues_list_once_and_with_their_commission() {
-    let mut d = Desk::holding(1, 100);
+    let mut d = Harness::holding(1, 100);
     let tp = d.tp.unwrap();
     d.at(100);
     let fill = listed_fill(&d, &tp, 900, 100, tp.px.0);
@@ -197,7 +197,7 @@ fn fills_missed_while_away_come_from_the_venues_list_once_and_with_their_commiss
 
 #[test]
 fn a_listed_fill_of_an_order_without_acknowledgement_waits_for_its_query() {
-    let mut d = Desk::new();
+    let mut d = Harness::new();
     d.bbo(10_000, 10_002);
     d.enter(1, 10.0, 0.9);
     let o = d.sent_new();
@@ -215,7 +215,7 @@ fn a_listed_fill_of_an_order_without_acknowledgement_waits_for_its_query() {
 
 #[test]
 fn a_listed_fill_of_nobody_we_know_is_external_and_counts() {
-    let mut d = Desk::new();
+    let mut d = Harness::new();
     d.bbo(10_000, 10_002);
     let o = {
         d.enter(1, 10.0, 0.9);
@@ -231,7 +231,7 @@ fn a_listed_fill_of_nobody_we_know_is_external_and_counts() {
 
 #[test]
 fn what_the_venue_closed_is_halted_until_a_restart_whatever_its_filters_say() {
-    let mut d = Desk::holding(1, 100);
+    let mut d = Harness::holding(1, 100);
     let tp = d.tp.unwrap();
     let adl = ExecutionReport {
         origin: OrderOrigin::Adl,
@@ -255,7 +255,7 @@ fn what_the_venue_closed_is_halted_until_a_restart_whatever_its_filters_say() {
 
 #[test]
 fn a_hidden_fill_is_found_by_the_regular_comparison() {
-    let mut d = Desk::new();
+    let mut d = Harness::new();
     d.bbo(10_000, 10_002);
     d.enter(1, 10.0, 0.9);
     let o = d.sent_new();
@@ -275,7 +275,7 @@ fn a_hidden_fill_is_found_by_the_regular_comparison() {
 
 #[test]
 fn the_kill_switch_cancels_closes_verifies_and_latches() {
-    let mut d = Desk::holding(1, 100);
+    let mut d = Harness::holding(1, 100);
     let tp = d.tp.unwrap();
     d.router.kill(d.now(), KillTrigger::Command, true, &mut d.out);
     d.drain();
@@ -298,7 +298,7 @@ fn the_kill_switch_cancels_closes_verifies_and_latches() {
     d.bbo(10_000, 10_002);
     d.enter(1, 100.0, 0.9);
     assert_eq!(d.denials.pop_back().unwrap().check, Check::Kill);
-    let rearm = |d: &mut Desk, why| d.router.rearm(d.now(), Rearm::Latches, why, &mut d.out);
+    let rearm = |d: &mut Harness, why| d.router.rearm(d.now(), Rearm::Latches, why, &mut d.out);
     assert_eq!(rearm(&mut d, "no"), Err(RearmError::NoReason));
     assert_eq!(rearm(&mut d, "feed repaired, checked by hand"), Ok(()));
     d.at(1);
@@ -309,7 +309,7 @@ fn the_kill_switch_cancels_closes_verifies_and_latches() {
 
 #[test]
 fn a_kill_without_closing_leaves_the_position_to_the_exits() {
-    let mut d = Desk::holding(1, 100);
+    let mut d = Harness::holding(1, 100);
     let tp = d.tp.unwrap();
     d.router.kill(d.now(), KillTrigger::File, false, &mut d.out);
     d.drain();
@@ -324,7 +324,7 @@ fn a_kill_without_closing_leaves_the_position_to_the_exits() {
 /// Issue: an order that a killed run had sent lay in TCP, was not listed at the restart, and came after it.
 #[test]
 fn nothing_is_opened_before_the_last_order_of_the_run_before_can_have_arrived() {
-    let mut d = Desk::cold(RouterConfig::default());
+    let mut d = Harness::cold(RouterConfig::default());
     d.router.set_predecessor(Nanos::from_millis(T0 + 2_500));
     d.router.set_gate(d.now(), Gate::open(), &mut d.out);
     d.bbo(10_000, 10_002);
@@ -345,7 +345,7 @@ fn nothing_is_opened_before_the_last_order_of_the_run_before_can_have_arrived() 
 /// Seen: after a takeover the venue told old fills again, in its list and on the stream, and they were booked twice.
 #[test]
 fn old_fills_told_again_after_a_takeover_are_no_news() {
-    let mut d = Desk::cold(RouterConfig::default());
+    let mut d = Harness::cold(RouterConfig::default());
     let now = d.now();
     let booked = now.0 - 5_000 * Nanos::MS;
     d.router.booked_until(None, VenueTime(Nanos(booked - 60_000 * Nanos::MS)));
@@ -355,7 +355,7 @@ fn old_fills_told_again_after_a_takeover_are_no_news() {
     d.bbo(10_000, 10_002);
     let held = VenuePosition { symbol: SYM, qty: Qty(100), entry_px: 100.0, liquidation_px: 0.0 };
     assert!(d.reconcile(&[], &[held]).is_clean());
-    let mut o = Desk::holding(1, 100).tp.unwrap();
+    let mut o = Harness::holding(1, 100).tp.unwrap();
     o.client_order_id.run += 1;
     let told = |ts_event, trade_id, origin| ExecutionReport {
         exec_type: ExecType::Trade,
@@ -383,15 +383,15 @@ fn old_fills_told_again_after_a_takeover_are_no_news() {
 /// Seen: two nodes on one key took each other's orders for leftovers, cancelled them, and both went on opening.
 #[test]
 fn an_order_of_another_run_that_is_new_is_another_node_and_stops_entries() {
-    let mut d = Desk::cold(RouterConfig::default());
+    let mut d = Harness::cold(RouterConfig::default());
     d.router.set_predecessor(Nanos::from_millis(T0 + 2_500));
     d.router.set_gate(d.now(), Gate::open(), &mut d.out);
     d.bbo(10_000, 10_002);
     d.reconcile(&[], &[]);
-    let mut o = Desk::holding(1, 100).tp.unwrap();
+    let mut o = Harness::holding(1, 100).tp.unwrap();
     o.client_order_id.run += 1;
     let origin = OrderOrigin::Ours(o.client_order_id);
-    let new = |d: &Desk| ExecutionReport {
+    let new = |d: &Harness| ExecutionReport {
         exec_type: ExecType::New,
         status: OrderStatus::New,
         origin,

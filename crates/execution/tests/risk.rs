@@ -8,11 +8,11 @@ use common::*;
 use execution::*;
 use market::*;
 
-type Change = fn(&mut Desk, &mut Gate, &mut EnterIntent);
+type Change = fn(&mut Harness, &mut Gate, &mut EnterIntent);
 
-/// What a desk with the given config denies after `change`; `None` = the order went out.
+/// What a harness with the given config denies after `change`; `None` = the order went out.
 fn denied_by(cfg: RouterConfig, change: Change) -> Option<Check> {
-    let mut d = Desk::with(cfg);
+    let mut d = Harness::with(cfg);
     d.bbo(10_000, 10_002);
     let mut gate = Gate::open();
     let mut e = EnterIntent {
@@ -54,7 +54,7 @@ fn clock(offset_ms: i64, error_ms: u64) -> Option<ClockOffset> {
     Some(ClockOffset { offset_ns: offset_ms * ms, error_ns: error_ms * Nanos::MS, ..ClockOffset::EXACT })
 }
 
-fn mark(d: &mut Desk, mark: f64) {
+fn mark(d: &mut Harness, mark: f64) {
     let m = MarkPrice {
         symbol: SYM,
         ts_send: d.now(),
@@ -159,7 +159,7 @@ fn limits_come_from_the_config() {
 
 #[test]
 fn nothing_opens_before_the_first_clean_reconciliation() {
-    let mut d = Desk::cold(RouterConfig::default());
+    let mut d = Harness::cold(RouterConfig::default());
     d.router.set_gate(d.now(), Gate::open(), &mut d.out);
     d.bbo(10_000, 10_002);
     d.enter(1, 100.0, 0.9);
@@ -174,7 +174,7 @@ fn nothing_opens_before_the_first_clean_reconciliation() {
 
 #[test]
 fn repeated_entries_latch_until_a_human_gives_a_reason() {
-    let mut d = Desk::new();
+    let mut d = Harness::new();
     for n in 0..11 {
         d.at(300);
         d.bbo(10_000, 10_002);
@@ -190,7 +190,7 @@ fn repeated_entries_latch_until_a_human_gives_a_reason() {
     d.bbo(10_000, 10_002);
     d.enter(1, 100.0, 0.9);
     assert_eq!(d.denials.pop_back().unwrap().check, Check::Tripped);
-    let rearm = |d: &mut Desk, why| d.router.rearm(d.now(), Rearm::Latches, why, &mut d.out);
+    let rearm = |d: &mut Harness, why| d.router.rearm(d.now(), Rearm::Latches, why, &mut d.out);
     assert_eq!(rearm(&mut d, "ok"), Err(RearmError::NoReason));
     assert_eq!(rearm(&mut d, "strategy bug fixed"), Ok(()));
     let rearmed = d.router.rearmed().unwrap();
@@ -202,7 +202,7 @@ fn repeated_entries_latch_until_a_human_gives_a_reason() {
 
 #[test]
 fn refusals_trip_and_are_counted_for_the_breaker() {
-    let mut d = Desk::with(limited(|c| c.risk.max_rejects_per_min = 3));
+    let mut d = Harness::with(limited(|c| c.risk.max_rejects_per_min = 3));
     for _ in 0..4 {
         d.at(1_000);
         d.bbo(10_000, 10_002);
@@ -220,7 +220,7 @@ fn the_days_loss_and_drawdown_stop_entries_but_not_the_next_day() {
         ((|c| c.risk.max_day_loss_usd = Some(1.0)) as Setting, Check::DayLoss),
         (|c| c.risk.max_day_drawdown = 1e-5, Check::Drawdown),
     ] {
-        let mut d = Desk::with(limited(f));
+        let mut d = Harness::with(limited(f));
         d.bbo(10_000, 10_002);
         d.enter(1, 100.5, 0.9);
         let o = d.sent_new();
@@ -273,14 +273,14 @@ fn a_config_that_cannot_be_meant_is_refused_by_key() {
 
 #[test]
 fn while_orders_go_over_rest_nothing_is_opened() {
-    let mut d = Desk::new();
+    let mut d = Harness::new();
     d.bbo(10_000, 10_002);
     d.router.set_gate(d.now(), Gate { fallback: true, ..Gate::open() }, &mut d.out);
     d.reconcile(&[], &[]);
     d.enter(1, 10.0, 0.9);
     assert_eq!(d.denials.pop_front().unwrap().check, Check::Connected);
     // A position is closed all the same.
-    let mut d = Desk::holding(1, 100);
+    let mut d = Harness::holding(1, 100);
     d.router.set_gate(d.now(), Gate { fallback: true, ..Gate::open() }, &mut d.out);
     d.drain();
     d.requests.clear();
@@ -291,7 +291,7 @@ fn while_orders_go_over_rest_nothing_is_opened() {
 
 #[test]
 fn an_overloaded_venue_is_asked_for_entries_later_and_later_and_trips_nothing() {
-    let mut d = Desk::with(limited(|c| c.risk.max_rejects_per_min = 1));
+    let mut d = Harness::with(limited(|c| c.risk.max_rejects_per_min = 1));
     for wait in [1_000, 2_000, 4_000] {
         d.bbo(10_000, 10_002);
         d.enter(1, 10.0, 0.9);
@@ -309,7 +309,7 @@ fn an_overloaded_venue_is_asked_for_entries_later_and_later_and_trips_nothing() 
 
 #[test]
 fn funding_is_loss_of_the_day_and_a_transfer_is_not() {
-    let mut d = Desk::with(limited(|c| c.risk.max_day_loss_usd = Some(10.0)));
+    let mut d = Harness::with(limited(|c| c.risk.max_day_loss_usd = Some(10.0)));
     d.bbo(10_000, 10_002);
     d.router.on_income(d.now(), Amount(-5_000 * Amount::ONE), false);
     assert_eq!(d.router.ledger().day_pnl(), Some(Amount::ZERO));
@@ -320,7 +320,7 @@ fn funding_is_loss_of_the_day_and_a_transfer_is_not() {
 
 #[test]
 fn a_coarser_tick_is_kept_by_every_price() {
-    let mut d = Desk::new();
+    let mut d = Harness::new();
     let coarse = Instrument { px_step: 50, qty_step: 3, ..instruments().remove(0) };
     assert!(d.router.set_instrument(coarse));
     d.bbo(10_010, 10_060);

@@ -51,7 +51,7 @@ impl<const N: usize> Writer<N> {
     }
 }
 
-/// Looks at a slot that is just being written, before it is given up for now.
+/// Reads of a slot that is being written meanwhile, before [`Reader::read`] returns `None`.
 const LOOKS: u32 = 64;
 
 impl<const N: usize> Reader<N> {

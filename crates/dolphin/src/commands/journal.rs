@@ -152,8 +152,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
 }
 
-/// Hands on every record of every run, with its header, until `take` says false. Segments without a header that can be
-/// read have no records that could be shown.
+/// Passes every record of every run, with its header, to `take`, until that says false. Segments without a header that
+/// can be read have no records that could be shown.
 fn each(
     journal: &Path,
     mut take: impl FnMut(&Header, &Record<'_>) -> Result<bool, Failure>,

@@ -1,4 +1,4 @@
-//! A desk for tests: a router, a clock, and the venue played by hand.
+//! A harness for tests: a router, a clock, and the venue played by hand.
 #![allow(dead_code)]
 
 pub mod venue_model;
@@ -25,7 +25,7 @@ pub fn instruments() -> Vec<Instrument> {
         .collect()
 }
 
-pub struct Desk {
+pub struct Harness {
     pub router: Router,
     pub out: Outbox,
     pub ms: u64,
@@ -39,7 +39,7 @@ pub struct Desk {
     pub next_trade: u64,
 }
 
-impl Desk {
+impl Harness {
     pub fn new() -> Self {
         Self::with(RouterConfig::default())
     }
@@ -69,7 +69,7 @@ impl Desk {
         }
     }
 
-    /// A desk that holds a position entered at 100.00, its take-profit order resting.
+    /// A harness that holds a position entered at 100.00, its take-profit order resting.
     pub fn holding(direction: i8, lots: i64) -> Self {
         let mut d = Self::new();
         d.bbo(10_000, 10_002);
@@ -242,7 +242,7 @@ impl Desk {
         found
     }
 
-    /// A flat account with 25 000 in it, asked for now.
+    /// A flat account with 25 000 in it, requested at the present moment.
     pub fn venue_state(&self) -> VenueState<'static> {
         VenueState {
             requested_at: self.now(),
