@@ -10,12 +10,20 @@
 use serde::{Deserialize, Serialize};
 
 /// A ring of numbers; those not yet written are NaN.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Ring {
     #[serde(with = "bits")]
     values: Vec<f64>,
     head: usize,
+}
+
+/// By their bits, as they are kept: a ring with values not yet written is equal to its copy.
+impl PartialEq for Ring {
+    fn eq(&self, other: &Self) -> bool {
+        let bits = |ring: &Self| ring.values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        self.head == other.head && bits(self) == bits(other)
+    }
 }
 
 impl Ring {
