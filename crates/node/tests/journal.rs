@@ -19,7 +19,7 @@ use node::environment::Environment;
 use node::journal::header::{Header, RECORDS};
 use node::journal::recorder::{JournalEnds, Recorder};
 use node::journal::records::encoded;
-use node::journal::replay::{RunReport, Verdict, replay};
+use node::journal::replay::{RunReport, Verdict, against, replay};
 use node::journal::shadow::Shadow;
 use node::journal::states::States;
 use node::stages::alpha::{AlphaJournal, AlphaLinks, AlphaMemo, AlphaStage};
@@ -334,6 +334,39 @@ fn both_stages_decide_the_same_again_from_every_segment() {
     let rest = decide(dir.path());
     assert!(rest.is_equal() && !rest.gaps.is_empty(), "{rest:#?}");
     assert!(rest.counts.steps < 1500 && rest.counts.steps > 0);
+}
+
+/// Where nothing is held both decide the same on the same ticks; on others they do not, and it is found.
+#[test]
+fn live_and_model_decide_the_same_wherever_both_are_flat() {
+    let dir = tempfile::tempdir().unwrap();
+    play(dir.path(), 1500, 1 << 30);
+    let compare = |rows: &mut dyn FnMut(&mut Tick) -> Result<(), String>| {
+        let (reports, mut runs) = against(&SystemFiles, dir.path(), &|_| None, rows).unwrap();
+        assert!(reports[0].is_equal(), "{reports:#?}");
+        assert_eq!(runs.len(), 1);
+        runs.remove(0)
+    };
+    let found = compare(&mut |_| Ok(()));
+    assert_eq!((found.ticks, found.stride), (1500, 5));
+    assert_eq!(found.unexplained, [], "{found:#?}");
+    assert_eq!(found.equal, found.both_flat);
+    let intents = decide(dir.path()).counts.intents;
+    assert!(found.same_intents == intents && found.same_with_fills == intents + 1500, "{found:#?}");
+    assert!(found.same_entries > 0 && found.both_flat > 50 && found.stopped.is_none(), "{found:#?}");
+    assert!(found.same_entries < found.live_entries, "fills come later than the model's: {found:#?}");
+    assert!(!found.by_fills.is_empty(), "{found:#?}");
+    // Another market: a scan that fires where the real one did not.
+    let mut n = 0;
+    let other = compare(&mut |tick| {
+        n += 1;
+        tick.scan.vel_div = if n % 50 == 0 { -0.02 } else { tick.scan.vel_div };
+        Ok(())
+    });
+    assert!(!other.unexplained.is_empty() && other.same_with_fills < 1500, "{other:#?}");
+    // No row for a tick is an error, not an answer.
+    let none = &mut |_: &mut Tick| Err("no row".to_owned());
+    assert!(against(&SystemFiles, dir.path(), &|_| None, none).unwrap_err().to_string().contains("no row"));
 }
 
 /// The segment's records with one changed, its checksums right.

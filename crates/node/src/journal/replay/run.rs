@@ -18,12 +18,14 @@ use crate::error::Failure;
 use crate::journal::header::{Header, RECORDS};
 use crate::journal::records::{ALPHA, ROUTER, ROUTER_KINDS, kind_name, value};
 use crate::journal::states::States;
+use crate::stages::alpha::AlphaMemo;
 
 /// Records before a difference that are shown with it.
 const CONTEXT: usize = 12;
 
-/// Sees every record that is taken in again, and the state that its run began with; `false` ends the replay.
-pub type Observer<'a> = dyn FnMut(&Header, Option<&Snapshot>, &Record<'_>) -> bool + 'a;
+/// Sees every record that is taken in again, and the engine's side of the state that its run began with; `false` ends the
+/// replay.
+pub type Observer<'a> = dyn FnMut(&Header, Option<&(Snapshot, AlphaMemo)>, &Record<'_>) -> bool + 'a;
 
 /// How often something was decided again and was the same.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -181,7 +183,7 @@ struct Replay<'a> {
     router: Result<Option<RouterReplay>, Stopped>,
     begun: bool,
     /// The engine's first state.
-    state: Option<Snapshot>,
+    state: Option<(Snapshot, AlphaMemo)>,
     numbers: Numbers,
     counts: Counts,
     damage: Vec<(String, Lost)>,
@@ -300,8 +302,8 @@ impl<'a> Replay<'a> {
             let made = header.config().and_then(|config| {
                 let model = if header.forewarner { (self.forewarner)(&config) } else { None };
                 let (engine, memo) = states.engine()?;
-                let made = AlphaReplay::new(&config, &engine, memo, model);
-                self.state = self.state.take().or(Some(engine));
+                let made = AlphaReplay::new(&config, &engine, memo.clone(), model);
+                self.state = self.state.take().or(Some((engine, memo)));
                 made
             });
             if !matches!(self.alpha, Err(Stopped(Verdict::Differs(_)))) {
