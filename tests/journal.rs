@@ -157,6 +157,11 @@ fn damaged(place: &Place) {
         let again = run(&["replay", "--journal", &place.journal()]);
         let said = format!("{}{}", text(&again.stdout), text(&again.stderr));
         assert!(!said.contains("panicked") && !said.contains("otherwise now"), "byte {at}: {said}");
+        // Cut there: its end is missing, and is said to be.
+        fs::write(&segment, &whole[..at]).unwrap();
+        let verified = run(&["journal", "verify", &place.journal()]);
+        let said = text(&verified.stdout);
+        assert!(said.contains("not closed") || said.contains("bytes"), "cut at {at}: {said}");
     }
     fs::write(&segment, &whole).unwrap();
 }

@@ -170,12 +170,29 @@ struct RunLine {
     to: String,
     records: BTreeMap<String, u64>,
     whole: bool,
+    /// The run ended in good order, and its last segment is here.
     ended: bool,
+    /// The last segment that is here was closed.
+    closed: bool,
     /// Files with damaged parts: name, first byte, byte behind, what.
     damage: Vec<(String, usize, usize, &'static str)>,
     /// Missing records: stream, first, last, known to the journal itself.
     missing: Vec<(u8, u64, u64, bool)>,
     first_segment: u32,
+}
+
+impl RunLine {
+    /// What is to be said of its end.
+    fn end(&self) -> String {
+        match (self.ended, self.closed) {
+            (true, _) => String::new(),
+            (false, true) => format!(
+                "; after segment {} the run went on, or was killed there: nothing behind it is here",
+                self.first_segment as usize + self.segments - 1
+            ),
+            (false, false) => "; its last segment was not closed (killed, or still running)".to_owned(),
+        }
+    }
 }
 
 fn survey(journal: &Path) -> Result<Vec<RunLine>, Failure> {
@@ -184,7 +201,7 @@ fn survey(journal: &Path) -> Result<Vec<RunLine>, Failure> {
         let mut header: Option<Header> = None;
         let mut span: Option<(u64, u64)> = None;
         let (mut numbers, mut records) = (Numbers::default(), BTreeMap::<String, u64>::new());
-        let (mut damage, mut ended, mut bytes) = (Vec::new(), false, 0);
+        let (mut damage, mut closed, mut ended, mut bytes) = (Vec::new(), false, false, 0);
         let first_segment = segments.first().map_or(0, |s| s.name.number);
         let mut next = first_segment;
         for segment in &segments {
@@ -208,7 +225,7 @@ fn survey(journal: &Path) -> Result<Vec<RunLine>, Failure> {
                 condition.map_err(|e| Failure::input(format!("{}: {e:?}", segment.path.display())))?;
             let name = segment.name.to_string();
             damage.extend(condition.lost.into_iter().map(|l| (name.clone(), l.from, l.to, l.what)));
-            ended = condition.ended;
+            (closed, ended) = (condition.ended, condition.run_ended);
         }
         let wall = |at: u64| header.as_ref().map_or_else(String::new, |h| time(h.wall_at(at)));
         let (from, to) = span.unwrap_or_default();
@@ -224,6 +241,7 @@ fn survey(journal: &Path) -> Result<Vec<RunLine>, Failure> {
             records,
             whole: damage.is_empty() && numbers.gaps.is_empty(),
             ended,
+            closed,
             damage,
             missing: numbers.gaps.iter().map(|g| (g.stream, g.first, g.last, g.known)).collect(),
             first_segment,
@@ -238,9 +256,9 @@ fn list(journal: &Path, json: bool) -> Result<(), Failure> {
         return super::print_json(&lines);
     }
     for l in lines {
-        let end = if l.ended { "closed" } else { "its end is open" };
+        let end = if l.ended { "; it ended in good order".to_owned() } else { l.end() };
         println!(
-            "run {}  {} … {}  {} · {} symbols · {} segments, {:.1} MB · {end}",
+            "run {}  {} … {}  {} · {} symbols · {} segments, {:.1} MB{end}",
             l.run,
             l.from,
             l.to,
@@ -263,8 +281,7 @@ fn verify(journal: &Path, json: bool) -> Result<(), Failure> {
     } else {
         for l in &lines {
             let n: u64 = l.records.values().sum();
-            let end =
-                if l.ended { "" } else { "; its last segment was not closed (killed, or still running)" };
+            let end = l.end();
             match l.whole {
                 true => println!("run {}: {n} records, all whole{end}", l.run),
                 false => println!("run {}: {n} whole records{end}", l.run),

@@ -104,7 +104,7 @@ pub struct RunReport {
     pub gaps: Vec<Gap>,
     /// Damaged parts of files.
     pub damage: Vec<(String, Lost)>,
-    /// Its last segment was closed.
+    /// It ended in good order, and its last segment is here.
     pub ended: bool,
 }
 
@@ -136,7 +136,7 @@ pub fn replay(
             let condition = read.map_err(|e| Failure::input(format!("{}: {e:?}", found.path.display())))?;
             let name = found.name.to_string();
             replay.damage.extend(condition.lost.into_iter().map(|l| (name.clone(), l)));
-            replay.ended = condition.ended;
+            replay.ended = condition.run_ended;
             if replay.over {
                 break;
             }
