@@ -235,7 +235,7 @@ impl Comparison {
         }
         if gate == Some(Gate::Exited) {
             let reason = self.model.engine().trades().last().map_or("?", |t| t.reason.name());
-            self.supposed.closed = Some((tick.ts.0, reason));
+            self.supposed.closed.get_or_insert((tick.ts.0, reason));
         }
         Ok(())
     }
@@ -304,6 +304,7 @@ impl Comparison {
 
     fn end(mut self) -> Against {
         self.settle();
+        self.found.by_fills.sort_by_key(|apart| apart.at_ns);
         self.found
     }
 }
