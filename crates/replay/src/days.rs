@@ -49,6 +49,8 @@ pub struct ReplayConfig {
     pub from: Option<Date>,
     /// Last date, inclusive.
     pub to: Option<Date>,
+    /// Rows a bar: 1 where each is a bar, more where each is a tick.
+    pub stride: u32,
     /// Which columns are assets; `None`: the symbols of the reference symbol's quote.
     pub assets: Option<AssetColumns>,
     /// Postures, ACB pushes, factors.
@@ -66,6 +68,7 @@ impl ReplayConfig {
             data: data.into(),
             from: None,
             to: None,
+            stride: 1,
             assets: None,
             controls: Controls::default(),
             threads: 1,
@@ -256,7 +259,7 @@ pub struct BarHandler {
 impl BarHandler {
     /// A handler over a new engine that follows `assets`.
     pub fn new(config: &ReplayConfig, assets: Vec<String>) -> Result<Self, ReplayError> {
-        Ok(Self::with_engine(config, Engine::new(config.params.clone(), assets, 1)?))
+        Ok(Self::with_engine(config, Engine::new(config.params.clone(), assets, config.stride)?))
     }
 
     /// A handler over an engine that has run before: it goes on from there. Forewarner and factors are the
