@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use ::replay::days::ReplayConfig;
 use ::replay::sweep::set;
+use market::text::{counted, signed};
 use node::config::{Config, Direction};
 use node::error::Failure;
 use node::journal::records::ALPHA;
@@ -128,10 +129,10 @@ fn change(config: &mut Config, settings: &[String]) -> Result<(), Failure> {
 fn side(name: &str, h: &Hypothesis) {
     let gates: Vec<String> = h.gates.iter().map(|(gate, n)| format!("{gate} {n}")).collect();
     println!(
-        "  {name} ({}): {} trades, pnl {:+.2}{}",
+        "  {name} ({}): {}, pnl {}{}",
         &h.param_hash[..12.min(h.param_hash.len())],
-        h.trades.len(),
-        h.pnl,
+        counted(h.trades.len(), "trade"),
+        signed(h.pnl, 2),
         h.open.as_ref().map(|s| format!(", {s} still open")).unwrap_or_default()
     );
     println!("    gates: {}", gates.join(", "));
@@ -139,7 +140,7 @@ fn side(name: &str, h: &Hypothesis) {
 
 fn entries(decided: &[Decided]) -> String {
     let entries = decided.iter().filter(|d| d.direction != 0).count();
-    format!("{entries} entries, {} exits", decided.len() - entries)
+    format!("{}, {}", counted(entries, "entry"), counted(decided.len() - entries, "exit"))
 }
 
 /// Live against the engine's own booking on the same ticks, at the stride of the run: where the intents part, real fills did
