@@ -222,6 +222,13 @@ fn results_of_an_earlier_run_are_refused_and_replaced_only_by_force() {
     let output = place.command(&words("replay --config blue.yml --data days --json")).output().unwrap();
     let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((output.status.code(), &summary["days"]), (Some(0), &serde_json::json!(2)));
+    place.row("replay --config blue.yml --data days --set fraction=0.1 --out other", 0, &["other"]);
+    place.row("report out other --out both.html", 0, &["entries in common", "max drawdown", "both.html"]);
+    place.row("report out other --out both.html", 2, &["both.html", "--force"]);
+    place.row("report out none", 3, &["none", "--out"]);
+    place.row("report", 2, &["DIR"]);
+    let page = fs::read_to_string(place.path("both.html")).unwrap();
+    assert!(page.contains("<path ") && page.contains("other") && !page.contains("<script"), "{page}");
     let grid = "replay --config blue.yml --data days --sweep fraction=0.1 --out grid.csv";
     place.row(grid, 0, &["1 combination × 2 days"]);
     place.row(grid, 2, &["grid.csv", "--force"]);

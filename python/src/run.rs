@@ -169,7 +169,7 @@ pub(crate) fn replay(
 ) -> PyResult<ReplayResult> {
     let setup = Setup { config, start, end, postures, acb, factors, settings, assets, threads };
     let origin = Provenance {
-        live: serde_json::Value::Null,
+        live: Value::Null,
         config: config.map_or_else(|| "champion".to_owned(), ToString::to_string),
         data: data.display().to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -292,7 +292,9 @@ impl<'a> Reader<'a> {
     fn code_unit(&self, i: usize) -> Result<u16, JsonError> {
         let escape = self.text.as_bytes().get(i..i + 6).ok_or(JsonError::Truncated)?;
         let hex = escape.strip_prefix(b"\\u").filter(|hex| hex.iter().all(u8::is_ascii_hexdigit));
-        let unit = hex.and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u16::from_str_radix(hex, 16).ok());
+        let unit = hex
+            .and_then(|hex| std::str::from_utf8(hex).ok())
+            .and_then(|hex| u16::from_str_radix(hex, 16).ok());
         unit.ok_or(JsonError::Unexpected(i))
     }
 

@@ -52,6 +52,8 @@ enum Command {
     Replay(commands::replay::Args),
     /// Compare a replay with expected trades or a summary
     Parity(commands::parity::Args),
+    /// Runs side by side
+    Report(commands::report::Args),
     /// The local Binance-compatible exchange alone
     Venue(commands::venue::Args),
     /// Market recordings from any venue, without a key
@@ -102,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Rearm(args) => commands::rearm::run(args),
         Command::Replay(args) => commands::replay::run(args),
         Command::Parity(args) => commands::parity::run(args),
+        Command::Report(args) => commands::report::run(&args),
         Command::Venue(args) => commands::venue::run(args),
         Command::Record(args) => commands::record::run(args),
         Command::Journal(args) => commands::journal::run(args),

@@ -17,6 +17,7 @@ pub mod rearm;
 pub mod record;
 pub mod redecide;
 pub mod replay;
+pub mod report;
 pub mod sim;
 pub mod status;
 pub mod supervise;

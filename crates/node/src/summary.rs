@@ -282,21 +282,7 @@ impl Summary {
                 ))
             ),
         );
-        for t in &self.trades {
-            let side = if t.direction < 0 { "SHORT" } else { "LONG" };
-            line(
-                out,
-                format_args!(
-                    "          {:<14} {side:<5} {:>12.2} at {:<12} -> {:<12} {:>9}  {}",
-                    t.symbol,
-                    t.notional,
-                    short(t.entry_price),
-                    short(t.exit_price),
-                    signed(t.pnl, 2),
-                    t.reason.name()
-                ),
-            );
-        }
+        self.trades.iter().for_each(|t| trade(out, t));
         let position = match &self.open_positions {
             None => UNKNOWN.to_owned(),
             Some(left) if left.is_empty() => "flat".to_owned(),
@@ -405,6 +391,23 @@ impl Summary {
             );
         }
     }
+}
+
+/// A closed trade in a line.
+fn trade(out: &mut String, t: &TradeRecord) {
+    let side = if t.direction < 0 { "SHORT" } else { "LONG" };
+    line(
+        out,
+        format_args!(
+            "          {:<14} {side:<5} {:>12.2} at {:<12} -> {:<12} {:>9}  {}",
+            t.symbol,
+            t.notional,
+            short(t.entry_price),
+            short(t.exit_price),
+            signed(t.pnl, 2),
+            t.reason.name()
+        ),
+    );
 }
 
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {

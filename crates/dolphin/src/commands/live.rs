@@ -129,10 +129,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let staging = crate::session::prepare(args.out.as_deref(), args.force)?;
     let signalled = super::on_signals()?;
     let named = format!("{} ({})", venue.name(), hosts.rest);
-    eprintln!("venue {named}, {}, profile {}", who(&args, &key), config.alpha.profile);
-    if !args.json {
-        eprintln!("{NEXT}");
-    }
+    announce(&args, &named, &who(&args, &key), &config.alpha.profile);
     let environment = Environment::system();
     let paper = if args.paper { Some(paper(&args, &config, &venue, &hosts, &environment)?) } else { None };
     let (venue, hosts) = match &paper {
@@ -169,6 +166,14 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
     super::tell(args.json, &summary)?;
     super::leave(args.out.as_deref(), staging, &session_config, &summary)
+}
+
+/// The first lines: what it is, and what comes next.
+fn announce(args: &Args, venue: &str, who: &str, profile: &str) {
+    eprintln!("venue {venue}, {who}, profile {profile}");
+    if !args.json {
+        eprintln!("{NEXT}");
+    }
 }
 
 /// How the run ends.
