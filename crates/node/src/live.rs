@@ -530,10 +530,11 @@ async fn prepare(
     let holds = held.is_some();
     let server = while_holding(holds, "the venue's clock", || rest.sync_clock(5)).await?;
     preflight::clock(&server, options.config.router.risk.max_clock_offset_ms).into_result()?;
-    let info = match named {
-        Some(symbols) => preflight::named(rest, symbols).await?,
-        None => preflight::instruments(&options.config, rest, &options.hosts.rest, held).await?,
+    let instruments = async || match named {
+        Some(symbols) => preflight::named(rest, symbols).await,
+        None => preflight::instruments(&options.config, rest, held.as_ref()).await,
     };
+    let info = while_holding(holds, "the instruments", instruments).await?;
     for symbol in preflight::halted(&info.instruments) {
         tracing::warn!("{symbol} does not trade at the venue now; it is followed but not traded");
     }

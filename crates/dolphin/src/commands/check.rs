@@ -129,7 +129,8 @@ impl Check<'_> {
         let trip = server.error_bound().unwrap_or(0) as f64 * 2.0 / Nanos::MS as f64;
         self.add(Finding::ok("reach", format!("{} answers in {trip:.1} ms", hosts.rest)));
         self.add(preflight::clock(&server, self.config.router.risk.max_clock_offset_ms));
-        let info = preflight::instruments(self.config, &rest, &hosts.rest, None).await;
+        let info =
+            preflight::instruments(self.config, &rest, None).await.map_err(|e| preflight::rest_error(&e));
         let Some(info) = self.need("instruments", info) else { return };
         self.instruments(&info.instruments);
         self.add(budget(self.config, &info));

@@ -73,7 +73,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let runtime = crate::paper::current_thread()?;
     let recorded = runtime.block_on(async {
         rest.sync_clock(1).await.map_err(|e| preflight::rest_error(&e))?;
-        let instruments = preflight::instruments(&config, &rest, &hosts.rest, None).await?.instruments;
+        let instruments = preflight::instruments(&config, &rest, None)
+            .await
+            .map_err(|e| preflight::rest_error(&e))?
+            .instruments;
         eprintln!(
             "recording {} of {} ({}) into {}; Ctrl-C ends it",
             counted(instruments.len(), "symbol"),

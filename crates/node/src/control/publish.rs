@@ -179,7 +179,10 @@ impl Control {
                         "when it turns again",
                     ));
                 }
-                for gate in view.gates.iter().flatten().filter_map(gates::of_router) {
+                for mut gate in view.gates.iter().flatten().filter_map(gates::of_router) {
+                    if gate.name == "unlisted" && !self.seen.unlisted.is_empty() {
+                        gate.cause = format!("{}: {}", gate.cause, self.seen.unlisted);
+                    }
                     // Whoever changed the trading state says why, where it is one of ours.
                     let told =
                         |g: &Shut| g.name == gate.name || (gate.name == "state" && STOPS.contains(&g.name));

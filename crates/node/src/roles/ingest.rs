@@ -144,11 +144,12 @@ pub async fn ingest(options: Options, environment: &Environment) -> Result<Summa
     let rest = Arc::new(super::public_rest(&options.hosts, environment)?);
     rest.set_patient(true);
     rest.sync_clock(3).await.map_err(|e| preflight::rest_error(&e))?;
-    let wanted = options.share.of(preflight::symbols(config, &rest, &options.hosts.rest).await?);
+    let wanted =
+        options.share.of(preflight::symbols(config, &rest).await.map_err(|e| preflight::rest_error(&e))?);
     if wanted.is_empty() {
         return Err(Failure::usage("this share of the symbols is empty"));
     }
-    let info = preflight::named(&rest, &wanted).await?;
+    let info = preflight::named(&rest, &wanted).await.map_err(|e| preflight::rest_error(&e))?;
     rest.set_patient(false);
     let writes = WriteBehind::start(&memory);
     let name = super::process_name("ingest", config.roles.node.as_deref(), environment);
