@@ -41,6 +41,8 @@ use window::{Scratch, Slide, Window};
 
 /// Window lengths in bars.
 pub const WINDOWS: [usize; 4] = [50, 150, 300, 750];
+/// Bars until `vel_div` is defined: the window of its slower half, a bar for the first return, a bar for the first change.
+pub const SIGNAL_BARS: usize = WINDOWS[1] + 2;
 /// Largest number of assets of a scanner.
 pub const MAX_ASSETS: usize = 1024;
 /// Largest stride (ticks per bar) of a scanner.

@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod champion;
+pub mod compare;
 pub mod controls;
 pub mod days;
 pub mod decode_bench;

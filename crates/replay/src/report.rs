@@ -210,22 +210,31 @@ fn maker_share(trades: &[TradeRecord]) -> String {
 fn equity(run: &Run) -> Vec<Value> {
     let places = Places::of(run);
     let start = run.params.initial_capital;
+    // A session of one day is drawn from its first entry to its last exit: its bars count from midnight.
+    let only = (run.days.len() == 1 && run.track.is_none()).then(|| run.trades.first().zip(run.trades.last())).flatten();
+    let stretch = only.map(|(first, last)| {
+        let from = if first.entry_date == last.exit_date { first.entry_bar.min(first.exit_bar) } else { 0 };
+        (f64::from(from), f64::from(last.exit_bar.saturating_sub(from).max(1)))
+    });
     let mut points = vec![(0.0, start, 0.0, "start".to_owned())];
     let mut peak = start;
     for trade in &run.trades {
-        let x = places.at(trade.exit_date, trade.exit_bar);
+        let x = match stretch {
+            Some((from, width)) => ((f64::from(trade.exit_bar) - from) / width).clamp(0.0, 1.0),
+            None => places.at(trade.exit_date, trade.exit_bar),
+        };
         peak = peak.max(trade.capital_after);
         let drawdown = (peak - trade.capital_after) / peak;
         let label =
             format!("{} bar {} · {} {}", trade.exit_date, trade.exit_bar, trade.symbol, trade.reason.name());
         points.push((x, trade.capital_after, drawdown, label));
     }
-    let stretch = points.len().div_ceil(MAX_POINTS / 2).max(1);
-    let kept: Vec<&(f64, f64, f64, String)> = if stretch == 1 {
+    let chunk = points.len().div_ceil(MAX_POINTS / 2).max(1);
+    let kept: Vec<&(f64, f64, f64, String)> = if chunk == 1 {
         points.iter().collect()
     } else {
         let by_capital = |a: &&(f64, f64, f64, String), b: &&(f64, f64, f64, String)| a.1.total_cmp(&b.1);
-        let extremes = points.chunks(stretch).flat_map(|chunk| {
+        let extremes = points.chunks(chunk).flat_map(|chunk| {
             let mut ends: Vec<_> =
                 chunk.iter().min_by(by_capital).into_iter().chain(chunk.iter().max_by(by_capital)).collect();
             ends.sort_by(|a, b| a.0.total_cmp(&b.0));

@@ -4,7 +4,8 @@ const $ = (id) => document.getElementById(id);
 const el = (tag, props = {}, ...kids) => { const e = Object.assign(document.createElement(tag), props); e.append(...kids); return e; };
 const SVG = 'http://www.w3.org/2000/svg';
 const svg = (tag, attrs, text) => { const e = document.createElementNS(SVG, tag); for (const k in attrs) e.setAttribute(k, attrs[k]); if (text !== undefined) e.textContent = text; return e; };
-const num = (x, d = 2) => x === null || x === undefined ? '–' : x.toLocaleString('en-US', { minimumFractionDigits: d, maximumFractionDigits: d }).replace('-', '−');
+// What rounds to zero has no sign.
+const num = (x, d = 2) => x === null || x === undefined ? '–' : x.toLocaleString('en-US', { minimumFractionDigits: d, maximumFractionDigits: d, signDisplay: 'negative' }).replace('-', '−');
 const int = (x) => num(x, 0);
 const signed = (x, d = 2) => (x > 0 ? '+' : '') + num(x, d);
 const pct = (x, d = 2) => x === null ? '–' : num(x * 100, d) + ' %';
