@@ -432,6 +432,7 @@ fn publishing(
         extreme: config.alpha.vel_div_extreme,
         warm_bars: config.alpha.warmup_bars,
         stride: config.market.stride(),
+        bar_ms: config.market.bar_ms,
         own_scanner: config.signal == Signal::Scanner,
         book_stale_ms: config.market.ob_stale_after_ms,
         gates_before,

@@ -31,6 +31,7 @@ use crate::ReplayError;
 use crate::controls::Controls;
 pub use crate::feed::DataFile;
 use crate::feed::each_day;
+use crate::track::Track;
 
 /// Notes kept of a run; what comes beyond is only counted.
 const MAX_NOTES: usize = 200;
@@ -122,6 +123,8 @@ pub struct Run {
     pub assets: Vec<String>,
     /// Files read.
     pub files: Vec<DataFile>,
+    /// The run bar by bar; `None`: it was not stepped here.
+    pub track: Option<Track>,
     /// What a reader of the results should know: passed-over files, gaps, rejected pushes, …
     pub notes: Vec<String>,
     /// Wall time.
@@ -244,6 +247,7 @@ pub struct BarHandler {
     entry_times: Vec<Option<Nanos>>,
     /// Of the open position.
     entered_at: Option<Nanos>,
+    track: Track,
     notes: Vec<String>,
     unnoted: usize,
     late_rows: u64,
@@ -273,6 +277,7 @@ impl BarHandler {
             let symbol = &config.params.reference_symbol;
             notes.push(format!("no column {symbol}: without the reference symbol there can be no entry"));
         }
+        let track = Track::new(engine.assets().len(), engine.capital());
         Self {
             row: vec![f64::NAN; engine.assets().len()],
             engine,
@@ -287,6 +292,7 @@ impl BarHandler {
             trades: Vec::new(),
             entry_times: Vec::new(),
             entered_at: None,
+            track,
             notes,
             unnoted: 0,
             late_rows: 0,
@@ -413,6 +419,8 @@ impl BarHandler {
             Action::None | Action::Intent(_) => {}
         }
         let capital = self.engine.capital();
+        let closed = matches!(report.action, Action::Exited(_));
+        self.track.bar((self.days.len(), at.1), prices, capital, self.engine.position(), closed);
         let view = BarView { date: at.0, bar_idx: at.1, bar, prices, report, capital };
         self.bar_idx += 1;
         Ok(observer.bar(&view))
@@ -482,6 +490,7 @@ impl BarHandler {
     /// The same, and the engine for the days to come.
     pub fn finish_keeping(mut self, started: Instant) -> (Run, Engine) {
         self.leave_date();
+        self.track.end();
         self.trades.extend(self.engine.drain_trades());
         let left = self.controls.pushes.len() - self.next_push;
         if left > 0 {
@@ -520,6 +529,7 @@ impl BarHandler {
             entry_times: self.entry_times,
             days: self.days,
             files: Vec::new(),
+            track: Some(self.track),
             notes: self.notes,
             elapsed: started.elapsed(),
         };

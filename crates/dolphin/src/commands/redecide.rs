@@ -6,6 +6,7 @@ use std::time::Instant;
 use ::replay::days::ReplayConfig;
 use ::replay::sweep::set;
 use archive::day::{Day, LoadedDay};
+use market::text::{counted, signed};
 use node::config::{Config, Direction};
 use node::error::Failure;
 use node::journal::records::ALPHA;
@@ -132,10 +133,10 @@ fn change(config: &mut Config, settings: &[String]) -> Result<(), Failure> {
 fn side(name: &str, h: &Hypothesis) {
     let gates: Vec<String> = h.gates.iter().map(|(gate, n)| format!("{gate} {n}")).collect();
     println!(
-        "  {name} ({}): {} trades, pnl {:+.2}{}",
+        "  {name} ({}): {}, pnl {}{}",
         &h.param_hash[..12.min(h.param_hash.len())],
-        h.trades.len(),
-        h.pnl,
+        counted(h.trades.len(), "trade"),
+        signed(h.pnl, 2),
         h.open.as_ref().map(|s| format!(", {s} still open")).unwrap_or_default()
     );
     println!("    gates: {}", gates.join(", "));
@@ -143,7 +144,7 @@ fn side(name: &str, h: &Hypothesis) {
 
 fn entries(decided: &[Decided]) -> String {
     let entries = decided.iter().filter(|d| d.direction != 0).count();
-    format!("{entries} entries, {} exits", decided.len() - entries)
+    format!("{}, {}", counted(entries, "entry"), counted(decided.len() - entries, "exit"))
 }
 
 /// The scans of a session as day files, and these replayed by the engine at the stride of the run: where live and model

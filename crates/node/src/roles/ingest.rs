@@ -10,6 +10,7 @@ use std::time::Duration;
 use binance::Symbols;
 use binance::hosts::{Hosts, Venue};
 use binance::rest::RestClient;
+use market::text::counted;
 use market::{ClockOffset, Instrument, Nanos};
 use memory::WriteBehind;
 use runtime::clock::Clock;
@@ -100,25 +101,25 @@ impl Summary {
         let b = &self.book;
         format!(
             "run       {:.1} s as {} against {}, ended by {}\n\
-             market    {} symbols, {} frames, {} events, {} samples ({} lost), {} books in sync, {} gaps\n\
-             shards    {} ticks, {} values, {} in memory, {} overwritten before, {} lost, {} outages\n",
+             market    {}, {}, {}, {} ({} lost), {} in sync, {}\n\
+             shards    {}, {}, {} in memory, {} overwritten before, {} lost, {}\n",
             self.seconds,
             self.node,
             self.venue,
             self.ended_by,
-            self.symbols,
-            self.feed.frames,
-            b.events,
-            b.samples,
+            counted(self.symbols, "symbol"),
+            counted(self.feed.frames, "frame"),
+            counted(b.events, "event"),
+            counted(b.samples, "sample"),
             b.lost_samples,
-            b.live_books,
-            b.gaps,
-            self.ticks,
-            self.values,
+            counted(b.live_books, "book"),
+            counted(b.gaps, "gap"),
+            counted(self.ticks, "tick"),
+            counted(self.values, "value"),
             self.written,
             self.superseded,
             self.lost,
-            self.outages,
+            counted(self.outages, "outage"),
         )
     }
 }
