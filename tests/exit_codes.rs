@@ -84,7 +84,7 @@ impl Place {
         let before = self.entries();
         let output = self.command(&args).output().unwrap();
         let message = judged(line, &output);
-        let mut wrong =
+        let wrong =
             |why: String| self.wrong.borrow_mut().push(format!("dolphin {line}\n  {why}\n  {message}"));
         if output.status.code() != Some(exit) {
             wrong(format!("exit {:?}, not {exit}", output.status.code()));
