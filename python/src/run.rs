@@ -257,6 +257,7 @@ impl Setup<'_, '_> {
             data,
             from,
             to,
+            stride: 1,
             assets: named.map_err(|e| usage(format!("assets: {e}")))?,
             controls: controls(self.postures, self.acb, self.factors)?,
             threads: self.threads.unwrap_or(cores).clamp(1, 1024),

@@ -1,6 +1,7 @@
 //! The commands: thin wrappers that parse, call the crate that does the work, and print.
 
 pub mod bench;
+mod bench_journal;
 pub mod check;
 pub mod config;
 pub mod demo;

@@ -75,6 +75,7 @@ fn run(config: &Config, summary: &Summary, assets: usize) -> Run {
         open_position: None,
         assets: vec![String::new(); assets],
         files: Vec::new(),
+        track: None,
         notes: notes(summary),
         elapsed: Duration::from_secs_f64(summary.seconds),
     }

@@ -18,5 +18,6 @@ pub mod report;
 pub mod signal_bench;
 pub mod summary;
 pub mod sweep;
+pub mod track;
 
 pub use error::ReplayError;

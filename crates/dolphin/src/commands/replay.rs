@@ -56,6 +56,9 @@ pub struct DayArgs {
     /// These columns are the assets [default: those whose name is a symbol of the reference's quote]
     #[arg(long, value_name = "A,B", value_parser = AssetColumns::named)]
     pub assets: Option<AssetColumns>,
+    /// Rows a bar: 50 for ticks of 100 ms and bars of 5 s, as `dolphin journal export --day-files` writes them
+    #[arg(long, value_name = "S", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub stride: u32,
     /// Threads [default: all cores]; changes no result
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -249,6 +252,7 @@ impl DayArgs {
             data: data.clone(),
             from: self.from,
             to: self.to,
+            stride: self.stride,
             assets: self.assets.clone(),
             controls,
             threads: self.threads.map_or(cores, usize::from),
