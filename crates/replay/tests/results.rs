@@ -570,7 +570,7 @@ fn generated_days_are_the_same_every_time_and_trade() {
 fn runs_side_by_side_have_the_figures_of_each() {
     let (_dir, config) = days();
     let run = replayed(&config);
-    let mut other = config.clone();
+    let mut other = config;
     set(&mut other, "fraction", "0.05").unwrap();
     let second = replayed(&other);
     let place = tempfile::tempdir().unwrap();
