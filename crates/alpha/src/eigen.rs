@@ -46,6 +46,8 @@ use phase::{Phase, Rows, carry};
 use quad::{Quad, Quads, quads};
 use window::Scratch;
 
+/// Bars until `vel_div` is defined: the window of its slower half, a bar for the first return, a bar for the first change.
+pub const SIGNAL_BARS: usize = WINDOWS[1] + 2;
 /// Largest number of assets of a scanner.
 pub const MAX_ASSETS: usize = 1024;
 /// Largest stride (ticks per bar) of a scanner.

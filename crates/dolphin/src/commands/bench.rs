@@ -10,6 +10,7 @@ use replay::signal_bench;
 use runtime::latency::{HopSummary, summarise};
 use serde::Serialize;
 
+use super::bench_journal;
 use node::error::Failure;
 use node::summary::time;
 
@@ -39,6 +40,8 @@ enum What {
     Tick,
     /// Bars per second: engine alone, reading alone, both
     Replay,
+    /// The journal: ns a record on the hot thread, MB an hour, deciding again × real time
+    Journal,
 }
 
 /// Runs it.
@@ -49,6 +52,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         What::Eigen => print(&args, &machine, &eigen()?, eigen_text),
         What::Features => print(&args, &machine, &features(), lines_text),
         What::Tick => print(&args, &machine, &tick()?, lines_text),
+        What::Journal => print(&args, &machine, &bench_journal::measure()?, bench_journal::text),
         What::Replay => {
             let measured = replay_bench(20, 7).map_err(|e| Failure::input(e.to_string()))?;
             print(&args, &machine, &measured, replay_text)
