@@ -211,7 +211,9 @@ fn equity(run: &Run) -> Vec<Value> {
     let places = Places::of(run);
     let start = run.params.initial_capital;
     // A session of one day is drawn from its first entry to its last exit: its bars count from midnight.
-    let only = (run.days.len() == 1 && run.track.is_none()).then(|| run.trades.first().zip(run.trades.last())).flatten();
+    let only = (run.days.len() == 1 && run.track.is_none())
+        .then(|| run.trades.first().zip(run.trades.last()))
+        .flatten();
     let stretch = only.map(|(first, last)| {
         let from = if first.entry_date == last.exit_date { first.entry_bar.min(first.exit_bar) } else { 0 };
         (f64::from(from), f64::from(last.exit_bar.saturating_sub(from).max(1)))
