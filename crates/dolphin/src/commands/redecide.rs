@@ -5,11 +5,8 @@ use std::time::Instant;
 
 use ::replay::days::ReplayConfig;
 use ::replay::sweep::set;
-<<<<<<< HEAD
 use archive::day::{Day, LoadedDay};
-=======
 use market::text::{counted, signed};
->>>>>>> book
 use node::config::{Config, Direction};
 use node::error::Failure;
 use node::journal::records::ALPHA;
