@@ -135,7 +135,7 @@ impl Compared {
              <title>DOLPHIN · runs side by side</title><link rel=\"icon\" href=\"data:,\"><style>\n{STYLE}</style></head>\n\
              <body><header><div class=\"wrap\"><p class=\"kicker\">DOLPHIN · runs side by side</p><h1>{}</h1></div></header>\n\
              <main class=\"wrap\"><section class=\"card\"><h2>Equity</h2><p class=\"muted small\">Return after each trade, on a \
-             common axis of the bars at which trades were closed.</p>{}</section>\n<section class=\"card\"><h2>Figures</h2>\
+             common axis of the bars at which trades were closed.</p><div class=\"scroll\" tabindex=\"0\">{}</div></section>\n<section class=\"card\"><h2>Figures</h2>\
              <div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th class=\"text\">{}</th>{head}</tr></thead>\
              <tbody>{rows}</tbody></table></div></section></main></body></html>\n",
             escaped(&names.join(" · ")),
@@ -203,7 +203,7 @@ impl Compared {
         let x = |i: usize| left + (w - left - edge) * i as f64 / times.len() as f64;
         let y = |v: f64| edge + (h - 2.0 * edge) * (high - v) / span;
         let mut out = format!(
-            "<svg viewBox=\"0 0 {w} {h}\" role=\"img\" aria-label=\"Equity of each run\" style=\"width:100%\">"
+            "<svg viewBox=\"0 0 {w} {h}\" role=\"img\" aria-label=\"Equity of each run\" style=\"width:100%;min-width:640px\">"
         );
         let ticks = [low, 0.0, low + span];
         let apart = |n: &usize| *n == 1 || (ticks[*n] / span).abs() > 0.08;
