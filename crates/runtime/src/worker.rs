@@ -212,7 +212,8 @@ fn rest(idle: Idle, empty: u32) {
     }
 }
 
-fn pin(core: Option<usize>) {
+/// Pins the calling thread to a core, by its number in the machine's list.
+pub fn pin(core: Option<usize>) {
     let Some(wanted) = core else { return };
     let ids = core_affinity::get_core_ids().unwrap_or_default();
     if let Some(id) = ids.get(wanted) {

@@ -46,8 +46,10 @@ impl Stage for ScannerStage {
             return Work::Idle;
         }
         let Some(mut tick) = self.ticks.recv() else { return Work::Idle };
+        tick.stamps.scan_began_ns = self.clock.now_ns();
         tick.scan = self.scanner.step(&tick.mids);
         let now = self.clock.now_ns();
+        tick.stamps.scanned_ns = now;
         self.probe.record(Hop::Scanner as u8, now - tick.handed_ns);
         if let Some(mut out) = self.room.take() {
             std::mem::swap(&mut *out, &mut *tick);
