@@ -439,6 +439,40 @@ fn a_restart_forgets_no_limit() {
     assert!(after.state["snapshot"]["day"]["latches"].as_array().unwrap().is_empty());
 }
 
+/// Seen: exit 4 while holding, because the venue would not say what it lists; SIGTERM unheard for a minute.
+#[test]
+fn a_start_that_holds_a_position_never_gives_up_and_obeys_a_signal() {
+    let stage = Stage::new(51, "  path: DIR/memory\n  state_every_ms: 100");
+    let told = |text: &str| fs::read_to_string(stage.path("log")).unwrap().matches(text).count();
+    let again = "the instruments: GET /fapi/v1/exchangeInfo";
+    loop {
+        let mut node = stage.live(&["--json"]);
+        node.until("a position", || !stage.positions().is_empty());
+        std::thread::sleep(Duration::from_millis(300));
+        node.kill();
+        if !stage.positions().is_empty() {
+            break;
+        }
+    }
+    let page = venue::faults::Fault::Page { on: "GET /fapi/v1/exchangeInfo".to_owned(), status: 503 };
+    stage.venue.inject(page).unwrap();
+    let mut node = stage.live(&["--json"]);
+    node.until("it tries again", || told(again) >= 2);
+    let began = Instant::now();
+    let summary = ended(node);
+    // A second, and what a busy machine takes to schedule.
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(summary["ended_by"], "a signal");
+    let (tried, armed) = (told(again), told(ARMED));
+    let mut node = stage.live(&["--json"]);
+    node.until("it tries again", || told(again) > tried + 2);
+    stage.venue.clear_faults();
+    node.until("it is armed", || told(ARMED) > armed);
+    node.until("flat", || stage.positions().is_empty());
+    ended(node);
+    agrees(&stage, &stage.path("memory"));
+}
+
 /// Waits for the first round trip and ends in good order.
 fn trades_on(stage: &Stage) -> Value {
     let mut node = stage.live(&["--seconds", "60", "--json"]);

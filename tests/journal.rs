@@ -106,19 +106,15 @@ fn a_demo_is_decided_again_bit_for_bit_and_can_be_looked_at() {
     assert_eq!(supposed[0]["hypothetical"], true);
     let entries = |side: &str| supposed[0][side]["entries"].as_array().unwrap().len();
     assert!(entries("as_was") > 0 && entries("as_set") == 0, "{supposed}");
-    let parity = run(&["parity", "--journal", &journal]);
-    assert!(
-        text(&parity.stdout).contains("at the same tick"),
-        "{}{}",
-        text(&parity.stdout),
-        text(&parity.stderr)
-    );
-    assert!(parity.status.success(), "{}", text(&parity.stderr));
+    in_day_files_as_live(&journal);
 
     let out = place.0.path().join("out").display().to_string();
     let exported = run(&["journal", "export", &journal, "--day-files", &out, "--parquet", &out]);
     assert!(exported.status.success(), "{}", text(&exported.stderr));
     assert!(Path::new(&out).join("decisions.parquet").exists());
+    let replayed = run(&["replay", "--config", &place.config(), "--data", &out, "--stride", "5", "--json"]);
+    let summary: Value = serde_json::from_slice(&replayed.stdout).unwrap();
+    assert_eq!(summary["bars"], counts["steps"], "{summary}");
     let bundle = place.0.path().join("bundle").display().to_string();
     assert!(run(&["journal", "bundle", &journal, "--out", &bundle]).status.success());
     decides_again(&bundle);
@@ -126,6 +122,24 @@ fn a_demo_is_decided_again_bit_for_bit_and_can_be_looked_at() {
     damaged(&place);
     assert!(run(&["journal", "trim", &journal, "--max-gb", "0"]).status.success());
     assert_eq!(run(&["journal", "verify", &journal]).status.code(), Some(3));
+}
+
+/// The session's scans as day files, replayed at the stride of the run: the same intents but for what fills did, and those
+/// are told as such. `replay` takes them too.
+fn in_day_files_as_live(journal: &str) {
+    let parity = run(&["parity", "--journal", journal]);
+    let said = format!("{}{}", text(&parity.stdout), text(&parity.stderr));
+    assert!(parity.status.success(), "{said}");
+    assert!(said.contains("S = 5:") && said.contains("day files, replayed"), "{said}");
+    let parity = run(&["parity", "--journal", journal, "--json"]);
+    let runs: Value = serde_json::from_slice(&parity.stdout).unwrap();
+    let n = |key: &str| runs[0][key].as_u64().unwrap();
+    assert!(n("ticks") > 100 && n("both_flat") > 0 && n("equal") == n("both_flat"), "{said}");
+    assert!(n("same_intents") > 0 && n("same_with_fills") == n("same_intents") + n("ticks"), "{said}");
+    assert!(n("same_entries") > 0 && n("same_entries") <= n("live_entries"), "{said}");
+    assert_eq!(runs[0]["unexplained"].as_array().unwrap().len(), 0, "{said}");
+    let alone = n("live_entries") + n("model_entries") - 2 * n("same_entries");
+    assert!(runs[0]["by_fills"].as_array().unwrap().len() as u64 >= alone, "{said}");
 }
 
 /// A flipped byte, anywhere: `verify` says no, `replay` uses what is whole, nothing panics.
@@ -143,6 +157,11 @@ fn damaged(place: &Place) {
         let again = run(&["replay", "--journal", &place.journal()]);
         let said = format!("{}{}", text(&again.stdout), text(&again.stderr));
         assert!(!said.contains("panicked") && !said.contains("otherwise now"), "byte {at}: {said}");
+        // Cut there: its end is missing, and is said to be.
+        fs::write(&segment, &whole[..at]).unwrap();
+        let verified = run(&["journal", "verify", &place.journal()]);
+        let said = text(&verified.stdout);
+        assert!(said.contains("not closed") || said.contains("bytes"), "cut at {at}: {said}");
     }
     fs::write(&segment, &whole).unwrap();
 }

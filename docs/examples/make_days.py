@@ -39,6 +39,8 @@ def day(folder: pathlib.Path, number: int, prices: dict, rng: random.Random) -> 
 
 
 def main() -> None:
+    if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
+        sys.exit(__doc__)
     out, days = pathlib.Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 2
     rng = random.Random(7)
     prices = {symbol: 100.0 * 3**n for n, symbol in enumerate(SYMBOLS)}

@@ -361,6 +361,7 @@ def replay(
     assets: Sequence[str] | None = None,
     threads: int | None = None,
     out: _Path | None = None,
+    force: bool = False,
 ) -> ReplayResult:
     """Day files to trades, as ``dolphin replay``."""
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ::replay::ReplayError;
 use ::replay::controls::{Controls, TimedPush};
 use ::replay::days::{BarView, Observer, Progress, ReplayConfig, Run};
-use ::replay::output::{Staging, day_columns, trade_columns};
+use ::replay::output::{Earlier, Staging, day_columns, trade_columns};
 use ::replay::parity::{Expected, Parity, check_watched};
 use ::replay::report::Provenance;
 use ::replay::summary::Summary;
@@ -149,9 +149,9 @@ impl ParityResult {
 /// dictionary of parameters, or None: the champion. `start`, `end`: dates, inclusive. `postures`: {date: {"posture", "Rm"}},
 /// `acb`: [{"date", "bar", "boost", "beta"}], `factors`: {date: count}, each also a file. `settings`: single parameters and
 /// `direction`, as `--set`. `assets`: which columns. `threads`: 1 or more, changes no result. `out`: also write the files of
-/// `dolphin replay --out`.
+/// `dolphin replay --out`; those of an earlier run are refused unless `force`.
 #[pyfunction]
-#[pyo3(signature = (data, config=None, *, start=None, end=None, postures=None, acb=None, factors=None, settings=None, assets=None, threads=None, out=None))]
+#[pyo3(signature = (data, config=None, *, start=None, end=None, postures=None, acb=None, factors=None, settings=None, assets=None, threads=None, out=None, force=false))]
 pub(crate) fn replay(
     py: Python<'_>,
     data: PathBuf,
@@ -165,10 +165,11 @@ pub(crate) fn replay(
     assets: Option<Vec<String>>,
     threads: Option<usize>,
     out: Option<PathBuf>,
+    force: bool,
 ) -> PyResult<ReplayResult> {
     let setup = Setup { config, start, end, postures, acb, factors, settings, assets, threads };
     let origin = Provenance {
-        live: serde_json::Value::Null,
+        live: Value::Null,
         config: config.map_or_else(|| "champion".to_owned(), ToString::to_string),
         data: data.display().to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -176,7 +177,7 @@ pub(crate) fn replay(
     };
     let replay = setup.replay_config(data)?;
     let done = interruptible(py, move |cancel| -> Result<Run, ReplayError> {
-        let staging = out.as_deref().map(Staging::new).transpose()?;
+        let staging = out.as_deref().map(|out| Staging::new(out, Earlier::forced(force))).transpose()?;
         let run = ::replay::days::run(&replay, &mut Watch(cancel))?;
         if cancel.is_set() {
             return Err(ReplayError::Interrupted);
@@ -256,6 +257,7 @@ impl Setup<'_, '_> {
             data,
             from,
             to,
+            stride: 1,
             assets: named.map_err(|e| usage(format!("assets: {e}")))?,
             controls: controls(self.postures, self.acb, self.factors)?,
             threads: self.threads.unwrap_or(cores).clamp(1, 1024),

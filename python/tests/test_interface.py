@@ -85,6 +85,9 @@ def test_tables_come_without_a_copy(synthetic):
 def test_replay_writes_the_files_of_the_command(synthetic, tmp_path):
     out = tmp_path / "out"
     result = de.replay(synthetic, out=out)
+    with pytest.raises(de.ConfigError, match="earlier run"):
+        de.replay(synthetic, out=out)
+    assert de.replay(synthetic, out=out, force=True).summary["trades"] == result.summary["trades"]
     names = sorted(p.name for p in out.iterdir())
     assert names == ["days.jsonl", "report.html", "summary.json", "trades.jsonl", "trades.parquet"]
     assert json.loads((out / "summary.json").read_text())["final_capital"] == result.summary["final_capital"]

@@ -12,12 +12,16 @@
 //! and windows: tick t belongs to phase t mod S and gets, bit for bit, what a scanner of stride 1 fed only with
 //! that phase's ticks would get. Prices missing on a tick are carried forward from the last tick, of whatever phase.
 //!
+//! **Ahead.** [`Scanner::prepare`] makes the next step for prices that are likely to come, on copies of what a step changes.
+//! If they come, the copies take the place of what was; if not, nothing has happened. The bits are the same.
+//!
 //! **Promise.** λ and its velocity are within 1e-9 of a full decomposition, always, as long as no asset's mean
 //! return exceeds a thousand times its standard deviation. Instabilities are within 1e-9 while the second eigenvalue
 //! is at most 0.9 of the first at both ends of the bar; closer than that the eigenvector is itself ill-defined, and
 //! the error grows as the inverse of the gap (`leading` says what an instability means there). Same bits in every
 //! build and on every thread layout.
 
+mod ahead;
 mod ceiling;
 mod dense;
 mod gram;
@@ -26,6 +30,7 @@ mod history;
 mod lanczos;
 mod leading;
 mod matrix;
+mod phase;
 mod quad;
 #[cfg(test)]
 mod tests;
@@ -34,13 +39,15 @@ mod window;
 
 pub use health::{Check, Fault, Health, TOLERANCE, Verdict};
 
-use history::History;
-use quad::{Quad, Quads, ZERO, quads};
-use serde::{Deserialize, Serialize};
-use window::{Scratch, Slide, Window};
+pub use phase::{Scan, WINDOWS};
 
-/// Window lengths in bars.
-pub const WINDOWS: [usize; 4] = [50, 150, 300, 750];
+use ahead::Ahead;
+use phase::{Phase, Rows, carry};
+use quad::{Quad, Quads, quads};
+use window::Scratch;
+
+/// Bars until `vel_div` is defined: the window of its slower half, a bar for the first return, a bar for the first change.
+pub const SIGNAL_BARS: usize = WINDOWS[1] + 2;
 /// Largest number of assets of a scanner.
 pub const MAX_ASSETS: usize = 1024;
 /// Largest stride (ticks per bar) of a scanner.
@@ -48,21 +55,6 @@ pub const MAX_STRIDE: usize = 500;
 
 /// Bars of a phase between two assets that are summed afresh in turn.
 const REFRESH_EVERY: usize = 128;
-
-/// What a scan says at one tick. NaN: not defined yet.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Scan {
-    /// Largest eigenvalue ÷ number of assets per window of [`WINDOWS`], in [1/N, 1].
-    pub lambda: [f64; 4],
-    /// Change of `lambda` over one bar: v50, v150, v300, v750.
-    pub velocity: [f64; 4],
-    /// v50 − v150.
-    pub vel_div: f64,
-    /// 1 − |u·u one bar ago| of the unit eigenvector of window 50, in [0, 1].
-    pub instability_50: f64,
-    /// The same of window 150.
-    pub instability_150: f64,
-}
 
 /// Why a scanner cannot be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -87,19 +79,7 @@ pub struct Scanner {
     scratch: Scratch,
     newest: Quads,
     oldest: [Quads; 4],
-}
-
-/// Every S-th tick.
-#[derive(Debug, Clone)]
-struct Phase {
-    started: bool,
-    /// Prices one bar ago; NaN where there was none.
-    before: Vec<f64>,
-    history: History,
-    /// Per asset, how many of its newest returns are the same number.
-    runs: Vec<[u32; 4]>,
-    windows: [Window; 4],
-    lambda: [f64; 4],
+    ahead: Ahead,
 }
 
 impl Scanner {
@@ -122,6 +102,7 @@ impl Scanner {
             scratch: Scratch::new(width),
             newest: row.clone(),
             oldest: [row.clone(), row.clone(), row.clone(), row],
+            ahead: Ahead::new(assets, width),
         })
     }
 
@@ -157,11 +138,11 @@ impl Scanner {
     /// If there is not exactly one price per asset.
     pub fn step(&mut self, prices: &[f64]) -> Scan {
         assert_eq!(prices.len(), self.assets, "one price per asset");
-        for (known, &price) in self.prices.iter_mut().zip(prices) {
-            if price.is_finite() && price > 0.0 {
-                *known = price;
-            }
+        if self.ahead.is_for(prices) {
+            return self.take_prepared();
         }
+        self.ahead.forget();
+        carry(&mut self.prices, prices);
         let stride = self.phases.len();
         let phase = &mut self.phases[self.next];
         self.next = (self.next + 1) % stride;
@@ -169,17 +150,38 @@ impl Scanner {
             phase.before.copy_from_slice(&self.prices);
             return Scan::UNDEFINED;
         }
-        phase.take_returns(&self.prices, &mut self.newest);
-        phase.count_runs(&self.newest);
-        for (oldest, length) in self.oldest.iter_mut().zip(WINDOWS) {
-            if phase.history.pushed() >= length {
-                oldest.copy_from_slice(phase.history.row(length - 1));
-            } else {
-                oldest.fill(ZERO);
-            }
-        }
+        phase::take_returns(&phase.before, &self.prices, &mut self.newest);
+        phase.before.copy_from_slice(&self.prices);
+        phase::count_runs(&mut phase.runs, &phase.history, &self.newest);
+        phase::leaving(&phase.history, &mut self.oldest);
         phase.history.push(&self.newest);
-        phase.scan(self.assets, &self.newest, &self.oldest, &mut self.scratch)
+        let Phase { history, runs, windows, lambda, .. } = phase;
+        let rows = Rows { newest: &self.newest, oldest: &self.oldest, runs };
+        phase::scan(windows, lambda, history, self.assets, rows, &mut self.scratch)
+    }
+
+    /// Makes the next step for `prices`, in case they are the ones that come; changes nothing that a caller could see. It
+    /// takes as long as a step and a copy of a phase's windows.
+    ///
+    /// # Panics
+    /// If there is not exactly one price per asset.
+    pub fn prepare(&mut self, prices: &[f64]) {
+        assert_eq!(prices.len(), self.assets, "one price per asset");
+        let Self { prices: known, phases, next, scratch, oldest, ahead, .. } = self;
+        ahead.prepare(&mut phases[*next], (known, prices), oldest, scratch);
+    }
+
+    /// Steps that had been prepared, since the start.
+    pub const fn prepared(&self) -> u64 {
+        self.ahead.taken()
+    }
+
+    /// The prices that the next step was prepared for have come.
+    fn take_prepared(&mut self) -> Scan {
+        let stride = self.phases.len();
+        let phase = &mut self.phases[self.next];
+        self.next = (self.next + 1) % stride;
+        self.ahead.take(phase, &mut self.prices)
     }
 
     /// Whether the answers may be used: while it is not sound, mask the signal and raise an alert.
@@ -232,6 +234,8 @@ impl Scanner {
     /// Takes what a check of a copy of this scanner found: marks the window that was wrong, or clears a mark that is
     /// older than the copy.
     pub fn take_verdict(&mut self, verdict: &Verdict) {
+        // What was prepared did not know of it.
+        self.ahead.forget();
         let Some(phase) = self.phases.get_mut(verdict.phase) else { return };
         let Some(window) = phase.windows.get_mut(verdict.index) else { return };
         if verdict.agrees() {
@@ -249,84 +253,5 @@ impl Scanner {
     /// last scan, or none if there was no tick.
     pub fn warm<'a>(&mut self, ticks: impl IntoIterator<Item = &'a [f64]>) -> Option<Scan> {
         ticks.into_iter().map(|prices| self.step(prices)).last()
-    }
-}
-
-impl Phase {
-    fn new(assets: usize, width: usize) -> Self {
-        Self {
-            started: false,
-            before: vec![f64::NAN; assets],
-            history: History::new(WINDOWS[3], width),
-            runs: vec![[0; 4]; width],
-            windows: std::array::from_fn(|w| Window::new(WINDOWS[w], width, w < 2)),
-            lambda: [f64::NAN; 4],
-        }
-    }
-
-    fn take_returns(&mut self, prices: &[f64], newest: &mut [Quad]) {
-        for ((out, &price), before) in newest.as_flattened_mut().iter_mut().zip(prices).zip(&mut self.before)
-        {
-            *out = bar_return(*before, price);
-            *before = price;
-        }
-    }
-
-    fn count_runs(&mut self, newest: &[Quad]) {
-        if self.history.pushed() == 0 {
-            self.runs.fill([1; 4]);
-            return;
-        }
-        let last = self.history.row(0);
-        for ((runs, new), last) in self.runs.iter_mut().zip(newest).zip(last) {
-            for k in 0..4 {
-                runs[k] = if new[k] == last[k] { runs[k].saturating_add(1) } else { 1 };
-            }
-        }
-    }
-
-    fn scan(&mut self, assets: usize, newest: &[Quad], oldest: &[Quads; 4], scratch: &mut Scratch) -> Scan {
-        let mut scan = Scan::UNDEFINED;
-        let mut instability = [f64::NAN; 4];
-        for (w, window) in self.windows.iter_mut().enumerate() {
-            let slide = Slide { new: newest, old: &oldest[w], runs: &self.runs };
-            let audit = self.history.pushed() % WINDOWS.len() == w;
-            if let Some(pair) = window.step(&self.history, slide, assets, audit, scratch) {
-                scan.lambda[w] = pair.value / assets as f64;
-                scan.velocity[w] = scan.lambda[w] - self.lambda[w];
-                self.lambda[w] = scan.lambda[w];
-                instability[w] = pair.overlap.map_or(f64::NAN, |overlap| 1.0 - overlap);
-            }
-        }
-        scan.vel_div = scan.velocity[0] - scan.velocity[1];
-        (scan.instability_50, scan.instability_150) = (instability[0], instability[1]);
-        scan
-    }
-}
-
-impl Scan {
-    /// Nothing defined.
-    pub const UNDEFINED: Self = Self {
-        lambda: [f64::NAN; 4],
-        velocity: [f64::NAN; 4],
-        vel_div: f64::NAN,
-        instability_50: f64::NAN,
-        instability_150: f64::NAN,
-    };
-}
-
-/// `ln(price/before)`; zero where there is no price one bar ago.
-fn bar_return(before: f64, price: f64) -> f64 {
-    if price == before {
-        return 0.0;
-    }
-    let ratio = price / before;
-    if ratio.is_normal() {
-        ratio.ln()
-    } else if ratio.is_nan() {
-        0.0
-    } else {
-        // The quotient of the two left the range of f64; that of the logarithms does not.
-        price.ln() - before.ln()
     }
 }

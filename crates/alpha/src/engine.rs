@@ -83,6 +83,8 @@ pub struct Engine {
     reference: Option<usize>,
     stride: usize,
     booking: Booking,
+    /// An asset without order-book features is no candidate.
+    needs_features: bool,
     forewarner: Option<Forewarner>,
     selector: Selector,
     state: State,
@@ -268,6 +270,7 @@ impl Engine {
             assets,
             stride: s,
             booking: Booking::Model,
+            needs_features: false,
             forewarner: None,
             state,
             recent: Recent::new(),
@@ -275,11 +278,18 @@ impl Engine {
         })
     }
 
-    /// The same engine with another booking.
+    /// The same engine with another booking. One that a venue books for needs the features of what it enters (SPEC §3.7).
     #[must_use]
-    pub const fn with_booking(mut self, booking: Booking) -> Self {
+    pub fn with_booking(mut self, booking: Booking) -> Self {
         self.booking = booking;
+        self.needs_features |= booking == Booking::Venue;
         self
+    }
+
+    /// The same engine, booking by the model on what a live one saw.
+    #[must_use]
+    pub fn supposing(self) -> Self {
+        self.with_booking(Booking::Venue).with_booking(Booking::Model)
     }
 
     /// Begins a day: boost of the date, threshold, forewarner, breaker. `rm` outside [0, 1] is held within it, NaN is 0.

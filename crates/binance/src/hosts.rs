@@ -38,7 +38,9 @@ pub enum HostError {
         venue: &'static str,
     },
     /// The name could not be resolved.
-    #[error("cannot resolve `{host}`: {why}")]
+    #[error(
+        "cannot resolve `{host}`: {why}; is the network up? Without one: dolphin demo, or a venue of your own (dolphin venue)"
+    )]
     Unresolved {
         /// Host name.
         host: String,

@@ -8,7 +8,7 @@
 //! What JSON is: the grammar of RFC 8259, and, as its §6 lets a reader ask, numbers that a double holds. `1742E85119595`
 //! is a number by grammar, but none that the venue sends: it is a time stamp with a damaged byte, and whatever else
 //! stands in such a frame is not to be believed. The market decoder (simd-json) and serde_json draw the same line, and
-//! the tests hold all three to it.
+//! the tests hold all three to it. Nor is half of a character (`\ud800` alone) taken.
 
 /// Deepest nesting that is read; the venue's own frames have five levels.
 const MAX_DEPTH: u8 = 32;
@@ -275,12 +275,27 @@ impl<'a> Reader<'a> {
         let bytes = self.text.as_bytes();
         match *bytes.get(i + 1).ok_or(JsonError::Truncated)? {
             b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(i + 2),
-            b'u' => {
-                let hex = bytes.get(i + 2..i + 6).ok_or(JsonError::Truncated)?;
-                if hex.iter().all(u8::is_ascii_hexdigit) { Ok(i + 6) } else { Err(JsonError::Unexpected(i)) }
-            }
+            b'u' => match self.code_unit(i)? {
+                // Half of a character says nothing without its other half.
+                0xd800..=0xdbff => match self.code_unit(i + 6)? {
+                    0xdc00..=0xdfff => Ok(i + 12),
+                    _ => Err(JsonError::Unexpected(i)),
+                },
+                0xdc00..=0xdfff => Err(JsonError::Unexpected(i)),
+                _ => Ok(i + 6),
+            },
             _ => Err(JsonError::Unexpected(i + 1)),
         }
+    }
+
+    /// What the escape `\uXXXX` at `i` stands for.
+    fn code_unit(&self, i: usize) -> Result<u16, JsonError> {
+        let escape = self.text.as_bytes().get(i..i + 6).ok_or(JsonError::Truncated)?;
+        let hex = escape.strip_prefix(b"\\u").filter(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+        let unit = hex
+            .and_then(|hex| std::str::from_utf8(hex).ok())
+            .and_then(|hex| u16::from_str_radix(hex, 16).ok());
+        unit.ok_or(JsonError::Unexpected(i))
     }
 
     fn digits(&mut self) -> Result<(), JsonError> {

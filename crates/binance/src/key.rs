@@ -76,7 +76,12 @@ pub enum KeyError {
     #[error("the private key is not an Ed25519 key in PKCS#8 PEM (`openssl genpkey -algorithm ed25519`)")]
     NotEd25519,
     /// Nothing is set.
-    #[error("no API key: give a key file with --keys, or set {} and {}", ENV_NAMES.0, ENV_NAMES.1)]
+    #[error(
+        "no API key: give a key file with --keys (keys.example.toml says how it looks and where testnet keys are made), \
+         or set {} and {}; without a key: dolphin demo, or dolphin live --paper",
+        ENV_NAMES.0,
+        ENV_NAMES.1
+    )]
     NotThere,
 }
 

@@ -4,12 +4,18 @@
 //! the first one above the first `E`. An event with `E` at or above the next boundary first causes every due boundary
 //! to be sampled, for every symbol, and is then applied; a late event is applied on arrival and counts to the next
 //! sample.
+//!
+//! **Prepared before its boundary** (SPEC §7). What a sample says of a symbol follows from its book, the trades of the
+//! interval and its own past, and none of them knows the time of the boundary. So [`FeatureEngine::prepare`] computes it
+//! ahead, whenever the caller has nothing else to do; what touches a symbol makes its share stale, and at the boundary
+//! only stale shares are computed, by the same code. The past is kept twice: one side is what was, the other what will be
+//! once the boundary comes, and then they change places, for all symbols at once.
 
 use market::{
     Bbo, CrossAsset, DepthSnapshot, Instrument, MarkPrice, MarketEvent, Nanos, ObFeatures, SymbolId, Trade,
 };
 
-use crate::features::{Decay, SymbolFeatures};
+use crate::features::{Decay, Past, SymbolFeatures};
 use crate::local_book::{BookOutcome, LocalBook};
 
 /// Withdrawal velocity at or below which a symbol cascades.
@@ -47,6 +53,10 @@ pub struct EngineCounters {
     pub unbelievable: u64,
     /// Events of a symbol the engine does not know.
     pub unknown_symbol: u64,
+    /// Samples of which every symbol's share had been computed before.
+    pub prepared: u64,
+    /// Symbols' shares that had to be computed at their boundary.
+    pub computed_late: u64,
 }
 
 /// What is known of one symbol.
@@ -54,9 +64,56 @@ pub struct EngineCounters {
 struct SymbolState {
     book: LocalBook,
     features: SymbolFeatures,
+    /// By the engine's side.
+    past: [Past; 2],
     bbo: Option<Bbo>,
     trade: Option<Trade>,
     mark: Option<MarkPrice>,
+}
+
+/// A sample as it was taken, or as the next will be.
+#[derive(Debug, Clone)]
+struct Outputs {
+    features: Vec<Option<ObFeatures>>,
+    mids: Vec<f64>,
+    cross: CrossAsset,
+}
+
+/// Which symbols' shares of the next sample are yet to be computed: a bit each, and one for what they say together.
+#[derive(Debug, Clone)]
+struct Stale {
+    words: Vec<u64>,
+    symbols: usize,
+    cross: bool,
+}
+
+impl Stale {
+    fn all(symbols: usize) -> Self {
+        let mut stale = Self { words: vec![0; symbols.div_ceil(64)], symbols, cross: true };
+        stale.set_all();
+        stale
+    }
+
+    fn set(&mut self, symbol: usize) {
+        self.words[symbol / 64] |= 1 << (symbol % 64);
+        self.cross = true;
+    }
+
+    fn set_all(&mut self) {
+        self.words.fill(u64::MAX);
+        if let Some(last) = self.words.last_mut() {
+            *last >>= (64 - self.symbols % 64) % 64;
+        }
+        self.cross = true;
+    }
+
+    /// Takes one out.
+    fn pop(&mut self) -> Option<usize> {
+        let (word, bits) = self.words.iter_mut().enumerate().find(|(_, bits)| **bits != 0)?;
+        let bit = bits.trailing_zeros() as usize;
+        *bits &= *bits - 1;
+        Some(word * 64 + bit)
+    }
 }
 
 /// Books and features of all symbols.
@@ -69,8 +126,10 @@ pub struct FeatureEngine {
     next_boundary: u64,
     /// Events in a row beyond [`MAX_CLOCK_STEP`].
     far_ahead: u32,
-    features: Vec<Option<ObFeatures>>,
-    mids: Vec<f64>,
+    /// Which of the two pasts and outputs is what was; the other is what will be.
+    side: usize,
+    outputs: [Outputs; 2],
+    stale: Stale,
     counters: EngineCounters,
 }
 
@@ -81,18 +140,23 @@ impl FeatureEngine {
         let symbol = |i: &Instrument| SymbolState {
             book: LocalBook::new(),
             features: SymbolFeatures::new(i),
+            past: [Past::default(); 2],
             bbo: None,
             trade: None,
             mark: None,
         };
+        let n = instruments.len();
+        let outputs =
+            Outputs { features: vec![None; n], mids: vec![f64::NAN; n], cross: CrossAsset::default() };
         Self {
             interval,
             decay: Decay::new(interval as f64 / Nanos::SECOND as f64),
             symbols: instruments.iter().map(symbol).collect(),
             next_boundary: 0,
             far_ahead: 0,
-            features: vec![None; instruments.len()],
-            mids: vec![f64::NAN; instruments.len()],
+            side: 0,
+            outputs: [outputs.clone(), outputs],
+            stale: Stale::all(n),
             counters: EngineCounters::default(),
         }
     }
@@ -102,6 +166,7 @@ impl FeatureEngine {
     pub fn expect_aggregates(&mut self, symbol: SymbolId) {
         if let Some(s) = self.symbols.get_mut(symbol.index()) {
             s.features.expect_aggregates();
+            self.stale.set(symbol.index());
         }
     }
 
@@ -119,14 +184,18 @@ impl FeatureEngine {
             return None;
         };
         match event {
-            MarketEvent::Depth(u) => return Some(s.book.on_update(u)),
+            MarketEvent::Depth(u) => {
+                self.stale.set(u.symbol.index());
+                return Some(s.book.on_update(u));
+            }
             MarketEvent::Bbo(b) => {
                 if s.bbo.is_none_or(|old| old.update_id < b.update_id) {
                     s.bbo = Some(*b);
                 }
             }
             MarketEvent::Trade(t) => {
-                s.features.on_trade(t);
+                self.stale.set(t.symbol.index());
+                s.features.on_trade(t, self.counters.samples);
                 s.trade = Some(*t);
             }
             MarketEvent::Mark(m) => s.mark = Some(*m),
@@ -137,7 +206,10 @@ impl FeatureEngine {
     /// Takes a depth snapshot. It is a reply, not a stream event: the clock does not move.
     pub fn on_snapshot(&mut self, snapshot: &DepthSnapshot<'_>) -> BookOutcome {
         match self.symbols.get_mut(snapshot.symbol.index()) {
-            Some(s) => s.book.on_snapshot(snapshot),
+            Some(s) => {
+                self.stale.set(snapshot.symbol.index());
+                s.book.on_snapshot(snapshot)
+            }
             None => {
                 self.counters.unknown_symbol += 1;
                 BookOutcome::Old
@@ -175,9 +247,10 @@ impl FeatureEngine {
         }
         self.far_ahead = 0;
         while self.next_boundary <= at {
-            let cross = self.sample();
-            let ts = Nanos(self.next_boundary);
-            on_sample(&Sample { ts, features: &self.features, mids: &self.mids, cross });
+            self.sample();
+            let (ts, Outputs { features, mids, cross }) =
+                (Nanos(self.next_boundary), &self.outputs[self.side]);
+            on_sample(&Sample { ts, features, mids, cross: *cross });
             self.next_boundary = self.next_boundary.saturating_add(self.interval);
         }
     }
@@ -187,20 +260,58 @@ impl FeatureEngine {
         (at / self.interval + 1).saturating_mul(self.interval)
     }
 
-    fn sample(&mut self) -> CrossAsset {
-        self.counters.samples += 1;
-        let outputs = self.features.iter_mut().zip(&mut self.mids);
-        for (s, (features, mid)) in self.symbols.iter_mut().zip(outputs) {
-            s.features.close_interval(&self.decay);
-            if s.book.is_live() {
-                *mid = s.features.mid(s.book.book());
-                *features = s.features.sample(s.book.book(), &self.decay);
+    /// Computes ahead what the next sample will say of up to `most` symbols; `false`: nothing was left to do.
+    pub fn prepare(&mut self, most: usize) -> bool {
+        let did = self.compute_shares(most);
+        // Fewer than asked for: no share is left.
+        did > 0 || did < most && self.compute_cross()
+    }
+
+    /// The mids of the next sample, once everything of it is computed and until something changes.
+    pub fn mids_ahead(&self) -> Option<&[f64]> {
+        (!self.stale.cross).then(|| self.outputs[1 - self.side].mids.as_slice())
+    }
+
+    /// Computes up to `most` stale shares of the next sample; how many there were.
+    fn compute_shares(&mut self, most: usize) -> usize {
+        let Self { symbols, outputs, stale, side, decay, counters, .. } = self;
+        let (was, ahead) = (*side, 1 - *side);
+        let Outputs { features, mids, .. } = &mut outputs[ahead];
+        for done in 0..most {
+            let Some(i) = stale.pop() else { return done };
+            let SymbolState { book, features: of, past, .. } = &mut symbols[i];
+            past[ahead] = past[was];
+            let past = &mut past[ahead];
+            of.close_interval(past, decay, counters.samples);
+            (mids[i], features[i]) = if book.is_live() {
+                (of.mid(book.book()), of.sample(past, book.book(), decay))
             } else {
-                *mid = f64::NAN;
-                *features = None;
-            }
+                (f64::NAN, None)
+            };
         }
-        cross_asset(&self.features)
+        most
+    }
+
+    /// What the symbols say together, from shares that are all there; `false`: it was known.
+    fn compute_cross(&mut self) -> bool {
+        if !self.stale.cross {
+            return false;
+        }
+        let ahead = &mut self.outputs[1 - self.side];
+        ahead.cross = cross_asset(&ahead.features);
+        self.stale.cross = false;
+        true
+    }
+
+    /// The boundary has come: what will be is what was.
+    fn sample(&mut self) {
+        let late = self.compute_shares(usize::MAX);
+        self.compute_cross();
+        self.counters.samples += 1;
+        self.counters.prepared += u64::from(late == 0);
+        self.counters.computed_late += late as u64;
+        self.side = 1 - self.side;
+        self.stale.set_all();
     }
 
     /// The symbol's book and its state; `None` for a symbol the engine does not know.
@@ -213,6 +324,7 @@ impl FeatureEngine {
     pub fn replace_book(&mut self, symbol: SymbolId, book: LocalBook) {
         if let Some(s) = self.symbols.get_mut(symbol.index()) {
             s.book = book;
+            self.stale.set(symbol.index());
         }
     }
 
@@ -220,6 +332,7 @@ impl FeatureEngine {
     pub fn invalidate(&mut self, symbol: SymbolId) {
         if let Some(s) = self.symbols.get_mut(symbol.index()) {
             s.book.invalidate();
+            self.stale.set(symbol.index());
         }
     }
 

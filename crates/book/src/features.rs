@@ -77,12 +77,21 @@ impl Decay {
     }
 }
 
-/// Aggressive volume of the running interval by trade kind, in lots.
+/// Aggressive volume of one interval by trade kind, in lots.
 #[derive(Debug, Clone, Copy, Default)]
 struct Flow {
+    /// The number of the interval.
+    interval: u64,
     /// By [`TradeKind`]: raw, aggregate.
     bought: [i64; 2],
     sold: [i64; 2],
+}
+
+impl Flow {
+    /// Of this interval: nothing, where the last trade was in an earlier one. So nobody has to clear it at a boundary.
+    fn of(self, interval: u64) -> Self {
+        if self.interval == interval { self } else { Self { interval, ..Self::default() } }
+    }
 }
 
 /// What turns the integers of one instrument into floats.
@@ -120,13 +129,9 @@ impl Scale {
     }
 }
 
-/// The running state behind one symbol's features.
-#[derive(Debug, Clone)]
-pub(crate) struct SymbolFeatures {
-    scale: Scale,
-    flow: Flow,
-    /// The symbol has `aggTrade`: raw trades are not counted (SPEC §2.4).
-    has_aggregates: bool,
+/// What the features of one symbol remember of earlier samples.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Past {
     buy_rate: Ewma,
     sell_rate: Ewma,
     depth: Ewma,
@@ -136,20 +141,18 @@ pub(crate) struct SymbolFeatures {
     depths: Window<f64, WITHDRAWAL_SAMPLES>,
 }
 
+/// What turns one symbol's book, trades and past into features.
+#[derive(Debug, Clone)]
+pub(crate) struct SymbolFeatures {
+    scale: Scale,
+    flow: Flow,
+    /// The symbol has `aggTrade`: raw trades are not counted (SPEC §2.4).
+    has_aggregates: bool,
+}
+
 impl SymbolFeatures {
     pub(crate) fn new(instrument: &Instrument) -> Self {
-        Self {
-            scale: Scale::new(instrument),
-            flow: Flow::default(),
-            has_aggregates: false,
-            buy_rate: Ewma::default(),
-            sell_rate: Ewma::default(),
-            depth: Ewma::default(),
-            asymmetry: Ewma::default(),
-            spread: Ewma::default(),
-            signs: Window::default(),
-            depths: Window::default(),
-        }
+        Self { scale: Scale::new(instrument), flow: Flow::default(), has_aggregates: false }
     }
 
     /// From now on only `aggTrade` counts.
@@ -157,7 +160,8 @@ impl SymbolFeatures {
         self.has_aggregates = true;
     }
 
-    pub(crate) fn on_trade(&mut self, t: &Trade) {
+    /// A trade in the interval of this number.
+    pub(crate) fn on_trade(&mut self, t: &Trade, interval: u64) {
         let kind = match t.kind {
             TradeKind::Raw => 0,
             TradeKind::Aggregate => {
@@ -165,6 +169,7 @@ impl SymbolFeatures {
                 1
             }
         };
+        self.flow = self.flow.of(interval);
         let volume = match t.aggressor {
             Side::Buy => &mut self.flow.bought[kind],
             Side::Sell => &mut self.flow.sold[kind],
@@ -182,19 +187,19 @@ impl SymbolFeatures {
         }
     }
 
-    /// Ends an interval: the flow advances, features or not.
-    pub(crate) fn close_interval(&mut self, decay: &Decay) {
+    /// Ends the interval of this number: the flow advances, features or not.
+    pub(crate) fn close_interval(&self, past: &mut Past, decay: &Decay, interval: u64) {
         let kind = usize::from(self.has_aggregates);
         let rate = |lots: i64| self.scale.quantity(i128::from(lots)) / decay.interval_s;
-        let (bought, sold) = (rate(self.flow.bought[kind]), rate(self.flow.sold[kind]));
-        self.buy_rate.update(decay.flow_k, bought);
-        self.sell_rate.update(decay.flow_k, sold);
-        self.flow = Flow::default();
+        let flow = self.flow.of(interval);
+        let (bought, sold) = (rate(flow.bought[kind]), rate(flow.sold[kind]));
+        past.buy_rate.update(decay.flow_k, bought);
+        past.sell_rate.update(decay.flow_k, sold);
     }
 
     /// The features of a book in sync; `None`, and no history advances, if it is one-sided or crossed, or has nothing
     /// within 1 % of mid (a spread above 2 %: asymmetry is not defined). After [`Self::close_interval`].
-    pub(crate) fn sample(&mut self, book: &OrderBook, decay: &Decay) -> Option<ObFeatures> {
+    pub(crate) fn sample(&self, past: &mut Past, book: &OrderBook, decay: &Decay) -> Option<ObFeatures> {
         let (bid, ask) = (book.best_bid()?, book.best_ask()?);
         if bid.px >= ask.px {
             return None;
@@ -211,8 +216,8 @@ impl SymbolFeatures {
         let spread = (ask_px - bid_px) / mid * 1e4;
         let asymmetry = (bid_notional[0] - ask_notional[0]) / total;
         let fill = |rate: f64, qty: f64| -(-rate * FILL_HORIZON_S / qty).exp_m1();
-        let fill_bid = fill(self.sell_rate.value, self.scale.quantity(i128::from(bid.qty.0)));
-        let fill_ask = fill(self.buy_rate.value, self.scale.quantity(i128::from(ask.qty.0)));
+        let fill_bid = fill(past.sell_rate.value, self.scale.quantity(i128::from(bid.qty.0)));
+        let fill_ask = fill(past.buy_rate.value, self.scale.quantity(i128::from(ask.qty.0)));
         Some(ObFeatures {
             bid_depth: bids.map(|(q, _)| self.scale.quantity(q)),
             ask_depth: asks.map(|(q, _)| self.scale.quantity(q)),
@@ -220,15 +225,15 @@ impl SymbolFeatures {
             ask_notional,
             coverage_pct: self.coverage(book, mid),
             spread_proxy_bps: spread,
-            depth_quality: total / (total + self.depth.update(decay.macro_k, total)),
+            depth_quality: total / (total + past.depth.update(decay.macro_k, total)),
             fill_probability_bid: fill_bid,
             fill_probability_ask: fill_ask,
             fill_probability: (fill_bid + fill_ask) / 2.0,
             depth_asymmetry: asymmetry,
-            imbalance_persistence: self.persistence(asymmetry),
-            withdrawal_velocity: self.withdrawal(total, decay.interval_s),
-            macro_imbalance: self.asymmetry.update(decay.macro_k, asymmetry),
-            macro_spread_bps: self.spread.update(decay.macro_k, spread),
+            imbalance_persistence: past.persistence(asymmetry),
+            withdrawal_velocity: past.withdrawal(total, decay.interval_s),
+            macro_imbalance: past.asymmetry.update(decay.macro_k, asymmetry),
+            macro_spread_bps: past.spread.update(decay.macro_k, spread),
         })
     }
 
@@ -238,7 +243,9 @@ impl SymbolFeatures {
         let reach = (mid - self.scale.price(low)).min(self.scale.price(high) - mid);
         reach / mid * 100.0
     }
+}
 
+impl Past {
     fn persistence(&mut self, asymmetry: f64) -> f64 {
         self.signs.push(sign(asymmetry));
         let sum: i32 = self.signs.iter().map(i32::from).sum();

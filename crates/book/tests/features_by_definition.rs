@@ -162,6 +162,10 @@ fn what() -> impl Strategy<Value = What> {
 
 struct Pair {
     engine: FeatureEngine,
+    /// Takes the same, and prepares some of the next sample after each event.
+    ahead: FeatureEngine,
+    /// How much, changing.
+    prepare: usize,
     plain: Vec<Plain>,
     last_id: Vec<u64>,
     interval: u64,
@@ -174,7 +178,8 @@ impl Pair {
         let interval = interval_ms * Nanos::MS;
         let engine = FeatureEngine::new(&instruments(n), Nanos(interval));
         let plain = (0..n).map(|_| Plain::default()).collect();
-        Self { engine, plain, last_id: vec![0; n as usize], interval, next: 0, samples: 0 }
+        let ahead = engine.clone();
+        Self { engine, ahead, prepare: 0, plain, last_id: vec![0; n as usize], interval, next: 0, samples: 0 }
     }
 
     /// Feeds both and compares every sample the event makes due.
@@ -201,6 +206,28 @@ impl Pair {
         });
         assert!(expected.next().is_none(), "a sample too few");
         self.samples = self.engine.counters().samples as usize;
+        self.event_ahead(event);
+    }
+
+    /// Prepared or not, the samples are the same, bit by bit.
+    fn event_ahead(&mut self, event: &MarketEvent<'_>) {
+        let mut samples = [vec![], vec![]];
+        let mut plain = self.ahead.clone();
+        // Nothing prepared: what is there is thrown away by a word that changes nothing.
+        for s in 0..self.plain.len() {
+            let book = plain.book(SymbolId(s as u16)).unwrap().clone();
+            plain.replace_book(SymbolId(s as u16), book);
+        }
+        for (engine, samples) in [&mut plain, &mut self.ahead].into_iter().zip(&mut samples) {
+            engine.on_event(event, |sample: &Sample<'_>| {
+                let features = sample.features.iter().flatten().flat_map(numbers);
+                let bits: Vec<u64> = features.chain(sample.mids.iter().copied()).map(f64::to_bits).collect();
+                samples.push((sample.ts, bits, sample.cross));
+            });
+        }
+        assert_eq!(samples[0], samples[1]);
+        self.prepare = (self.prepare + 1) % 5;
+        self.ahead.prepare(self.prepare);
     }
 
     fn apply(&mut self, s: usize, at: Nanos, what: &What) {
@@ -247,6 +274,7 @@ impl Pair {
                 let snapshot =
                     DepthSnapshot { symbol, ts_send: at, last_update_id, bids: &bids, asks: &asks };
                 self.engine.on_snapshot(&snapshot);
+                self.ahead.on_snapshot(&snapshot);
                 // Not live before an update bridges it.
                 self.depth(symbol, at, (&[], &[]), last_update_id);
                 self.plain[s].live = true;
@@ -311,7 +339,27 @@ proptest! {
         }
         pair.apply(0, Nanos::from_millis(ms + 5 * interval_ms), &What::Depth(vec![]));
         prop_assert!(pair.samples >= 4);
+        prop_assert_eq!(pair.engine.counters().prepared, 0);
     }
+}
+
+#[test]
+fn a_sample_is_prepared_until_something_touches_a_symbol() {
+    let mut engine = FeatureEngine::new(&instruments(70), Nanos::from_millis(100));
+    engine.on_event(&trade_at(1_000), |_| {});
+    assert!(engine.prepare(69) && engine.mids_ahead().is_none(), "one symbol is left");
+    assert!(engine.prepare(2) && engine.mids_ahead().is_none(), "what they say together is left");
+    assert!(engine.prepare(2) && !engine.prepare(2));
+    assert!(engine.mids_ahead().is_some_and(|mids| mids.len() == 70));
+    boundaries(&mut engine, &trade_at(1_100));
+    let counted =
+        |e: &FeatureEngine| (e.counters().samples, e.counters().prepared, e.counters().computed_late);
+    assert_eq!(counted(&engine), (1, 1, 0));
+    while engine.prepare(8) {}
+    boundaries(&mut engine, &trade_at(1_150));
+    assert!(engine.mids_ahead().is_none(), "a trade changes the fill probabilities of its symbol");
+    boundaries(&mut engine, &trade_at(1_200));
+    assert_eq!(counted(&engine), (2, 1, 1));
 }
 
 fn trade_at(ms: u64) -> MarketEvent<'static> {

@@ -20,8 +20,8 @@ use node::error::Failure;
     about = "Live exchange connector and trading node for Binance USDⓈ-M perpetuals"
 )]
 #[command(
-    after_help = "Exit codes: 0 done, 1 the answer is no, 2 usage or configuration, 3 input data, 4 venue or \
-memory unavailable.\nStart with: dolphin demo"
+    after_help = "Exit codes: 0 done, 1 the answer is no, 2 usage or configuration, 3 input data, 4 venue, memory \
+or disk unavailable.\nStart with: dolphin demo"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -52,6 +52,8 @@ enum Command {
     Replay(commands::replay::Args),
     /// Compare a replay with expected trades or a summary
     Parity(commands::parity::Args),
+    /// Runs side by side
+    Report(commands::report::Args),
     /// The local Binance-compatible exchange alone
     Venue(commands::venue::Args),
     /// Market recordings from any venue, without a key
@@ -102,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Rearm(args) => commands::rearm::run(args),
         Command::Replay(args) => commands::replay::run(args),
         Command::Parity(args) => commands::parity::run(args),
+        Command::Report(args) => commands::report::run(&args),
         Command::Venue(args) => commands::venue::run(args),
         Command::Record(args) => commands::record::run(args),
         Command::Journal(args) => commands::journal::run(args),
@@ -134,13 +137,13 @@ pub fn main() -> ExitCode {
 }
 
 /// What was asked for could not be written.
-const UNWRITTEN: u8 = 3;
+const UNWRITTEN: u8 = 4;
 /// How long the reader of stderr has for what is left.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 fn manual(out: &Path) -> Result<(), Failure> {
     let written = std::fs::create_dir_all(out).and_then(|()| clap_mangen::generate_to(Cli::command(), out));
-    written.map_err(|e| Failure::usage(format!("{}: {e}", out.display())))
+    written.map_err(|e| Failure::unwritten(out, &e))
 }
 
 /// Logs go to stderr; `DOLPHIN_LOG=debug` (or a filter by module) says more, `DOLPHIN_LOG_FORMAT=json` writes one JSON object

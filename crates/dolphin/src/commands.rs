@@ -1,6 +1,7 @@
 //! The commands: thin wrappers that parse, call the crate that does the work, and print.
 
 pub mod bench;
+mod bench_journal;
 pub mod check;
 pub mod config;
 pub mod demo;
@@ -17,6 +18,7 @@ pub mod rearm;
 pub mod record;
 pub mod redecide;
 pub mod replay;
+pub mod report;
 pub mod sim;
 pub mod status;
 pub mod supervise;
@@ -126,6 +128,17 @@ fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A file of results is not put in the place of another, unless `--force` says so.
+fn refuse_existing(path: &Path, force: bool) -> Result<(), Failure> {
+    if !force && path.exists() {
+        return Err(Failure::usage(format!(
+            "{}: is there already: name another file, or say --force to replace it",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
 /// A word before a file of results is written over another.
 fn warn_of_replacing(path: &Path) {
     if path.exists() {
@@ -169,11 +182,10 @@ fn read_history(path: &Path, reference: &str) -> Result<History, Failure> {
     Ok(history)
 }
 
-/// The exit code of a replay error: 2 for options and targets, 3 for data, 1 for Ctrl-C.
+/// The exit code of a replay error: 2 for options and targets, 3 for data, 4 for a full disk, 1 for Ctrl-C.
 pub fn replay_error(error: &ReplayError) -> Failure {
     match error {
         ReplayError::Interrupted => Failure::answer_no(error.to_string()),
-        e if e.is_usage() => Failure::usage(e.to_string()),
-        e => Failure::input(e.to_string()),
+        e => Failure::because(e, if e.is_usage() { 2 } else { 3 }),
     }
 }

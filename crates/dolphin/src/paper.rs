@@ -159,7 +159,10 @@ fn listed(config: &Config, hosts: &Hosts, environment: &Environment) -> Result<V
     let rest = public_rest(hosts, environment)?;
     runtime.block_on(async {
         rest.sync_clock(1).await.map_err(|e| preflight::rest_error(&e))?;
-        Ok(preflight::instruments(config, &rest, &hosts.rest, None).await?.instruments)
+        Ok(preflight::instruments(config, &rest, None)
+            .await
+            .map_err(|e| preflight::rest_error(&e))?
+            .instruments)
     })
 }
 

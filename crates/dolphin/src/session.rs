@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ::replay::days::{GateCount, Run};
-use ::replay::output::{Staging, json_lines};
+use ::replay::output::{Earlier, Staging, json_lines};
 use ::replay::report::Provenance;
 use alpha::{Gate, McStatus, Metrics, TradeRecord};
 use market::Posture;
@@ -16,9 +16,12 @@ use node::session::{Fill, Session};
 use node::summary::{Summary, time};
 use serde_json::{Value, json};
 
-/// A place for the files, tried before the run so that one that cannot be written is known at once.
-pub fn prepare(out: &Path) -> Result<Staging, Failure> {
-    Staging::new(out).map_err(|e| Failure::input(e.to_string()))
+use crate::commands::replay_error;
+
+/// A place for the files, tried before the run so that one that cannot be written, or that holds the files
+/// of an earlier run, is known at once.
+pub fn prepare(out: Option<&Path>, force: bool) -> Result<Option<Staging>, Failure> {
+    out.map(|out| Staging::new(out, Earlier::forced(force))).transpose().map_err(|e| replay_error(&e))
 }
 
 /// Writes them. Says what they replaced.
@@ -44,7 +47,7 @@ pub fn write(
     let mut text = serde_json::to_vec_pretty(summary).unwrap_or_default();
     text.push(b'\n');
     let run = run(config, summary, assets);
-    staging.commit_with(&run, &origin, &files, &text).map_err(|e| Failure::input(e.to_string()))
+    staging.commit_with(&run, &origin, &files, &text).map_err(|e| replay_error(&e))
 }
 
 /// The session as the report knows runs.
@@ -72,6 +75,7 @@ fn run(config: &Config, summary: &Summary, assets: usize) -> Run {
         open_position: None,
         assets: vec![String::new(); assets],
         files: Vec::new(),
+        track: None,
         notes: notes(summary),
         elapsed: Duration::from_secs_f64(summary.seconds),
     }

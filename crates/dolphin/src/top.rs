@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use market::text::{fixed, signed};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -141,11 +142,11 @@ fn header(frame: &mut Frame<'_>, area: Rect, seen: &Seen, paint: &Paint) {
     }
     if let Some(s) = &seen.state {
         let a = &s.account;
-        let money = |x: Option<f64>| x.map_or("–".to_owned(), |x| format!("{x:.2}"));
+        let money = |x: Option<f64>| x.map_or("–".to_owned(), |x| fixed(x, 2));
         let day = a.day_pnl.unwrap_or(0.0);
         lines.push(Line::from(vec![
             Span::raw(format!("equity {}  ", money(a.equity))),
-            Span::styled(format!("today {day:+.2}"), paint.money(day)),
+            Span::styled(format!("today {}", signed(day, 2)), paint.money(day)),
             Span::raw(format!(
                 "  drawdown {}  {}{}",
                 a.drawdown.map_or("–".to_owned(), |x| format!("{:.2} %", x * 100.0)),
@@ -218,7 +219,7 @@ fn positions(s: &State, paint: &Paint) -> Vec<Line<'static>> {
         let pnl = p.unrealised.unwrap_or(0.0);
         Line::from(vec![
             Span::raw(format!("{side} {} {}  ", number(p.qty.abs()), p.symbol)),
-            Span::styled(format!("{pnl:+.2}"), paint.money(pnl)),
+            Span::styled(signed(pnl, 2), paint.money(pnl)),
             Span::raw(format!("  entry {}  now {}  TP {}", number(p.entry_px), px(p.px), px(p.tp_px))),
         ])
     };
@@ -227,7 +228,7 @@ fn positions(s: &State, paint: &Paint) -> Vec<Line<'static>> {
 
 fn signal_panel(frame: &mut Frame<'_>, area: Rect, seen: &Seen, s: &State) {
     let g = &s.signal;
-    let value = g.vel_div.map_or("none".to_owned(), |x| format!("{x:+.4}"));
+    let value = g.vel_div.map_or("none".to_owned(), |x| signed(x, 4));
     let text = format!(
         "vel_div {value}, fires below {}, extreme {}; last step: {}; warm-up {} of {}",
         g.threshold, g.extreme, g.gate, g.warm_bars, g.warm_needed

@@ -88,6 +88,7 @@ pub fn run(
         data: Path::new("").to_owned(),
         from: Some(date),
         to: Some(date),
+        stride: 1,
         assets: None,
         controls: Controls { postures: BTreeMap::from([(date, safety)]), ..Controls::default() },
         threads: 1,

@@ -41,8 +41,7 @@ pub fn line(flow: Flow, run: &DayRun) -> String {
 /// Puts the run's line into the log, in place of the line of the same date and flow. The file is replaced as a whole, so
 /// that a reader, or a kill, never finds half a line.
 pub fn put(path: &Path, flow: Flow, run: &DayRun) -> Result<(), Failure> {
-    let failed =
-        |e: std::io::Error| Failure::usage(format!("{}: the PnL log cannot be written: {e}", path.display()));
+    let failed = |e: std::io::Error| Failure::unwritten(path, &e);
     let old = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),

@@ -14,6 +14,7 @@ pub mod planted;
 pub mod posture;
 pub mod scan;
 pub mod stamp;
+pub mod text;
 pub mod time;
 
 pub use decimal::{Amount, Increment, NumberError, Px, Qty};

@@ -137,7 +137,7 @@ impl Control {
         if armed && !std::mem::replace(&mut self.told_armed, true) {
             let ms = (now - self.started) / Nanos::MS;
             tracing::info!(
-                "armed: orders and reports pass, and the venue was compared; {ms} ms after the pipeline began"
+                "orders and reports pass, and the account was compared; {ms} ms after the pipeline began"
             );
         }
     }

@@ -88,7 +88,7 @@ fn cause(g: &ClosedGate) -> String {
             format!("the venue's clock is known to {n} ms, {} ms are needed", number(g.limit))
         }
         Check::UnknownOrders => format!("the fate of {n} orders is unknown"),
-        Check::Unlisted => format!("{n} positions or orders in instruments that are not followed"),
+        Check::Unlisted => "positions or orders in instruments that are not followed".to_owned(),
         Check::Backoff => format!("the venue takes no orders for {:.1} s", g.value / 1e3),
         Check::OrderRate => "our budget of orders is used up".to_owned(),
         Check::EquityUnknown => "equity is not known: no balance, or a position without a price".to_owned(),

@@ -417,6 +417,7 @@ fn publishing(
         extreme: config.alpha.vel_div_extreme,
         warm_bars: config.alpha.warmup_bars,
         stride: config.market.stride(),
+        bar_ms: config.market.bar_ms,
         own_scanner: config.signal == Signal::Scanner,
         book_stale_ms: config.market.ob_stale_after_ms,
         gates_before,
@@ -528,10 +529,11 @@ async fn prepare(
     let holds = held.is_some();
     let server = while_holding(holds, "the venue's clock", || rest.sync_clock(5)).await?;
     preflight::clock(&server, options.config.router.risk.max_clock_offset_ms).into_result()?;
-    let info = match named {
-        Some(symbols) => preflight::named(rest, symbols).await?,
-        None => preflight::instruments(&options.config, rest, &options.hosts.rest, held).await?,
+    let instruments = async || match named {
+        Some(symbols) => preflight::named(rest, symbols).await,
+        None => preflight::instruments(&options.config, rest, held.as_ref()).await,
     };
+    let info = while_holding(holds, "the instruments", instruments).await?;
     for symbol in preflight::halted(&info.instruments) {
         tracing::warn!("{symbol} does not trade at the venue now; it is followed but not traded");
     }

@@ -155,39 +155,39 @@ pub fn margin(account: &AccountSummary, config: &Config, instruments: &[Instrume
 }
 
 /// The symbols to follow: the configured ones, else the venue's first `max_symbols` perpetuals, reference first.
-pub async fn symbols(config: &Config, rest: &RestClient, host: &str) -> Result<Vec<String>, Failure> {
+pub async fn symbols(config: &Config, rest: &RestClient) -> Result<Vec<String>, RestError> {
     let market = &config.market;
     let mut wanted = market.symbols.clone();
     if wanted.is_empty() {
-        wanted = rest.perpetuals(QUOTE).await.map_err(|e| rest_error(&e))?;
+        wanted = rest.perpetuals(QUOTE).await?;
         let reference = &config.alpha.reference_symbol;
         // The engine cannot do without the reference.
         wanted.sort_by_key(|s| s != reference);
         wanted.truncate(market.max_symbols);
     }
     if wanted.is_empty() {
-        return Err(Failure::unavailable(format!("{host} lists no trading {QUOTE} perpetual")));
+        let why = format!("no {QUOTE} perpetual that trades is listed");
+        return Err(RestError::Answer { endpoint: "GET /fapi/v1/exchangeInfo", why });
     }
     Ok(wanted)
 }
 
 /// The venue's word on these symbols.
-pub async fn named(rest: &RestClient, symbols: &[String]) -> Result<ExchangeInfo, Failure> {
+pub async fn named(rest: &RestClient, symbols: &[String]) -> Result<ExchangeInfo, RestError> {
     let names: Vec<&str> = symbols.iter().map(String::as_str).collect();
-    rest.exchange_info(&names).await.map_err(|e| rest_error(&e))
+    rest.exchange_info(&names).await
 }
 
 /// The instruments of [`symbols`], and of `held`, in which a position is held.
 pub async fn instruments(
     config: &Config,
     rest: &RestClient,
-    host: &str,
-    held: Option<String>,
-) -> Result<ExchangeInfo, Failure> {
-    let mut wanted = symbols(config, rest, host).await?;
+    held: Option<&String>,
+) -> Result<ExchangeInfo, RestError> {
+    let mut wanted = symbols(config, rest).await?;
     if let Some(held) = held.filter(|h| !wanted.contains(h)) {
         tracing::warn!("{held} is not among the symbols, but a position in it is held: it is followed too");
-        wanted.push(held);
+        wanted.push(held.clone());
     }
     named(rest, &wanted).await
 }

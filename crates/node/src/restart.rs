@@ -10,8 +10,10 @@ use binance::clock::ServerClock;
 use binance::errors::Action;
 use binance::rest::{RestClient, RestError};
 use market::planted::{Bug, planted};
+use market::text::{counted, rough};
 use market::{Nanos, utc_date};
 
+use crate::config::Signal;
 use crate::day::KeptDay;
 use crate::error::Failure;
 use crate::memory_link::{Loaded, Numbered, PriceRows, Saved};
@@ -38,6 +40,27 @@ pub fn cold(options: &Options, assets: Vec<String>) -> Result<(Scanner, Engine),
     let mut scanner = scanner(options, engine.assets().len())?;
     warm(options, &mut scanner, &mut engine, &mut loaded, 0);
     Ok((scanner, engine))
+}
+
+/// How far the scanner is, and what makes it warm sooner.
+fn tell_warmth(options: &Options, scanner: &Scanner, seen: u64) {
+    let whole = (scanner.warmup_ticks() as u64).div_ceil(u64::from(options.config.market.stride().max(1)));
+    let needed = alpha::eigen::SIGNAL_BARS as u64;
+    let bar = options.config.market.bar_ms;
+    if options.config.signal != Signal::Scanner || seen >= whole {
+        tracing::info!("the scanner is warm: {}", counted(seen, "bar"));
+    } else if seen < needed {
+        tracing::info!(
+            "warm-up: {seen} of {needed} bars; no entry for about {}. --warm-start DIR takes the prices from day files \
+             of the same symbols; a node that ran until a moment ago goes on from what it kept",
+            rough((needed - seen) * bar)
+        );
+    } else {
+        tracing::info!(
+            "the signal is warm; the slowest window is full in about {}",
+            rough((whole - seen) * bar)
+        );
+    }
 }
 
 fn scanner(options: &Options, assets: usize) -> Result<Scanner, Failure> {
@@ -71,13 +94,7 @@ pub async fn begin(
             let mut engine = engine(options, assets, loaded, now)?;
             let mut scanner = scanner(options, engine.assets().len())?;
             let seen = warm(options, &mut scanner, &mut engine, loaded, away);
-            let needed =
-                (scanner.warmup_ticks() as u64).div_ceil(u64::from(options.config.market.stride().max(1)));
-            if seen < needed {
-                tracing::warn!("the scanner is warming: {seen} of {needed} bars");
-            } else {
-                tracing::info!("the scanner is warm: {seen} bars");
-            }
+            tell_warmth(options, &scanner, seen);
             (scanner, engine)
         }
     };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use alpha::TradeRecord;
+use market::text::{counted, signed};
 use runtime::latency::HopSummary;
 use serde::{Serialize, Serializer};
 
@@ -159,15 +160,22 @@ impl Summary {
         line(
             out,
             format_args!(
-                "engine    profile {profile}, parameters {hash}, {} symbols, {}",
-                self.symbols, self.layout
+                "engine    profile {profile}, parameters {hash}, {}, {}",
+                counted(self.symbols, "symbol"),
+                self.layout
             ),
         );
         line(
             out,
             format_args!(
-                "market    {} frames, {} events, {} samples, {} of {} books in sync, {} gaps, {} rejected",
-                self.feed.frames, b.events, b.samples, b.live_books, self.symbols, b.gaps, b.rejected
+                "market    {}, {}, {}, {} of {} books in sync, {}, {} rejected",
+                counted(self.feed.frames, "frame"),
+                counted(b.events, "event"),
+                counted(b.samples, "sample"),
+                b.live_books,
+                self.symbols,
+                counted(b.gaps, "gap"),
+                b.rejected
             ),
         );
         self.faults(out);
@@ -183,11 +191,11 @@ impl Summary {
             line(
                 out,
                 format_args!(
-                    "shards    {} ticks, {} with all symbols fresh, {} hurried; {} updates, {} late, {} garbage, {} lost",
-                    c.ticks,
+                    "shards    {}, {} with all symbols fresh, {} hurried; {}, {} late, {} garbage, {} lost",
+                    counted(c.ticks, "tick"),
                     c.whole,
                     c.hurried,
-                    c.updates,
+                    counted(c.updates, "update"),
                     c.late,
                     a.reader.garbage + c.refused,
                     a.reader.lost
@@ -244,8 +252,14 @@ impl Summary {
         line(
             out,
             format_args!(
-                "orders    {} sent, {} refused by the venue, {} refused here, {} fills, {} entries, {} given up, {} exits",
-                r.orders, r.rejects, r.denials, r.fills, r.entries, r.abandoned, r.exits
+                "orders    {} sent, {} refused by the venue, {} refused here, {}, {}, {} given up, {}",
+                r.orders,
+                r.rejects,
+                r.denials,
+                counted(r.fills, "fill"),
+                counted(r.entries, "entry"),
+                r.abandoned,
+                counted(r.exits, "exit")
             ),
         );
         let share = |x: Option<f64>| x.map_or("-".to_owned(), |x| format!("{:.0} %", x * 100.0));
@@ -261,10 +275,10 @@ impl Summary {
         line(
             out,
             format_args!(
-                "trades    {} round trips, PnL {:+.2}, fees {:+.2} ({})",
-                self.round_trips,
-                self.pnl,
-                self.fees,
+                "trades    {}, PnL {}, fees {} ({})",
+                counted(self.round_trips, "round trip"),
+                signed(self.pnl, 2),
+                signed(self.fees, 2),
                 self.commission.map_or("rates unknown".to_owned(), |r| format!(
                     "maker {}, taker {}",
                     percent(r.maker),
@@ -272,21 +286,7 @@ impl Summary {
                 ))
             ),
         );
-        for t in &self.trades {
-            let side = if t.direction < 0 { "SHORT" } else { "LONG" };
-            line(
-                out,
-                format_args!(
-                    "          {:<14} {side:<5} {:>12.2} at {:<12} -> {:<12} {:+9.2}  {}",
-                    t.symbol,
-                    t.notional,
-                    short(t.entry_price),
-                    short(t.exit_price),
-                    t.pnl,
-                    t.reason.name()
-                ),
-            );
-        }
+        self.trades.iter().for_each(|t| trade(out, t));
         let position = match &self.open_positions {
             None => UNKNOWN.to_owned(),
             Some(left) if left.is_empty() => "flat".to_owned(),
@@ -294,10 +294,11 @@ impl Summary {
                 left.iter().map(|p| format!("{} {}", p.qty, p.symbol)).collect::<Vec<_>>().join(", ")
             }
         };
-        let orders = self.open_orders.map_or_else(|| UNKNOWN.to_owned(), |n| n.to_string());
-        line(out, format_args!("position  {position}; {orders} orders working"));
+        let orders = self.open_orders.map_or_else(|| format!("{UNKNOWN} orders"), |n| counted(n, "order"));
+        line(out, format_args!("position  {position}; {orders} working"));
         if !self.ledger.is_empty() {
-            let ledger: Vec<String> = self.ledger.iter().map(|(k, x)| format!("{k} {x:+.4}")).collect();
+            let ledger: Vec<String> =
+                self.ledger.iter().map(|(k, x)| format!("{k} {}", signed(*x, 4))).collect();
             line(out, format_args!("ledger    {}", ledger.join(", ")));
         }
         if !self.alerts.is_empty() {
@@ -334,8 +335,8 @@ impl Summary {
         line(
             out,
             format_args!(
-                "          (~ too few samples for this percentile; {} samples given up)",
-                self.latency_lost
+                "          (~ too few samples for this percentile; {} given up)",
+                counted(self.latency_lost, "sample")
             ),
         );
     }
@@ -346,8 +347,15 @@ impl Summary {
         line(
             out,
             format_args!(
-                "memory    {} {answers} ({}); restored from {}; {} trades recovered; {} written, {} waiting, {} lost, {} outages",
-                m.backend, m.detail, m.restored, m.recovered_trades, m.written, m.pending, m.lost, m.outages
+                "memory    {} {answers} ({}); restored from {}; {} recovered; {} written, {} waiting, {} lost, {}",
+                m.backend,
+                m.detail,
+                m.restored,
+                counted(m.recovered_trades, "trade"),
+                m.written,
+                m.pending,
+                m.lost,
+                counted(m.outages, "outage")
             ),
         );
         line(
@@ -376,9 +384,34 @@ impl Summary {
             );
         }
         for r in self.rings.iter().filter(|r| r.full > 0) {
-            line(out, format_args!("ring      {} was full {} times ({} slots)", r.name, r.full, r.capacity));
+            line(
+                out,
+                format_args!(
+                    "ring      {} was full {} ({} slots)",
+                    r.name,
+                    counted(r.full, "time"),
+                    r.capacity
+                ),
+            );
         }
     }
+}
+
+/// A closed trade in a line.
+fn trade(out: &mut String, t: &TradeRecord) {
+    let side = if t.direction < 0 { "SHORT" } else { "LONG" };
+    line(
+        out,
+        format_args!(
+            "          {:<14} {side:<5} {:>12.2} at {:<12} -> {:<12} {:>9}  {}",
+            t.symbol,
+            t.notional,
+            short(t.entry_price),
+            short(t.exit_price),
+            signed(t.pnl, 2),
+            t.reason.name()
+        ),
+    );
 }
 
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {

@@ -19,7 +19,7 @@ use node::environment::Environment;
 use node::journal::header::{Header, RECORDS};
 use node::journal::recorder::{JournalEnds, Recorder};
 use node::journal::records::encoded;
-use node::journal::replay::{RunReport, Verdict, replay};
+use node::journal::replay::{RunReport, Verdict, against, replay};
 use node::journal::shadow::Shadow;
 use node::journal::states::States;
 use node::stages::alpha::{AlphaJournal, AlphaLinks, AlphaMemo, AlphaStage};
@@ -336,24 +336,127 @@ fn both_stages_decide_the_same_again_from_every_segment() {
     assert!(rest.counts.steps < 1500 && rest.counts.steps > 0);
 }
 
-/// The segment's records with one changed, its checksums right.
-fn forge(path: &Path, stream: u8, kind_of: u8, change: impl Fn(&mut Vec<u8>)) {
+/// Where nothing is held both decide the same on the same ticks; on others they do not, and it is found.
+#[test]
+fn live_and_model_decide_the_same_wherever_both_are_flat() {
+    let dir = tempfile::tempdir().unwrap();
+    play(dir.path(), 1500, 1 << 30);
+    let compare = |rows: &mut dyn FnMut(&mut Tick) -> Result<(), String>| {
+        let (reports, mut runs) = against(&SystemFiles, dir.path(), &|_| None, rows).unwrap();
+        assert!(reports[0].is_equal(), "{reports:#?}");
+        assert_eq!(runs.len(), 1);
+        runs.remove(0)
+    };
+    let found = compare(&mut |_| Ok(()));
+    assert_eq!((found.ticks, found.stride), (1500, 5));
+    assert_eq!(found.unexplained, [], "{found:#?}");
+    assert_eq!(found.equal, found.both_flat);
+    let intents = decide(dir.path()).counts.intents;
+    assert!(found.same_intents == intents && found.same_with_fills == intents + 1500, "{found:#?}");
+    assert!(found.same_entries > 0 && found.both_flat > 50 && found.stopped.is_none(), "{found:#?}");
+    assert!(found.same_entries < found.live_entries, "fills come later than the model's: {found:#?}");
+    assert!(!found.by_fills.is_empty(), "{found:#?}");
+    // Another market: a scan that fires where the real one did not.
+    let mut n = 0;
+    let other = compare(&mut |tick| {
+        n += 1;
+        tick.scan.vel_div = if n % 50 == 0 { -0.02 } else { tick.scan.vel_div };
+        Ok(())
+    });
+    assert!(!other.unexplained.is_empty() && other.same_with_fills < 1500, "{other:#?}");
+    // No row for a tick is an error, not an answer.
+    let none = &mut |_: &mut Tick| Err("no row".to_owned());
+    assert!(against(&SystemFiles, dir.path(), &|_| None, none).unwrap_err().to_string().contains("no row"));
+}
+
+/// A segment as it lies before it is sealed, with one record changed by `change`, all checksums right.
+fn unsealed(file: &[u8], mut change: impl FnMut(&Record<'_>, &mut Vec<u8>)) -> Vec<u8> {
     let mut out = OPEN_MARK.to_vec();
-    let (mut done, mut count) = (false, 0);
-    walk(&fs::read(path).unwrap(), |record| {
+    let mut count = 0;
+    let condition = walk(file, |record| {
         let mut payload = record.payload.to_vec();
-        if !done && (record.stream, record.kind) == (stream, kind_of) && record.seq > 300 {
-            change(&mut payload);
-            done = true;
-        }
+        change(&record, &mut payload);
         frame::append(&mut out, Record { payload: &payload, ..record });
         count += 1u64;
         std::ops::ControlFlow::Continue(())
     });
+    let mut end = |kind, payload: &[u8]| {
+        frame::append(&mut out, Record { stream: OWN, kind, seq: 0, at: 0, payload });
+    };
+    if condition.run_ended {
+        end(kind::RUN_END, &[]);
+        count += 1;
+    }
+    end(kind::END, &count.to_le_bytes());
+    out
+}
+
+/// The segment's records with one changed, its checksums right.
+fn forge(path: &Path, stream: u8, kind_of: u8, change: impl Fn(&mut Vec<u8>)) {
+    let mut done = false;
+    let forged = unsealed(&fs::read(path).unwrap(), |record, payload| {
+        if !done && (record.stream, record.kind) == (stream, kind_of) && record.seq > 300 {
+            change(payload);
+            done = true;
+        }
+    });
     assert!(done);
-    let end = count.to_le_bytes();
-    frame::append(&mut out, Record { stream: OWN, kind: kind::END, seq: 0, at: 0, payload: &end });
-    fs::write(path, out).unwrap();
+    fs::write(path, forged).unwrap();
+}
+
+/// Of `DOLPHIN_EVERY_BYTE=1` every byte, else 100 cuts and 200 flips.
+#[test]
+fn cut_or_flipped_at_any_byte_what_is_whole_is_decided_again_and_the_loss_is_told() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    play(dir.path(), 12, 1 << 30);
+    let found = segments(&SystemFiles, dir.path()).unwrap().remove(0);
+    let sealed = fs::read(&found.path).unwrap();
+    let open = unsealed(&sealed, |_, _| ());
+    let path = other.path().join(found.path.file_name().unwrap());
+    // The content decides what it is, not the name.
+    let check = |bytes: &[u8], what: &str| {
+        fs::write(&path, bytes).unwrap();
+        let report = decide(&path);
+        assert!(!report.differs(), "{what}: {report:#?}");
+        let told = !report.damage.is_empty() || !report.gaps.is_empty() || !report.ended;
+        assert!(told, "{what}: nothing is told");
+        assert!(report.counts.steps <= 12, "{what}");
+        report
+    };
+    fs::write(&path, &open).unwrap();
+    let whole = decide(&path);
+    assert!(whole.is_equal() && whole.ended && whole.damage.is_empty(), "{whole:#?}");
+    let every = std::env::var_os("DOLPHIN_EVERY_BYTE").is_some();
+    let mut seed = 11;
+    for (file, is_open) in [(&open, true), (&sealed, false)] {
+        let mut places = |n: usize| -> Vec<usize> {
+            if every {
+                return (0..file.len()).collect();
+            }
+            let mut one = || runtime::environment::splitmix64(&mut seed) as usize % file.len();
+            (0..n).map(|_| one()).collect()
+        };
+        for at in places(50) {
+            let report = check(&file[..at], &format!("cut at {at}"));
+            let mut before = 0;
+            walk(&file[..at], |record| {
+                before += u64::from(record.stream != OWN);
+                std::ops::ControlFlow::Continue(())
+            });
+            assert_eq!(report.counts.records, before, "cut at {at}: not all that is whole was used");
+        }
+        for at in places(100) {
+            let mut bytes = file.clone();
+            bytes[at] ^= 1 << (at % 8);
+            let report = check(&bytes, &format!("byte {at}"));
+            // Of an open one a flip costs one record, and where that is not its header or a state, nothing else.
+            let records = report.counts.records;
+            assert!(
+                !is_open || records == 0 || records + 1 >= whole.counts.records,
+                "byte {at}: {report:#?}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -31,6 +31,7 @@ use crate::ReplayError;
 use crate::controls::Controls;
 pub use crate::feed::DataFile;
 use crate::feed::each_day;
+use crate::track::Track;
 
 /// Notes kept of a run; what comes beyond is only counted.
 const MAX_NOTES: usize = 200;
@@ -48,6 +49,8 @@ pub struct ReplayConfig {
     pub from: Option<Date>,
     /// Last date, inclusive.
     pub to: Option<Date>,
+    /// Rows a bar: 1 where each is a bar, more where each is a tick.
+    pub stride: u32,
     /// Which columns are assets; `None`: the symbols of the reference symbol's quote.
     pub assets: Option<AssetColumns>,
     /// Postures, ACB pushes, factors.
@@ -65,6 +68,7 @@ impl ReplayConfig {
             data: data.into(),
             from: None,
             to: None,
+            stride: 1,
             assets: None,
             controls: Controls::default(),
             threads: 1,
@@ -119,6 +123,8 @@ pub struct Run {
     pub assets: Vec<String>,
     /// Files read.
     pub files: Vec<DataFile>,
+    /// The run bar by bar; `None`: it was not stepped here.
+    pub track: Option<Track>,
     /// What a reader of the results should know: passed-over files, gaps, rejected pushes, …
     pub notes: Vec<String>,
     /// Wall time.
@@ -241,6 +247,7 @@ pub struct BarHandler {
     entry_times: Vec<Option<Nanos>>,
     /// Of the open position.
     entered_at: Option<Nanos>,
+    track: Track,
     notes: Vec<String>,
     unnoted: usize,
     late_rows: u64,
@@ -252,7 +259,7 @@ pub struct BarHandler {
 impl BarHandler {
     /// A handler over a new engine that follows `assets`.
     pub fn new(config: &ReplayConfig, assets: Vec<String>) -> Result<Self, ReplayError> {
-        Ok(Self::with_engine(config, Engine::new(config.params.clone(), assets, 1)?))
+        Ok(Self::with_engine(config, Engine::new(config.params.clone(), assets, config.stride)?))
     }
 
     /// A handler over an engine that has run before: it goes on from there. Forewarner and factors are the
@@ -270,6 +277,7 @@ impl BarHandler {
             let symbol = &config.params.reference_symbol;
             notes.push(format!("no column {symbol}: without the reference symbol there can be no entry"));
         }
+        let track = Track::new(engine.assets().len(), engine.capital());
         Self {
             row: vec![f64::NAN; engine.assets().len()],
             engine,
@@ -284,6 +292,7 @@ impl BarHandler {
             trades: Vec::new(),
             entry_times: Vec::new(),
             entered_at: None,
+            track,
             notes,
             unnoted: 0,
             late_rows: 0,
@@ -410,6 +419,8 @@ impl BarHandler {
             Action::None | Action::Intent(_) => {}
         }
         let capital = self.engine.capital();
+        let closed = matches!(report.action, Action::Exited(_));
+        self.track.bar((self.days.len(), at.1), prices, capital, self.engine.position(), closed);
         let view = BarView { date: at.0, bar_idx: at.1, bar, prices, report, capital };
         self.bar_idx += 1;
         Ok(observer.bar(&view))
@@ -479,6 +490,7 @@ impl BarHandler {
     /// The same, and the engine for the days to come.
     pub fn finish_keeping(mut self, started: Instant) -> (Run, Engine) {
         self.leave_date();
+        self.track.end();
         self.trades.extend(self.engine.drain_trades());
         let left = self.controls.pushes.len() - self.next_push;
         if left > 0 {
@@ -517,6 +529,7 @@ impl BarHandler {
             entry_times: self.entry_times,
             days: self.days,
             files: Vec::new(),
+            track: Some(self.track),
             notes: self.notes,
             elapsed: started.elapsed(),
         };

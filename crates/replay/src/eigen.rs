@@ -73,7 +73,6 @@ pub fn recompute(
     let mut list = day::list(data, &Wanted { assets, ..Wanted::default() })?;
     list.assets()?;
     let mut continuous = Continuous::new(stride);
-    std::fs::create_dir_all(out).map_err(|source| EigenError::Out { path: out.to_path_buf(), source })?;
     let folder = if data.is_dir() { Some(data) } else { data.parent() };
     if folder.is_some_and(|folder| same_directory(folder, out)) {
         return Err(EigenError::OutIsData { path: out.to_path_buf() });
@@ -90,6 +89,7 @@ pub fn recompute(
             return Err(EigenError::Unsound { date, health });
         }
         let Some(day) = continuous.last() else { continue };
+        std::fs::create_dir_all(out).map_err(|source| EigenError::Out { path: out.to_path_buf(), source })?;
         let path = out.join(format!("{}.parquet", day.date));
         if path.exists() {
             done.notes.push(format!("{} was there already and is replaced", path.display()));

@@ -48,6 +48,18 @@ pub enum ReplayError {
         /// The operating system's reason.
         source: std::io::Error,
     },
+    /// The target holds results already.
+    #[error(
+        "{}: holds the results of an earlier run ({found}): name another directory, or say that they may be \
+         replaced (--force, in Python force=True)",
+        path.display()
+    )]
+    Earlier {
+        /// Directory.
+        path: PathBuf,
+        /// What is there.
+        found: String,
+    },
     /// Stopped by the caller.
     #[error("interrupted: nothing was written")]
     Interrupted,
@@ -56,7 +68,10 @@ pub enum ReplayError {
 impl ReplayError {
     /// Is it a matter of options and configuration, rather than of input data?
     pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::Params(_) | Self::Engine(_) | Self::Sweep(_) | Self::Output { .. })
+        matches!(
+            self,
+            Self::Params(_) | Self::Engine(_) | Self::Sweep(_) | Self::Output { .. } | Self::Earlier { .. }
+        )
     }
 
     pub(crate) fn output(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self + use<> {

@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod champion;
+pub mod compare;
 pub mod controls;
 pub mod days;
 pub mod decode_bench;
@@ -17,5 +18,6 @@ pub mod report;
 pub mod signal_bench;
 pub mod summary;
 pub mod sweep;
+pub mod track;
 
 pub use error::ReplayError;

@@ -2,7 +2,8 @@
 //! `summary.json`: complete or not at all.
 //!
 //! Everything is first written into a staging folder beside the target. A new target appears by one rename. In an
-//! existing one the five files are replaced by one rename each, `summary.json` last; other files in it are left alone.
+//! existing one the files are put in place by one rename each, `summary.json` last; other files in it are left alone, and
+//! results of an earlier run are refused before anything runs, unless they are to be replaced.
 //! Whatever goes wrong before that leaves the target as it was and no staging folder.
 
 use std::fs;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use alpha::{DayResult, TradeRecord};
 use archive::table::{Column, write_parquet};
+use market::text::counted;
 use serde::Serialize;
 
 use crate::ReplayError;
@@ -20,6 +22,22 @@ use crate::summary::Summary;
 
 /// The files of a result, in the order in which they are put in place.
 pub const FILES: [&str; 5] = ["trades.jsonl", "trades.parquet", "days.jsonl", "report.html", "summary.json"];
+
+/// What becomes of the results of an earlier run in the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Earlier {
+    /// They are a reason not to begin.
+    Refused,
+    /// They are replaced, and named.
+    Replaced,
+}
+
+impl Earlier {
+    /// By whether somebody said `--force`.
+    pub const fn forced(force: bool) -> Self {
+        if force { Self::Replaced } else { Self::Refused }
+    }
+}
 
 /// A place for results, tried before the run so that an unwritable target is known at once. Dropped without
 /// [`Staging::commit`], it leaves nothing.
@@ -31,13 +49,16 @@ pub struct Staging {
 
 impl Staging {
     /// Makes the staging folder for `target`.
-    pub fn new(target: &Path) -> Result<Self, ReplayError> {
+    pub fn new(target: &Path, earlier: Earlier) -> Result<Self, ReplayError> {
         let target = std::path::absolute(target).map_err(ReplayError::output(target))?;
         let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
             return Err(ReplayError::output(&target)(std::io::ErrorKind::InvalidFilename.into()));
         };
         if target.exists() && !target.is_dir() {
             return Err(ReplayError::output(&target)(std::io::ErrorKind::NotADirectory.into()));
+        }
+        if let (Earlier::Refused, Some(found)) = (earlier, found(&target)) {
+            return Err(ReplayError::Earlier { path: target, found });
         }
         fs::create_dir_all(parent).map_err(ReplayError::output(parent))?;
         let folder = parent.join(format!(".{}.part-{}", name.to_string_lossy(), std::process::id()));
@@ -76,7 +97,9 @@ impl Staging {
             fs::rename(&self.folder, &self.target).map_err(ReplayError::output(&self.target))?;
             return Ok(None);
         }
-        let replaced = earlier(&self.target);
+        let replaced = found(&self.target).map(|found| {
+            format!("{}: replaced the results of an earlier run ({found})", self.target.display())
+        });
         let more = more.iter().map(|(name, _)| *name);
         for name in
             ["trades.jsonl", "trades.parquet"].into_iter().chain(more).chain(["report.html", "summary.json"])
@@ -89,7 +112,7 @@ impl Staging {
 }
 
 /// What results of an earlier run are in `target`, in words.
-fn earlier(target: &Path) -> Option<String> {
+fn found(target: &Path) -> Option<String> {
     let there = FILES.into_iter().filter(|name| target.join(name).exists()).collect::<Vec<_>>();
     if there.is_empty() {
         return None;
@@ -99,13 +122,13 @@ fn earlier(target: &Path) -> Option<String> {
     let run = summary.map_or_else(String::new, |s| {
         let word = |key: &str| s[key].as_str().map_or_else(|| s[key].to_string(), str::to_owned);
         format!(
-            ", of profile {}, {} trades, hash {:.12}",
+            ", of profile {}, {}, hash {:.12}",
             word("profile"),
-            word("trades"),
+            s["trades"].as_u64().map_or_else(String::new, |n| counted(n, "trade")),
             word("param_hash")
         )
     });
-    Some(format!("{}: replaced the results of an earlier run ({}{run})", target.display(), there.join(", ")))
+    Some(format!("{}{run}", there.join(", ")))
 }
 
 impl Drop for Staging {

@@ -21,11 +21,14 @@ const PAGE: &str = include_str!("report/page.html");
 const STYLE: &str = include_str!("report/page.css");
 const SCRIPT: &str = include_str!("report/page.js");
 const TEAR: &str = include_str!("report/tear.js");
+const MARKED: &str = include_str!("report/marked.js");
 
 /// Trades listed one by one; the sums are over all.
 const MAX_LISTED: usize = 5_000;
 /// Points of the equity line: more than a wide screen has pixels.
 const MAX_POINTS: usize = 2_000;
+/// Points of an asset's price.
+const MAX_PRICES: usize = 400;
 
 /// Where the numbers come from, in the user's words.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -49,6 +52,7 @@ pub fn html(run: &Run, origin: &Provenance) -> String {
     PAGE.replacen("/*STYLE*/", STYLE, 1)
         .replacen("/*SCRIPT*/", SCRIPT, 1)
         .replacen("/*TEAR*/", TEAR, 1)
+        .replacen("/*MARKED*/", MARKED, 1)
         .replacen("/*DATA*/", &data, 1)
 }
 
@@ -63,9 +67,16 @@ fn file_name(path: &std::path::Path) -> String {
 }
 
 fn data(run: &Run, origin: &Provenance) -> Value {
+    let excursions = run.track.as_ref().and_then(|track| track.excursions(&run.trades));
+    let places = Places::of(run);
     let listed = run.trades.iter().take(MAX_LISTED).enumerate().map(|(i, trade)| {
         let mut row = json!(trade);
         row["n"] = json!(i + 1);
+        let excursion = excursions.map(|all| all[i]);
+        row["mae_bps"] = json!(excursion.map(|e| e.mae_bps));
+        row["mfe_bps"] = json!(excursion.map(|e| e.mfe_bps));
+        row["from_x"] = json!(places.at(trade.entry_date, trade.entry_bar));
+        row["to_x"] = json!(places.at(trade.exit_date, trade.exit_bar));
         row
     });
     let files = run.files.iter();
@@ -75,7 +86,7 @@ fn data(run: &Run, origin: &Provenance) -> Value {
         "direction": run.direction, "bars": run.bars, "assets": run.assets.len(),
         "elapsed": run.elapsed.as_secs_f64(), "initial": run.params.initial_capital, "final": run.final_capital,
         "open": run.open_position, "trade_count": run.trades.len(), "notes": tear::folded(&run.notes),
-        "tear": sheet(run), "live": origin.live,
+        "tear": sheet(run), "live": origin.live, "marked": marked(run),
         "headline": headline(run),
         "days": run.days, "equity": equity(run),
         "hours": hours(run),
@@ -89,11 +100,80 @@ fn data(run: &Run, origin: &Provenance) -> Value {
     })
 }
 
+/// Where a bar lies on the time axis, in days from the first.
+struct Places<'a>(BTreeMap<market::Date, (usize, u32)>, &'a [alpha::DayResult]);
+
+impl<'a> Places<'a> {
+    fn of(run: &'a Run) -> Self {
+        let days = run.days.iter().enumerate().map(|(i, d)| (d.date, (i, d.bars)));
+        Self(days.collect(), &run.days)
+    }
+
+    fn at(&self, date: market::Date, bar: u32) -> f64 {
+        let (day, bars) = self.0.get(&date).copied().unwrap_or((0, 1));
+        place(day, bars, bar)
+    }
+
+    fn of_day(&self, day: usize, bar: u32) -> f64 {
+        place(day, self.1.get(day).map_or(1, |d| d.bars), bar)
+    }
+}
+
+fn place(day: usize, bars: u32, bar: u32) -> f64 {
+    day as f64 + f64::from(bar + 1) / f64::from(bars.max(bar + 1))
+}
+
+/// The equity with the open position at its market price, the reference asset's price beside it, and the prices of every
+/// asset that was traded; nothing where the bars are not known.
+fn marked(run: &Run) -> Value {
+    let Some(track) = run.track.as_ref().filter(|track| !track.stretches().is_empty()) else {
+        return Value::Null;
+    };
+    let places = Places::of(run);
+    let x: Vec<f64> = track.stretches().iter().map(|s| places.of_day(s.day, s.bar)).collect();
+    let points = track.stretches().iter().zip(&x);
+    let points = points.map(|(s, x)| json!({"x": x, "c": s.last, "lo": s.low, "hi": s.high}));
+    let reference = run.assets.iter().position(|a| *a == run.params.reference_symbol);
+    let benchmark = reference.map(|i| track.prices(i).collect::<Vec<_>>());
+    let traded: std::collections::BTreeSet<&str> =
+        run.trades.iter().take(MAX_LISTED).map(|t| t.symbol.as_str()).collect();
+    let of = |name: &&str| run.assets.iter().position(|a| a == name);
+    let step = x.len().div_ceil(MAX_PRICES).max(1);
+    // Seven digits are more than a screen shows.
+    let short =
+        |price: f64| price.is_finite().then(|| format!("{price:.6e}").parse::<f64>().unwrap_or(price));
+    let prices = traded.iter().filter_map(|name| {
+        let row: Vec<_> = track.prices(of(name)?).step_by(step).map(short).collect();
+        Some(((*name).to_owned(), json!(row)))
+    });
+    json!({
+        "points": points.collect::<Vec<_>>(),
+        "benchmark": benchmark, "reference": run.params.reference_symbol,
+        "x": x.iter().step_by(step).collect::<Vec<_>>(),
+        "prices": prices.collect::<serde_json::Map<_, _>>(),
+    })
+}
+
 fn sheet(run: &Run) -> Value {
     let day =
         |d: &alpha::DayResult| tear::Day { date: d.date.to_string(), capital: d.capital, trades: d.trades };
     let days: Vec<tear::Day> = run.days.iter().map(day).collect();
-    tear::sheet(run.params.initial_capital, &days, &run.trades, held(run), run.bars)
+    let mut sheet = tear::sheet(run.params.initial_capital, &days, &run.trades, held(run), run.bars);
+    if let (Some(track), Some(ratios)) = (&run.track, sheet["ratios"].as_array_mut()) {
+        ratios.push(tear::ratio(
+            "Deepest at market prices",
+            Some(track.deepest()),
+            "pct",
+            "open losses counted, each bar",
+        ));
+        ratios.push(tear::ratio(
+            "Exposure",
+            track.exposure(),
+            "pct",
+            "position over capital, mean of all bars",
+        ));
+    }
+    sheet
 }
 
 fn headline(run: &Run) -> Value {
@@ -128,25 +208,35 @@ fn maker_share(trades: &[TradeRecord]) -> String {
 /// The equity after each trade: `x` in days from the first, `c` capital, `d` drawdown, `t` what a tooltip says.
 /// Of very many trades the lowest and the highest of each stretch are kept.
 fn equity(run: &Run) -> Vec<Value> {
-    let index: BTreeMap<_, _> = run.days.iter().enumerate().map(|(i, d)| (d.date, (i, d.bars))).collect();
+    let places = Places::of(run);
     let start = run.params.initial_capital;
+    // A session of one day is drawn from its first entry to its last exit: its bars count from midnight.
+    let only = (run.days.len() == 1 && run.track.is_none())
+        .then(|| run.trades.first().zip(run.trades.last()))
+        .flatten();
+    let stretch = only.map(|(first, last)| {
+        let from = if first.entry_date == last.exit_date { first.entry_bar.min(first.exit_bar) } else { 0 };
+        (f64::from(from), f64::from(last.exit_bar.saturating_sub(from).max(1)))
+    });
     let mut points = vec![(0.0, start, 0.0, "start".to_owned())];
     let mut peak = start;
     for trade in &run.trades {
-        let (day, bars) = index.get(&trade.exit_date).copied().unwrap_or((0, 1));
-        let x = day as f64 + f64::from(trade.exit_bar + 1) / f64::from(bars.max(trade.exit_bar + 1));
+        let x = match stretch {
+            Some((from, width)) => ((f64::from(trade.exit_bar) - from) / width).clamp(0.0, 1.0),
+            None => places.at(trade.exit_date, trade.exit_bar),
+        };
         peak = peak.max(trade.capital_after);
         let drawdown = (peak - trade.capital_after) / peak;
         let label =
             format!("{} bar {} · {} {}", trade.exit_date, trade.exit_bar, trade.symbol, trade.reason.name());
         points.push((x, trade.capital_after, drawdown, label));
     }
-    let stretch = points.len().div_ceil(MAX_POINTS / 2).max(1);
-    let kept: Vec<&(f64, f64, f64, String)> = if stretch == 1 {
+    let chunk = points.len().div_ceil(MAX_POINTS / 2).max(1);
+    let kept: Vec<&(f64, f64, f64, String)> = if chunk == 1 {
         points.iter().collect()
     } else {
         let by_capital = |a: &&(f64, f64, f64, String), b: &&(f64, f64, f64, String)| a.1.total_cmp(&b.1);
-        let extremes = points.chunks(stretch).flat_map(|chunk| {
+        let extremes = points.chunks(chunk).flat_map(|chunk| {
             let mut ends: Vec<_> =
                 chunk.iter().min_by(by_capital).into_iter().chain(chunk.iter().max_by(by_capital)).collect();
             ends.sort_by(|a, b| a.0.total_cmp(&b.0));

@@ -13,7 +13,7 @@ use market::Date;
 use replay::ReplayError;
 use replay::days::{Observer, Progress, ReplayConfig, Run, Unwatched, run};
 use replay::generate::Generator;
-use replay::output::{FILES, Staging};
+use replay::output::{Earlier, FILES, Staging};
 use replay::parity::{Expected, Parity, check};
 use replay::report::{Provenance, html};
 use replay::sweep::{Axis, sweep};
@@ -37,7 +37,7 @@ fn replayed(config: &ReplayConfig) -> Run {
 }
 
 fn commit(run: &Run, out: &Path) {
-    Staging::new(out).unwrap().commit(run, &Provenance::default()).unwrap();
+    Staging::new(out, Earlier::Refused).unwrap().commit(run, &Provenance::default()).unwrap();
 }
 
 fn entries(dir: &Path) -> Vec<String> {
@@ -106,21 +106,31 @@ fn an_existing_target_is_replaced_only_when_all_is_ready() {
     fs::create_dir(&out).unwrap();
     fs::write(out.join("summary.json"), "old").unwrap();
     fs::write(out.join("mine.txt"), "keep").unwrap();
-    let staging = Staging::new(&out).unwrap();
+    // Results of an earlier run are refused by name, before anything runs.
+    let refused = Staging::new(&out, Earlier::Refused).unwrap_err();
+    assert!(refused.is_usage());
+    for word in [out.display().to_string().as_str(), "summary.json", "--force", "another directory"] {
+        assert!(refused.to_string().contains(word), "{word}: {refused}");
+    }
+    assert_eq!(entries(place.path()), ["out"]);
+    let forced = || Staging::new(&out, Earlier::Replaced).unwrap();
+    let staging = forced();
     assert_eq!(fs::read_to_string(out.join("summary.json")).unwrap(), "old");
     drop(staging); // Ctrl-C, or an error: nothing happened.
     assert_eq!(entries(place.path()), ["out"]);
     assert_eq!(fs::read_to_string(out.join("summary.json")).unwrap(), "old");
-    let replaced = Staging::new(&out).unwrap().commit(&run, &Provenance::default()).unwrap();
+    let replaced = forced().commit(&run, &Provenance::default()).unwrap();
     assert!(replaced.unwrap().contains("summary.json"));
     assert_eq!(entries(place.path()), ["out"]);
     assert_eq!(fs::read_to_string(out.join("mine.txt")).unwrap(), "keep");
     assert_eq!(entries(&out).len(), 6);
     assert!(fs::read_to_string(out.join("summary.json")).unwrap().contains("param_hash"));
-    let replaced = Staging::new(&out).unwrap().commit(&run, &Provenance::default()).unwrap().unwrap();
+    let replaced = forced().commit(&run, &Provenance::default()).unwrap().unwrap();
     assert!(replaced.contains(&format!("{} trades", run.trades.len())), "{replaced}");
     // A file where the folder should be is refused before anything runs.
-    assert!(Staging::new(&out.join("mine.txt")).unwrap_err().to_string().contains("mine.txt"));
+    assert!(
+        Staging::new(&out.join("mine.txt"), Earlier::Replaced).unwrap_err().to_string().contains("mine.txt")
+    );
 }
 
 // ---- parity ------------------------------------------------------------------------------------------------------

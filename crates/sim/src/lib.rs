@@ -16,6 +16,7 @@ pub mod planted;
 mod process;
 mod random;
 pub mod run;
+pub mod sample;
 pub mod shrink;
 mod strike;
 mod time;

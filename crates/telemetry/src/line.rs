@@ -1,18 +1,20 @@
 //! A state in one line, and the reasons in a few.
 
+use market::text::{counted, fixed, signed};
+
 use crate::state::{ClosedGate, State};
 
 /// The status line.
 pub fn line(s: &State) -> String {
     let mut parts = vec![format!("{} {}", time(s.at_ms), armed(s))];
     if let Some(equity) = s.account.equity {
-        let day = s.account.day_pnl.map_or(String::new(), |x| format!(" ({x:+.2} today)"));
+        let day = s.account.day_pnl.map_or(String::new(), |x| format!(" ({} today)", signed(x, 2)));
         parts.push(format!("equity {equity:.2}{day}"));
     }
     parts.push(position(s));
     parts.push(match s.counts.unknown_now {
-        0 => format!("{} orders", s.orders.len()),
-        n => format!("{} orders, {n} UNKNOWN", s.orders.len()),
+        0 => counted(s.orders.len(), "order"),
+        n => format!("{}, {n} UNKNOWN", counted(s.orders.len(), "order")),
     });
     let m = &s.market;
     parts.push(match m.data_age_ms {
@@ -25,7 +27,7 @@ pub fn line(s: &State) -> String {
     if let Some(p) = s.hop("tick_to_order").and_then(|h| h.minute) {
         parts.push(format!("tick to order p50 {} p99 {}", seconds(p.p50), seconds(p.p99)));
     }
-    parts.push(format!("{} trades", s.counts.round_trips));
+    parts.push(counted(s.counts.round_trips, "trade"));
     parts.join(" | ")
 }
 
@@ -52,7 +54,7 @@ pub fn gate(g: &ClosedGate, now_ms: u64) -> String {
 fn position(s: &State) -> String {
     let of = |p: &crate::state::Position| {
         let side = if p.qty < 0.0 { "SHORT" } else { "LONG" };
-        let pnl = p.unrealised.map_or("PnL unknown".to_owned(), |x| format!("{x:+.2}"));
+        let pnl = p.unrealised.map_or("PnL unknown".to_owned(), |x| signed(x, 2));
         format!("{side} {} {} {pnl}", number(p.qty.abs()), p.symbol)
     };
     match s.positions.as_slice() {
@@ -63,7 +65,7 @@ fn position(s: &State) -> String {
 
 /// A number without zeros at its end.
 pub fn number(x: f64) -> String {
-    let text = format!("{x:.8}");
+    let text = fixed(x, 8);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 

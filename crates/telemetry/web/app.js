@@ -10,8 +10,10 @@
 
   // ---- words ----------------------------------------------------------------------------------------------------
   const known = (x) => x !== null && x !== undefined;
-  const num = (x, d) => (known(x) ? x.toFixed(d) : "–");
-  const signed = (x, d = 2) => (known(x) ? (x >= 0 ? "+" : "") + x.toFixed(d) : "–");
+  // What rounds to zero has no minus.
+  const fixed = (x, d) => x.toFixed(d).replace(/^-(0(\.0+)?)$/, "$1");
+  const num = (x, d) => (known(x) ? fixed(x, d) : "–");
+  const signed = (x, d = 2) => (known(x) ? fixed(x, d).replace(/^(?!-)/, "+") : "–");
   const short = (x) => (known(x) ? String(Number(x.toPrecision(9))) : "–");
   const pct = (x, d = 1) => (known(x) ? (x * 100).toFixed(d) + " %" : "–");
   const secs = (s) =>
@@ -95,9 +97,9 @@
     hops = s.latency.map((h) => h.name);
     thresholds = [s.signal.threshold, s.signal.extreme];
     const dash = { dash: [6, 4], width: 1 };
-    chart("c-equity", ["equity"], (v) => v.toFixed(2));
-    chart("c-drawdown", ["drawdown"], (v) => (v * 100).toFixed(2) + " %", [{ fill: "rgba(196,59,59,.18)", stroke: "#c43b3b" }]);
-    chart("c-signal", ["vel_div", "fires below", "extreme below"], (v) => v.toFixed(3), [{}, dash, dash]);
+    chart("c-equity", ["equity"], (v) => fixed(v, 2));
+    chart("c-drawdown", ["drawdown"], (v) => fixed(v * 100, 2) + " %", [{ fill: "rgba(196,59,59,.18)", stroke: "#c43b3b" }]);
+    chart("c-signal", ["vel_div", "fires below", "extreme below"], (v) => fixed(v, 3), [{}, dash, dash]);
     chart("c-latency", hops, secs);
   };
 
@@ -127,9 +129,9 @@
       ["books", s.market.books_live + " of " + s.market.books, s.market.books_live < s.market.books ? "warn" : "good", "books"],
     ]);
     const g = s.signal;
-    tiles($("signal"), [["velocity divergence", num(g.vel_div, 4)], ["fires below", num(g.threshold, 3)], ["last step", g.gate || "–"],
+    tiles($("signal"), [["velocity divergence", num(g.vel_div, 4)], ["fires below", num(g.threshold, 4)], ["last step", g.gate || "–"],
       ["posture", g.posture || "–"], ["Rm", num(g.rm, 3)], ["boost", num(g.boost, 3)], ["beta", num(g.beta, 3)],
-      ["warm-up", g.warm_bars + " of " + g.warm_needed]]);
+      ["warm-up", g.warm_needed ? g.warm_bars + " of " + g.warm_needed : "none needed"]]);
     positions(s);
     const steps = Object.values(g.funnel).reduce((x, y) => x + y, 0) || 1;
     const funnel = Object.entries(g.funnel).filter(([, c]) => c > 0).sort(([x], [y]) => GATES.indexOf(x) - GATES.indexOf(y));

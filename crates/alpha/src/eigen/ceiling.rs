@@ -38,6 +38,13 @@ impl Ceiling {
         Self { second: f64::INFINITY, variance: Quads::zero(width) }
     }
 
+    /// Becomes equal to one of the same width, without allocating.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        let Self { second, ref variance } = *other;
+        self.second = second;
+        self.variance.clone_from(variance);
+    }
+
     /// Nothing is known.
     pub(super) fn forget(&mut self) {
         self.second = f64::INFINITY;

@@ -42,6 +42,16 @@ impl Gram {
         }
     }
 
+    /// Becomes equal to one of the same window and width, without allocating.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Square(own), Self::Square(other)) | (Self::Triangle(own), Self::Triangle(other)) => {
+                own.clone_from(other);
+            }
+            (own, other) => own.clone_from(other),
+        }
+    }
+
     /// `y = S·x`.
     pub(super) fn apply(&self, window: usize, history: &History, x: &[Quad], y: &mut [Quad]) {
         y.fill(ZERO);

@@ -35,6 +35,18 @@ impl History {
         self.pushed += 1;
     }
 
+    /// The row that the next push will overwrite.
+    pub(super) fn leaving(&self) -> &[Quad] {
+        &self.rows[self.pushed % self.capacity * self.width..][..self.width]
+    }
+
+    /// Takes the newest row back: `over` was what it overwrote.
+    pub(super) fn take_back(&mut self, over: &[Quad]) {
+        self.pushed -= 1;
+        let slot = self.pushed % self.capacity;
+        self.rows[slot * self.width..][..self.width].copy_from_slice(over);
+    }
+
     /// The newest `count` rows as one or two contiguous runs, in the order of the ring.
     pub(super) fn newest(&self, count: usize) -> [&[Quad]; 2] {
         let end = (self.pushed - 1) % self.capacity + 1;

@@ -85,6 +85,14 @@ impl Leading {
         }
     }
 
+    /// Becomes equal to one of the same width, without allocating.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        let Self { ref vector, residual, ref ceiling, first_look, drawn } = *other;
+        self.vector.clone_from(vector);
+        self.ceiling.copy_from(ceiling);
+        (self.residual, self.first_look, self.drawn) = (residual, first_look, drawn);
+    }
+
     /// Forgets the pair: the next bar starts from nothing.
     pub(super) fn forget(&mut self) {
         self.vector.fill([0.0; 4]);

@@ -35,6 +35,15 @@ impl Clone for Quads {
         copy.copy_from_slice(self);
         copy
     }
+
+    /// Without allocating, where both are as long.
+    fn clone_from(&mut self, other: &Self) {
+        if self.len == other.len {
+            self.copy_from_slice(other);
+        } else {
+            *self = other.clone();
+        }
+    }
 }
 
 impl Deref for Quads {

@@ -73,6 +73,17 @@ impl Window {
         }
     }
 
+    /// Becomes equal to one of the same length and width, without allocating.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        let Self { length, ref sum, ref square, ref peak, ref gram, ref leading, mending, fault } = *other;
+        self.sum.clone_from(sum);
+        self.square.clone_from(square);
+        self.peak.clone_from(peak);
+        self.gram.copy_from(gram);
+        self.leading.copy_from(leading);
+        (self.length, self.mending, self.fault) = (length, mending, fault);
+    }
+
     /// Why the answers are not to be used.
     pub(super) fn fault(&self) -> Option<Fault> {
         self.fault.map(|(fault, _)| fault)

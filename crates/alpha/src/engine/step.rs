@@ -137,8 +137,8 @@ impl Engine {
         values: &mut GateValues,
     ) -> Option<SymbolId> {
         if self.params.use_alpha_layers {
-            let live = self.booking == Booking::Venue;
-            return self.selector.select(&self.params, &self.state.prices, (direction, live), ob, values);
+            let entry = (direction, self.needs_features);
+            return self.selector.select(&self.params, &self.state.prices, entry, ob, values);
         }
         let reference = self.reference.filter(|&i| self.state.prices.valid()[i])?;
         values.best = Some(SymbolId(reference as u16));

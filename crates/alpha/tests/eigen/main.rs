@@ -377,3 +377,46 @@ proptest! {
         compare(quirks.len(), 420, |t| t > 40 && t % 10 < 4, |t| quirky(market.tick(), &quirks, t));
     }
 }
+
+/// A prepared step has the bits of a plain one, whether its prices come or others, and with the marks of a check between.
+#[test]
+fn a_prepared_step_is_the_plain_one() {
+    for (assets, stride, ticks) in [(7, 3, 700), (104, 1, 180)] {
+        let mut market = Market::new(assets, 11);
+        let mut random = Random(5);
+        let (mut plain, mut ahead) =
+            (Scanner::new(assets, stride).unwrap(), Scanner::new(assets, stride).unwrap());
+        let mut prices = market.tick().to_vec();
+        for tick in 0..ticks {
+            // What is expected, then what comes: the same, or other prices, or one missing.
+            let guesses = random.next() % 3;
+            for _ in 0..guesses {
+                prices.copy_from_slice(market.tick());
+                if random.next().is_multiple_of(5) {
+                    prices[random.next() as usize % assets] = f64::NAN;
+                }
+                ahead.prepare(&prices);
+            }
+            if random.next().is_multiple_of(3) {
+                prices[random.next() as usize % assets] *= 1.001;
+            }
+            if random.next().is_multiple_of(40)
+                && let Some(check) = plain.check_copy(plain.check_due())
+            {
+                let verdict = check.verify();
+                plain.take_verdict(&verdict);
+                ahead.take_verdict(&verdict);
+            }
+            let (a, b) = (plain.step(&prices), ahead.step(&prices));
+            let bits = |s: &Scan| {
+                let all = [&s.lambda[..], &s.velocity, &[s.vel_div, s.instability_50, s.instability_150]];
+                all.concat().into_iter().map(f64::to_bits).collect::<Vec<_>>()
+            };
+            assert_eq!(bits(&a), bits(&b), "tick {tick}");
+            assert_eq!(plain.health(), ahead.health());
+        }
+        assert_eq!(plain.prepared(), 0);
+        let prepared = ahead.prepared() as usize;
+        assert!(prepared > ticks / 4 && prepared < ticks * 3 / 4, "{prepared} of {ticks}");
+    }
+}

@@ -42,6 +42,8 @@ enum What {
     Tick,
     /// Bars per second: engine alone, reading alone, both
     Replay,
+    /// The journal: ns a record on the hot thread, MB an hour, deciding again × real time
+    Journal,
     /// The production node beside a venue on another core: the frame that crosses a boundary → signed order bytes, hop by
     /// hop
     TickToOrder(tick_to_order::Args),
@@ -71,6 +73,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         What::Features => parts::run(Part::Features, json),
         What::Tick => parts::run(Part::Tick, json),
         What::Replay => parts::run(Part::Replay, json),
+        What::Journal => parts::run(Part::Journal, json),
         What::TickToOrder(args) => tick_to_order::run(&args, json),
         What::Pipeline(args) => tick_to_order::pipeline(&args, json),
         What::Jitter { seconds } => jitter(seconds, json),

@@ -17,6 +17,7 @@ use binance::net::WsConn;
 use binance::rest::{ExchangeInfo, RestClient, RestConfig};
 use binance::sign::Signer;
 use execution::Router;
+use market::text::counted;
 use market::{Instrument, Nanos};
 use runtime::clock::Clock;
 use serde::Serialize;
@@ -81,7 +82,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     if failed == 0 {
         return Ok(());
     }
-    Err(Failure::answer_no(format!("{failed} checks failed")))
+    Err(Failure::answer_no(format!("{} failed", counted(failed, "check"))))
 }
 
 struct Check<'c> {
@@ -128,7 +129,8 @@ impl Check<'_> {
         let trip = server.error_bound().unwrap_or(0) as f64 * 2.0 / Nanos::MS as f64;
         self.add(Finding::ok("reach", format!("{} answers in {trip:.1} ms", hosts.rest)));
         self.add(preflight::clock(&server, self.config.router.risk.max_clock_offset_ms));
-        let info = preflight::instruments(self.config, &rest, &hosts.rest, None).await;
+        let info =
+            preflight::instruments(self.config, &rest, None).await.map_err(|e| preflight::rest_error(&e));
         let Some(info) = self.need("instruments", info) else { return };
         self.instruments(&info.instruments);
         self.add(budget(self.config, &info));
@@ -143,8 +145,9 @@ impl Check<'_> {
         let c = self.config;
         let m = &c.market;
         let symbols = if m.symbols.is_empty() { m.max_symbols } else { m.symbols.len() };
+        let symbols = counted(symbols, "symbol");
         let text = format!(
-            "{}: direction {:?}, {symbols} symbols, tick {} ms, bar {} ms",
+            "{}: direction {:?}, {symbols}, tick {} ms, bar {} ms",
             c.path.display(),
             c.direction,
             m.tick_ms,
@@ -319,7 +322,11 @@ impl Check<'_> {
                 self.need("account", rest.positions(&symbols, None, Urgency::Start).await)
         {
             let open = positions.iter().filter(|p| p.amount != 0.0).count();
-            let text = format!("{} open orders, {open} positions", orders.len() + foreign.len());
+            let text = format!(
+                "{}, {}",
+                counted(orders.len() + foreign.len(), "open order"),
+                counted(open, "position")
+            );
             let quiet = orders.is_empty() && foreign.is_empty() && open == 0;
             let todo = "reconciled at the start: router.unexpected_position says what happens to positions";
             self.add(if quiet {
@@ -335,7 +342,8 @@ impl Check<'_> {
                 (low, isolated, n) = (low.min(c.leverage), isolated + usize::from(c.isolated), n + 1);
             }
             let most = self.config.alpha.abs_max_leverage;
-            let text = format!("{n} symbols, lowest leverage {low}, {isolated} with isolated margin");
+            let text =
+                format!("{}, lowest leverage {low}, {isolated} with isolated margin", counted(n, "symbol"));
             let enough = n == 0 || f64::from(low) >= most;
             let todo = format!(
                 "below alpha.abs_max_leverage {most}: entries may lack margin; raise it at the venue"
@@ -409,8 +417,8 @@ fn budget(config: &Config, info: &ExchangeInfo) -> Finding {
             return Finding::fail("budget", text);
         }
     }
-    let symbols = info.instruments.len();
-    Finding::ok("budget", format!("{symbols} symbols, the venue's limits are not below ours"))
+    let symbols = counted(info.instruments.len(), "symbol");
+    Finding::ok("budget", format!("{symbols}, the venue's limits are not below ours"))
 }
 
 /// Waits until the connection is open (and has delivered, with `data`); gives how long it took in ms.

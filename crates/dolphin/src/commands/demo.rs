@@ -8,6 +8,7 @@ use binance::hosts::Venue as VenueName;
 use binance::key::ApiKey;
 use venue::{AccountConfig, Venue, VenueConfig, VenueHandle};
 
+use market::text::counted;
 use node::config::Config;
 use node::control::Orders;
 use node::environment::Environment;
@@ -49,6 +50,9 @@ pub struct Args {
     /// Write the session's files here: trades, fills, orders, gates, summary, report
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Replace the files of an earlier run in --out
+    #[arg(long, requires = "out")]
+    force: bool,
     /// Where the dashboard listens, or off [default: the configuration's telemetry.listen, else any free port]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
@@ -68,6 +72,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     };
     listen(&args, &mut config);
     config.market.max_symbols = config.market.max_symbols.min(args.symbols);
+    let staging = crate::session::prepare(args.out.as_deref(), args.force)?;
     let signalled = super::on_signals()?;
     let venue = start_venue(&args, &config)?;
     let name = VenueName::Local(venue.addr().to_string());
@@ -76,13 +81,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let progress = !args.json;
     if progress {
         eprintln!(
-            "venue on {}, {} symbols; trading for {} s (Ctrl-C ends it in good order)",
+            "venue on {}, {}; trading for {} s (Ctrl-C ends it in good order)",
             venue.http(),
-            args.symbols,
+            counted(args.symbols, "symbol"),
             args.seconds
         );
     }
-    let staging = args.out.as_deref().map(crate::session::prepare).transpose()?;
     let session_config = config.clone();
     let (published, server) = super::serve(&config)?;
     let orders = Orders {
@@ -115,7 +119,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
     if in_full && summary.round_trips < MUST_SHOW {
         let n = summary.round_trips;
         return Err(Failure::answer_no(format!(
-            "only {n} round trips: the demo should show {MUST_SHOW}; look at the gates above"
+            "only {}: the demo should show {MUST_SHOW}; look at the gates above",
+            counted(n, "round trip")
         )));
     }
     Ok(())

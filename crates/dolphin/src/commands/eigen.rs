@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use archive::day::AssetColumns;
+use market::text::counted;
 use replay::eigen::{EigenError, recompute};
 
 use node::error::Failure;
@@ -29,12 +30,13 @@ pub struct Args {
 pub fn run(args: Args) -> Result<(), Failure> {
     let assets = args.assets.unwrap_or_default();
     let done = recompute(&args.data, &args.out, args.stride, assets).map_err(|e| match e {
-        EigenError::Day(_) | EigenError::Unsound { .. } => Failure::input(e.to_string()),
-        _ => Failure::usage(e.to_string()),
+        EigenError::Day(_) | EigenError::Unsound { .. } => Failure::because(&e, 3),
+        _ => Failure::because(&e, 2),
     })?;
     for note in &done.notes {
         tracing::warn!("{note}");
     }
-    println!("{} day files, {} bars, in {}", done.files.len(), done.bars, args.out.display());
+    let (files, bars) = (counted(done.files.len(), "day file"), counted(done.bars, "bar"));
+    println!("{files}, {bars}, in {}", args.out.display());
     Ok(())
 }

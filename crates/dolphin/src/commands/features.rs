@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use market::Nanos;
+use market::text::counted;
 use memory::schema::{OB_CACHE, ObRecord, cache_text};
 use replay::features::{FeaturesError, FeaturesReport, write_features};
 
@@ -24,6 +25,9 @@ pub struct Args {
     /// Parquet file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Replace the file if it is there
+    #[arg(long)]
+    force: bool,
     /// Print the report as JSON on stdout
     #[arg(long)]
     json: bool,
@@ -31,12 +35,12 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let Args { recordings, interval_ms, out, json } = args;
-    super::warn_of_replacing(&out);
+    let Args { recordings, interval_ms, out, force, json } = args;
+    super::refuse_existing(&out, force)?;
     let report = write_features(&recordings, Nanos::from_millis(interval_ms), &out).map_err(|e| match e {
         FeaturesError::Recording(_) => Failure::input(e.to_string()),
         FeaturesError::Output { .. } | FeaturesError::Interval | FeaturesError::NoRecording => {
-            Failure::usage(e.to_string())
+            Failure::because(&e, 2)
         }
     })?;
     cache(&report, &out)?;
@@ -59,9 +63,7 @@ fn cache(report: &FeaturesReport, out: &Path) -> Result<(), Failure> {
         cross_asset: l.cross,
     });
     let path = out.with_file_name(OB_CACHE);
-    SystemFiles
-        .write(&path, &cache_text(records))
-        .map_err(|e| Failure::usage(format!("{}: cannot be written: {e}", path.display())))
+    SystemFiles.write(&path, &cache_text(records)).map_err(|e| Failure::unwritten(&path, &e))
 }
 
 fn as_json(r: &FeaturesReport) -> serde_json::Value {
@@ -83,17 +85,17 @@ fn as_json(r: &FeaturesReport) -> serde_json::Value {
 
 fn as_text(r: &FeaturesReport) -> String {
     let mut text = format!(
-        "{} rows at {} samples from {} frames ({} ignored, {} rejected)",
-        r.rows,
-        r.engine.samples,
-        r.frames,
+        "{} at {} from {} ({} ignored, {} rejected)",
+        counted(r.rows, "row"),
+        counted(r.engine.samples, "sample"),
+        counted(r.frames, "frame"),
         r.decoded.ignored,
         r.decoded.rejected()
     );
     for (symbol, b) in &r.symbols {
         if b.gaps + b.crossed > 0 || b.applied == 0 {
-            text +=
-                &format!("\n{symbol}: {} updates, {} gaps, {} times crossed", b.applied, b.gaps, b.crossed);
+            let (updates, gaps) = (counted(b.applied, "update"), counted(b.gaps, "gap"));
+            text += &format!("\n{symbol}: {updates}, {gaps}, {} crossed", counted(b.crossed, "time"));
         }
     }
     text

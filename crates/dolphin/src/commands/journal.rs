@@ -1,24 +1,29 @@
 //! `dolphin journal`: what a node's journal holds, what is lost of it, and what can be made of it.
 
+mod bundle;
+mod each;
+mod export;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use archive::day::{Bar, Day};
-use archive::table::{Column, write_parquet};
-use market::{Nanos, OrderRequest, utc_date};
 use node::error::Failure;
 use node::journal::header::Header;
 use node::journal::records::{ALPHA, ROUTER, TICK, decode, kind_name, symbol, value};
 use node::journal::replay::runs;
 use node::stages::Tick;
-use node::stages::router::RouterRecord;
-use runtime::environment::{Files, SystemFiles};
+use runtime::environment::SystemFiles;
 use runtime::journal::frame::Record;
 use runtime::journal::library::Limits;
 use runtime::journal::library::{Numbers, read, trim};
 use runtime::journal::segment::{OWN, kind};
 use serde::Serialize;
+
+use self::bundle::bundle;
+use self::each::each;
+pub use self::export::days;
+use self::export::{export_days, export_decisions};
 
 /// What a node took in and decided
 #[derive(Debug, clap::Args)]
@@ -152,49 +157,6 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
 }
 
-/// Passes every record of every run, with its header, to `take`, until that says false. Segments without a header that
-/// can be read have no records that could be shown.
-fn each(
-    journal: &Path,
-    mut take: impl FnMut(&Header, &Record<'_>) -> Result<bool, Failure>,
-) -> Result<(), Failure> {
-    let mut failed = None;
-    for (_, segments) in runs(&SystemFiles, journal)? {
-        let mut header: Option<Header> = None;
-        let mut on = true;
-        for segment in segments {
-            let walked = read(&SystemFiles, &segment.path, |record| {
-                if record.stream == OWN {
-                    if record.kind == kind::HEADER {
-                        header = serde_json::from_slice(record.payload).ok().or_else(|| header.take());
-                    }
-                    return ControlFlow::Continue(());
-                }
-                let Some(header) = &header else { return ControlFlow::Continue(()) };
-                match take(header, &record) {
-                    Ok(true) => ControlFlow::Continue(()),
-                    Ok(false) => {
-                        on = false;
-                        ControlFlow::Break(())
-                    }
-                    Err(why) => {
-                        failed = Some(why);
-                        ControlFlow::Break(())
-                    }
-                }
-            });
-            walked.map_err(|e| Failure::input(format!("{}: {e:?}", segment.path.display())))?;
-            if let Some(why) = failed {
-                return Err(why);
-            }
-            if !on {
-                break;
-            }
-        }
-    }
-    Ok(())
-}
-
 /// A run, for people and machines.
 #[derive(Debug, Serialize)]
 struct RunLine {
@@ -208,12 +170,29 @@ struct RunLine {
     to: String,
     records: BTreeMap<String, u64>,
     whole: bool,
+    /// The run ended in good order, and its last segment is here.
     ended: bool,
+    /// The last segment that is here was closed.
+    closed: bool,
     /// Files with damaged parts: name, first byte, byte behind, what.
     damage: Vec<(String, usize, usize, &'static str)>,
     /// Missing records: stream, first, last, known to the journal itself.
     missing: Vec<(u8, u64, u64, bool)>,
     first_segment: u32,
+}
+
+impl RunLine {
+    /// What is to be said of its end.
+    fn end(&self) -> String {
+        match (self.ended, self.closed) {
+            (true, _) => String::new(),
+            (false, true) => format!(
+                "; after segment {} the run went on, or was killed there: nothing behind it is here",
+                self.first_segment as usize + self.segments - 1
+            ),
+            (false, false) => "; its last segment was not closed (killed, or still running)".to_owned(),
+        }
+    }
 }
 
 fn survey(journal: &Path) -> Result<Vec<RunLine>, Failure> {
@@ -222,7 +201,7 @@ fn survey(journal: &Path) -> Result<Vec<RunLine>, Failure> {
         let mut header: Option<Header> = None;
         let mut span: Option<(u64, u64)> = None;
         let (mut numbers, mut records) = (Numbers::default(), BTreeMap::<String, u64>::new());
-        let (mut damage, mut ended, mut bytes) = (Vec::new(), false, 0);
+        let (mut damage, mut closed, mut ended, mut bytes) = (Vec::new(), false, false, 0);
         let first_segment = segments.first().map_or(0, |s| s.name.number);
         let mut next = first_segment;
         for segment in &segments {
@@ -246,7 +225,7 @@ fn survey(journal: &Path) -> Result<Vec<RunLine>, Failure> {
                 condition.map_err(|e| Failure::input(format!("{}: {e:?}", segment.path.display())))?;
             let name = segment.name.to_string();
             damage.extend(condition.lost.into_iter().map(|l| (name.clone(), l.from, l.to, l.what)));
-            ended = condition.ended;
+            (closed, ended) = (condition.ended, condition.run_ended);
         }
         let wall = |at: u64| header.as_ref().map_or_else(String::new, |h| time(h.wall_at(at)));
         let (from, to) = span.unwrap_or_default();
@@ -262,6 +241,7 @@ fn survey(journal: &Path) -> Result<Vec<RunLine>, Failure> {
             records,
             whole: damage.is_empty() && numbers.gaps.is_empty(),
             ended,
+            closed,
             damage,
             missing: numbers.gaps.iter().map(|g| (g.stream, g.first, g.last, g.known)).collect(),
             first_segment,
@@ -276,9 +256,9 @@ fn list(journal: &Path, json: bool) -> Result<(), Failure> {
         return super::print_json(&lines);
     }
     for l in lines {
-        let end = if l.ended { "closed" } else { "its end is open" };
+        let end = if l.ended { "; it ended in good order".to_owned() } else { l.end() };
         println!(
-            "run {}  {} … {}  {} · {} symbols · {} segments, {:.1} MB · {end}",
+            "run {}  {} … {}  {} · {} symbols · {} segments, {:.1} MB{end}",
             l.run,
             l.from,
             l.to,
@@ -301,8 +281,7 @@ fn verify(journal: &Path, json: bool) -> Result<(), Failure> {
     } else {
         for l in &lines {
             let n: u64 = l.records.values().sum();
-            let end =
-                if l.ended { "" } else { "; its last segment was not closed (killed, or still running)" };
+            let end = l.end();
             match l.whole {
                 true => println!("run {}: {n} records, all whole{end}", l.run),
                 false => println!("run {}: {n} whole records{end}", l.run),
@@ -383,141 +362,4 @@ impl Show {
         let symbol = symbol.map_or("", String::as_str);
         println!("{} {stage:6} {:>8} {name:12} {symbol:10} {text}", time(wall), record.seq);
     }
-}
-
-/// Ticks by day of event time, in order; a date that two runs share is one file.
-pub fn days(journal: &Path) -> Result<Vec<Day>, Failure> {
-    let mut days: Vec<Day> = Vec::new();
-    each(journal, |header, record| {
-        if record.stream != ALPHA || record.kind != TICK {
-            return Ok(true);
-        }
-        let tick: Tick = decode(record.payload).map_err(Failure::input)?;
-        let date = utc_date(tick.ts);
-        if days.last().is_none_or(|day| day.date != date || day.assets != header.symbols) {
-            if days.iter().any(|day| day.date == date) {
-                return Err(Failure::input(format!(
-                    "{date}: two runs follow other symbols; export one of them by its segment"
-                )));
-            }
-            days.push(Day::new(date, header.symbols.clone()));
-        }
-        let s = &tick.scan;
-        let bar = Bar {
-            ts: Some(tick.ts),
-            scan_number: Some(i64::try_from(tick.ts.0 / Nanos::MS).unwrap_or(i64::MAX)),
-            vel_div: s.vel_div,
-            v50: s.velocity[0],
-            v150: s.velocity[1],
-            v300: s.velocity[2],
-            v750: s.velocity[3],
-            instability_50: s.instability_50,
-            instability_150: s.instability_150,
-        };
-        if let Some(day) = days.last_mut() {
-            day.push(bar, &tick.mids);
-        }
-        Ok(true)
-    })?;
-    Ok(days)
-}
-
-fn export_days(journal: &Path, out: &Path) -> Result<(), Failure> {
-    let days = days(journal)?;
-    std::fs::create_dir_all(out).map_err(|e| Failure::usage(format!("{}: {e}", out.display())))?;
-    for day in &days {
-        let path = out.join(format!("{}.parquet", day.date));
-        super::warn_of_replacing(&path);
-        archive::day::write(&path, day).map_err(|e| Failure::usage(e.to_string()))?;
-        println!("{}: {} ticks, {} assets", path.display(), day.len(), day.assets.len());
-    }
-    Ok(())
-}
-
-/// One table: what was wanted, sent, reported and booked, in the order of the records.
-fn export_decisions(journal: &Path, out: &Path) -> Result<(), Failure> {
-    let (mut at, mut runs, mut stages, mut seqs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut kinds, mut symbols, mut ids, mut values) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    each(journal, |header, record| {
-        let name = kind_name(record.stream, record.kind);
-        if !matches!(name, "intent" | "request" | "report" | "outcome_told") {
-            return Ok(true);
-        }
-        let id = match decode::<RouterRecord>(record.payload) {
-            Ok(RouterRecord::Request(request)) if record.stream == ROUTER => match request {
-                OrderRequest::New(o) => Some(o.client_order_id),
-                OrderRequest::Cancel(o) | OrderRequest::Query(o) => Some(o.client_order_id),
-                OrderRequest::Replace(o) => Some(o.client_order_id),
-                OrderRequest::CancelAll(_) => None,
-            },
-            Ok(RouterRecord::Report(report)) if record.stream == ROUTER => report.origin.ours(),
-            _ => None,
-        };
-        let symbol = symbol(record).and_then(|s| header.symbols.get(usize::from(s)));
-        at.push(i64::try_from(header.wall_at(record.at)).unwrap_or(i64::MAX));
-        runs.push(format!("{:013x}", header.run));
-        stages.push(if record.stream == ALPHA { "alpha" } else { "router" }.to_owned());
-        seqs.push(i64::try_from(record.seq).unwrap_or(i64::MAX));
-        kinds.push(name.to_owned());
-        symbols.push(symbol.cloned().unwrap_or_default());
-        ids.push(id.map(|id| id.to_string()).unwrap_or_default());
-        values.push(value(record).to_string());
-        Ok(true)
-    })?;
-    std::fs::create_dir_all(out).map_err(|e| Failure::usage(format!("{}: {e}", out.display())))?;
-    let (path, n) = (out.join("decisions.parquet"), at.len());
-    super::warn_of_replacing(&path);
-    let columns = [
-        ("at_ns", Column::Int(at)),
-        ("run", Column::Text(runs)),
-        ("stage", Column::Text(stages)),
-        ("seq", Column::Int(seqs)),
-        ("kind", Column::Text(kinds)),
-        ("symbol", Column::Text(symbols)),
-        ("client_order_id", Column::Text(ids)),
-        ("value", Column::Text(values)),
-    ];
-    write_parquet(&path, &columns).map_err(|e| Failure::usage(e.to_string()))?;
-    println!("{}: {n} rows", path.display());
-    Ok(())
-}
-
-fn bundle(journal: &Path, out: &Path, with: &[PathBuf]) -> Result<(), Failure> {
-    let all = runs(&SystemFiles, journal)?;
-    let Some((run, segments)) = all.last() else {
-        return Err(Failure::input(format!("{}: no run", journal.display())));
-    };
-    let bad = |path: &Path, e: &std::io::Error| Failure::usage(format!("{}: {e}", path.display()));
-    if let Some(parent) = out.parent() {
-        std::fs::create_dir_all(parent).map_err(|e| bad(parent, &e))?;
-    }
-    std::fs::create_dir(out).map_err(|e| bad(out, &e))?;
-    let mut header = None;
-    for segment in segments {
-        let copy = out.join(segment.name.to_string());
-        std::fs::copy(&segment.path, &copy).map_err(|e| bad(&copy, &e))?;
-        let walked = read(&SystemFiles, &segment.path, |record| {
-            if header.is_none() && record.stream == OWN && record.kind == kind::HEADER {
-                header = serde_json::from_slice::<serde_json::Value>(record.payload).ok();
-            }
-            ControlFlow::Break(())
-        });
-        walked.map_err(|e| Failure::input(format!("{}: {e:?}", segment.path.display())))?;
-    }
-    for file in with {
-        let name = file.file_name().unwrap_or(file.as_os_str());
-        let copy = out.join(name);
-        std::fs::copy(file, &copy).map_err(|e| bad(file, &e))?;
-    }
-    let text = serde_json::to_string_pretty(&header).unwrap_or_default();
-    let path = out.join("header.json");
-    SystemFiles.write(&path, &format!("{text}\n")).map_err(|e| bad(&path, &e))?;
-    println!(
-        "{}: run {run:013x}, {} segments, header.json and {} other files; dolphin replay --journal {} decides it again",
-        out.display(),
-        segments.len(),
-        with.len(),
-        out.display()
-    );
-    Ok(())
 }

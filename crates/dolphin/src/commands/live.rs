@@ -65,6 +65,9 @@ pub struct Args {
     /// Write the session's files here: trades, fills, orders, gates, summary, report
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Replace the files of an earlier run in --out
+    #[arg(long, requires = "out")]
+    force: bool,
     /// Where dashboard and metrics listen, or off [default: the configuration's telemetry.listen]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
@@ -86,6 +89,11 @@ pub struct Where {
     #[arg(long)]
     pub(super) mainnet: bool,
 }
+
+/// What a newcomer sees second.
+const NEXT: &str = "next, within seconds: symbols and filters are read, the account is compared with the venue, the books \
+are joined; from then on a line every 5 s says ARMED, or what keeps it from trading and for how long\n\
+Ctrl-C ends it in good order; `dolphin top` shows more, `dolphin status` every closed gate and what reopens it";
 
 /// Runs it.
 pub fn run(args: Args) -> Result<(), Failure> {
@@ -118,9 +126,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Some(path) => super::read_history(path, &config.alpha.reference_symbol)?,
         None => History::default(),
     };
+    let staging = crate::session::prepare(args.out.as_deref(), args.force)?;
     let signalled = super::on_signals()?;
     let named = format!("{} ({})", venue.name(), hosts.rest);
-    eprintln!("venue {named}, {}, profile {}", who(&args, &key), config.alpha.profile);
+    announce(&args, &named, &who(&args, &key), &config.alpha.profile);
     let environment = Environment::system();
     let paper = if args.paper { Some(paper(&args, &config, &venue, &hosts, &environment)?) } else { None };
     let (venue, hosts) = match &paper {
@@ -132,7 +141,6 @@ pub fn run(args: Args) -> Result<(), Failure> {
         }
         None => (venue, hosts),
     };
-    let staging = args.out.as_deref().map(crate::session::prepare).transpose()?;
     let session_config = config.clone();
     let (published, server) = super::serve(&config)?;
     let orders = orders(&args, &config);
@@ -158,6 +166,14 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
     super::tell(args.json, &summary)?;
     super::leave(args.out.as_deref(), staging, &session_config, &summary)
+}
+
+/// The first lines: what it is, and what comes next.
+fn announce(args: &Args, venue: &str, who: &str, profile: &str) {
+    eprintln!("venue {venue}, {who}, profile {profile}");
+    if !args.json {
+        eprintln!("{NEXT}");
+    }
 }
 
 /// How the run ends.

@@ -257,7 +257,7 @@ fn print(line: &str) -> Result<bool, Failure> {
     match writeln!(out, "{line}").and_then(|()| out.flush()) {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(e) => Err(Failure::input(format!("cannot write to stdout: {e}"))),
+        Err(e) => Err(Failure::because(&e, 4)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use market::text::counted;
 use node::config::Config;
 use node::error::Failure;
 use telemetry::notify::Notifier;
@@ -48,6 +49,6 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     match failed {
         0 => Ok(()),
-        n => Err(Failure::unavailable(format!("{n} channels did not take the page"))),
+        n => Err(Failure::unavailable(format!("{} did not take the page", counted(n, "channel")))),
     }
 }

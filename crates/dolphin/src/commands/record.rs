@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use market::text::counted;
 use node::config::Config;
 use node::environment::Environment;
 use node::error::Failure;
@@ -72,10 +73,13 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let runtime = crate::paper::current_thread()?;
     let recorded = runtime.block_on(async {
         rest.sync_clock(1).await.map_err(|e| preflight::rest_error(&e))?;
-        let instruments = preflight::instruments(&config, &rest, &hosts.rest, None).await?.instruments;
+        let instruments = preflight::instruments(&config, &rest, None)
+            .await
+            .map_err(|e| preflight::rest_error(&e))?
+            .instruments;
         eprintln!(
-            "recording {} symbols of {} ({}) into {}; Ctrl-C ends it",
-            instruments.len(),
+            "recording {} of {} ({}) into {}; Ctrl-C ends it",
+            counted(instruments.len(), "symbol"),
             venue.name(),
             hosts.rest,
             args.out.display()
@@ -123,12 +127,12 @@ impl Progress {
 
 fn text(r: &Recorded) -> String {
     format!(
-        "{:.0} s: {} frames of {} symbols, {:.1} MB before compression, {} snapshots, {} gaps",
+        "{:.0} s: {} of {}, {:.1} MB before compression, {}, {}",
         r.seconds,
-        r.lines,
-        r.symbols,
+        counted(r.lines, "frame"),
+        counted(r.symbols, "symbol"),
         r.bytes as f64 / f64::from(1 << 20),
-        r.snapshots,
-        r.gaps
+        counted(r.snapshots, "snapshot"),
+        counted(r.gaps, "gap")
     )
 }

@@ -1,14 +1,19 @@
 //! `dolphin replay --journal`, `dolphin parity --journal`: a journal decided again, as it was or otherwise.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ::replay::days::ReplayConfig;
 use ::replay::sweep::set;
+use archive::day::{Day, LoadedDay};
+use market::text::{counted, signed};
 use node::config::{Config, Direction};
 use node::error::Failure;
 use node::journal::records::ALPHA;
-use node::journal::replay::{Decided, Hypothesis, RunReport, Verdict, WhatIf, replay, what_if};
+use node::journal::replay::{
+    Against, Apart, Decided, Hypothesis, RunReport, Verdict, against, replay, what_if,
+};
+use node::stages::Tick;
 use runtime::environment::SystemFiles;
 
 use super::replay_error;
@@ -128,10 +133,10 @@ fn change(config: &mut Config, settings: &[String]) -> Result<(), Failure> {
 fn side(name: &str, h: &Hypothesis) {
     let gates: Vec<String> = h.gates.iter().map(|(gate, n)| format!("{gate} {n}")).collect();
     println!(
-        "  {name} ({}): {} trades, pnl {:+.2}{}",
+        "  {name} ({}): {}, pnl {}{}",
         &h.param_hash[..12.min(h.param_hash.len())],
-        h.trades.len(),
-        h.pnl,
+        counted(h.trades.len(), "trade"),
+        signed(h.pnl, 2),
         h.open.as_ref().map(|s| format!(", {s} still open")).unwrap_or_default()
     );
     println!("    gates: {}", gates.join(", "));
@@ -139,75 +144,111 @@ fn side(name: &str, h: &Hypothesis) {
 
 fn entries(decided: &[Decided]) -> String {
     let entries = decided.iter().filter(|d| d.direction != 0).count();
-    format!("{entries} entries, {} exits", decided.len() - entries)
+    format!("{}, {}", counted(entries, "entry"), counted(decided.len() - entries, "exit"))
 }
 
-/// Live against the engine's own booking on the same ticks, at the stride of the run: where the intents part, real fills did
-/// it, and it is listed. Exit 1 if the first intents already differ.
+/// The scans of a session as day files, and these replayed by the engine at the stride of the run: where live and model
+/// start from the same they must decide the same. What differs because of real fills is listed. Exit 1 for anything else.
 pub fn parity(journal: &Path, json: bool) -> Result<(), Failure> {
-    let runs = what_if(&SystemFiles, journal, None, &super::forewarner, &|_: &mut Config| Ok(()))?;
+    let mut rows = DayRows::of(journal)?;
+    let files = rows.days.len();
+    let compared = against(&SystemFiles, journal, &super::forewarner, &mut |tick| rows.give(tick));
+    let (reports, runs) = compared?;
     if json {
         super::print_json(&runs)?;
+    } else {
+        println!("{} ticks in {files} day files, replayed", rows.days.iter().map(Day::len).sum::<usize>());
+        runs.iter().for_each(print_against);
     }
-    let mut apart = 0;
-    for run in &runs {
-        let found = against_model(run);
-        apart += u32::from(!found.first_equal);
-        if json {
-            continue;
-        }
-        println!(
-            "run {:013x}: {} ticks; {} real entries, {} of the model, {} at the same tick in the same symbol",
-            run.run, run.ticks, found.real, found.model, found.same
-        );
-        found.only_real.iter().for_each(|d| println!("  only live:  {}", line(d)));
-        found.only_model.iter().for_each(|d| println!("  only model: {}", line(d)));
-        if !(found.only_real.is_empty() && found.only_model.is_empty()) {
-            println!(
-                "  they part where a real fill came later, elsewhere or not at all: one position at a time"
-            );
-        }
+    if let Some(r) = reports.iter().find(|r| r.differs()) {
+        return Err(Failure::answer_no(format!(
+            "run {:013x} decides otherwise now: dolphin replay --journal {} shows where",
+            r.run,
+            journal.display()
+        )));
     }
-    if apart > 0 {
-        return Err(Failure::answer_no(format!("in {apart} runs already the first entries differ")));
+    let unexplained: usize = runs.iter().map(|r| r.unexplained.len()).sum();
+    if unexplained > 0 {
+        return Err(Failure::answer_no(format!(
+            "{unexplained} decisions are other ones although both were flat: no fill explains them"
+        )));
     }
     Ok(())
 }
 
-struct Against {
-    real: usize,
-    model: usize,
-    same: usize,
-    first_equal: bool,
-    only_real: Vec<Decided>,
-    only_model: Vec<Decided>,
-}
-
-fn against_model(run: &WhatIf) -> Against {
-    let real: Vec<&Decided> = run.intended.iter().filter(|d| d.direction != 0).collect();
-    let model: Vec<Decided> = run.as_was.entries.clone();
-    let is_same =
-        |a: &Decided, b: &Decided| (a.at_ns, &a.symbol, a.direction) == (b.at_ns, &b.symbol, b.direction);
-    let only_real: Vec<Decided> =
-        real.iter().filter(|d| !model.iter().any(|m| is_same(d, m))).map(|d| (*d).clone()).collect();
-    let only_model: Vec<Decided> =
-        model.iter().filter(|m| !real.iter().any(|d| is_same(d, m))).cloned().collect();
-    let first_equal = match (real.first(), model.first()) {
-        (Some(a), Some(b)) => is_same(a, b),
-        (None, None) => true,
-        _ => false,
-    };
-    Against {
-        real: real.len(),
-        model: model.len(),
-        same: real.len() - only_real.len(),
-        first_equal,
-        only_real,
-        only_model,
+fn print_against(r: &Against) {
+    println!(
+        "run {:013x}, S = {}: {} ticks; with the fills that it had: {} intents and {} steps are the same",
+        r.run,
+        r.stride,
+        r.ticks,
+        r.same_intents,
+        r.same_with_fills - r.same_intents
+    );
+    if let Some(why) = &r.stopped {
+        println!("  not compared to its end: {why}");
+    }
+    println!(
+        "  booked by the model instead: at {} ticks both were flat, at {} of these the same was decided",
+        r.both_flat, r.equal
+    );
+    println!(
+        "  {} real entries, {} of the model, {} at the same tick in the same symbol ({} of them closed alike)",
+        r.live_entries, r.model_entries, r.same_entries, r.same_exits
+    );
+    if !r.by_fills.is_empty() {
+        println!("  by real fills (later, elsewhere, at another price or not at all):");
+        r.by_fills.iter().for_each(print_apart);
+    }
+    if !r.unexplained.is_empty() {
+        println!("  NOT explained by a fill:");
+        r.unexplained.iter().for_each(print_apart);
     }
 }
 
-fn line(d: &Decided) -> String {
-    let at = jiff::Timestamp::from_nanosecond(i128::from(d.at_ns)).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    format!("{} {} {}", at.strftime("%H:%M:%S%.3f"), if d.direction < 0 { "short" } else { "long" }, d.symbol)
+fn print_apart(a: &Apart) {
+    let at = jiff::Timestamp::from_nanosecond(i128::from(a.at_ns)).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    println!("    {}  live: {}  ·  model: {}", at.strftime("%H:%M:%S%.3f"), a.live, a.model);
+}
+
+/// Day files of a journal, written and read again in memory; their rows in order.
+struct DayRows {
+    days: Vec<Day>,
+    next: (usize, usize),
+}
+
+impl DayRows {
+    fn of(journal: &Path) -> Result<Self, Failure> {
+        let again = |day: Day| -> Result<Day, Failure> {
+            let name = PathBuf::from(format!("{}.parquet", day.date));
+            let bytes = archive::day::encode(&day).map_err(Failure::input)?;
+            let file = LoadedDay::from_parquet(day.date, name, bytes.into());
+            let mut read = Day::default();
+            file.decode_into(&mut read).map_err(|e| Failure::input(e.to_string()))?;
+            Ok(read)
+        };
+        let days = super::journal::days(journal)?.into_iter().map(again).collect::<Result<_, _>>()?;
+        Ok(Self { days, next: (0, 0) })
+    }
+
+    /// The next row, which must be of this tick.
+    fn give(&mut self, tick: &mut Tick) -> Result<(), String> {
+        while self.days.get(self.next.0).is_some_and(|day| self.next.1 >= day.len()) {
+            self.next = (self.next.0 + 1, 0);
+        }
+        let (day, row) = self.next;
+        let none = || format!("no row of the day files is of the tick at {}", tick.ts.millis());
+        let day = self.days.get(day).ok_or_else(none)?;
+        let (bar, prices) = (&day.bars[row], day.row(row));
+        if bar.ts != Some(tick.ts) || prices.len() != tick.mids.len() {
+            return Err(none());
+        }
+        tick.mids.copy_from_slice(prices);
+        let s = &mut tick.scan;
+        s.velocity = [bar.v50, bar.v150, bar.v300, bar.v750];
+        (s.vel_div, s.instability_50) = (bar.vel_div, bar.instability_50);
+        s.instability_150 = bar.instability_150;
+        self.next.1 += 1;
+        Ok(())
+    }
 }

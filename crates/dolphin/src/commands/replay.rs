@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ::replay::controls::Controls;
 use ::replay::days::{Observer, Progress, ReplayConfig, Run, run as run_days};
-use ::replay::output::Staging;
+use ::replay::output::{Earlier, Staging};
 use ::replay::report::Provenance;
 use ::replay::summary::Summary;
 use ::replay::sweep::{Axis, set, sweep};
@@ -16,6 +16,7 @@ use alpha::params::CHAMPION;
 use archive::day::AssetColumns;
 use indicatif::{ProgressBar, ProgressStyle};
 use market::Date;
+use market::text::{counted, fixed, signed};
 
 use node::config::Config;
 use node::error::Failure;
@@ -55,6 +56,9 @@ pub struct DayArgs {
     /// These columns are the assets [default: those whose name is a symbol of the reference's quote]
     #[arg(long, value_name = "A,B", value_parser = AssetColumns::named)]
     pub assets: Option<AssetColumns>,
+    /// Rows a bar: 50 for ticks of 100 ms and bars of 5 s, as `dolphin journal export --day-files` writes them
+    #[arg(long, value_name = "S", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub stride: u32,
     /// Threads [default: all cores]; changes no result
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -71,10 +75,13 @@ pub struct DayArgs {
 pub struct Args {
     #[command(flatten)]
     days: DayArgs,
-    /// Directory for the results, complete or not at all; those of an earlier run in it are replaced. Without it
+    /// Directory for the results, complete or not at all; one that holds those of an earlier run is refused. Without it
     /// nothing is written
     #[arg(long, value_name = "OUT")]
     out: Option<PathBuf>,
+    /// Replace the results of an earlier run in --out
+    #[arg(long, requires = "out")]
+    force: bool,
     /// A grid instead of a single run: one table, no files but --out as .csv or .json
     #[arg(long, value_name = "KEY=A,B,C")]
     sweep: Vec<String>,
@@ -88,7 +95,7 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let Args { days, out, sweep, until, json } = args;
+    let Args { days, out, force, sweep, until, json } = args;
     if let Some(journal) = &days.journal {
         if out.is_some() || !sweep.is_empty() {
             return Err(Failure::usage(
@@ -100,22 +107,31 @@ pub fn run(args: Args) -> Result<(), Failure> {
         }
         return super::redecide::suppose(journal, days.config.as_deref(), &days.settings, until, json);
     }
+    let target = Target { out: out.as_deref(), force };
     let config = days.replay_config()?;
     let mut watch = Watch::new(super::on_signal()?, !json);
     if !sweep.is_empty() {
-        return grid(&config, &sweep, out.as_deref(), json, &mut watch);
+        return grid(&config, &sweep, target, json, &mut watch);
     }
-    single(&days, &config, out.as_deref(), json, &mut watch)
+    single(&days, &config, target, json, &mut watch)
+}
+
+/// Where the results go, and whether they may replace others.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    out: Option<&'a Path>,
+    force: bool,
 }
 
 fn single(
     days: &DayArgs,
     config: &ReplayConfig,
-    out: Option<&Path>,
+    Target { out, force }: Target<'_>,
     json: bool,
     watch: &mut Watch,
 ) -> Result<(), Failure> {
-    let staging = out.map(Staging::new).transpose().map_err(|e| replay_error(&e))?;
+    let staging = out.map(|out| Staging::new(out, Earlier::forced(force))).transpose();
+    let staging = staging.map_err(|e| replay_error(&e))?;
     let done = run_days(config, watch).map_err(|e| replay_error(&e))?;
     watch.finish();
     if let Some(staging) = staging {
@@ -145,24 +161,24 @@ fn single(
 }
 
 fn print_run(run: &Run) {
-    let percent = |x: f64| format!("{:+.2} %", x * 100.0);
-    let or_none = |x: Option<f64>, digits: usize| x.map_or("–".to_owned(), |x| format!("{x:.digits$}"));
+    let percent = |x: f64| format!("{} %", signed(x * 100.0, 2));
+    let or_none = |x: Option<f64>, digits: usize| x.map_or("–".to_owned(), |x| fixed(x, digits));
     let m = &run.metrics;
     println!(
-        "{} days, {} bars, {} trades in {:.2} s  ·  profile {}  ·  hash {}",
-        run.days.len(),
-        run.bars,
-        m.trades,
+        "{}, {}, {} in {:.2} s  ·  profile {}  ·  hash {}",
+        counted(run.days.len(), "day"),
+        counted(run.bars, "bar"),
+        counted(m.trades, "trade"),
         run.elapsed.as_secs_f64(),
         run.params.profile,
         &run.param_hash[..12]
     );
     println!(
-        "ROI {}  ·  profit factor {}  ·  Sharpe {}  ·  max drawdown {:.2} %  ·  win rate {}  ·  capital {:.2}",
+        "ROI {}  ·  profit factor {}  ·  Sharpe {}  ·  max drawdown {} %  ·  win rate {}  ·  capital {:.2}",
         percent(m.roi),
         or_none(m.profit_factor, 3),
         or_none(m.sharpe, 2),
-        m.max_drawdown * 100.0,
+        fixed(m.max_drawdown * 100.0, 2),
         m.win_rate.map_or("–".to_owned(), |w| format!("{:.1} %", w * 100.0)),
         run.final_capital
     );
@@ -174,10 +190,16 @@ fn print_run(run: &Run) {
 fn grid(
     config: &ReplayConfig,
     axes: &[String],
-    out: Option<&Path>,
+    Target { out, force }: Target<'_>,
     json: bool,
     watch: &mut Watch,
 ) -> Result<(), Failure> {
+    if let Some(out) = out {
+        if !matches!(out.extension().and_then(|e| e.to_str()), Some("csv" | "json")) {
+            return Err(Failure::usage("the --out of a sweep ends in .csv or .json"));
+        }
+        super::refuse_existing(out, force)?;
+    }
     let axes = axes.iter().map(|text| text.parse::<Axis>()).collect::<Result<Vec<_>, _>>();
     let done = sweep(config, &axes.map_err(|e| replay_error(&e))?, watch).map_err(|e| replay_error(&e))?;
     watch.finish();
@@ -187,18 +209,21 @@ fn grid(
     if let Some(out) = out {
         let bytes = match out.extension().and_then(|e| e.to_str()) {
             Some("csv") => done.csv().into_bytes(),
-            Some("json") => serde_json::to_vec_pretty(&done).unwrap_or_default(),
-            _ => return Err(Failure::usage("the --out of a sweep ends in .csv or .json")),
+            _ => serde_json::to_vec_pretty(&done).unwrap_or_default(),
         };
-        super::warn_of_replacing(out);
-        std::fs::write(out, bytes).map_err(|e| Failure::usage(format!("{}: {e}", out.display())))?;
+        std::fs::write(out, bytes).map_err(|e| Failure::unwritten(out, &e))?;
     }
     if json {
         return super::print_json(&done);
     }
     println!("{}", done.table());
-    let (n, s) = (done.rows.len(), done.elapsed_s);
-    println!("{n} combinations × {} days × {} bars in {s:.2} s", done.days, done.bars);
+    let n = counted(done.rows.len(), "combination");
+    println!(
+        "{n} × {} × {} in {:.2} s",
+        counted(done.days, "day"),
+        counted(done.bars, "bar"),
+        done.elapsed_s
+    );
     Ok(())
 }
 
@@ -227,6 +252,7 @@ impl DayArgs {
             data: data.clone(),
             from: self.from,
             to: self.to,
+            stride: self.stride,
             assets: self.assets.clone(),
             controls,
             threads: self.threads.map_or(cores, usize::from),

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+use market::text::counted;
 use node::error::Failure;
 use serde::Serialize;
 use sim::faults::{Planned, clock};
@@ -157,7 +158,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         && let Some(failed) = total.failed.first().cloned()
     {
         let seed = failed.seed;
-        let each = |left| say(&format!("\rseed {seed}: {left} faults still fail "));
+        let each = |left| say(&format!("\rseed {seed}: {left} of the faults still fail "));
         let shortest = shrink(&setup(seed), failed, SHRINK_RUNS, each);
         say("\n");
         total.failed[0] = shortest;
@@ -246,14 +247,14 @@ fn tell(args: &Args, total: &Total) -> Result<(), Failure> {
         super::print_json(total)?;
     } else {
         println!(
-            "{} seeds, {:.2} simulated hours, {:.0} per core-hour; {} orders, {} fills, {} round trips, {} starts",
-            total.seeds,
+            "{}, {:.2} simulated hours, {:.0} per core-hour; {}, {}, {}, {}",
+            counted(total.seeds, "seed"),
             total.simulated_hours,
             total.times_real_time,
-            total.orders,
-            total.fills,
-            total.round_trips,
-            total.starts
+            counted(total.orders, "order"),
+            counted(total.fills, "fill"),
+            counted(total.round_trips, "round trip"),
+            counted(total.starts, "start")
         );
         let struck: Vec<String> = total.struck.iter().map(|(kind, n)| format!("{kind} {n}")).collect();
         println!("faults    {}", if struck.is_empty() { "none".to_owned() } else { struck.join(", ") });
@@ -265,8 +266,9 @@ fn tell(args: &Args, total: &Total) -> Result<(), Failure> {
     match total.failed.len() {
         0 => Ok(()),
         n => Err(Failure::answer_no(format!(
-            "{n} of {} seeds violate an invariant; again with: dolphin sim --seed {}",
-            total.seeds, total.failed[0].seed
+            "{n} of {} violate an invariant; again with: dolphin sim --seed {}",
+            counted(total.seeds, "seed"),
+            total.failed[0].seed
         ))),
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use flows::Flow;
 use flows::supervise::{Options, Report};
+use market::text::{counted, signed};
 use market::{Date, Nanos, utc_date};
 use node::environment::Environment;
 use node::error::Failure;
@@ -92,19 +93,21 @@ fn text(report: &Report) -> String {
     let hash = &report.param_hash[..12];
     match &report.result {
         None => format!(
-            "{} {date}: {bars} bars, {assets} assets, hash {hash}: data and parameters are good; nothing was run",
-            flow.name()
+            "{} {date}: {}, {}, hash {hash}: data and parameters are good; nothing was run",
+            flow.name(),
+            counted(*bars, "bar"),
+            counted(*assets, "asset")
         ),
         Some(r) => format!(
-            "{} {date}: {} trades, pnl {:+.2}, capital {:.2} (from {:.2}, {}), {} · {} bars, hash {hash}",
+            "{} {date}: {}, pnl {}, capital {:.2} (from {:.2}, {}), {} · {}, hash {hash}",
             flow.name(),
-            r.trades,
-            r.pnl,
+            counted(r.trades, "trade"),
+            signed(r.pnl, 2),
             r.capital,
             report.start_capital,
             report.restored,
             r.posture,
-            r.bars
+            counted(r.bars, "bar")
         ),
     }
 }

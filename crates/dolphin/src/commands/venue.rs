@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use market::text::counted;
 use venue::core::Commission;
 use venue::faults::CATALOGUE;
 use venue::{AccountConfig, Rules, Venue, VenueConfig};
@@ -104,16 +105,14 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let signalled = super::on_signal()?;
     let venue = Venue::start(config).map_err(|e| super::venue_error(&e))?;
     if let (Some(path), Some(authority)) = (&args.tls, venue.authority()) {
-        std::fs::write(path, authority).map_err(|e| {
-            Failure::usage(format!("cannot write the certificate to {}: {e}", path.display()))
-        })?;
+        std::fs::write(path, authority).map_err(|e| Failure::unwritten(path, &e))?;
     }
     println!("{}", venue.addr());
     eprintln!(
-        "venue on {} (streams {}), {} symbols, commission {}; Ctrl-C ends it",
+        "venue on {} (streams {}), {}, commission {}; Ctrl-C ends it",
         venue.http(),
         venue.ws(),
-        args.symbols,
+        counted(args.symbols, "symbol"),
         args.commission
     );
     if let Some(path) = &args.tls {

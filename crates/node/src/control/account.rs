@@ -325,6 +325,7 @@ impl Control {
                 return;
             }
         };
+        self.name_unlisted(&state);
         let p = &mut self.private;
         p.read_failures = 0;
         if state.transfers.is_some() {
@@ -350,6 +351,35 @@ impl Control {
             self.reconcile();
         }
     }
+
+    fn name_unlisted(&mut self, state: &AccountState) {
+        let beside = in_words(&state.unlisted);
+        if beside == self.seen.unlisted {
+            return;
+        }
+        if beside.is_empty() {
+            tracing::info!("nothing is left in instruments that are not followed");
+        } else {
+            tracing::warn!("not followed, and nothing is opened beside it: {beside}");
+        }
+        self.seen.unlisted = beside;
+    }
+}
+
+/// As many as a line holds.
+const NAMED: usize = 8;
+
+/// What there is, with quantities: `-150 ATOMUSDT, an order of 2 in AAVEUSDT`.
+fn in_words(rows: &[UnlistedRow]) -> String {
+    let one = |row: &UnlistedRow| match row.order {
+        None => format!("{} {}", row.qty, row.name),
+        Some(_) => format!("an order of {} in {}", row.qty.abs(), row.name),
+    };
+    let mut words: Vec<String> = rows.iter().take(NAMED).map(one).collect();
+    if rows.len() > NAMED {
+        words.push(format!("and {} more", rows.len() - NAMED));
+    }
+    words.join(", ")
 }
 
 /// Open orders, positions and balance.

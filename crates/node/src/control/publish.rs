@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use execution::{Purpose, TradingState};
+use market::text::rough;
 use market::{Nanos, OrderStatus, Side, SymbolId};
 use runtime::worker::StageStats;
 use telemetry::state as show;
@@ -178,7 +179,10 @@ impl Control {
                         "when it turns again",
                     ));
                 }
-                for gate in view.gates.iter().flatten().filter_map(gates::of_router) {
+                for mut gate in view.gates.iter().flatten().filter_map(gates::of_router) {
+                    if gate.name == "unlisted" && !self.seen.unlisted.is_empty() {
+                        gate.cause = format!("{}: {}", gate.cause, self.seen.unlisted);
+                    }
                     // Whoever changed the trading state says why, where it is one of ours.
                     let told =
                         |g: &Shut| g.name == gate.name || (gate.name == "state" && STOPS.contains(&g.name));
@@ -292,8 +296,10 @@ impl Control {
         };
         let (bars, needed) = warmth(p, engine);
         if bars < needed {
-            let cause = format!("warm-up: {bars} of {needed} bars");
-            shut.push(Shut::new("warm_up", cause, "with the bars that are missing"));
+            let left = rough(u64::from(needed - bars) * p.facts.bar_ms);
+            let cause = format!("warm-up: {bars} of {needed} bars, about {left} left");
+            let reopens = "with the bars that are missing; --warm-start DIR takes them from day files";
+            shut.push(Shut::new("warm_up", cause, reopens));
         }
         if engine.gate == alpha::Gate::Forewarner {
             shut.push(Shut::new("forewarner", "the forewarner says RED", "the next day"));
@@ -565,11 +571,11 @@ impl Control {
     }
 }
 
-/// Bars of warm-up: of the day's volatility regime, or of the scanner's longest window, whichever is missing more.
+/// Bars of warm-up: of the day's volatility regime, or of the windows that the signal is made of, whichever is missing more.
 fn warmth(p: &Publishing, engine: &EngineView) -> (u32, u32) {
     let facts = &p.facts;
     let day = (u32::try_from(engine.bar).unwrap_or(u32::MAX), facts.warm_bars);
-    let window = alpha::eigen::WINDOWS[3] as u32;
+    let window = alpha::eigen::SIGNAL_BARS as u32;
     let stepped = u32::try_from(engine.ticks / u64::from(facts.stride.max(1))).unwrap_or(u32::MAX);
     if facts.own_scanner && engine.vel_div.is_nan() && stepped < window {
         return (stepped, window);

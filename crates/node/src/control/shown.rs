@@ -25,6 +25,8 @@ pub struct Facts {
     pub warm_bars: u32,
     /// Ticks a bar.
     pub stride: u32,
+    /// Length of a bar.
+    pub bar_ms: u64,
     /// Does our own scanner give the signal?
     pub own_scanner: bool,
     /// A book is not used after so long without an update.

@@ -45,6 +45,8 @@ pub struct Seen {
     pub router: RouterState,
     /// Positions that are not zero, by symbol.
     pub positions: BTreeMap<String, Qty>,
+    /// What the account has in instruments that are not followed, in words; empty: nothing, or not asked yet.
+    pub unlisted: String,
     /// What the router was last told of its surroundings.
     pub gate: Gate,
     /// How ticks are gathered from the shards (role alpha).

@@ -25,6 +25,10 @@ pub const NUMBERS_STATE: &str = "numbers";
 /// Kinds of the engine's records.
 pub const ALPHA_KINDS: [&str; 9] =
     ["acb", "safety", "rm", "scan", "outcome", "command", "tick", "step", "intent"];
+/// Kind of a scan of system memory.
+pub const SCAN: u8 = 3;
+/// Kind of a command.
+pub const COMMAND: u8 = 5;
 /// Kind of a tick, whose payload is the [`Tick`] itself.
 pub const TICK: u8 = 6;
 /// Kinds of the router's records.
@@ -47,9 +51,9 @@ pub const fn alpha_kind(record: &AlphaRecord) -> u8 {
         AlphaRecord::Acb(_) => 0,
         AlphaRecord::Safety(_) => 1,
         AlphaRecord::Rm(_) => 2,
-        AlphaRecord::Scan(_) => 3,
+        AlphaRecord::Scan(_) => SCAN,
         AlphaRecord::Outcome(_) => 4,
-        AlphaRecord::Command(_) => 5,
+        AlphaRecord::Command(_) => COMMAND,
         AlphaRecord::Tick => TICK,
         AlphaRecord::Step { .. } => 7,
         AlphaRecord::Intent(_) => 8,

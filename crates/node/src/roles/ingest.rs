@@ -10,6 +10,7 @@ use std::time::Duration;
 use binance::Symbols;
 use binance::hosts::{Hosts, Venue};
 use binance::rest::RestClient;
+use market::text::counted;
 use market::{ClockOffset, Instrument, Nanos};
 use memory::WriteBehind;
 use runtime::clock::Clock;
@@ -100,25 +101,25 @@ impl Summary {
         let b = &self.book;
         format!(
             "run       {:.1} s as {} against {}, ended by {}\n\
-             market    {} symbols, {} frames, {} events, {} samples ({} lost), {} books in sync, {} gaps\n\
-             shards    {} ticks, {} values, {} in memory, {} overwritten before, {} lost, {} outages\n",
+             market    {}, {}, {}, {} ({} lost), {} in sync, {}\n\
+             shards    {}, {}, {} in memory, {} overwritten before, {} lost, {}\n",
             self.seconds,
             self.node,
             self.venue,
             self.ended_by,
-            self.symbols,
-            self.feed.frames,
-            b.events,
-            b.samples,
+            counted(self.symbols, "symbol"),
+            counted(self.feed.frames, "frame"),
+            counted(b.events, "event"),
+            counted(b.samples, "sample"),
             b.lost_samples,
-            b.live_books,
-            b.gaps,
-            self.ticks,
-            self.values,
+            counted(b.live_books, "book"),
+            counted(b.gaps, "gap"),
+            counted(self.ticks, "tick"),
+            counted(self.values, "value"),
             self.written,
             self.superseded,
             self.lost,
-            self.outages,
+            counted(self.outages, "outage"),
         )
     }
 }
@@ -143,11 +144,12 @@ pub async fn ingest(options: Options, environment: &Environment) -> Result<Summa
     let rest = Arc::new(super::public_rest(&options.hosts, environment)?);
     rest.set_patient(true);
     rest.sync_clock(3).await.map_err(|e| preflight::rest_error(&e))?;
-    let wanted = options.share.of(preflight::symbols(config, &rest, &options.hosts.rest).await?);
+    let wanted =
+        options.share.of(preflight::symbols(config, &rest).await.map_err(|e| preflight::rest_error(&e))?);
     if wanted.is_empty() {
         return Err(Failure::usage("this share of the symbols is empty"));
     }
-    let info = preflight::named(&rest, &wanted).await?;
+    let info = preflight::named(&rest, &wanted).await.map_err(|e| preflight::rest_error(&e))?;
     rest.set_patient(false);
     let writes = WriteBehind::start(&memory);
     let name = super::process_name("ingest", config.roles.node.as_deref(), environment);

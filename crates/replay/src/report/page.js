@@ -4,7 +4,8 @@ const $ = (id) => document.getElementById(id);
 const el = (tag, props = {}, ...kids) => { const e = Object.assign(document.createElement(tag), props); e.append(...kids); return e; };
 const SVG = 'http://www.w3.org/2000/svg';
 const svg = (tag, attrs, text) => { const e = document.createElementNS(SVG, tag); for (const k in attrs) e.setAttribute(k, attrs[k]); if (text !== undefined) e.textContent = text; return e; };
-const num = (x, d = 2) => x === null || x === undefined ? '–' : x.toLocaleString('en-US', { minimumFractionDigits: d, maximumFractionDigits: d }).replace('-', '−');
+// What rounds to zero has no sign.
+const num = (x, d = 2) => x === null || x === undefined ? '–' : x.toLocaleString('en-US', { minimumFractionDigits: d, maximumFractionDigits: d, signDisplay: 'negative' }).replace('-', '−');
 const int = (x) => num(x, 0);
 const signed = (x, d = 2) => (x > 0 ? '+' : '') + num(x, d);
 const pct = (x, d = 2) => x === null ? '–' : num(x * 100, d) + ' %';
@@ -183,6 +184,7 @@ const listTrades = table($('trades'), [
   { name: 'entry day · bar', get: (t) => t.entry_date + String(t.entry_bar).padStart(9, '0'), show: (_, t) => at(t.entry_date, t.entry_bar), text: true },
   { name: 'held', get: (t) => t.bars_held, show: int }, { name: 'entry', get: (t) => t.entry_price, show: price }, { name: 'exit', get: (t) => t.exit_price, show: price },
   { name: 'lev.', get: (t) => t.leverage, show: (x) => num(x) }, { name: 'notional', get: (t) => t.notional, show: (x) => num(x, 0) },
+  ...(D.trades.some((t) => t.mae_bps !== null) ? [{ name: 'MAE', get: (t) => t.mae_bps, show: (x) => num(x, 1) }, { name: 'MFE', get: (t) => t.mfe_bps, show: (x) => num(x, 1) }] : []),
   { name: 'vel_div', get: (t) => t.vel_div, show: (x) => num(x, 4) }, { name: 'fills', get: (t) => flag(t.maker_entry) + ' · ' + flag(t.maker_exit), text: true },
   { name: 'fees', get: (t) => t.fees, show: (x) => num(x) }, { name: 'pnl', get: (t) => t.pnl, show: (x) => signed(x), tone: true },
   { name: 'capital', get: (t) => t.capital_after, show: (x) => num(x) }, { name: 'by', get: (t) => t.reason, show: (r) => r.replace('_', ' '), text: true },

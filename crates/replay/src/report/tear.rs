@@ -146,6 +146,11 @@ fn sides(trades: &[TradeRecord]) -> Vec<Value> {
     [("LONG", 1), ("SHORT", -1)].into_iter().filter_map(side).collect()
 }
 
+/// One tile. `kind`: num, pct, int or money.
+pub(super) fn ratio(label: &str, value: Option<f64>, kind: &str, note: &str) -> Value {
+    json!({"label": label, "value": value, "kind": kind, "note": note})
+}
+
 fn ratios(
     initial: f64,
     days: &[Day],
@@ -181,7 +186,7 @@ fn ratios(
     let stays = known(trades.iter().map(|t| t.bars_held as f64).sum::<f64>() / trades.len() as f64);
     let volatility =
         if returns.len() > 1 { known(mean_and_deviation(returns).1 * YEAR.sqrt()) } else { None };
-    let one = |label: &str, value: Option<f64>, kind: &str, note: &str| json!({"label": label, "value": value, "kind": kind, "note": note});
+    let one = ratio;
     vec![
         one("Sortino", sortino, "num", "yearly, against 0"),
         one(

@@ -32,6 +32,8 @@ pub mod kind {
     pub const HOLE: u8 = 2;
     /// The segment was closed: how many records lie before this one.
     pub const END: u8 = 3;
+    /// The run ended in good order: it has no further segment.
+    pub const RUN_END: u8 = 4;
 }
 
 /// Bytes of a file that hold nothing that can be used.
@@ -54,6 +56,8 @@ pub struct Condition {
     pub records: u64,
     /// It was closed in good order, and nothing is behind its end.
     pub ended: bool,
+    /// And its run with it: no segment comes behind it.
+    pub run_ended: bool,
     /// What is damaged.
     pub lost: Vec<Lost>,
 }
@@ -70,7 +74,7 @@ impl Condition {
     }
 }
 
-/// Hands every whole record of a segment's file on, in order, until `take` breaks.
+/// Hands every whole record of a segment's file but its ends on, in order, until `take` breaks.
 pub fn walk(file: &[u8], mut take: impl FnMut(Record<'_>) -> ControlFlow<()>) -> Condition {
     let mut found = Condition::default();
     let mark = file.get(..8).unwrap_or_default();
@@ -120,16 +124,18 @@ impl<F: FnMut(Record<'_>) -> ControlFlow<()>> Walker<'_, F> {
             // Damage may have taken records before it without a trace in the numbers.
             let counted = record.payload.try_into().map(u64::from_le_bytes).ok();
             self.found.ended = counted == Some(self.count);
+            self.found.run_ended &= self.found.ended;
             self.found.records += 1;
             return ControlFlow::Continue(());
         }
+        self.found.run_ended = (record.stream, record.kind) == (OWN, kind::RUN_END);
         self.count += 1;
         self.found.records += 1;
-        (self.take)(record)
+        if self.found.run_ended { ControlFlow::Continue(()) } else { (self.take)(record) }
     }
 
     fn lose(&mut self, from: usize, to: usize, what: &'static str) {
-        self.found.ended = false;
+        (self.found.ended, self.found.run_ended) = (false, false);
         match self.found.lost.last_mut() {
             Some(last) if last.to == from && last.what == what => last.to = to,
             _ => self.found.lost.push(Lost { from, to, what }),

@@ -161,7 +161,7 @@ fn what_was_written_is_read_and_its_end_is_known() {
     let (from_open, condition) = all(&open);
     assert!(!condition.ended && condition.lost.is_empty() && condition.is_torn(open.len()));
     let (from_sealed, condition) = all(&sealed);
-    assert!(condition.is_whole() && condition.sealed, "{condition:?}");
+    assert!(condition.is_whole() && condition.sealed && condition.run_ended, "{condition:?}");
     assert_eq!(from_open, from_sealed);
     assert_eq!(from_open.len(), 3 + 9);
     assert_eq!(from_open[0].4, b"{\"h\":1}");
@@ -359,6 +359,7 @@ fn segments_rotate_are_sealed_and_the_oldest_go() {
     let left = segments(&*files, dir.path()).unwrap();
     assert!(left[0].name.sealed && left[0].name.run == 1 && !left[2].name.sealed);
     let (records, condition) = all(&std::fs::read(&left[0].path).unwrap());
+    assert!(!condition.run_ended && all(&std::fs::read(&left[1].path).unwrap()).1.run_ended);
     assert_eq!((records.len(), condition.ended, condition.lost.len()), (2, false, 0));
     for seq in 1..=100 {
         let payload: Vec<u8> = (0..100).map(|_| crate::environment::splitmix64(&mut state) as u8).collect();
@@ -372,6 +373,7 @@ fn segments_rotate_are_sealed_and_the_oldest_go() {
     for found in &kept {
         let (records, condition) = all(&std::fs::read(&found.path).unwrap());
         assert!(condition.is_whole() && records[0].4 == b"two" && records[0].1 == kind::HEADER);
+        assert_eq!(condition.run_ended, found.name == kept[kept.len() - 1].name);
     }
     // Days: a run of a month later leaves none of them.
     let mut writer = Writer::new(Arc::clone(&files), limits, 3, Vec::new());

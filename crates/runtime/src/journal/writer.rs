@@ -199,7 +199,7 @@ impl Writer {
 
     /// Closes the open segment and begins the next, with the states that it begins with.
     pub fn next_segment(&mut self, states: &[(&str, &[u8])], wall_s: u64, at: u64) -> io::Result<()> {
-        self.close(at)?;
+        self.close_segment(at)?;
         self.begin_segment(states, wall_s, at)?;
         self.trim(wall_s);
         Ok(())
@@ -213,8 +213,15 @@ impl Writer {
         self.status.failing.store(true, Ordering::Relaxed);
     }
 
-    /// Closes the open segment and seals it.
+    /// The run ends: closes its last segment, which says so, and seals it.
     pub fn close(&mut self, at: u64) -> io::Result<()> {
+        if let Some(open) = &mut self.open {
+            open.add(Record { stream: OWN, kind: kind::RUN_END, seq: 0, at, payload: &[] });
+        }
+        self.close_segment(at)
+    }
+
+    fn close_segment(&mut self, at: u64) -> io::Result<()> {
         let Some(mut open) = self.open.take() else { return Ok(()) };
         let count = open.records.to_le_bytes();
         open.add(Record { stream: OWN, kind: kind::END, seq: 0, at, payload: &count });
@@ -254,14 +261,17 @@ impl Writer {
                 count += 1;
                 std::ops::ControlFlow::Continue(())
             });
-            if condition.ended {
+            let mut end = |kind, payload: &[u8]| {
                 one.clear();
-                let payload = count.to_le_bytes();
-                frame::append(
-                    &mut one,
-                    Record { stream: OWN, kind: kind::END, seq: 0, at: 0, payload: &payload },
-                );
+                frame::append(&mut one, Record { stream: OWN, kind, seq: 0, at: 0, payload });
                 packer.add(&one);
+            };
+            if condition.run_ended {
+                end(kind::RUN_END, &[]);
+                count += 1;
+            }
+            if condition.ended {
+                end(kind::END, &count.to_le_bytes());
             }
             if condition.is_whole() || condition.is_torn(bytes.len()) {
                 // A disk that refuses keeps the open file, which can be read as well.

@@ -10,6 +10,7 @@ use replay::signal_bench;
 use runtime::latency::{HopSummary, summarise};
 use serde::Serialize;
 
+use crate::commands::bench_journal;
 use node::error::Failure;
 use node::summary::time;
 
@@ -26,6 +27,8 @@ pub enum Part {
     Tick,
     /// Bars per second.
     Replay,
+    /// The journal.
+    Journal,
 }
 
 /// Runs it.
@@ -36,6 +39,7 @@ pub fn run(part: Part, json: bool) -> Result<(), Failure> {
         Part::Eigen => print(json, &machine, &eigen()?, eigen_text),
         Part::Features => print(json, &machine, &features(), lines_text),
         Part::Tick => print(json, &machine, &tick()?, lines_text),
+        Part::Journal => print(json, &machine, &bench_journal::measure()?, bench_journal::text),
         Part::Replay => {
             let measured = replay_bench(20, 7).map_err(|e| Failure::input(e.to_string()))?;
             print(json, &machine, &measured, replay_text)

@@ -14,7 +14,7 @@ use runtime::ring::{Rx, Tx, ring};
 use runtime::stage::Stage;
 
 use crate::config::Config;
-use crate::journal::records::{TICK, decode, encoded};
+use crate::journal::records::{COMMAND, TICK, decode, encoded};
 use crate::stages::alpha::{
     AlphaCommand, AlphaJournal, AlphaLinks, AlphaMemo, AlphaNews, AlphaRecord, AlphaStage,
 };
@@ -76,7 +76,7 @@ impl AlphaReplay {
         forewarner: Option<Forewarner>,
     ) -> Result<Self, String> {
         let engine = Engine::restore_under(config.alpha.clone(), state).map_err(|e| e.to_string())?;
-        let mut engine = engine.with_booking(Booking::Model);
+        let mut engine = engine.supposing();
         engine.set_forewarner(forewarner);
         Ok(Self::around(config, engine, booked))
     }
@@ -145,7 +145,8 @@ impl AlphaReplay {
         self.stage.engine()
     }
 
-    /// Takes in what came from the market and from memory, not what came of orders. The gate of a step.
+    /// Takes in what came from the market, from memory and from the control thread, not what came of orders; who is told to
+    /// close closes by the model. The gate of a step.
     pub fn suppose(&mut self, kind: u8, at: u64, payload: &[u8]) -> Result<Option<Gate>, String> {
         let gate = match kind {
             TICK => {
@@ -159,6 +160,15 @@ impl AlphaReplay {
             // Pushes.
             0..=3 => {
                 self.take(kind, at, payload)?;
+                None
+            }
+            COMMAND => {
+                if let AlphaRecord::Command(mut command) = decode(payload)? {
+                    if let AlphaCommand::Stop { flatten } = &mut command {
+                        *flatten = false;
+                    }
+                    self.take(kind, at, &encoded(&AlphaRecord::Command(command)))?;
+                }
                 None
             }
             _ => None,

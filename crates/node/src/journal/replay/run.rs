@@ -18,12 +18,14 @@ use crate::error::Failure;
 use crate::journal::header::{Header, RECORDS};
 use crate::journal::records::{ALPHA, ROUTER, ROUTER_KINDS, kind_name, value};
 use crate::journal::states::States;
+use crate::stages::alpha::AlphaMemo;
 
 /// Records before a difference that are shown with it.
 const CONTEXT: usize = 12;
 
-/// Sees every record that is taken in again, and the state that its run began with; `false` ends the replay.
-pub type Observer<'a> = dyn FnMut(&Header, Option<&Snapshot>, &Record<'_>) -> bool + 'a;
+/// Sees every record that is taken in again, and the engine's side of the state that its run began with; `false` ends the
+/// replay.
+pub type Observer<'a> = dyn FnMut(&Header, Option<&(Snapshot, AlphaMemo)>, &Record<'_>) -> bool + 'a;
 
 /// How often something was decided again and was the same.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -102,7 +104,7 @@ pub struct RunReport {
     pub gaps: Vec<Gap>,
     /// Damaged parts of files.
     pub damage: Vec<(String, Lost)>,
-    /// Its last segment was closed.
+    /// It ended in good order, and its last segment is here.
     pub ended: bool,
 }
 
@@ -134,7 +136,7 @@ pub fn replay(
             let condition = read.map_err(|e| Failure::input(format!("{}: {e:?}", found.path.display())))?;
             let name = found.name.to_string();
             replay.damage.extend(condition.lost.into_iter().map(|l| (name.clone(), l)));
-            replay.ended = condition.ended;
+            replay.ended = condition.run_ended;
             if replay.over {
                 break;
             }
@@ -181,7 +183,7 @@ struct Replay<'a> {
     router: Result<Option<RouterReplay>, Stopped>,
     begun: bool,
     /// The engine's first state.
-    state: Option<Snapshot>,
+    state: Option<(Snapshot, AlphaMemo)>,
     numbers: Numbers,
     counts: Counts,
     damage: Vec<(String, Lost)>,
@@ -300,8 +302,8 @@ impl<'a> Replay<'a> {
             let made = header.config().and_then(|config| {
                 let model = if header.forewarner { (self.forewarner)(&config) } else { None };
                 let (engine, memo) = states.engine()?;
-                let made = AlphaReplay::new(&config, &engine, memo, model);
-                self.state = self.state.take().or(Some(engine));
+                let made = AlphaReplay::new(&config, &engine, memo.clone(), model);
+                self.state = self.state.take().or(Some((engine, memo)));
                 made
             });
             if !matches!(self.alpha, Err(Stopped(Verdict::Differs(_)))) {

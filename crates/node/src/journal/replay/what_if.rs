@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::error::Failure;
 use crate::journal::header::Header;
 use crate::journal::records::{ALPHA, decode};
-use crate::stages::alpha::AlphaRecord;
+use crate::stages::alpha::{AlphaMemo, AlphaRecord};
 
 /// An entry or exit, of the real run or of a hypothetical one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -103,13 +103,13 @@ pub fn what_if(
             entries: [Vec::new(), Vec::new()],
         })
     };
-    let mut observe = |header: &Header, state: Option<&Snapshot>, record: &Record<'_>| {
+    let mut observe = |header: &Header, state: Option<&(Snapshot, AlphaMemo)>, record: &Record<'_>| {
         if failed.is_some() {
             return false;
         }
         if pair.as_ref().is_none_or(|p| p.header.run != header.run) {
             done.extend(pair.take().map(Pair::end));
-            let Some(state) = state else { return true };
+            let Some((state, _)) = state else { return true };
             match begin(header, state) {
                 Ok(begun) => pair = Some(begun),
                 Err(why) => failed = Some(why),
