@@ -371,6 +371,7 @@ impl BookStage {
         }
         self.samples_told = self.counters.samples;
         self.counters.streams = self.streams.counters();
+        self.counters.prepared = self.features.counters().prepared;
         let _ = self.news.push(BookNews::Counters(self.counters));
     }
 

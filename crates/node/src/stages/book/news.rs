@@ -54,6 +54,8 @@ pub struct BookCounters {
     pub ignored: u64,
     /// Samples of all symbols.
     pub samples: u64,
+    /// Samples of which nothing had to be computed at their boundary.
+    pub prepared: u64,
     /// `pu` gaps.
     pub gaps: u64,
     /// Books found crossed.
