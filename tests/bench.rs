@@ -140,9 +140,9 @@ fn what_cannot_be_measured_is_said_at_once() {
         (&["--budget", "p98=1us"], "p98=1us"),
         (&["--budget", "p99=soon"], "p99=soon"),
     ] {
-        fails(&[&base, wrong].concat(), 2, word);
+        fails(&[&base[..], wrong].concat(), 2, word);
     }
-    fails(&["bench", "jitter", "--seconds", "-1"], 2, "--seconds");
+    fails(&["bench", "jitter", "--seconds=-1"], 2, "--seconds");
     fails(&["bench", "pipeline", "--up-to", "0"], 2, "--rates");
     fails(&["bench", "compare", "a.json"], 2, "<B>");
     fails(&["bench"], 2, "tick-to-order");

@@ -347,8 +347,11 @@ fn way(t: &Timeline, trigger: &Trigger<'_>, sent: &Sent) -> Way {
     let mut at = intended;
     let mut steps = Vec::with_capacity(20);
     for (step, until) in head.into_iter().chain(middle.iter().copied()).chain(tail) {
-        steps.push((step, until.saturating_sub(at)));
-        at = until;
+        // A stage that was not on the way has no stamp: its time shows in the next step.
+        if until > 0 {
+            steps.push((step, until.saturating_sub(at)));
+            at = until;
+        }
     }
     if let Some(word) = sent.acknowledged {
         steps.push((Step::Acknowledge, word.saturating_sub(sent.arrived)));
