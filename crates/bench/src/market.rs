@@ -2,7 +2,7 @@
 //! from which symbols may begin at phases of their own.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use archive::recording::{RecordingReader, survey};
 use binance::decode::{Decoder, Frame};
@@ -178,9 +178,9 @@ fn pattern(tick: Increment, lot: Increment, raw: Vec<Timed>, settling: u64) -> O
     (!phases.is_empty()).then_some(Pattern { tick, lot, changes, phases })
 }
 
-fn of_file(file: &PathBuf) -> Result<Vec<Pattern>, Unusable> {
+fn of_file(file: &Path) -> Result<Vec<Pattern>, Unusable> {
     let says = |e: &dyn std::fmt::Display| format!("{}: {e}", file.display());
-    let found = survey(std::slice::from_ref(file)).map_err(|e| says(&e))?;
+    let found = survey(&[file.to_owned()]).map_err(|e| says(&e))?;
     let instruments = found.instruments();
     let mut decoder = Decoder::new(&instruments);
     let mut raw: Vec<Vec<Timed>> = vec![Vec::new(); instruments.len()];

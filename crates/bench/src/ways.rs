@@ -107,12 +107,6 @@ pub struct Way {
     pub service: u64,
 }
 
-impl Default for Step {
-    fn default() -> Self {
-        Self::KernelRead
-    }
-}
-
 /// The three paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Path {
