@@ -44,11 +44,12 @@ fn dependencies_point_one_way() {
         ("binance", &["market"]),
         ("archive", &["market"]),
         ("memory", &["market", "runtime"]),
-        ("telemetry", &[]),
+        ("telemetry", &["market"]),
         ("venue", &["market", "archive"]),
         ("replay", &["market", "book", "alpha", "binance", "archive"]),
         ("node", &["market", "runtime", "book", "alpha", "execution", "binance", "memory", "telemetry"]),
         ("flows", &["market", "runtime", "alpha", "archive", "memory", "replay", "node"]),
+        ("bench", &["market", "runtime", "alpha", "archive", "binance", "memory", "venue", "node"]),
         ("sim", &["market", "runtime", "alpha", "execution", "binance", "memory", "venue", "node"]),
     ]);
     for (name, ours) in arrows() {

@@ -186,15 +186,15 @@ impl RecordingReader {
         }
         let wrapped = match cryptofeed::line(&self.line) {
             None => return Err(self.bad("no receive time")),
-            Some(CryptofeedLine::Other) => return Ok(false),
             Some(CryptofeedLine::Frame(at, frame)) => {
                 (self.recv, self.frame_at) = (at, self.line.len() - frame.len());
                 return Ok(true);
             }
-            Some(CryptofeedLine::Snapshot(at, symbol, reply)) => {
+            Some(CryptofeedLine::Reply(at, symbol, reply)) if is_bare_snapshot(reply) => {
                 self.recv = at;
                 wrapped(symbol, reply)
             }
+            Some(CryptofeedLine::Reply(..) | CryptofeedLine::Other) => return Ok(false),
         };
         (self.line, self.frame_at) = (wrapped, 0);
         Ok(true)

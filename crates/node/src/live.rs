@@ -38,8 +38,7 @@ use crate::journal::recorder::Recorder;
 use crate::killed;
 use crate::memory_link::{self, Identity, Loaded, MemoryLink, MemoryStatus, Owner};
 pub use crate::options::{History, Options};
-use crate::preflight;
-use crate::preflight::rest_error as unavailable;
+use crate::preflight::{self, rest_error as unavailable};
 use crate::recovery::Sending;
 use crate::restart::{self, Begun, while_holding};
 use crate::role::Role;
@@ -729,7 +728,7 @@ fn summarise(options: &Options, ready: &Ready, control: &mut Control, run: Run) 
         .into_iter()
         .filter_map(|hop| Some((hop.name(), ends.latency.summary(hop as usize)?)))
         .collect();
-    let latency_lost = ends.latency.lost();
+    let (latency_lost, timelines) = (ends.latency.lost(), ends.timelines.take());
     let ring = |r: &Arc<runtime::ring::RingStats>| RingSummary {
         name: r.name(),
         capacity: r.capacity(),
@@ -774,6 +773,7 @@ fn summarise(options: &Options, ready: &Ready, control: &mut Control, run: Run) 
         alerts,
         latency_ns,
         latency_lost,
+        timelines,
         rings,
         stages: run.stages,
         memory: run.memory,

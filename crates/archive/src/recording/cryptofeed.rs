@@ -5,10 +5,10 @@ use market::Nanos;
 
 /// What a line is.
 pub(super) enum CryptofeedLine<'a> {
-    /// A frame, or another reply.
+    /// A frame.
     Frame(Nanos, &'a [u8]),
-    /// A depth snapshot of the symbol.
-    Snapshot(Nanos, &'a str, &'a [u8]),
+    /// The reply of a request about a symbol.
+    Reply(Nanos, &'a str, &'a [u8]),
     /// It says nothing of the market.
     Other,
 }
@@ -27,8 +27,8 @@ pub(super) fn line(line: &[u8]) -> Option<CryptofeedLine<'_>> {
         let (at, reply) = stamped(rest.as_bytes())?;
         let symbol = url.split_once("symbol=").and_then(|(_, rest)| rest.split('&').next());
         return Some(match symbol {
-            Some(symbol) if super::is_bare_snapshot(reply) => CryptofeedLine::Snapshot(at, symbol, reply),
-            _ => CryptofeedLine::Other,
+            Some(symbol) => CryptofeedLine::Reply(at, symbol, reply),
+            None => CryptofeedLine::Other,
         });
     }
     let (at, frame) = stamped(line)?;
