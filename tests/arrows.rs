@@ -44,7 +44,7 @@ fn dependencies_point_one_way() {
         ("binance", &["market"]),
         ("archive", &["market"]),
         ("memory", &["market", "runtime"]),
-        ("telemetry", &[]),
+        ("telemetry", &["market"]),
         ("venue", &["market", "archive"]),
         ("replay", &["market", "book", "alpha", "binance", "archive"]),
         ("node", &["market", "runtime", "book", "alpha", "execution", "binance", "memory", "telemetry"]),

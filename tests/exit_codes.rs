@@ -84,7 +84,7 @@ impl Place {
         let before = self.entries();
         let output = self.command(&args).output().unwrap();
         let message = judged(line, &output);
-        let mut wrong =
+        let wrong =
             |why: String| self.wrong.borrow_mut().push(format!("dolphin {line}\n  {why}\n  {message}"));
         if output.status.code() != Some(exit) {
             wrong(format!("exit {:?}, not {exit}", output.status.code()));
@@ -111,7 +111,8 @@ fn judged(line: &str, output: &Output) -> String {
         format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
     assert!(!said.contains("panicked"), "dolphin {line}: {said}");
     assert!(!said.contains('\u{1b}'), "dolphin {line}: colour where there is no terminal: {said}");
-    for (one, many) in said.split_whitespace().zip(said.split_whitespace().skip(1)) {
+    let pairs = said.lines().flat_map(|l| l.split_whitespace().zip(l.split_whitespace().skip(1)));
+    for (one, many) in pairs {
         let many = many.trim_end_matches([',', '.', ';', ':', ')']);
         assert!(!(one == "1" && COUNTED.contains(&many)), "dolphin {line}: `1 {many}` in {said}");
         let zero = one.trim_start_matches('(').strip_prefix('-').is_some_and(|rest| {

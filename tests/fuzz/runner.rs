@@ -44,7 +44,7 @@ pub fn fuzz<B: AsRef<[u8]>>(name: &str, corpus: &[B], mut target: impl FnMut(&[u
     for input in &kept {
         seen.insert(attempt(name, input, &mut target));
     }
-    let begun = Instant::now();
+    let (whole, begun) = (kept.len(), Instant::now());
     let mutator = Mutator::new(&kept);
     while begun.elapsed() < budget {
         for _ in 0..16 {
@@ -52,8 +52,14 @@ pub fn fuzz<B: AsRef<[u8]>>(name: &str, corpus: &[B], mut target: impl FnMut(&[u
             mutator.mutate(&mut input, &kept, &mut random);
             input.truncate(LONGEST);
             tries += 1;
-            if seen.insert(attempt(name, &input, &mut target)) && kept.len() < KEPT {
-                kept.push(input);
+            if seen.insert(attempt(name, &input, &mut target)) {
+                if kept.len() < KEPT {
+                    kept.push(input);
+                } else {
+                    // The whole inputs stay; of the others a new one is worth as much as an old one.
+                    let place = whole + random.below(kept.len() - whole);
+                    kept[place] = input;
+                }
             }
         }
     }

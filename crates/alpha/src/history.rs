@@ -144,6 +144,20 @@ impl PriceHistory {
         }
     }
 
+    /// Reads what the next [`Self::push`] will touch, a word a cache line; the sum is of no meaning.
+    pub fn fetch_ahead(&self) -> f64 {
+        const LINE: usize = 8;
+        let (s, n) = (self.stride, self.assets);
+        let rows = [s - 1, self.lookback * s - 1, (self.lookback + 1) * s - 1, (self.lookback + 1) * s];
+        let prices =
+            rows.into_iter().flat_map(|ticks| self.rows[self.row(ticks)..][..n].iter().step_by(LINE));
+        let phase = if self.phase + 1 == s { 0 } else { self.phase + 1 };
+        let counters = phase * n..(phase + 1) * n;
+        let counts = [&self.rising[counters.clone()], &self.falling[counters]];
+        let counts = counts.into_iter().flat_map(|counts| counts.iter().step_by(2 * LINE));
+        prices.sum::<f64>() + f64::from(counts.fold(0i32, |sum, count| sum.wrapping_add(*count)))
+    }
+
     /// Where the row of `ticks` ago begins.
     fn row(&self, ticks: usize) -> usize {
         let count = self.rows.len() / self.assets;

@@ -45,7 +45,7 @@ pub fn round_trips(n: usize, cores: [Option<usize>; 2], clock: &Clock) -> io::Re
     let (mut near, mut far) = open(&listener)?;
     let [here, there] = cores;
     let echo = std::thread::spawn(move || -> io::Result<()> {
-        pin(there);
+        there.map(pin);
         let mut bytes = [0; MESSAGE];
         for _ in 0..n + WARM {
             fill(&mut far, &mut bytes)?;
@@ -55,7 +55,7 @@ pub fn round_trips(n: usize, cores: [Option<usize>; 2], clock: &Clock) -> io::Re
     });
     let clock = clock.clone();
     let asks = std::thread::spawn(move || -> io::Result<Histogram<u64>> {
-        pin(here);
+        here.map(pin);
         let (mut h, mut bytes) = (histogram(), [0; MESSAGE]);
         for i in 0..n + WARM {
             let began = clock.now_ns();
@@ -99,7 +99,7 @@ pub struct Jitter {
 pub fn jitter(core: usize, length: Duration, clock: &Clock) -> Jitter {
     let clock = clock.clone();
     let watch = move || {
-        pin(Some(core));
+        pin(core);
         let mut h = histogram();
         let mut longer = [(1_000, 0), (10_000, 0), (100_000, 0), (1_000_000, 0)];
         let (began, mut away) = (clock.now_ns(), 0);

@@ -171,6 +171,8 @@ pub struct RunReport {
     pub ticks_lost: u64,
     /// Share of the ticks whose features were computed before their boundary, over the whole run.
     pub prepared: f64,
+    /// The same of the eigen scan.
+    pub scans_prepared: f64,
     /// Frames given up, over the whole run.
     pub frames_dropped: u64,
     /// How late the venue itself was to play, against the schedule.
@@ -232,6 +234,7 @@ impl RunReport {
             ticks,
             ticks_lost: lost,
             prepared: s.book.prepared as f64 / s.book.samples.max(1) as f64,
+            scans_prepared: s.book.scans_prepared as f64 / s.book.samples.max(1) as f64,
             frames_dropped: s.feed.dropped_frames,
             venue_late: late,
             rings_full: full,
@@ -430,7 +433,7 @@ impl RunReport {
     fn text(&self, report: &Report, out: &mut String) {
         let _ = writeln!(
             out,
-            "\n×{} of the recorded rate for {:.1} s: {:.0} frames/s, {} of {} ticks ({} lost; features of {:.1} % prepared), {} entries, {} exits, {} abandoned; schedule kept by the venue to p50 {}, p99 {}",
+            "\n×{} of the recorded rate for {:.1} s: {:.0} frames/s, {} of {} ticks ({} lost; features of {:.1} %, scans of {:.1} % prepared), {} entries, {} exits, {} abandoned; schedule kept by the venue to p50 {}, p99 {}",
             self.rate,
             self.seconds,
             self.frames_per_s,
@@ -438,6 +441,7 @@ impl RunReport {
             self.ticks_expected,
             self.ticks_lost,
             self.prepared * 100.0,
+            self.scans_prepared * 100.0,
             self.entries,
             self.exits,
             self.abandoned,

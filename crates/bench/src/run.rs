@@ -16,6 +16,7 @@ use node::summary::Summary;
 use node::topology::table::Layout;
 use runtime::clock::Clock;
 use runtime::environment::splitmix64;
+use runtime::worker::{available_cores, cores_in_order};
 use tokio::sync::watch;
 
 use crate::environment::{Link, Logs, ToVenue, environment};
@@ -113,12 +114,10 @@ fn history(source: &Source, symbols: usize) -> History {
     History { symbols: names, bars }
 }
 
-/// Where the venue runs: the core behind the node's workers.
-fn cores(config: &Config) -> (&'static Layout, Option<usize>) {
-    let cores = runtime::worker::available_cores();
-    let layout = Layout::of(Role::All, config.runtime.layout.map_or(cores, usize::from));
-    let venue = config.runtime.first_core + layout.workers.len();
-    (layout, (venue < cores).then_some(venue))
+/// The node's layout, and the cores in the order in which its workers take them: the venue gets the next one.
+fn cores(config: &Config) -> (&'static Layout, Vec<usize>) {
+    let layout = Layout::of(Role::All, config.runtime.layout.map_or_else(available_cores, usize::from));
+    (layout, cores_in_order(config.runtime.first_core))
 }
 
 /// How much the logs hold: what is expected, doubled.
@@ -236,7 +235,8 @@ fn measure(
 /// Runs it.
 pub fn run(options: &Setting, source: &Arc<Source>, clock: &Clock) -> Result<Raw, String> {
     let config = config(options)?;
-    let (layout, venue_core) = cores(&config);
+    let (layout, cores) = cores(&config);
+    let venue_core = cores.get(layout.workers.len()).copied();
     let (node_rooms, venue_rooms) = rooms(source, options);
     let venue = start_venue(options, (source, clock), venue_rooms, venue_core)?;
     let calls = Arc::new(AtomicU64::new(0));
@@ -268,7 +268,7 @@ pub fn run(options: &Setting, source: &Arc<Source>, clock: &Clock) -> Result<Raw
         ticks,
         frames,
         socket_calls,
-        placed: placed(layout, venue_core),
+        placed: placed(layout, &cores),
         armed_after,
         played,
     })
@@ -280,11 +280,10 @@ fn counts(sight: &watch::Receiver<Seen>) -> (u64, u64, u64) {
     (seen.book.samples, seen.book.lost_samples, seen.feed.frames)
 }
 
-fn placed(layout: &Layout, venue: Option<usize>) -> String {
-    let workers = layout.workers.iter().enumerate().map(|(i, (name, _))| format!("core {i}: {name}"));
-    let venue = venue.map_or("no core of its own: venue".to_owned(), |core| {
-        format!("core {core}: venue; unpinned: control, memory, journal")
-    });
+fn placed(layout: &Layout, cores: &[usize]) -> String {
+    let on = |i: usize| cores.get(i).map_or("no core of its own".to_owned(), |core| format!("core {core}"));
+    let workers = layout.workers.iter().enumerate().map(|(i, (name, _))| format!("{}: {name}", on(i)));
+    let venue = format!("{}: venue; unpinned: control, memory, journal", on(layout.workers.len()));
     workers.chain([venue]).collect::<Vec<_>>().join(", ")
 }
 

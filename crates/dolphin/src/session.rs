@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use ::replay::ReplayError;
 use ::replay::days::{GateCount, Run};
 use ::replay::output::{Earlier, Staging, json_lines};
 use ::replay::report::Provenance;
@@ -16,12 +17,15 @@ use node::session::{Fill, Session};
 use node::summary::{Summary, time};
 use serde_json::{Value, json};
 
-use crate::commands::replay_error;
-
 /// A place for the files, tried before the run so that one that cannot be written, or that holds the files
 /// of an earlier run, is known at once.
 pub fn prepare(out: Option<&Path>, force: bool) -> Result<Option<Staging>, Failure> {
-    out.map(|out| Staging::new(out, Earlier::forced(force))).transpose().map_err(|e| replay_error(&e))
+    out.map(|out| Staging::new(out, Earlier::forced(force))).transpose().map_err(|e| unwritten(&e))
+}
+
+/// Exit 2 for a place that cannot be used, 4 for a full disk.
+fn unwritten(error: &ReplayError) -> Failure {
+    Failure::because(error, 2)
 }
 
 /// Writes them. Says what they replaced.
@@ -47,7 +51,7 @@ pub fn write(
     let mut text = serde_json::to_vec_pretty(summary).unwrap_or_default();
     text.push(b'\n');
     let run = run(config, summary, assets);
-    staging.commit_with(&run, &origin, &files, &text).map_err(|e| replay_error(&e))
+    staging.commit_with(&run, &origin, &files, &text).map_err(|e| unwritten(&e))
 }
 
 /// The session as the report knows runs.

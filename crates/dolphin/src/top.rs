@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use market::text::{fixed, signed};
+use market::text::{counted, fixed, signed};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -267,8 +267,11 @@ fn orders_page(frame: &mut Frame<'_>, area: Rect, s: &State, paint: &Paint) {
     }
     let c = &s.counts;
     let title = format!(
-        "orders: {} sent, {} fills, {} rejected, {} unknown",
-        c.orders, c.fills, c.rejects, c.unknown_now
+        "orders: {} sent, {}, {} rejected, {} unknown",
+        c.orders,
+        counted(c.fills, "fill"),
+        c.rejects,
+        c.unknown_now
     );
     panel(frame, area, &title, lines);
 }
@@ -289,7 +292,12 @@ fn books(frame: &mut Frame<'_>, area: Rect, s: &State, paint: &Paint) {
     let lines = all.chunks(columns).map(|row| Line::from(row.iter().map(|b| one(b)).collect::<Vec<_>>()));
     let lines = lines.collect();
     let m = &s.market;
-    panel(frame, area, &format!("books: {} of {} in sync, {} gaps", m.books_live, m.books, m.gaps), lines);
+    panel(
+        frame,
+        area,
+        &format!("books: {} of {} in sync, {}", m.books_live, m.books, counted(m.gaps, "gap")),
+        lines,
+    );
 }
 
 fn machine(frame: &mut Frame<'_>, area: Rect, s: &State) {

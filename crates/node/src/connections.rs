@@ -47,15 +47,38 @@ pub fn dial(url: &str, environment: &Environment) -> Result<WsConn, Failure> {
     Ok(WsConn::new(endpoint(url)?, dialer, ConnConfig::default(), seed))
 }
 
-/// Books on `/public`, trades and mark prices on `/market`, each over as many connections as it takes.
+/// Routes and what they carry, one for one.
+type Routes = (Vec<Route>, Vec<Feed>);
+
+/// Books on `/public`, trades and mark prices on `/market`, each over as many connections as it takes. Orders peg to
+/// `bookTicker`, which tells of a move up to 100 ms before depth does.
 pub fn routes(
     config: &Config,
     hosts: &Hosts,
     symbols: &Symbols,
     environment: &Environment,
-) -> Result<(Vec<Route>, Vec<Feed>), Failure> {
+) -> Result<Routes, Failure> {
+    of_kinds(config, hosts, (symbols, &StreamKind::ALL), environment)
+}
+
+/// For a node without orders: what books and features are made of.
+pub fn ingest_routes(
+    config: &Config,
+    hosts: &Hosts,
+    symbols: &Symbols,
+    environment: &Environment,
+) -> Result<Routes, Failure> {
     let kinds = [StreamKind::Depth, StreamKind::AggTrade, StreamKind::MarkPrice];
-    let feeds = Feed::plan(symbols, &kinds, feed_config(config), (&hosts.public, &hosts.market))
+    of_kinds(config, hosts, (symbols, &kinds), environment)
+}
+
+fn of_kinds(
+    config: &Config,
+    hosts: &Hosts,
+    (symbols, kinds): (&Symbols, &[StreamKind]),
+    environment: &Environment,
+) -> Result<Routes, Failure> {
+    let feeds = Feed::plan(symbols, kinds, feed_config(config), (&hosts.public, &hosts.market))
         .map_err(|e| Failure::usage(e.to_string()))?;
     let mut counts = [0usize; 2];
     let mut routes = Vec::new();
@@ -75,6 +98,8 @@ pub fn routes(
 fn feed_config(config: &Config) -> FeedConfig {
     let m = &config.market;
     let mut feed = FeedConfig { data_age: Nanos::from_millis(m.max_data_age_ms).0, ..FeedConfig::default() };
+    // Told only when the touch moves: a quiet symbol may be silent as long as its trades.
+    feed.patience[StreamKind::BookTicker as usize] = feed.patience[StreamKind::AggTrade as usize];
     for kind in [StreamKind::Depth, StreamKind::MarkPrice] {
         feed.patience[kind as usize] = Patience {
             first_data: Nanos::from_millis(m.first_data_ms).0,

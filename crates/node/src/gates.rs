@@ -3,6 +3,7 @@
 
 use execution::{Check, ClosedGate, Reopens};
 use market::Nanos;
+use market::text::counted;
 
 /// A gate as people see it, with its time still on our monotonic clock.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,7 +88,7 @@ fn cause(g: &ClosedGate) -> String {
         Check::ClockError => {
             format!("the venue's clock is known to {n} ms, {} ms are needed", number(g.limit))
         }
-        Check::UnknownOrders => format!("the fate of {n} orders is unknown"),
+        Check::UnknownOrders => format!("the fate of {} is unknown", counted(g.value as u64, "order")),
         Check::Unlisted => "positions or orders in instruments that are not followed".to_owned(),
         Check::Backoff => format!("the venue takes no orders for {:.1} s", g.value / 1e3),
         Check::OrderRate => "our budget of orders is used up".to_owned(),

@@ -221,6 +221,7 @@ impl Summary {
             ("stalled connections", s.stalled),
             ("trades missed", s.trades_missed),
             ("books unlike the venue's", b.audit_failures),
+            ("best prices unlike bookTicker's", b.touches_different),
         ];
         let counts: Vec<String> =
             counts.iter().filter(|(_, n)| *n > 0).map(|(what, n)| format!("{n} {what}")).collect();

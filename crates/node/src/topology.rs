@@ -26,7 +26,7 @@ use runtime::latency::{Collector, Probe};
 use runtime::pending::{Publisher, Taker, pending};
 use runtime::ring::{RingStats, Rx, Tx, ring};
 use runtime::stage::Stage;
-use runtime::worker::{Idle, Worker, WorkerConfig, available_cores};
+use runtime::worker::{Idle, Worker, WorkerConfig, available_cores, cores_in_order};
 
 pub use self::ends::{AccountEnds, ConnectionName, Ends, MarketEnds, SourceEnds, Timelines};
 use self::table::{Layout, Link, LinkInfo, Sample};
@@ -43,8 +43,9 @@ use crate::stages::feed::{FeedCommand, FeedStage, Frame, Route};
 use crate::stages::gateway::{GatewayConnections, GatewayLinks, GatewayStage};
 use crate::stages::memory::Step;
 use crate::stages::router::{Quote, RouterLinks, RouterStage};
-use crate::stages::scanner::ScannerStage;
+use crate::stages::scanner::{ScannerLinks, ScannerStage};
 use crate::stages::shards::{ShardLinks, ShardSource, ShardStage};
+use crate::stages::ticks::MidsAhead;
 use crate::stages::{Hop, Tick};
 
 /// A stage of the caller's own, polled beside ours on one of the workers: a probe, a recorder.
@@ -151,11 +152,12 @@ pub fn start_ingest(
     let links = MarketLinks {
         frames: &table::INGEST_FRAMES,
         ticks: &table::INGEST_TICKS,
+        ahead: None,
         quotes: &table::INGEST_QUOTES,
         samples: &table::INGEST_SAMPLES,
     };
     let market = market_side(config, instruments, (routes, feeds), links, &mut wiring, &environment.clock);
-    let MarketSide { stages, ticks, quotes, ends } = market;
+    let MarketSide { stages, ticks, quotes, ends, .. } = market;
     let (latency, _) = wiring.done(&[]);
     let plan = Plan::new(config, Role::Ingest, environment.workers.cores());
     let (workers, stop) = plan.start(config, stages, Vec::new(), environment)?;
@@ -219,6 +221,7 @@ impl Wiring {
 struct MarketLinks {
     frames: &'static Link<Frame>,
     ticks: &'static Link<Tick>,
+    ahead: Option<&'static Link<MidsAhead>>,
     quotes: &'static Link<Quote>,
     samples: &'static Link<Sample>,
 }
@@ -227,6 +230,7 @@ struct MarketLinks {
 struct MarketSide {
     stages: Stages,
     ticks: Unloader<Tick>,
+    ahead: Option<Unloader<MidsAhead>>,
     quotes: Rx<Quote>,
     ends: MarketEnds,
 }
@@ -242,6 +246,8 @@ fn market_side(
     let (frames_in, frames) = wiring.boxes(links.frames, Frame::default);
     let (commands, commands_out) = wiring.boxes(&table::FEED_COMMANDS, FeedCommand::default);
     let (ticks_in, ticks) = wiring.boxes(links.ticks, || Tick::new(instruments.len()));
+    let ahead = links.ahead.map(|link| wiring.boxes(link, || MidsAhead::new(instruments.len())));
+    let (ahead_in, ahead) = ahead.unzip();
     let (quotes_in, quotes) = wiring.ring(links.quotes);
     let (feed_news, feed) = wiring.ring(&table::FEED_NEWS);
     let (book_news, book) = wiring.ring(&table::BOOK_NEWS);
@@ -258,6 +264,7 @@ fn market_side(
         snapshots: snapshots_out,
         clock: clock_taken,
         ticks: ticks_in,
+        ahead: ahead_in,
         quotes: quotes_in,
         news: book_news,
         view: view_in,
@@ -266,7 +273,7 @@ fn market_side(
     let limits = (&config.market, Nanos::from_millis(config.router.risk.max_signal_ahead_ms));
     let book_stage = BookStage::new(limits, instruments, feeds, links_of_book, clock.clone(), probe);
     let stages: Stages = vec![("feed", Box::new(feed_stage)), ("book", Box::new(book_stage))];
-    MarketSide { stages, ticks, quotes, ends }
+    MarketSide { stages, ticks, ahead, quotes, ends }
 }
 
 /// The source of ticks and quotes: feed and book, or the shard stage.
@@ -276,17 +283,19 @@ fn source_side(
     source: Source,
     wiring: &mut Wiring,
     clock: &Clock,
-) -> (Stages, Unloader<Tick>, Rx<Quote>, SourceEnds) {
+) -> (Stages, (Unloader<Tick>, Option<Unloader<MidsAhead>>), Rx<Quote>, SourceEnds) {
     match source {
         Source::Streams(routes, feeds) => {
             let links = MarketLinks {
                 frames: &table::FRAMES,
                 ticks: &table::TICKS,
+                ahead: Some(&table::MIDS_AHEAD),
                 quotes: &table::QUOTES,
                 samples: &table::BOOK_SAMPLES,
             };
             let market = market_side(config, instruments, (routes, feeds), links, wiring, clock);
-            (market.stages, market.ticks, market.quotes, SourceEnds::Streams(market.ends))
+            let ends = SourceEnds::Streams(market.ends);
+            (market.stages, (market.ticks, market.ahead), market.quotes, ends)
         }
         Source::Shards(source) => {
             let n = instruments.len();
@@ -296,7 +305,7 @@ fn source_side(
             let links = ShardLinks { ticks: ticks_in, quotes: quotes_in, news };
             let probe = wiring.probe(&table::SHARD_SAMPLES);
             let stage = ShardStage::new(*source, n, links, clock.clone(), probe);
-            (vec![("shards", Box::new(stage))], ticks, quotes, SourceEnds::Shards(ends))
+            (vec![("shards", Box::new(stage))], (ticks, None), quotes, SourceEnds::Shards(ends))
         }
     }
 }
@@ -314,7 +323,8 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
     let mut wiring = Wiring::new(role);
     let w = &mut wiring;
     let n = parts.instruments.len();
-    let (mut stages, ticks, quotes, source) = source_side(config, &parts.instruments, parts.source, w, clock);
+    let (mut stages, (ticks, ahead), quotes, source) =
+        source_side(config, &parts.instruments, parts.source, w, clock);
 
     let (scanned_in, scanned) = w.boxes(&table::SCANNED, || Tick::new(n));
     let (intents_in, intents) = w.ring(&table::INTENTS);
@@ -336,7 +346,8 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
     let (safety, safety_taken) = w.latest(&table::SAFETY);
     let (rm, rm_taken) = w.latest(&table::RM);
     let (scan, scan_taken) = w.latest(&table::SCAN);
-    let (kept_ticks, journal_ticks) = w.boxes(&table::KEPT_TICKS, || Tick::new(n));
+    // Room for a catch-up, of which next to nothing is used otherwise: a box gets its size with its first tick.
+    let (kept_ticks, journal_ticks) = w.boxes(&table::KEPT_TICKS, || Tick::new(0));
     let (alpha_kept, alpha_journal) = w.ring(&table::ALPHA_JOURNAL);
     let (router_kept, router_journal) = w.ring(&table::ROUTER_JOURNAL);
     let kept = parts.journal;
@@ -346,7 +357,8 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
     let (router_view_in, router_view) = w.latest(&table::ROUTER_VIEW);
 
     let probe = w.probe(&table::SCANNER_SAMPLES);
-    let scanner = ScannerStage::new(parts.scanner, ticks, scanned_in, clock.clone(), probe);
+    let links = ScannerLinks { ticks, ahead, scanned: scanned_in };
+    let scanner = ScannerStage::new(parts.scanner, links, clock.clone(), probe);
     let links = AlphaLinks {
         ticks: scanned,
         outcomes,
@@ -452,8 +464,12 @@ impl Plan {
         }
         let stop = Arc::new(AtomicBool::new(false));
         let mut workers = Vec::new();
+        let cores = cores_in_order(config.runtime.first_core);
         for (i, (name, stages)) in placed.into_iter().enumerate() {
-            let core = (!config.runtime.unpinned).then_some(config.runtime.first_core + i);
+            let core = cores.get(i).copied().filter(|_| !config.runtime.unpinned);
+            if core.is_none() && !config.runtime.unpinned {
+                tracing::warn!(worker = name, "there is no core left to pin it to");
+            }
             let worker = WorkerConfig { name: name.to_owned(), core, idle: self.idle };
             let (clock, stop) = (environment.clock.clone(), Arc::clone(&stop));
             workers.push(environment.workers.start(worker, stages, clock, stop)?);

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use market::Nanos;
+use market::text::counted;
 use runtime::environment::LocalTask;
 use runtime::worker::{StageStats, Worker};
 
@@ -209,9 +210,9 @@ async fn fire(shared: &Shared, watched: &Watched, who: &str, environment: &Envir
     if let Some(venue) = watched.venue.as_ref().filter(|venue| venue.may_send()) {
         match tokio::time::timeout(CANCEL_WITHIN, venue.leave_anew()).await {
             Ok(Ok(left)) => tracing::error!(
-                "watchdog: {} orders and {} positions are left at the venue",
-                left.orders.len(),
-                left.positions.len()
+                "watchdog: left at the venue: {}, {}",
+                counted(left.orders.len(), "order"),
+                counted(left.positions.len(), "position")
             ),
             Ok(Err(error)) => tracing::error!("watchdog: cannot cancel: {error}; the dead-man switch will"),
             Err(_) => tracing::error!("watchdog: the venue does not answer; the dead-man switch will cancel"),

@@ -109,7 +109,7 @@ impl Compared {
         let widths: Vec<usize> = (0..names.len()).map(|n| width(n).unwrap_or(0)).collect();
         let mut out = String::new();
         let mut line = |head: &str, cells: &[String]| {
-            let _ = write!(out, "{head:<16}");
+            let _ = write!(out, "{head:<18}");
             for (cell, width) in cells.iter().zip(&widths) {
                 let _ = write!(out, "  {cell:>width$}");
             }
@@ -135,7 +135,7 @@ impl Compared {
              <title>DOLPHIN · runs side by side</title><link rel=\"icon\" href=\"data:,\"><style>\n{STYLE}</style></head>\n\
              <body><header><div class=\"wrap\"><p class=\"kicker\">DOLPHIN · runs side by side</p><h1>{}</h1></div></header>\n\
              <main class=\"wrap\"><section class=\"card\"><h2>Equity</h2><p class=\"muted small\">Return after each trade, on a \
-             common axis of the bars at which trades were closed.</p>{}</section>\n<section class=\"card\"><h2>Figures</h2>\
+             common axis of the bars at which trades were closed.</p><div class=\"scroll\" tabindex=\"0\">{}</div></section>\n<section class=\"card\"><h2>Figures</h2>\
              <div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th class=\"text\">{}</th>{head}</tr></thead>\
              <tbody>{rows}</tbody></table></div></section></main></body></html>\n",
             escaped(&names.join(" · ")),
@@ -171,7 +171,7 @@ impl Compared {
             ("fees", each(&|f| fixed(f.fees, 2))),
             ("profit factor", each(&|f| known(f.profit_factor, 3))),
             ("Sharpe", each(&|f| known(f.sharpe, 2))),
-            ("max drawdown", each(&|f| share(Some(f.max_drawdown)))),
+            ("max drawdown", each(&|f| format!("{} %", fixed(f.max_drawdown * 100.0, 2)))),
             ("win rate", each(&|f| share(f.win_rate))),
             ("maker fills", each(&|f| share(f.maker_share))),
             ("capital", each(&|f| fixed(f.final_capital, 2))),
@@ -203,9 +203,11 @@ impl Compared {
         let x = |i: usize| left + (w - left - edge) * i as f64 / times.len() as f64;
         let y = |v: f64| edge + (h - 2.0 * edge) * (high - v) / span;
         let mut out = format!(
-            "<svg viewBox=\"0 0 {w} {h}\" role=\"img\" aria-label=\"Equity of each run\" style=\"width:100%\">"
+            "<svg viewBox=\"0 0 {w} {h}\" role=\"img\" aria-label=\"Equity of each run\" style=\"width:100%;min-width:640px\">"
         );
-        for tick in [low, low + span / 2.0, low + span] {
+        let ticks = [low, 0.0, low + span];
+        let apart = |n: &usize| *n == 1 || (ticks[*n] / span).abs() > 0.08;
+        for tick in (0..ticks.len()).filter(apart).map(|n| ticks[n]) {
             let at = y(tick);
             let _ = write!(
                 out,
@@ -221,9 +223,10 @@ impl Compared {
                 let (px, py) = (x(*at), y(*v));
                 if i == 0 { format!("M{px:.1} {py:.1}") } else { format!("H{px:.1}V{py:.1}") }
             });
+            let end = x(times.len());
             let _ = write!(
                 out,
-                "<path fill=\"none\" stroke=\"{}\" stroke-width=\"1.8\" d=\"{}\"/>",
+                "<path fill=\"none\" stroke=\"{}\" stroke-width=\"1.8\" d=\"{}H{end:.1}\"/>",
                 colour(n),
                 steps.collect::<String>()
             );

@@ -4,7 +4,9 @@
 
 use std::io::Read;
 
-use market::{Increment, Instrument, Level, Px, Qty, SymbolId};
+use binance::decode::{Decoder, Frame};
+use book::{FeatureEngine, Sample};
+use market::{Increment, Instrument, Level, Nanos, Px, Qty, SymbolId};
 use replay::decode_bench::{Baseline, FrameSet, Runner};
 
 fn compare(set: &FrameSet) {
@@ -46,6 +48,43 @@ fn recorded_books_are_equal() {
         assert!(set.frames.len() > updates, "{}", set.frames.len());
         compare(&set);
     }
+}
+
+/// Depth, trades and touches as they came: what is prepared between the frames has the bits of what is computed at the
+/// boundaries, and nearly every sample was prepared.
+#[test]
+fn samples_prepared_on_a_recorded_stream_are_the_plain_ones() {
+    let Some(path) = testkit::shared_data("recordings/usdm_btcusdt_20240808.gz") else { return };
+    let mut text = String::new();
+    flate2::read::MultiGzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+    let instruments =
+        [Instrument::plain(SymbolId(0), "BTCUSDT", Increment::decimals(1), Increment::decimals(3))];
+    let mut decoder = Decoder::new(&instruments);
+    let plain = FeatureEngine::new(&instruments, Nanos::from_millis(100));
+    let mut engines = [plain.clone(), plain];
+    let mut samples = [vec![], vec![]];
+    for (n, line) in text.lines().enumerate() {
+        let Some((_, frame)) = line.split_once(' ') else { continue };
+        if frame.starts_with("{\"lastUpdateId\"") {
+            let snapshot = decoder.decode_snapshot(SymbolId(0), frame.as_bytes()).unwrap();
+            engines.iter_mut().for_each(|engine| _ = engine.on_snapshot(&snapshot));
+        } else if let Ok(Frame::Market(event)) = decoder.decode(frame.as_bytes()) {
+            for (engine, samples) in engines.iter_mut().zip(&mut samples) {
+                engine.on_event(&event, |sample: &Sample<'_>| {
+                    // Text tells floats apart by their bits, but for NaN.
+                    samples.push(format!("{} {:?} {:?}", sample.ts.0, sample.mids, sample.features));
+                });
+            }
+        }
+        // Now and then there is no time to prepare.
+        if n % 29 != 0 {
+            while engines[1].prepare(1) {}
+        }
+    }
+    assert!(samples[0] == samples[1], "{} samples", samples[0].len());
+    let [plain, ahead] = engines.map(|engine| *engine.counters());
+    assert!(plain.prepared == 0 && ahead.samples > 1_000, "{plain:?} {ahead:?}");
+    assert!(ahead.prepared * 100 > ahead.samples * 90, "{ahead:?}");
 }
 
 #[test]

@@ -11,12 +11,13 @@ use archive::day::write;
 use archive::table::{Cell, read};
 use market::Date;
 use replay::ReplayError;
+use replay::compare::Compared;
 use replay::days::{Observer, Progress, ReplayConfig, Run, Unwatched, run};
 use replay::generate::Generator;
 use replay::output::{Earlier, FILES, Staging};
 use replay::parity::{Expected, Parity, check};
 use replay::report::{Provenance, html};
-use replay::sweep::{Axis, sweep};
+use replay::sweep::{Axis, set, sweep};
 use tempfile::TempDir;
 
 fn days() -> (TempDir, ReplayConfig) {
@@ -561,4 +562,48 @@ fn generated_days_are_the_same_every_time_and_trade() {
     assert_ne!(one.next_day(), Generator::champion(8).next_day());
     let bench = replay::bench::bench(2, 1).unwrap();
     assert!(bench.trades > 5 && bench.engine.p50 > 0.0 && bench.replay.p50 > 0.0, "{bench:?}");
+}
+
+// ---- reports -----------------------------------------------------------------------------------------------------
+
+#[test]
+fn runs_side_by_side_have_the_figures_of_each() {
+    let (_dir, config) = days();
+    let run = replayed(&config);
+    let mut other = config;
+    set(&mut other, "fraction", "0.05").unwrap();
+    let second = replayed(&other);
+    let place = tempfile::tempdir().unwrap();
+    let dirs = ["a<b", "c"].map(|name| place.path().join(name));
+    commit(&run, &dirs[0]);
+    commit(&second, &dirs[1]);
+    let compared = Compared::read(&dirs).unwrap();
+    for (figures, run) in compared.figures().iter().zip([&run, &second]) {
+        let m = &run.metrics;
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-9;
+        assert!(near(figures.roi, m.roi) && near(figures.max_drawdown, m.max_drawdown), "{figures:?}");
+        assert!(near(figures.profit_factor.unwrap(), m.profit_factor.unwrap()), "{figures:?}");
+        assert_eq!((figures.trades as u64, figures.win_rate), (m.trades, m.win_rate));
+        assert_eq!((figures.sharpe, figures.final_capital), (m.sharpe, run.final_capital));
+    }
+    assert_eq!(compared.figures()[0].in_common, run.trades.len());
+    // Size changes no entry.
+    assert_eq!(compared.figures()[1].in_common, second.trades.len());
+    let page = compared.html();
+    assert!(page.contains("a&lt;b") && !page.contains("a<b"), "names are escaped");
+    assert_eq!(page.matches("<path ").count(), 2);
+    assert!(Compared::read(&[place.path().join("none")]).unwrap_err().to_string().contains("trades.jsonl"));
+}
+
+#[test]
+fn a_single_day_is_drawn_from_its_first_entry_to_its_last_exit() {
+    let (_dir, config) = days();
+    let day = Date::constant(2026, 2, 3);
+    let run = run(&ReplayConfig { from: Some(day), to: Some(day), ..config }, &mut Unwatched).unwrap();
+    let page = html(&run, &Provenance::default());
+    let data = page.split_once("id=\"data\">").unwrap().1.split_once("</script>").unwrap().0;
+    let data: serde_json::Value = serde_json::from_str(data).unwrap();
+    let xs: Vec<f64> = data["equity"].as_array().unwrap().iter().map(|p| p["x"].as_f64().unwrap()).collect();
+    assert!(xs.len() > 1, "no trade on that day: nothing is tested");
+    assert!(xs.is_sorted() && xs[0] == 0.0 && xs.last() == Some(&1.0), "{xs:?}");
 }

@@ -2,7 +2,8 @@
 //!
 //! Rings should carry at most a cache line. A frame of bytes or a whole tick is larger and of varying size, so it
 //! lies in a box that is allocated once, rides forward full and comes back empty. A producer that finds no empty
-//! box knows that the consumer is behind: market data then conflates.
+//! box knows that the consumer is behind: market data then conflates. The box that came back last is taken first: it is
+//! still in the cache, and as many boxes as were never needed at once are never touched.
 
 use crate::ring::{RingStats, Rx, Tx, ring};
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use std::sync::Arc;
 pub struct Loader<T> {
     full: Tx<Box<T>>,
     empty: Rx<Box<T>>,
+    /// Boxes that have come back, the last one at the end.
+    back: Vec<Box<T>>,
     starved: u64,
 }
 
@@ -33,13 +36,17 @@ pub fn conveyor<T>(
             unreachable!("the ring has a slot for every box");
         }
     }
-    (Loader { full: full_tx, empty: empty_rx, starved: 0 }, Unloader { full: full_rx, empty: empty_tx })
+    let back = Vec::with_capacity(boxes);
+    (Loader { full: full_tx, empty: empty_rx, back, starved: 0 }, Unloader { full: full_rx, empty: empty_tx })
 }
 
 impl<T> Loader<T> {
     /// An empty box (holding whatever it last held), or `None`, counted, if all are under way.
     pub fn acquire(&mut self) -> Option<Box<T>> {
-        let b = self.empty.pop();
+        while let Some(came) = self.empty.pop() {
+            self.back.push(came);
+        }
+        let b = self.back.pop();
         if b.is_none() {
             self.starved += 1;
         }
@@ -95,5 +102,20 @@ mod tests {
         assert_eq!(**b, [7]);
         unloader.give_back(b);
         assert!(loader.acquire().is_some());
+    }
+
+    #[test]
+    fn the_box_that_came_back_last_is_taken_first() {
+        let (mut loader, mut unloader) = conveyor("a_b", 8, || 0u32);
+        let mut first = loader.acquire().unwrap();
+        *first = 7;
+        loader.send(first);
+        for _ in 0..20 {
+            let b = unloader.recv().unwrap();
+            unloader.give_back(b);
+            let b = loader.acquire().unwrap();
+            assert_eq!(*b, 7, "one under way at a time: always the same one");
+            loader.send(b);
+        }
     }
 }

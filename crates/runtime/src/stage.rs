@@ -16,13 +16,26 @@ impl Work {
     }
 }
 
-/// A duty cycle in two phases, both bounded and never blocking.
+/// A duty cycle in phases, all bounded and never blocking.
 pub trait Stage: Send {
     /// Its name in logs and metrics.
     fn name(&self) -> &'static str;
 
+    /// What comes from outside and must be seen by the stages before this one in the very same pass: read before any of
+    /// them is polled. (The gateway stands behind the router, and reads what the router waits for.)
+    fn read(&mut self, _now_ns: u64) -> Work {
+        Work::Idle
+    }
+
     /// One bounded piece of the critical path. `now_ns` is monotonic ([`crate::clock::Clock::now_ns`]).
     fn poll(&mut self, now_ns: u64) -> Work;
+
+    /// A small piece of what must not delay the critical path but should not wait long either: what is left of the last
+    /// poll, and what the next one will need, computed ahead. Called while no stage of the worker found anything to do;
+    /// `Done`: there may be more.
+    fn prepare(&mut self, _now_ns: u64) -> Work {
+        Work::Idle
+    }
 
     /// What can wait: counters, audits, images of the state. Called about every millisecond while the worker has
     /// nothing else to do, and at least every 20 ms when it has.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crossbeam_utils::CachePadded;
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
@@ -31,6 +32,12 @@ pub enum Idle {
 #[derive(Debug)]
 pub struct StageStats {
     name: &'static str,
+    /// The worker writes them at every poll: nobody else's data may lie on their cache line.
+    counts: CachePadded<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
     polls: AtomicU64,
     worked: AtomicU64,
     longest_ns: AtomicU64,
@@ -39,17 +46,17 @@ pub struct StageStats {
 
 impl StageStats {
     fn new(name: &'static str) -> Self {
-        let zero = || AtomicU64::new(0);
-        Self { name, polls: zero(), worked: zero(), longest_ns: zero(), last_poll_ns: zero() }
+        Self { name, counts: CachePadded::default() }
     }
     fn polled(&self, did: bool, end_ns: u64, took_ns: u64) {
         // One writer: the worker. Loads and stores need no read-modify-write.
-        self.polls.store(self.polls.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        self.last_poll_ns.store(end_ns, Ordering::Relaxed);
+        let Counts { polls, worked, longest_ns, last_poll_ns } = &*self.counts;
+        polls.store(polls.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        last_poll_ns.store(end_ns, Ordering::Relaxed);
         if did {
-            self.worked.store(self.worked.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-            if took_ns > self.longest_ns.load(Ordering::Relaxed) {
-                self.longest_ns.store(took_ns, Ordering::Relaxed);
+            worked.store(worked.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            if took_ns > longest_ns.load(Ordering::Relaxed) {
+                longest_ns.store(took_ns, Ordering::Relaxed);
             }
         }
     }
@@ -60,19 +67,19 @@ impl StageStats {
     }
     /// Duty cycles run.
     pub fn polls(&self) -> u64 {
-        self.polls.load(Ordering::Relaxed)
+        self.counts.polls.load(Ordering::Relaxed)
     }
     /// Duty cycles that did something.
     pub fn worked(&self) -> u64 {
-        self.worked.load(Ordering::Relaxed)
+        self.counts.worked.load(Ordering::Relaxed)
     }
     /// Longest duty cycle that did something, ns.
     pub fn longest_ns(&self) -> u64 {
-        self.longest_ns.load(Ordering::Relaxed)
+        self.counts.longest_ns.load(Ordering::Relaxed)
     }
     /// Monotonic time of the last poll: the stage's heartbeat.
     pub fn last_poll_ns(&self) -> u64 {
-        self.last_poll_ns.load(Ordering::Relaxed)
+        self.counts.last_poll_ns.load(Ordering::Relaxed)
     }
 }
 
@@ -86,7 +93,7 @@ const HOUSEKEEP_LATEST_NS: u64 = 20_000_000;
 pub struct WorkerConfig {
     /// Thread name.
     pub name: String,
-    /// Core to pin to, by its number in the machine's list.
+    /// Core to pin to, by the kernel's number.
     pub core: Option<usize>,
     /// Idle strategy.
     pub idle: Idle,
@@ -117,10 +124,14 @@ impl DutyCycle {
         &self.stats
     }
 
-    /// Polls every stage once; housekeeping follows when nothing was there to do, or when it is overdue.
+    /// Polls every stage once. When none of them found anything to do, a piece of preparation follows, or housekeeping;
+    /// the latter whenever it is overdue.
     pub fn pass(&mut self) -> Work {
-        let mut worked = false;
         let mut now = self.clock.now_ns();
+        let mut worked = false;
+        for stage in &mut self.stages {
+            worked |= stage.read(now) == Work::Done;
+        }
         for (stage, stats) in self.stages.iter_mut().zip(&self.stats) {
             let did = stage.poll(now) == Work::Done;
             let end = self.clock.now_ns();
@@ -128,12 +139,15 @@ impl DutyCycle {
             worked |= did;
             now = end;
         }
+        // One piece, then the sockets are looked at again.
+        let prepared = !worked && self.stages.iter_mut().any(|stage| stage.prepare(now) == Work::Done);
         let since = now.saturating_sub(self.housekept_ns);
-        if since >= HOUSEKEEP_LATEST_NS || (!worked && since >= HOUSEKEEP_IDLE_NS) {
+        let free = !worked && !prepared;
+        if since >= HOUSEKEEP_LATEST_NS || (free && since >= HOUSEKEEP_IDLE_NS) {
             self.housekept_ns = now;
             self.stages.iter_mut().for_each(|stage| stage.housekeep(now));
         }
-        Work::from(worked)
+        Work::from(worked || prepared)
     }
 }
 
@@ -161,7 +175,9 @@ impl Worker {
         let name = config.name.clone();
         let (done, ended) = oneshot::channel();
         std::thread::Builder::new().name(config.name.clone()).spawn(move || {
-            pin(config.core);
+            if let Some(core) = config.core.filter(|&core| !pin(core)) {
+                tracing::warn!(worker = %config.name, core, "could not be pinned to its core: the kernel moves it");
+            }
             let mut empty = 0u32;
             let run = AssertUnwindSafe(|| {
                 while !stop.load(Ordering::Acquire) {
@@ -212,13 +228,53 @@ fn rest(idle: Idle, empty: u32) {
     }
 }
 
-/// Pins the calling thread to a core, by its number in the machine's list.
-pub fn pin(core: Option<usize>) {
-    let Some(wanted) = core else { return };
+/// Pins the calling thread to a core, by the kernel's number. `false`: the core is not ours, or the kernel refused.
+pub fn pin(core: usize) -> bool {
     let ids = core_affinity::get_core_ids().unwrap_or_default();
-    if let Some(id) = ids.get(wanted) {
-        core_affinity::set_for_current(*id);
+    ids.into_iter().find(|id| id.id == core).is_some_and(core_affinity::set_for_current)
+}
+
+/// The cores that this process may run on, in the order in which workers take them. Core 0 comes last, because interrupts
+/// and the kernel's own work like it; a second hardware thread of a core comes after every first one, because the two share
+/// all that makes a core fast. From `first` on, where that is given, in the kernel's own order.
+pub fn cores_in_order(first: Option<usize>) -> Vec<usize> {
+    let ids = core_affinity::get_core_ids().unwrap_or_default();
+    let ours: Vec<usize> = ids.into_iter().map(|id| id.id).collect();
+    match first {
+        Some(first) => ours.into_iter().filter(|&core| core >= first).collect(),
+        None => order(ours, hardware_threads),
     }
+}
+
+/// `siblings`: all hardware threads of the core that this one belongs to.
+fn order(mut cores: Vec<usize>, siblings: impl Fn(usize) -> Vec<usize>) -> Vec<usize> {
+    cores.sort_unstable();
+    // Core 0 is taken by others: its siblings are second threads.
+    let mut taken = siblings(0);
+    let (mut firsts, mut seconds) = (Vec::new(), Vec::new());
+    for &core in cores.iter().filter(|&&core| core != 0) {
+        if taken.contains(&core) {
+            seconds.push(core);
+        } else {
+            taken.extend(siblings(core));
+            firsts.push(core);
+        }
+    }
+    firsts.extend(seconds);
+    firsts.extend(cores.into_iter().filter(|&core| core == 0));
+    firsts
+}
+
+/// As Linux lists them (`0,4` or `0-1`); the thread alone where nothing is known.
+fn hardware_threads(core: usize) -> Vec<usize> {
+    let path = format!("/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list");
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let listed = |part: &str| -> Option<Vec<usize>> {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        Some((from.parse().ok()?..=to.parse().ok()?).collect())
+    };
+    let found: Vec<usize> = text.trim().split(',').filter_map(listed).flatten().collect();
+    if found.is_empty() { vec![core] } else { found }
 }
 
 /// What a panic said.
@@ -288,6 +344,57 @@ mod tests {
                 w.ended.blocking_recv().unwrap().unwrap();
             }
         }
+    }
+
+    #[test]
+    fn core_0_comes_last_and_second_threads_after_first_ones() {
+        // Two threads a core: 0 and 4, 1 and 5, …
+        let pairs = |core: usize| vec![core % 4, core % 4 + 4];
+        assert_eq!(order((0..8).collect(), pairs), [1, 2, 3, 4, 5, 6, 7, 0]);
+        assert_eq!(order(vec![4, 5, 1], pairs), [1, 4, 5], "the sibling of core 0 is a second thread");
+        let alone = |core: usize| vec![core];
+        assert_eq!(order(vec![0, 1], alone), [1, 0]);
+        assert_eq!(order(vec![0], alone), [0]);
+        assert!(hardware_threads(usize::MAX).len() == 1, "an unknown core stands alone");
+    }
+
+    /// Says in which order it was called.
+    struct Told(Vec<&'static str>, u32);
+    impl Stage for Told {
+        fn name(&self) -> &'static str {
+            "told"
+        }
+        fn read(&mut self, _: u64) -> Work {
+            self.0.push("read");
+            Work::Idle
+        }
+        fn poll(&mut self, _: u64) -> Work {
+            self.0.push("poll");
+            Work::Idle
+        }
+        fn prepare(&mut self, _: u64) -> Work {
+            self.0.push("prepare");
+            self.1 = self.1.saturating_sub(1);
+            Work::from(self.1 > 0)
+        }
+        fn housekeep(&mut self, _: u64) {
+            self.0.push("housekeep");
+            assert_eq!(
+                self.0,
+                ["read", "poll", "prepare", "read", "poll", "prepare", "housekeep"],
+                "housekeeping waits for preparation"
+            );
+        }
+    }
+
+    #[test]
+    fn preparation_comes_before_housekeeping_and_after_everything_else() {
+        let time = Arc::new(crate::clock::SimulatedTime::default());
+        time.set(HOUSEKEEP_IDLE_NS, 0);
+        let clock = Clock::simulated(time);
+        let mut cycle = DutyCycle::new(vec![Box::new(Told(vec![], 2))], clock);
+        assert_eq!(cycle.pass(), Work::Done, "there is more to prepare");
+        assert_eq!(cycle.pass(), Work::Idle);
     }
 
     struct Bad;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use market::text::counted;
 use serde_json::json;
 
 use crate::client;
@@ -136,7 +137,9 @@ impl Pager {
             stands
         });
         wanted.extend(
-            self.alerts(s).into_iter().map(|(kind, n)| message(&kind, false, format!("{kind}, {n} times"))),
+            self.alerts(s)
+                .into_iter()
+                .map(|(kind, n)| message(&kind, false, format!("{kind}, {}", counted(n, "time")))),
         );
         self.within_rate(wanted, now_ms)
     }

@@ -183,6 +183,9 @@ fn market(out: &mut Out, s: &State) {
         (&r::EVENTS, m.events),
         (&r::SAMPLES, m.samples),
         (&r::SAMPLES_LOST, m.samples_lost),
+        (&r::SAMPLES_PREPARED, m.samples_prepared),
+        (&r::FEATURES_LATE, m.features_late),
+        (&r::SCANS_PREPARED, m.scans_prepared),
         (&r::GAPS, m.gaps),
         (&r::RESYNCS, m.resyncs),
         (&r::STREAMS_SILENT, m.silent_streams),
@@ -198,6 +201,8 @@ fn market(out: &mut Out, s: &State) {
     out.many(&r::SPREAD, by_symbol(|b| Some(b.spread_bps()? / 1e4)));
     out.one(&r::RESYNC_LONGEST, ms(m.longest_resync_ms));
     let audits = [("same", m.audits), ("different", m.audit_failures)];
+    let touches = [("same", m.touches_same), ("different", m.touches_different)];
+    out.many(&r::TOUCHES, touches.iter().map(|(result, n)| ([("result", *result)], *n as f64)));
     out.many(&r::AUDITS, audits.iter().map(|(result, n)| ([("result", *result)], *n as f64)));
     let lost = s.connections.iter().flat_map(|c| {
         let name = c.name.as_str();

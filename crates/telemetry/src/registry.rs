@@ -120,6 +120,9 @@ metrics! {
     EVENTS = Counter "dolphin_market_events" "" [] "Frames decoded into events.";
     SAMPLES = Counter "dolphin_samples" "" [] "Ticks: samples of all symbols.";
     SAMPLES_LOST = Counter "dolphin_samples_lost" "" [] "Ticks whose place a newer one took because the engine was behind.";
+    SAMPLES_PREPARED = Counter "dolphin_samples_prepared" "" [] "Ticks whose features had all been computed before the boundary came.";
+    FEATURES_LATE = Counter "dolphin_features_late" "" [] "Features that had to be computed at the boundary, symbol by symbol.";
+    SCANS_PREPARED = Counter "dolphin_scans_prepared" "" [] "Ticks whose eigen scan had been made before the boundary came.";
     BOOKS = Gauge "dolphin_books" "" [] "Books that are followed.";
     BOOKS_LIVE = Gauge "dolphin_books_synced" "" [] "Books in sync and not masked.";
     BOOK = Gauge "dolphin_book_synced" "" ["symbol"] "1: this book is in sync and used, 0: it is masked.";
@@ -128,6 +131,7 @@ metrics! {
     GAPS = Counter "dolphin_book_gaps" "" [] "Depth updates that did not chain.";
     RESYNCS = Counter "dolphin_book_resyncs" "" [] "Books taken again after they had been in sync.";
     RESYNC_LONGEST = Gauge "dolphin_book_resync_longest_seconds" "seconds" [] "Longest time that took.";
+    TOUCHES = Counter "dolphin_touch_checks" "" ["result"] "States of books of which bookTicker and the book both told the best bid and ask, by result.";
     AUDITS = Counter "dolphin_book_audits" "" ["result"] "Books compared level by level with the venue's, by result.";
     STREAMS_SILENT = Counter "dolphin_streams_silent" "" [] "Streams found silent.";
     RECONNECTS = Counter "dolphin_ws_reconnects" "" ["conn" "reason"] "Connections lost, by reason. Absent before the first of a reason.";

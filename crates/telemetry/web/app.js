@@ -129,9 +129,9 @@
       ["books", s.market.books_live + " of " + s.market.books, s.market.books_live < s.market.books ? "warn" : "good", "books"],
     ]);
     const g = s.signal;
-    tiles($("signal"), [["velocity divergence", num(g.vel_div, 4)], ["fires below", num(g.threshold, 4)], ["last step", g.gate || "–"],
+    tiles($("signal"), [["velocity divergence", num(g.vel_div, 4)], ["fires below", num(g.threshold, 4)], ["last step", (g.gate || "–").replaceAll("_", " ")],
       ["posture", g.posture || "–"], ["Rm", num(g.rm, 3)], ["boost", num(g.boost, 3)], ["beta", num(g.beta, 3)],
-      ["warm-up", g.warm_needed ? g.warm_bars + " of " + g.warm_needed : "none needed"]]);
+      ["warm-up", g.warm_needed ? g.warm_bars + " of " + g.warm_needed : "none"]]);
     positions(s);
     const steps = Object.values(g.funnel).reduce((x, y) => x + y, 0) || 1;
     const funnel = Object.entries(g.funnel).filter(([, c]) => c > 0).sort(([x], [y]) => GATES.indexOf(x) - GATES.indexOf(y));

@@ -99,6 +99,8 @@ pub enum Change {
 pub struct Activity {
     /// Data frames given to the sink.
     pub frames: u32,
+    /// Bytes were read: there may be more.
+    pub read: bool,
     /// A change of state.
     pub change: Option<Change>,
 }
@@ -221,7 +223,7 @@ impl WsConn {
     pub fn poll(&mut self, now: Nanos, sink: &mut impl FnMut(&[u8], Nanos, u32)) -> Activity {
         let mut activity = Activity::default();
         if let Some((old, until)) = &mut self.draining {
-            let read = read(old, now, self.config.frames_per_poll, sink, &mut activity.frames);
+            let read = read(old, now, self.config.frames_per_poll, sink, &mut activity);
             if read.is_err() || now >= *until {
                 let _ = old.ws.close(None);
                 let _ = old.ws.flush();
@@ -229,7 +231,7 @@ impl WsConn {
             }
         }
         if let Some(live) = &mut self.live {
-            let alive = read(live, now, self.config.frames_per_poll, sink, &mut activity.frames)
+            let alive = read(live, now, self.config.frames_per_poll, sink, &mut activity)
                 .and_then(|()| watch(live, now, &self.config));
             if let Err(reason) = alive {
                 self.drop_live(now);
@@ -344,8 +346,25 @@ impl WsConn {
     }
 }
 
-/// Takes the frames that are there.
+/// Takes the frames that one read of the socket brings, and those left over from the last.
 fn read(
+    live: &mut Live,
+    now: Nanos,
+    limit: u32,
+    sink: &mut impl FnMut(&[u8], Nanos, u32),
+    activity: &mut Activity,
+) -> Result<(), CloseReason> {
+    live.ws.get_mut().allow(1);
+    let result = frames(live, now, limit, sink, &mut activity.frames);
+    if live.ws.get_ref().reads_left() == 0 {
+        // A part of a message is a sign of life, too.
+        live.heard = now;
+        activity.read = true;
+    }
+    result
+}
+
+fn frames(
     live: &mut Live,
     now: Nanos,
     limit: u32,

@@ -1,5 +1,7 @@
 //! One attempt to open a WebSocket: a byte stream, then the upgrade, each step without waiting.
 
+use std::io;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use market::Nanos;
@@ -14,8 +16,56 @@ use super::close::CloseReason;
 use super::stream::{ByteStream, Dialer, Dialing};
 use crate::hosts::Endpoint;
 
-/// What a connection runs over.
-pub(super) type Stream = Box<dyn ByteStream>;
+/// What a connection runs over: a byte stream that is read as often as it is allowed to. tungstenite reads until a read
+/// brings nothing, and so costs a system call too many after every frame; whoever polls the connection comes back anyhow.
+pub(super) struct Stream {
+    inner: Box<dyn ByteStream>,
+    reads_left: u32,
+}
+
+impl Stream {
+    /// Read freely, until [`Self::allow`] says otherwise.
+    pub(super) fn new(inner: Box<dyn ByteStream>) -> Self {
+        Self { inner, reads_left: u32::MAX }
+    }
+
+    /// So many reads that bring something, from now on.
+    pub(super) const fn allow(&mut self, reads: u32) {
+        self.reads_left = reads;
+    }
+
+    /// What is left of them.
+    pub(super) const fn reads_left(&self) -> u32 {
+        self.reads_left
+    }
+
+    /// Drops the connection at once.
+    pub(super) fn abort(&mut self) {
+        self.inner.abort();
+    }
+}
+
+impl io::Read for Stream {
+    #[inline]
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.reads_left == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let n = self.inner.read(buf)?;
+        self.reads_left -= 1;
+        Ok(n)
+    }
+}
+
+impl io::Write for Stream {
+    #[inline]
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.inner.write(buf)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
 
 /// An attempt under way.
 pub(super) struct Attempt {
@@ -57,7 +107,7 @@ impl Attempt {
         }
         let made = match self.step.take() {
             Some(Step::Dialing(mut dialing)) => match dialing.poll()? {
-                Some(stream) => self.upgrade(stream)?,
+                Some(stream) => self.upgrade(Stream::new(stream))?,
                 None => {
                     self.step = Some(Step::Dialing(dialing));
                     return Ok(None);

@@ -379,8 +379,8 @@ pub struct RuntimeConfig {
     pub layout: Option<u8>,
     /// Idle strategy; absent: spin where every worker has a core to itself and one is left, else yield.
     pub idle: Option<Idle>,
-    /// First core to pin to.
-    pub first_core: usize,
+    /// First core to pin to; absent: core 0 comes last, and a second hardware thread of a core after every first one.
+    pub first_core: Option<usize>,
     /// Leave threads where the kernel puts them.
     pub unpinned: bool,
     /// A worker or a control thread that is silent for so long ends the run: what works is cancelled over REST, exit 4.
@@ -398,7 +398,7 @@ impl Default for RuntimeConfig {
         Self {
             layout: None,
             idle: None,
-            first_core: 0,
+            first_core: None,
             unpinned: false,
             watchdog_ms: 2_000,
             dry_run: false,

@@ -233,6 +233,14 @@ impl MarketController {
                 );
                 seen.alert("BookMismatch");
             }
+            BookNews::TouchDiffers(symbol, [ticker, book]) => {
+                tracing::warn!(
+                    ?ticker,
+                    ?book,
+                    "{}: bookTicker and the book differ about one state; orders go by bookTicker",
+                    self.name(symbol)
+                );
+            }
             BookNews::Masked(symbol, mask) => {
                 let name = self.name(symbol).to_owned();
                 tracing::debug!(?mask, "{name}");

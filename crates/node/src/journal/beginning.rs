@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use market::text::counted;
 use runtime::journal::library::Limits;
 
 use super::header::{Header, RECORDS, directory};
@@ -75,7 +76,7 @@ impl Beginning {
             .ok();
         let recorder = Recorder::start(limits, &header, (states, shadow), ends, environment)
             .map_err(|e| Failure::unavailable(format!("cannot start the journal's thread: {e}")))?;
-        tracing::info!("journal: {dir}, kept for {} days", options.config.journal.days);
+        tracing::info!("journal: {dir}, kept for {}", counted(options.config.journal.days, "day"));
         Ok(recorder)
     }
 }

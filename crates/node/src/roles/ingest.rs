@@ -154,7 +154,7 @@ pub async fn ingest(options: Options, environment: &Environment) -> Result<Summa
     let writes = WriteBehind::start(&memory);
     let name = super::process_name("ingest", config.roles.node.as_deref(), environment);
     let symbols = Symbols::new(info.instruments.clone());
-    let streams = connections::routes(config, &options.hosts, &symbols, environment)?;
+    let streams = connections::ingest_routes(config, &options.hosts, &symbols, environment)?;
     let pipeline = topology::start_ingest(config, &info.instruments, streams, environment)
         .map_err(|e| Failure::unavailable(format!("cannot start the worker: {e}")))?;
     let IngestPipeline { ends, ticks, quotes, latency, workers, stop } = pipeline;

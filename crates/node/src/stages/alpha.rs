@@ -214,10 +214,23 @@ pub struct AlphaStage {
     stamps: Stamps,
     /// Time of this poll.
     polled_at: u64,
-    /// Intents of this poll that the journal does not have yet: the router has them first.
+    /// Intents of the last input that the journal does not have yet: the router has them first.
     decided: ArrayVec<Intent, 4>,
+    /// A tick that was decided upon and has not been handed on to journal, memory and people.
+    unfinished: Option<Unfinished>,
+    /// When the engine's histories are fetched into the cache next, monotonic.
+    warm_at: u64,
 }
 
+/// What is left to do for a tick once its decision has left: nothing that comes after it is taken in before that.
+struct Unfinished {
+    tick: Box<Tick>,
+    report: StepReport,
+    polled_at: u64,
+}
+
+/// Between two times that what the next step reads is fetched into the cache, ns: it costs a microsecond.
+const WARM_EVERY: u64 = 5 * Nanos::MS;
 /// Ticks between two copies of the gate counts.
 const COUNT_EVERY: u64 = 10;
 
@@ -259,6 +272,8 @@ impl AlphaStage {
             stamps: Stamps::default(),
             polled_at: 0,
             decided: ArrayVec::new(),
+            unfinished: None,
+            warm_at: 0,
         }
     }
 
@@ -313,15 +328,11 @@ impl AlphaStage {
         }
     }
 
-    /// Tells the journal what this poll took, and what it decided.
-    fn keep(&mut self, taken: AlphaRecord) {
-        self.links.journal.tap.push(self.polled_at, taken);
-        self.keep_decided();
-    }
-
-    fn keep_decided(&mut self) {
+    /// Tells the journal what the poll of that time took, and what it decided.
+    fn keep(&mut self, polled_at: u64, taken: AlphaRecord) {
+        self.links.journal.tap.push(polled_at, taken);
         for intent in self.decided.drain(..) {
-            self.links.journal.tap.push(self.polled_at, AlphaRecord::Intent(intent));
+            self.links.journal.tap.push(polled_at, AlphaRecord::Intent(intent));
         }
     }
 
@@ -469,11 +480,11 @@ impl AlphaStage {
         report
     }
 
-    fn tick(&mut self, tick: &mut Tick) {
+    fn tick(&mut self, tick: Box<Tick>) {
         self.at = tick.ts;
         self.stamps = Stamps { step_began_ns: self.clock.now_ns(), ..tick.stamps };
         self.begin(tick.ts);
-        let report = self.step(tick);
+        let report = self.step(&tick);
         self.emit(report.action, tick.recv_ns);
         self.probe.record(Hop::Alpha as u8, self.clock.now_ns() - tick.handed_ns);
         let hibernates = report.gate == Gate::Posture && self.policy.hibernate == HibernateAction::Flatten;
@@ -481,17 +492,32 @@ impl AlphaStage {
             let exit = self.engine.request_exit(ExitReason::Flatten, tick.ts);
             self.emit(exit, tick.recv_ns);
         }
-        self.links.journal.tick(self.polled_at, tick);
+        self.unfinished = Some(Unfinished { tick, report, polled_at: self.polled_at });
+    }
+
+    /// Tells journal, people and memory of the tick decided upon last; `false`: they know.
+    fn finish(&mut self) -> bool {
+        let Some(Unfinished { mut tick, report, polled_at }) = self.unfinished.take() else { return false };
+        self.links.journal.tick(polled_at, &tick);
         if self.links.journal.tap.is_open() {
             let (number, digest) = (report.tick, self.engine.digest());
-            self.keep(AlphaRecord::Step { tick: number, gate: report.gate, digest });
+            self.keep(polled_at, AlphaRecord::Step { tick: number, gate: report.gate, digest });
         }
         self.ticks += 1;
         let bar_ticks = tick.ts.0 % (86_400 * Nanos::SECOND) / self.policy.tick_ns;
         let view = EngineView::of(&self.engine, tick.ts, self.ticks, bar_ticks, &report);
         self.links.view.publish(view);
         let stepped = !matches!(report.gate, Gate::Posture | Gate::NoDay);
-        self.record(Some((tick, stepped.then_some(report.tick))));
+        self.record(Some((&mut tick, stepped.then_some(report.tick))));
+        self.links.ticks.give_back(tick);
+        true
+    }
+}
+
+/// What is left of the last tick is told even where the worker ends before it comes to that.
+impl Drop for AlphaStage {
+    fn drop(&mut self) {
+        self.finish();
     }
 }
 
@@ -510,22 +536,36 @@ impl Stage for AlphaStage {
         }
         // One input a duty cycle: each may emit an intent, and the next must not overtake it.
         if let Some(outcome) = self.links.outcomes.pop() {
+            self.finish();
             self.outcome(&outcome);
-            self.keep(AlphaRecord::Outcome(outcome));
+            self.keep(now_ns, AlphaRecord::Outcome(outcome));
             return Work::Done;
         }
         if let Some(command) = self.links.commands.pop() {
+            self.finish();
             self.command(command, now_ns);
-            self.keep(AlphaRecord::Command(command));
+            self.keep(now_ns, AlphaRecord::Command(command));
             return Work::Done;
         }
-        let Some(mut tick) = self.links.ticks.recv() else { return Work::Idle };
-        self.tick(&mut tick);
-        self.links.ticks.give_back(tick);
+        let Some(tick) = self.links.ticks.recv() else { return Work::Idle };
+        self.finish();
+        self.tick(tick);
         Work::Done
     }
 
+    fn prepare(&mut self, now_ns: u64) -> Work {
+        if self.finish() {
+            return Work::Done;
+        }
+        if now_ns >= self.warm_at {
+            self.warm_at = now_ns + WARM_EVERY;
+            self.engine.fetch_ahead();
+        }
+        Work::Idle
+    }
+
     fn housekeep(&mut self, _now_ns: u64) {
+        self.finish();
         // Before the first tick no day has begun: what the engine would allow says nothing yet.
         if self.ticks == 0 {
             return;

@@ -8,6 +8,7 @@ mod believed;
 mod deepen;
 mod mask;
 pub mod news;
+mod touch;
 
 use binance::decode::{Decoder, Frame as Decoded, Ignored};
 use binance::feed::Feed;
@@ -26,10 +27,11 @@ use self::believed::VenueClock;
 use self::deepen::Deepening;
 use self::mask::{MaskLimits, SymbolMask};
 pub use self::news::{BookCounters, BookNews, Mask, SnapshotReply};
+use self::touch::{Compared, Touch};
 use super::feed::{FeedCommand, Frame, FrameKind};
 use super::router::Quote;
 use super::streams::Streams;
-use super::ticks::TickOut;
+use super::ticks::{MidsAhead, MidsOut, TickOut};
 use super::{Hop, Stamps, Tick};
 use crate::config::MarketConfig;
 use crate::published::{self, BookWriter};
@@ -60,6 +62,8 @@ pub struct BookLinks {
     pub clock: Taker<ClockOffset>,
     /// Ticks for the scanner, or for the writer of an ingest node.
     pub ticks: Loader<Tick>,
+    /// Mids that the next tick will probably have.
+    pub ahead: Option<Loader<MidsAhead>>,
     /// Quotes; conflated when full: the next one brings the state of then.
     pub quotes: Tx<Quote>,
     /// Requests for snapshots, counters.
@@ -87,6 +91,7 @@ pub struct BookStage {
     samples_told: u64,
     states: Vec<SymbolState>,
     masks: Vec<SymbolMask>,
+    touches: Vec<Touch>,
     audits: Audits,
     deepening: Deepening,
     clock: Clock,
@@ -94,10 +99,15 @@ pub struct BookStage {
     view: BookWriter,
     /// When the view was published last.
     viewed_ns: u64,
+    /// Masks and quotes of the last sample are yet to be told: its tick goes first.
+    sampled: bool,
+    ahead: MidsOut,
 }
 
-/// Frames taken in one duty cycle.
-const BATCH: usize = 32;
+/// Frames taken in one duty cycle: more than the feed brings in one, so that none gather between the two.
+const BATCH: usize = 256;
+/// Symbols whose features are prepared at once: a few microseconds.
+const PREPARE: usize = 2;
 /// Samples between two copies of the counters.
 const COUNT_EVERY: u64 = 10;
 
@@ -115,7 +125,8 @@ impl BookStage {
         let n = instruments.len();
         let mut features = FeatureEngine::new(instruments, Nanos::from_millis(config.tick_ms));
         instruments.iter().for_each(|i| features.expect_aggregates(i.id));
-        let BookLinks { frames, commands, snapshots, clock: measured, ticks, quotes, news, view } = links;
+        let BookLinks { frames, commands, snapshots, clock: measured, ticks, ahead, quotes, news, view } =
+            links;
         Self {
             decoder: Decoder::new(instruments),
             features,
@@ -133,12 +144,15 @@ impl BookStage {
             samples_told: 0,
             states: vec![SymbolState::default(); n],
             masks: vec![SymbolMask::new(); n],
+            touches: vec![Touch::default(); n],
             audits: Audits::new(Nanos::from_millis(config.audit_interval_ms).0),
             deepening: Deepening::default(),
             clock,
             probe,
             view,
             viewed_ns: 0,
+            sampled: false,
+            ahead: MidsOut::new(ahead, n, Nanos::from_millis(config.tick_ms)),
         }
     }
 
@@ -208,7 +222,12 @@ impl BookStage {
                 self.masks[symbol.index()].on_mark(&mark);
                 let _ = self.quotes.push(Quote::Mark(mark));
             }
-            MarketEvent::Trade(_) | MarketEvent::Bbo(_) => {}
+            MarketEvent::Bbo(told) => {
+                let compared = self.touches[symbol.index()].on_ticker(&told);
+                self.compared(symbol, compared);
+                self.peg(symbol);
+            }
+            MarketEvent::Trade(_) => {}
         }
         let now = self.clock.now_ns();
         self.probe.record(if sampled { Hop::Features } else { Hop::Book } as u8, now - frame.recv_ns);
@@ -216,7 +235,11 @@ impl BookStage {
             self.outcome(symbol, outcome);
         }
         if sampled {
-            self.after_sample();
+            self.ahead.sampled(frame.recv_ns);
+            // The tick travels on before anything else is told of this sample.
+            if std::mem::replace(&mut self.sampled, true) {
+                self.after_sample();
+            }
         }
         sampled
     }
@@ -244,6 +267,7 @@ impl BookStage {
                     self.synced(symbol);
                 }
                 self.quote(symbol);
+                self.compare(symbol);
                 if self.audits.is_of(symbol) {
                     self.verdict(symbol);
                 }
@@ -271,6 +295,7 @@ impl BookStage {
             return;
         }
         self.states[symbol.index()].lost_at = self.clock.now_ns();
+        self.touches[symbol.index()].forget();
         // Its next book is taken anew.
         self.deepening.give_up(symbol);
         self.mask(symbol, Some(Mask::Unsynced));
@@ -316,7 +341,7 @@ impl BookStage {
         if self.masks[symbol.index()].current().is_some() {
             return;
         }
-        let Some(now) = self.best(symbol) else { return };
+        let Some(now) = self.newest(symbol) else { return };
         let quoted = &mut self.states[symbol.index()].quoted;
         if quoted.is_some_and(|t| t.bid == now.bid && t.ask == now.ask) {
             return;
@@ -326,6 +351,45 @@ impl BookStage {
         }
     }
 
+    /// Tells the router of a move that `bookTicker` told of. What orders peg to are prices; the quantities come with depth.
+    #[inline]
+    fn peg(&mut self, symbol: SymbolId) {
+        let quoted = self.states[symbol.index()].quoted;
+        let moved = |now: &Bbo| quoted.is_none_or(|q| (q.bid.px, q.ask.px) != (now.bid.px, now.ask.px));
+        if self.newest(symbol).is_some_and(|now| moved(&now)) {
+            self.quote(symbol);
+        }
+    }
+
+    /// The best prices of a live book: of `bookTicker` where it knows more than the book.
+    #[inline]
+    fn newest(&self, symbol: SymbolId) -> Option<Bbo> {
+        let live = self.features.book(symbol)?.is_live();
+        self.features.bbo(symbol).filter(|b| live && b.bid.px < b.ask.px && !b.bid.qty.is_zero())
+    }
+
+    /// Holds the book that was just brought on against what `bookTicker` says of that state.
+    #[inline]
+    fn compare(&mut self, symbol: SymbolId) {
+        if let Some(book) = self.best(symbol) {
+            let compared = self.touches[symbol.index()].on_book(&book);
+            self.compared(symbol, compared);
+        }
+    }
+
+    #[inline]
+    fn compared(&mut self, symbol: SymbolId, compared: Option<Compared>) {
+        match compared {
+            None => {}
+            Some(Compared::Same) => self.counters.touches_same += 1,
+            Some(Compared::Different(touches)) => {
+                self.counters.touches_different += 1;
+                let _ = self.news.push(BookNews::TouchDiffers(symbol, touches));
+            }
+        }
+    }
+
+    /// The best prices of the book.
     fn best(&self, symbol: SymbolId) -> Option<Bbo> {
         let local = self.features.book(symbol)?;
         if !local.is_live() {
@@ -371,7 +435,9 @@ impl BookStage {
         }
         self.samples_told = self.counters.samples;
         self.counters.streams = self.streams.counters();
-        self.counters.prepared = self.features.counters().prepared;
+        let sampled = self.features.counters();
+        (self.counters.prepared, self.counters.computed_late) = (sampled.prepared, sampled.computed_late);
+        self.counters.scans_prepared = self.ahead.used();
         let _ = self.news.push(BookNews::Counters(self.counters));
     }
 
@@ -498,7 +564,28 @@ impl Stage for BookStage {
         Work::from(did)
     }
 
+    fn prepare(&mut self, now_ns: u64) -> Work {
+        if std::mem::take(&mut self.sampled) {
+            self.after_sample();
+            return Work::Done;
+        }
+        if self.features.prepare(PREPARE) {
+            self.ahead.changed();
+            return Work::Done;
+        }
+        let (at, masks) = (self.features.next_boundary(), &self.masks);
+        let Some(mids) = self.features.mids_ahead() else { return Work::Idle };
+        let told = self.ahead.tell(now_ns, |told| {
+            told.ts = at;
+            mask::mids(&mut told.mids, mids, masks)
+        });
+        Work::from(told)
+    }
+
     fn housekeep(&mut self, now_ns: u64) {
+        if std::mem::take(&mut self.sampled) {
+            self.after_sample();
+        }
         self.drop_suspects();
         self.streams.tend(Nanos(now_ns), &mut self.news);
         self.audit(now_ns);

@@ -162,7 +162,7 @@ impl FeedStage {
             (frame.route, frame.generation) = (route, generation);
             feed_to_book.send(frame);
         });
-        let did = activity.frames > 0 || activity.change.is_some();
+        let did = activity.read || activity.frames > 0 || activity.change.is_some();
         if let Some(change) = activity.change {
             let kind = match &change {
                 Change::Opened => Some(FrameKind::Opened),

@@ -118,6 +118,15 @@ impl Stage for GatewayStage {
         "gateway"
     }
 
+    /// Reports reach the router in the pass in which they are read, and what it makes of them leaves in it too.
+    fn read(&mut self, now_ns: u64) -> Work {
+        let now = Nanos(now_ns);
+        let mut did = Reader::poll_api(&mut self.core, &mut self.api, &mut self.outbound, now);
+        did |= self.reader.poll_user(&mut self.outbound, now);
+        self.flush();
+        Work::from(did)
+    }
+
     fn poll(&mut self, now_ns: u64) -> Work {
         let now = Nanos(now_ns);
         let mut did = self.commands();
@@ -129,8 +138,6 @@ impl Stage for GatewayStage {
                 did = true;
             }
         }
-        did |= Reader::poll_api(&mut self.core, &mut self.api, &mut self.outbound, now);
-        did |= self.reader.poll_user(&mut self.outbound, now);
         self.flush();
         Work::from(did)
     }

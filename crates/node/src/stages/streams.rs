@@ -191,8 +191,9 @@ fn told(
     counters: &mut StreamCounters,
     news: &mut Tx<BookNews>,
 ) -> bool {
-    // Trades of a quiet symbol may be far apart: their silence blinds nobody.
-    let blinds = |kind: StreamKind| u8::from(kind != StreamKind::AggTrade);
+    // Trades and moves of a quiet symbol may be far apart: their silence blinds nobody, because books tell of the touch, too.
+    let quiet = [StreamKind::AggTrade, StreamKind::BookTicker];
+    let blinds = |kind: StreamKind| u8::from(!quiet.contains(&kind));
     let replace = match &event {
         FeedEvent::Silent { symbol, kind, .. } => {
             counters.silent += 1;
@@ -203,9 +204,9 @@ fn told(
             silent[symbol.index()] -= blinds(*kind);
             false
         }
-        FeedEvent::Dead { .. } => {
+        FeedEvent::Dead { stream, .. } => {
             counters.dead += 1;
-            true
+            !stream.ends_with(StreamKind::BookTicker.suffix())
         }
         FeedEvent::Stalled { .. } => {
             counters.stalled += 1;

@@ -21,6 +21,7 @@ use crate::stages::feed::{FeedCommand, FeedNews, Frame};
 use crate::stages::gateway::{GatewayCommand, GatewayNews};
 use crate::stages::memory::{MemoryNews, MemoryScan, Step};
 use crate::stages::router::{Quote, RouterCommand, RouterEntry, RouterNews};
+use crate::stages::ticks::MidsAhead;
 use crate::stages::{StampedIntent, StampedRequest, Tick, Timeline};
 
 /// How a link carries its messages.
@@ -121,6 +122,7 @@ links! {
     FEED_COMMANDS:    [All Ingest] book -> feed, Boxes FeedCommand, 16, "they wait, and are made anew at the next housekeeping";
     UPDATES:          [Alpha]      reader -> shards, Ring Update, 2048, "the update is given up and counted; the next picture brings the state of then";
     TICKS:            [All]        book -> scanner, Boxes Tick, 32, "the newest tick waits, and a newer one takes its place, counted";
+    MIDS_AHEAD:       [All]        book -> scanner as "mids_ahead", Boxes MidsAhead, 4, "given up: the scan is made when its tick comes";
     SHARD_TICKS:      [Alpha]      shards -> scanner, Boxes Tick, 32, "the tick waits, and updates conflate behind it";
     INGEST_TICKS:     [Ingest]     book -> writer, Boxes Tick, 8, "the newest tick waits, and a newer one takes its place, counted";
     QUOTES:           [All]        book -> router, Ring Quote, 4096, "given up; the next one brings the state of then";

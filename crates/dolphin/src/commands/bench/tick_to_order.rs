@@ -164,14 +164,12 @@ impl<'a> Bench<'a> {
         let scratch = Scratch(Environment::system().scratch());
         let config = Config::parse(bench::run::CONFIG)
             .map_err(|e| Failure::usage(format!("the bench's configuration{e}")))?;
-        let cores = runtime::worker::available_cores();
-        let other = (cores > 1).then_some(1);
-        let floor = round_trips(ROUND_TRIPS, [Some(0), other], &clock)
+        let cores = runtime::worker::cores_in_order(config.runtime.first_core);
+        let hot = cores.first().copied();
+        let floor = round_trips(ROUND_TRIPS, [hot, cores.get(1).copied()], &clock)
             .map_err(|e| Failure::unavailable(format!("the loopback cannot be measured: {e}")))?;
-        let floor = Floor {
-            round_trip: Figure::of(&floor),
-            jitter: jitter(config.runtime.first_core, WATCHED, &clock),
-        };
+        let floor =
+            Floor { round_trip: Figure::of(&floor), jitter: jitter(hot.unwrap_or(0), WATCHED, &clock) };
         let report = Report {
             bench: name.to_owned(),
             machine: machine(&clock),

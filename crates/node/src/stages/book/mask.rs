@@ -135,6 +135,17 @@ pub fn judge(
     }
 }
 
+/// The mids that the next sample's tick will have if no mask changes; `true` once they are not those in `told`.
+pub fn mids(told: &mut [f64], mids: &[f64], masks: &[SymbolMask]) -> bool {
+    let mut differ = false;
+    for ((told, &mid), mask) in told.iter_mut().zip(mids).zip(masks) {
+        let mid = if mask.next.is_some() { f64::NAN } else { mid };
+        differ |= told.to_bits() != mid.to_bits();
+        *told = mid;
+    }
+    differ
+}
+
 /// The tick of a sample, what is masked left out; how many symbols it holds.
 pub fn fill(tick: &mut Tick, sample: &Sample<'_>, masks: &[SymbolMask]) -> u32 {
     tick.ts = sample.ts;

@@ -4,7 +4,7 @@ use binance::decode::DecodeError;
 use binance::feed::FeedEvent;
 use binance::snapshots::SnapshotRequest;
 use book::Verdict;
-use market::SymbolId;
+use market::{Level, SymbolId};
 
 /// Why a symbol is masked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -35,6 +35,8 @@ pub enum BookNews {
     Audit(SymbolId),
     /// The comparison found a difference; the book is taken again.
     AuditFailed(SymbolId, Verdict),
+    /// Of one state of this symbol's book `bookTicker` and the book say different best bids and asks: (bid, ask) of each.
+    TouchDiffers(SymbolId, [(Level, Level); 2]),
     /// A symbol was masked, or is no longer.
     Masked(SymbolId, Option<Mask>),
     /// Of the streams.
@@ -54,8 +56,6 @@ pub struct BookCounters {
     pub ignored: u64,
     /// Samples of all symbols.
     pub samples: u64,
-    /// Samples of which nothing had to be computed at their boundary.
-    pub prepared: u64,
     /// `pu` gaps.
     pub gaps: u64,
     /// Books found crossed.
@@ -72,6 +72,16 @@ pub struct BookCounters {
     pub live_books: u32,
     /// Samples whose place a newer one took: the engine is behind.
     pub lost_samples: u64,
+    /// States of books of which `bookTicker` and the book said the same best bid and ask.
+    pub touches_same: u64,
+    /// … and others.
+    pub touches_different: u64,
+    /// Samples whose features had all been computed before their boundary came.
+    pub prepared: u64,
+    /// Features that had to be computed at their boundary, symbol by symbol.
+    pub computed_late: u64,
+    /// Ticks whose eigen scan had been made before their boundary came.
+    pub scans_prepared: u64,
     /// Event times too far from the venue's clock to be believed.
     pub odd_times: u64,
     /// Books compared level by level with the venue's at the same update id, and found equal.

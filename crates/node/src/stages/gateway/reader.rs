@@ -186,7 +186,7 @@ impl Reader {
                 }
             }
         }
-        activity.frames > 0 || activity.change.is_some()
+        activity.read || activity.frames > 0 || activity.change.is_some()
     }
 
     /// Reads the user stream.
@@ -218,6 +218,6 @@ impl Reader {
             Some(Change::Failed(ref reason)) => tracing::warn!(%reason, "user stream refused"),
             None => {}
         }
-        activity.frames > 0 || activity.change.is_some()
+        activity.read || activity.frames > 0 || activity.change.is_some()
     }
 }
