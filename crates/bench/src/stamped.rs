@@ -244,7 +244,7 @@ enum At {
 }
 
 /// Bytes of a payload that are looked at.
-const HEAD: usize = 192;
+const HEAD: usize = 320;
 /// The blank line behind a head.
 const BLANK: [u8; 4] = *b"\r\n\r\n";
 
