@@ -49,6 +49,7 @@ fn dependencies_point_one_way() {
         ("replay", &["market", "book", "alpha", "binance", "archive"]),
         ("node", &["market", "runtime", "book", "alpha", "execution", "binance", "memory", "telemetry"]),
         ("flows", &["market", "runtime", "alpha", "archive", "memory", "replay", "node"]),
+        ("bench", &["market", "runtime", "alpha", "archive", "binance", "memory", "venue", "node"]),
         ("sim", &["market", "runtime", "alpha", "execution", "binance", "memory", "venue", "node"]),
     ]);
     for (name, ours) in arrows() {

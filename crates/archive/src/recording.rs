@@ -1,6 +1,8 @@
 //! Market recordings (SPEC §2.4): compressed text, a line per received frame, `<receive time ns> <raw frame>`.
 //!
 //! Files are read as streams, a line at a time, with a limit on the line; several files are merged by receive time.
+//! Read too: hftbacktest's raw files, which have this format, and cryptofeed's (`cryptofeed`), websocket and REST file together.
+//!
 //! Depth snapshots stand in the same file, wrapped as `{"stream":"<symbol lower>@depthSnapshot","data":{…}}` or bare
 //! as the REST reply came; a bare one belongs to the symbol of the file's other frames.
 
@@ -10,6 +12,9 @@ use std::path::{Path, PathBuf};
 
 use market::Nanos;
 
+use self::cryptofeed::CryptofeedLine;
+
+mod cryptofeed;
 mod survey;
 
 pub use survey::{Survey, SurveyedSymbol, survey};
@@ -39,7 +44,7 @@ pub enum RecordingError {
         source: io::Error,
     },
     /// A line is not `<receive time ns> <frame>`.
-    #[error("{}, line {line}: {what}; expected `<receive time in ns> <frame>`", path.display())]
+    #[error("{}, line {line}: {what}; expected `<receive time in ns> <frame>`, as `dolphin record` and hftbacktest write it, or cryptofeed's raw `<seconds>: <frame>`", path.display())]
     Line {
         /// File.
         path: PathBuf,
@@ -84,6 +89,17 @@ pub struct Line<'a> {
 /// Is the frame a bare REST depth reply?
 pub fn is_bare_snapshot(frame: &[u8]) -> bool {
     frame.starts_with(b"{\"lastUpdateId\"")
+}
+
+/// A REST depth reply with its symbol.
+fn wrapped(symbol: &str, reply: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(reply.len() + 64);
+    frame.extend_from_slice(b"{\"stream\":\"");
+    frame.extend_from_slice(symbol.to_lowercase().as_bytes());
+    frame.extend_from_slice(b"@depthSnapshot\",\"data\":");
+    frame.extend_from_slice(reply);
+    frame.push(b'}');
+    frame
 }
 
 /// Reads one recording.
@@ -143,22 +159,45 @@ impl RecordingReader {
             while matches!(self.line.last(), Some(b'\n' | b'\r')) {
                 self.line.pop();
             }
-            if !self.line.is_empty() {
-                return self.split().map(|()| true);
+            if !self.line.is_empty() && self.split()? {
+                return Ok(true);
             }
         }
     }
 
-    fn split(&mut self) -> Result<(), RecordingError> {
+    /// Finds the frame of the line; `false`: it has none.
+    fn split(&mut self) -> Result<bool, RecordingError> {
         let digits = self.line.iter().take_while(|c| c.is_ascii_digit()).count();
         if digits == 0 || self.line.get(digits) != Some(&b' ') {
-            return Err(self.bad("no receive time"));
+            return self.split_other();
         }
         let parse = |n: u64, c: &u8| n.checked_mul(10)?.checked_add(u64::from(c - b'0'));
         let recv = self.line[..digits].iter().try_fold(0u64, parse);
         self.recv = Nanos(recv.ok_or_else(|| self.bad("receive time beyond 64 bits"))?);
         self.frame_at = digits + 1;
-        Ok(())
+        Ok(true)
+    }
+
+    /// A line of another writer's.
+    fn split_other(&mut self) -> Result<bool, RecordingError> {
+        if self.number == 1 && self.line.starts_with(b"PK\x03\x04") {
+            return Err(self
+                .bad("a zip file: of hftbacktest's files the raw ones can be read, not the converted .npz"));
+        }
+        let wrapped = match cryptofeed::line(&self.line) {
+            None => return Err(self.bad("no receive time")),
+            Some(CryptofeedLine::Other) => return Ok(false),
+            Some(CryptofeedLine::Frame(at, frame)) => {
+                (self.recv, self.frame_at) = (at, self.line.len() - frame.len());
+                return Ok(true);
+            }
+            Some(CryptofeedLine::Snapshot(at, symbol, reply)) => {
+                self.recv = at;
+                wrapped(symbol, reply)
+            }
+        };
+        (self.line, self.frame_at) = (wrapped, 0);
+        Ok(true)
     }
 
     fn bad(&self, what: &'static str) -> RecordingError {
@@ -269,13 +308,7 @@ impl RecordingWriter {
 
     /// Appends a REST depth reply, wrapped with its symbol.
     pub fn write_snapshot(&mut self, recv: Nanos, symbol: &str, reply: &[u8]) -> Result<(), RecordingError> {
-        let mut frame = Vec::with_capacity(reply.len() + 64);
-        frame.extend_from_slice(b"{\"stream\":\"");
-        frame.extend_from_slice(symbol.to_lowercase().as_bytes());
-        frame.extend_from_slice(b"@depthSnapshot\",\"data\":");
-        frame.extend_from_slice(reply);
-        frame.push(b'}');
-        self.write(recv, &frame)
+        self.write(recv, &wrapped(symbol, reply))
     }
 
     /// Writes out what is buffered, so that a reader of the unfinished file sees it.

@@ -114,6 +114,38 @@ fn damage_is_told_with_file_and_line() {
     assert!(matches!(read(&dir.path().join("no.gz")), Err(RecordingError::Damaged { line: 0, .. })));
 }
 
+/// The raw files of cryptofeed: what was received, with the times to the last digit, and the snapshots with their symbols.
+#[test]
+fn cryptofeed_raw_files_are_read_and_what_cannot_be_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("BINANCE_FUTURES.ws.1.0");
+    let text = format!(
+        "configuration: {{'a': 1}}\nwss://host/stream <-> 1700000000.25\n1700000000.5: {TRADE}\n\
+         wss://host/stream <- 1700000000.6: {{}}\n1700000001: {DEPTH}\n\
+         https://host/depth?symbol=BTCUSDT&limit=1000 -> 1700000001.1234567: {SNAPSHOT}\n\
+         https://host/openInterest?symbol=BTCUSDT -> 1700000002.0: {{\"openInterest\":\"1\"}}\n"
+    );
+    fs::write(&path, text).unwrap();
+    let wrapped = format!("{{\"stream\":\"btcusdt@depthSnapshot\",\"data\":{SNAPSHOT}}}");
+    let expected = [
+        (1_700_000_000_500_000_000, TRADE.to_owned()),
+        (1_700_000_001_000_000_000, DEPTH.to_owned()),
+        (1_700_000_001_123_456_700, wrapped),
+    ];
+    assert_eq!(read(&path).unwrap(), expected);
+    for (bytes, what) in [
+        (&b"PK\x03\x04rest"[..], "hftbacktest"),
+        (b"timestamp,local_timestamp,side\n", "cryptofeed"),
+        (b"1.5e9: {}\n", "no receive time"),
+        (b"99999999999999: {}\n", "no receive time"),
+        (b"1.1234567890: {}\n", "no receive time"),
+    ] {
+        fs::write(&path, bytes).unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        assert!(error.contains("line 1: ") && error.contains(what), "{error}");
+    }
+}
+
 fn surveyed(dir: &Path, files: &[&[(u64, &str)]]) -> Result<Survey, RecordingError> {
     let paths: Vec<PathBuf> = (0..files.len()).map(|i| dir.join(format!("{i}.zst"))).collect();
     for (path, lines) in paths.iter().zip(files) {

@@ -98,6 +98,7 @@ impl Control {
     fn turn(&mut self, stop: &AtomicBool) {
         let now = self.clock.now_ns();
         self.ends.latency.drain();
+        self.ends.timelines.drain();
         if let Some(market) = &mut self.market {
             market.poll(now, &mut self.seen);
         }

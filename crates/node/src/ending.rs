@@ -9,10 +9,11 @@ use binance::rest::{RestClient, RestError};
 use market::{Nanos, OrderRequest, SymbolId};
 use runtime::clock::Clock;
 
-use crate::control;
+use crate::control::{self, close_stop};
 use crate::roles::lease::Fence;
 use crate::stages::gateway::UNMEASURED;
-use crate::stages::router::AccountState;
+use crate::stages::router::{AccountState, UnlistedRow};
+use crate::summary::OpenPosition;
 
 /// Looks at the account until nothing works any more: the venue cancels one by one, after it has said yes.
 const LOOKS: u32 = 4;
@@ -65,6 +66,20 @@ impl AtVenue {
         }
     }
 
+    /// The last words to the venue: nothing works, no stop of ours lies without a position, the listen key is closed.
+    pub async fn leave_for_good(&self, settled: bool) -> Result<Left, RestError> {
+        let account = self.leave(settled).await?;
+        if self.stops {
+            let held = |name: &str| {
+                let symbol = self.symbols.id(name);
+                account.positions.iter().any(|p| Some(p.symbol) == symbol)
+            };
+            close_stop::remove_orphans(&self.rest, held).await?;
+        }
+        let _ = self.rest.close_listen_key().await;
+        Ok(Left::of(&account, &self.symbols))
+    }
+
     /// One look, and a cancel for each instrument in which something works.
     async fn cancel(&self) -> Result<AccountState, RestError> {
         let account = control::account(&self.rest, &self.symbols, &self.clock, Urgency::Exit).await?;
@@ -88,5 +103,28 @@ impl AtVenue {
     /// May anything be sent?
     pub fn may_send(&self) -> bool {
         self.fence.is_open(self.clock.now_ns())
+    }
+}
+
+/// What the venue says is left, after a last cancel of everything that works. What was not asked is not there.
+#[derive(Default)]
+pub struct Left {
+    /// Positions.
+    pub positions: Option<Vec<OpenPosition>>,
+    /// Orders.
+    pub orders: Option<usize>,
+}
+
+impl Left {
+    /// The whole account, not only what is followed.
+    pub fn of(account: &AccountState, symbols: &Symbols) -> Self {
+        let followed = |p: &execution::VenuePosition| {
+            let i = symbols.get(p.symbol)?;
+            Some(OpenPosition { symbol: i.symbol.clone(), qty: i.lot.format(p.qty.0).to_string() })
+        };
+        let (orders, others): (Vec<_>, Vec<_>) = account.unlisted.iter().partition(|row| row.order.is_some());
+        let other = |row: &&UnlistedRow| OpenPosition { symbol: row.name.clone(), qty: row.qty.to_string() };
+        let positions = account.positions.iter().filter_map(followed).chain(others.iter().map(other));
+        Self { positions: Some(positions.collect()), orders: Some(account.orders.len() + orders.len()) }
     }
 }

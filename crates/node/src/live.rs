@@ -25,20 +25,20 @@ use tokio::sync::watch;
 use crate::config::{Config, Signal};
 use crate::connections::{connection, endpoint, routes};
 use crate::control::shown::{Facts, Publishing};
-use crate::control::{self, Control, Orders, Seen, WatchConfig, close_stop};
+use crate::control::{self, Control, Orders, Seen, WatchConfig};
 use crate::day::SharedDay;
 use crate::drop_copy::DropCopy;
 use crate::dry::ReadOnly;
-use crate::ending::AtVenue;
+use crate::ending::{AtVenue, Left};
 use crate::environment::Environment;
 use crate::error::Failure;
 use crate::journal::beginning::Beginning;
+use crate::journal::bundle::PostMortem;
 use crate::journal::recorder::Recorder;
 use crate::killed;
 use crate::memory_link::{self, Identity, Loaded, MemoryLink, MemoryStatus, Owner};
 pub use crate::options::{History, Options};
-use crate::preflight;
-use crate::preflight::rest_error as unavailable;
+use crate::preflight::{self, rest_error as unavailable};
 use crate::recovery::Sending;
 use crate::restart::{self, Begun, while_holding};
 use crate::role::Role;
@@ -47,8 +47,7 @@ use crate::roles::lease::{Fence, LeaseView};
 use crate::roles::standby::{self, Active, Alpha, StoodBy, Warm};
 use crate::stages::Hop;
 use crate::stages::gateway::GatewayConnections;
-use crate::stages::router::{AccountState, UnlistedRow};
-use crate::summary::{OpenPosition, RingSummary, StageSummary, Summary, UNKNOWN};
+use crate::summary::{RingSummary, StageSummary, Summary, UNKNOWN};
 use crate::topology::{self, Parts, Pipeline, Source};
 use crate::watchdog::{self, Watchdog, Watched};
 
@@ -120,14 +119,14 @@ async fn one_run(
         Parts { guests, ..parts(options, &mut ready, begun, (source, fence.clone()), environment)? };
     before.into_iter().for_each(|until| parts.router.set_predecessor(until));
     rest.set_patient(false);
-    let day = parts.day.clone();
+    let (day, kept) = (parts.day.clone(), parts.day.clone());
     let gates_before = *parts.engine.gate_counts();
     let beginning = Beginning::of(options, &parts, environment);
     parts.journal = beginning.is_some();
     let pipeline = topology::start(&options.config, parts, environment)
         .map_err(|e| Failure::unavailable(format!("cannot start the workers: {e}")))?;
     let Pipeline { ends, memory, journal, workers, stop, layout } = pipeline;
-    let recorder = beginning.map(|b| b.record(options, journal, environment)).transpose()?;
+    let recorder = beginning.map(|b| b.record(options, journal, &local_state, environment)).transpose()?;
     let assets = ready.symbols.all().iter().map(|i| i.symbol.clone()).collect();
     let at_venue = at_venue(options, &rest, &ready, &clock, &fence);
     let identity = Identity { owner, local_state, assets, fence, day: day.clone() };
@@ -138,7 +137,8 @@ async fn one_run(
     let journal = recorder.as_ref().map(|r| Arc::clone(&r.status));
     let attached = Attached { alpha: alpha.as_ref(), lease, journal, shown, day, read, may_open };
     attached.to(&mut control, options, &link);
-    look_after(&mut control, options, &at_venue, (watchdog, &workers, &stop), environment)?;
+    let watched = (watchdog, &workers[..], &stop, recorder.as_ref());
+    look_after(&mut control, options, &at_venue, watched, environment)?;
     control.run(&stop).await;
     watchdog.rest();
 
@@ -147,11 +147,13 @@ async fn one_run(
     panics.extend(watchdog.fired());
     let left = left(&control.seen, &at_venue).await;
     tell_kill(options, &control, &left, &link, environment);
-    let memory = remembered(&mut link, recorder).await;
+    let (memory, post_mortem) = remembered(&mut link, recorder).await;
     let seconds = (clock.now_ns() - started) as f64 / 1e9;
     let run = Run { layout, seconds, stages, gates_before, left, memory };
     let mut summary = summarise(options, &ready, &mut control, run);
     summary.alpha = alpha.map(|a| a.status());
+    let bad = bad_end(&control.seen, died, &panics, &kept, started);
+    post_mortem.zip(bad).into_iter().for_each(|(post_mortem, why)| post_mortem.leave(&why, &summary));
     outcome(options, &mut control, (died, &panics), summary)
 }
 
@@ -165,12 +167,13 @@ async fn link(options: &Options, environment: &Environment) -> Result<MemoryLink
 }
 
 /// Everything is written: the journal's last segment, and what memory takes within its time.
-async fn remembered(link: &mut MemoryLink, recorder: Option<Recorder>) -> MemoryStatus {
-    if let Some(recorder) = recorder {
-        recorder.finish().await;
-    }
+async fn remembered(link: &mut MemoryLink, recorder: Option<Recorder>) -> (MemoryStatus, Option<PostMortem>) {
+    let post_mortem = match recorder {
+        Some(recorder) => Some(recorder.finish().await),
+        None => None,
+    };
     let memory = tokio::time::timeout(REMEMBERED_WITHIN, link.finish()).await;
-    memory.unwrap_or_else(|_| link.status())
+    (memory.unwrap_or_else(|_| link.status()), post_mortem)
 }
 
 /// What was before: the state in memory, or that of this machine; and whose it is.
@@ -284,6 +287,16 @@ fn outcome(
         return Ok(Ended::MemoryAnswers);
     }
     Ok(Ended::Over(Box::new(summary)))
+}
+
+/// Why the run is one that somebody will want to look into: `None` where it ended in good order, and nothing had tripped.
+fn bad_end(seen: &Seen, died: bool, panics: &[String], day: &SharedDay, started: u64) -> Option<String> {
+    if died || !panics.is_empty() {
+        return Some(format!("the pipeline stopped by itself: {}", panics.join("; ")));
+    }
+    let tripped = day.get().state.and_then(|s| s.latches.iter().find(|l| l.at.0 >= started).copied());
+    let tripped = tripped.map(|l| format!("{}: {} against a limit of {}", l.check.text(), l.value, l.limit));
+    seen.failed.clone().or(tripped)
 }
 
 fn stopped(orders: &Orders, panics: &[String], summary: &Summary) -> Failure {
@@ -450,7 +463,7 @@ fn look_after(
     control: &mut Control,
     options: &Options,
     venue: &AtVenue,
-    (watchdog, workers, stop): (&Watchdog, &[Worker], &Arc<AtomicBool>),
+    (watchdog, workers, stop, recorder): (&Watchdog, &[Worker], &Arc<AtomicBool>, Option<&Recorder>),
     environment: &Environment,
 ) -> Result<(), Failure> {
     control.silence = watchdog.silence();
@@ -459,7 +472,9 @@ fn look_after(
     let rest = rest_client(options, environment)?.sharing(&venue.rest);
     let venue = AtVenue { rest: Arc::new(rest), ..venue.clone() };
     let limit_ms = options.config.runtime.watchdog_ms;
-    watchdog.watch(Watched::of(workers, &control.beat, stop, Some(venue), limit_ms));
+    let watched = Watched::of(workers, &control.beat, stop, Some(venue), limit_ms);
+    let post_mortem = recorder.map(|r| r.post_mortem.clone());
+    watchdog.watch(Watched { post_mortem, ..watched });
     Ok(())
 }
 
@@ -468,7 +483,7 @@ fn look_after(
 async fn left(seen: &Seen, venue: &AtVenue) -> Result<Left, RestError> {
     let r = &seen.router;
     if venue.may_send() {
-        return leave(venue, r.kill_done && r.working == 0 && r.unknown == 0).await;
+        return venue.leave_for_good(r.kill_done && r.working == 0 && r.unknown == 0).await;
     }
     if venue.fence.is_dry() {
         return control::account(&venue.rest, &venue.symbols, &venue.clock, Urgency::Exit)
@@ -611,41 +626,6 @@ fn parts(
     })
 }
 
-/// What the venue says is left, after a last cancel of everything that works.
-/// What was not asked is not there.
-#[derive(Default)]
-struct Left {
-    positions: Option<Vec<OpenPosition>>,
-    orders: Option<usize>,
-}
-
-impl Left {
-    /// The whole account, not only what is followed.
-    fn of(account: &AccountState, symbols: &Symbols) -> Self {
-        let followed = |p: &execution::VenuePosition| {
-            let i = symbols.get(p.symbol)?;
-            Some(OpenPosition { symbol: i.symbol.clone(), qty: i.lot.format(p.qty.0).to_string() })
-        };
-        let (orders, others): (Vec<_>, Vec<_>) = account.unlisted.iter().partition(|row| row.order.is_some());
-        let other = |row: &&UnlistedRow| OpenPosition { symbol: row.name.clone(), qty: row.qty.to_string() };
-        let positions = account.positions.iter().filter_map(followed).chain(others.iter().map(other));
-        Self { positions: Some(positions.collect()), orders: Some(account.orders.len() + orders.len()) }
-    }
-}
-
-async fn leave(venue: &AtVenue, settled: bool) -> Result<Left, RestError> {
-    let account = venue.leave(settled).await?;
-    if venue.stops {
-        let held = |name: &str| {
-            let symbol = venue.symbols.id(name);
-            account.positions.iter().any(|p| Some(p.symbol) == symbol)
-        };
-        close_stop::remove_orphans(&venue.rest, held).await?;
-    }
-    let _ = venue.rest.close_listen_key().await;
-    Ok(Left::of(&account, &venue.symbols))
-}
-
 /// The kill file outlives the run that it ended: only who removes it lets trading begin again. Of a kill of all machines
 /// memory has the last word ([`Holder::take`], the standby).
 fn refuse_while_killed(options: &Options, environment: &Environment) -> Result<(), Failure> {
@@ -748,7 +728,7 @@ fn summarise(options: &Options, ready: &Ready, control: &mut Control, run: Run) 
         .into_iter()
         .filter_map(|hop| Some((hop.name(), ends.latency.summary(hop as usize)?)))
         .collect();
-    let latency_lost = ends.latency.lost();
+    let (latency_lost, timelines) = (ends.latency.lost(), ends.timelines.take());
     let ring = |r: &Arc<runtime::ring::RingStats>| RingSummary {
         name: r.name(),
         capacity: r.capacity(),
@@ -793,6 +773,7 @@ fn summarise(options: &Options, ready: &Ready, control: &mut Control, run: Run) 
         alerts,
         latency_ns,
         latency_lost,
+        timelines,
         rings,
         stages: run.stages,
         memory: run.memory,

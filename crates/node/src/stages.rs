@@ -13,7 +13,7 @@ pub mod streams;
 pub mod ticks;
 
 use ::alpha::eigen::Scan;
-use market::{CrossAsset, Nanos, ObFeatures};
+use market::{CrossAsset, Nanos, ObFeatures, OrderRequest};
 use serde::{Deserialize, Serialize};
 
 /// The measured hops, in the order of the data (DESIGN.md habit 13: one documented enum feeds every picture).
@@ -70,6 +70,78 @@ impl Hop {
     }
 }
 
+/// When a tick, and the order that came of it, passed each point of the way: monotonic ns, 0 where it never did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stamps {
+    /// The book stage took the frame that made the tick due.
+    pub taken_ns: u64,
+    /// It was decoded.
+    pub decoded_ns: u64,
+    /// The features of all symbols were there.
+    pub sampled_ns: u64,
+    /// The tick was handed on.
+    pub handed_ns: u64,
+    /// The scanner took it.
+    pub scan_began_ns: u64,
+    /// It had its scan.
+    pub scanned_ns: u64,
+    /// The engine took it.
+    pub step_began_ns: u64,
+    /// The engine had decided.
+    pub decided_ns: u64,
+    /// The router took what it came of.
+    pub route_began_ns: u64,
+}
+
+/// What a request came of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cause {
+    /// A tick, and the engine's decision on it.
+    Tick,
+    /// A quote that moved the touch.
+    Quote,
+    /// A word of the venue.
+    Report,
+    /// An outcome or a command: no moment on the wire that it could be measured from.
+    #[default]
+    Command,
+    /// A deadline.
+    Timer,
+}
+
+/// Why something is sent: what for, by which tick, and the way so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Trace {
+    /// What it came of.
+    pub cause: Cause,
+    /// The boundary of the tick, event time; 0 without one.
+    pub boundary: Nanos,
+    /// Up to the router.
+    pub stamps: Stamps,
+}
+
+impl Trace {
+    /// Of something that the router took at this time, and no tick led to.
+    pub fn of(cause: Cause, route_began_ns: u64) -> Self {
+        Self { cause, boundary: Nanos(0), stamps: Stamps { route_began_ns, ..Stamps::default() } }
+    }
+}
+
+/// The way of one request to the venue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeline {
+    /// The request.
+    pub request: OrderRequest,
+    /// Why, and the way up to the router.
+    pub trace: Trace,
+    /// The router had done with it.
+    pub routed_ns: u64,
+    /// The gateway took the request.
+    pub sent_ns: u64,
+    /// The signed bytes were written to the socket.
+    pub written_ns: u64,
+}
+
 /// One tick on its way from the books to the engine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Tick {
@@ -87,6 +159,9 @@ pub struct Tick {
     pub cross: CrossAsset,
     /// Eigen scan of this tick.
     pub scan: Scan,
+    /// Its way so far; no input of a decision, and not kept.
+    #[serde(skip)]
+    pub stamps: Stamps,
 }
 
 impl Tick {
@@ -106,6 +181,7 @@ impl Tick {
                 instability_50: f64::NAN,
                 instability_150: f64::NAN,
             },
+            stamps: Stamps::default(),
         }
     }
 }
@@ -113,9 +189,9 @@ impl Tick {
 impl Tick {
     /// Becomes equal to one of as many symbols, without allocating.
     pub fn copy_from(&mut self, other: &Self) {
-        let Self { ts, recv_ns, handed_ns, ref mids, ref features, cross, scan } = *other;
+        let Self { ts, recv_ns, handed_ns, ref mids, ref features, cross, scan, stamps } = *other;
         (self.ts, self.recv_ns, self.handed_ns) = (ts, recv_ns, handed_ns);
-        (self.cross, self.scan) = (cross, scan);
+        (self.cross, self.scan, self.stamps) = (cross, scan, stamps);
         self.mids.clone_from(mids);
         self.features.clone_from(features);
     }
@@ -130,15 +206,19 @@ pub struct StampedIntent {
     pub recv_ns: u64,
     /// When the engine had decided.
     pub decided_ns: u64,
+    /// The way so far.
+    pub trace: Trace,
 }
 
 /// An order request with the same stamps.
 #[derive(Debug, Clone, Copy)]
 pub struct StampedRequest {
     /// The request.
-    pub request: market::OrderRequest,
+    pub request: OrderRequest,
     /// See [`Tick::recv_ns`]; 0 where no tick led to it (timers, re-pegs).
     pub recv_ns: u64,
     /// When the router had decided.
     pub routed_ns: u64,
+    /// The way up to the router.
+    pub trace: Trace,
 }

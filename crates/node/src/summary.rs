@@ -13,6 +13,7 @@ use crate::control::status::LineSummary;
 use crate::memory_link::MemoryStatus;
 use crate::roles::status::AlphaStatus;
 use crate::session::Session;
+use crate::stages::Timeline;
 use crate::stages::book::BookCounters;
 use crate::stages::feed::FeedCounters;
 use crate::stages::router::RouterState;
@@ -119,6 +120,9 @@ pub struct Summary {
     pub latency_ns: BTreeMap<&'static str, HopSummary>,
     /// Latency samples given up.
     pub latency_lost: u64,
+    /// The ways of the last requests, oldest first.
+    #[serde(skip)]
+    pub timelines: Vec<Timeline>,
     /// Rings.
     pub rings: Vec<RingSummary>,
     /// Stages.

@@ -28,7 +28,7 @@ use runtime::ring::{RingStats, Rx, Tx, ring};
 use runtime::stage::Stage;
 use runtime::worker::{Idle, Worker, WorkerConfig, available_cores, cores_in_order};
 
-pub use self::ends::{AccountEnds, ConnectionName, Ends, MarketEnds, SourceEnds};
+pub use self::ends::{AccountEnds, ConnectionName, Ends, MarketEnds, SourceEnds, Timelines};
 use self::table::{Layout, Link, LinkInfo, Sample};
 use crate::config::Config;
 use crate::day::SharedDay;
@@ -334,6 +334,7 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
     let (alpha_news, alpha) = w.ring(&table::ALPHA_NEWS);
     let (router_news, router) = w.ring(&table::ROUTER_NEWS);
     let (gateway_news, gateway) = w.ring(&table::GATEWAY_NEWS);
+    let (timelines, ways) = w.ring(&table::TIMELINES);
     let (to_alpha, alpha_commands) = w.ring(&table::ALPHA_COMMANDS);
     let (to_router, router_commands) = w.ring(&table::ROUTER_COMMANDS);
     let (to_gateway, gateway_commands) = w.ring(&table::GATEWAY_COMMANDS);
@@ -388,8 +389,13 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
     };
     let probe = w.probe(&table::ROUTER_SAMPLES);
     let orders = RouterStage::new(parts.router, links, parts.day, clock.clone(), probe);
-    let links =
-        GatewayLinks { requests, commands: gateway_commands, reports: reports_in, news: gateway_news };
+    let links = GatewayLinks {
+        requests,
+        commands: gateway_commands,
+        reports: reports_in,
+        news: gateway_news,
+        timelines,
+    };
     let (probe, fence) = (w.probe(&table::GATEWAY_SAMPLES), parts.fence.clone());
     let venue = GatewayStage::new(parts.gateway, parts.connections, fence, links, clock.clone(), probe);
     stages.push(("scanner", Box::new(scanner)));
@@ -410,6 +416,7 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
         fence,
         to_memory,
         latency,
+        timelines: Timelines::new(ways),
         engine_view,
         router_view,
         rings,

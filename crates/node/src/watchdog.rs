@@ -21,6 +21,7 @@ use crate::beat::{Beat, Silence};
 use crate::ending::AtVenue;
 use crate::environment::Environment;
 use crate::error::Failure;
+use crate::journal::bundle::PostMortem;
 
 /// A silence that shuts the gate for entries, ns.
 pub const SHUT_AFTER: u64 = 500 * Nanos::MS;
@@ -49,6 +50,8 @@ pub struct Watched {
     pub silent_after: u64,
     /// What to cancel with, for a node that sends orders: a REST client that nobody else waits for.
     pub venue: Option<AtVenue>,
+    /// Leaves what is looked into afterwards, where the run itself cannot any more.
+    pub post_mortem: Option<PostMortem>,
 }
 
 impl Watched {
@@ -62,7 +65,8 @@ impl Watched {
     ) -> Self {
         let workers = workers.iter().map(|w| (w.name().to_owned(), w.stats().to_vec())).collect();
         let silent_after = silent_after_ms * Nanos::MS;
-        Self { workers, control: control.clone(), stop: Arc::clone(stop), silent_after, venue }
+        let (control, stop) = (control.clone(), Arc::clone(stop));
+        Self { workers, control, stop, silent_after, venue, post_mortem: None }
     }
 }
 
@@ -225,6 +229,9 @@ async fn fire(shared: &Shared, watched: &Watched, who: &str, environment: &Envir
         }
     };
     if tokio::time::timeout(END_WITHIN, over).await.is_err() {
+        if let Some(post_mortem) = &watched.post_mortem {
+            post_mortem.leave(&why, &());
+        }
         environment.surroundings.exit(4, &format!("{why}, and the run does not end"));
     }
 }

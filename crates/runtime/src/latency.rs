@@ -33,7 +33,7 @@ impl Probe {
 }
 
 /// Percentiles of one hop, in nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct HopSummary {
     /// Samples.
     pub n: u64,

@@ -228,8 +228,8 @@ fn rest(idle: Idle, empty: u32) {
     }
 }
 
-/// `false`: the core is not ours, or the kernel refused.
-fn pin(core: usize) -> bool {
+/// Pins the calling thread to a core. `false`: the core is not ours, or the kernel refused.
+pub fn pin(core: usize) -> bool {
     let ids = core_affinity::get_core_ids().unwrap_or_default();
     ids.into_iter().find(|id| id.id == core).is_some_and(core_affinity::set_for_current)
 }

@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 
-use node::journal::replay::{Counts, Verdict, replay};
+use node::journal::replay::{Counts, Verdict, Within, replay};
 use serde::Serialize;
 
 use crate::invariants::Violation;
@@ -42,7 +42,7 @@ pub fn decide_again(files: &MachineFiles, at_ms: u64, again: &mut Again, violati
         violations.push(Violation { at_ms, invariant: "the journal decides the same again", found });
     };
     for dir in files.journals() {
-        let reports = match replay(files, &dir, None, &|_| None, &mut |_, _, _| true) {
+        let reports = match replay(files, &dir, Within::ALL, &|_| None, &mut |_, _, _| true) {
             Ok(reports) => reports,
             Err(error) => {
                 violation(error.to_string());

@@ -26,17 +26,36 @@ pub struct Sample {
     pub journals: BTreeSet<PathBuf>,
 }
 
+/// How the run is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// By SIGTERM.
+    Terminated,
+    /// By the watchdog: no worker comes back from its poll.
+    Hung,
+}
+
 /// Runs a node under `config` on so many symbols of the simulated market, until its journal reaches over `seconds`.
-pub fn sample(config: &Config, symbols: usize, seconds: u64, seed: u64) -> Result<Sample, String> {
+pub fn sample(
+    config: &Config,
+    (symbols, seconds): (usize, u64),
+    end: End,
+    seed: u64,
+) -> Result<Sample, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .map_err(|e| format!("no runtime: {e}"))?;
-    LocalSet::new().block_on(&runtime, story(config.clone(), symbols, seconds, seed))
+    LocalSet::new().block_on(&runtime, story(config.clone(), (symbols, seconds), end, seed))
 }
 
-async fn story(mut config: Config, symbols: usize, seconds: u64, seed: u64) -> Result<Sample, String> {
+async fn story(
+    mut config: Config,
+    (symbols, seconds): (usize, u64),
+    end: End,
+    seed: u64,
+) -> Result<Sample, String> {
     let accounts = vec![AccountConfig::hmac(KEY.0, KEY.1, 100_000)];
     let venue = VenueConfig { seed, symbols, accounts, ..VenueConfig::default() };
     config.market.symbols = venue.preroll(1, Duration::from_secs(1)).symbols;
@@ -48,7 +67,7 @@ async fn story(mut config: Config, symbols: usize, seconds: u64, seed: u64) -> R
     let program = Program { name: "all".to_owned(), config, role: Role::All, share: Share::Whole };
     let world = World::new(seed, venue, vec![program], bars)?;
     let driver = tokio::task::spawn_local(Rc::clone(&world).run());
-    let result = live(&world, seconds).await;
+    let result = live(&world, seconds, end).await;
     let sample = {
         let slots = world.slots.borrow();
         let files = slots[0].host.files.clone();
@@ -59,7 +78,7 @@ async fn story(mut config: Config, symbols: usize, seconds: u64, seed: u64) -> R
     result.map(|()| sample)
 }
 
-async fn live(world: &World, seconds: u64) -> Result<(), String> {
+async fn live(world: &World, seconds: u64, end: End) -> Result<(), String> {
     let begun = |world: &World| !world.slots.borrow()[0].host.files.journals().is_empty();
     let running = |world: &World| world.slots.borrow()[0].process.is_some();
     let until = |ms| world.now_ms() + ms;
@@ -71,8 +90,11 @@ async fn live(world: &World, seconds: u64) -> Result<(), String> {
         }
     }
     sleep(Duration::from_secs(seconds)).await;
-    // It does not come back while anybody looks.
-    world.terminate(0, 3_600_000);
+    match end {
+        // It does not come back while anybody looks.
+        End::Terminated => drop(world.terminate(0, 3_600_000)),
+        End::Hung => drop(world.hang(0)),
+    }
     let limit = until(PATIENCE_MS);
     while running(world) {
         sleep(Duration::from_millis(100)).await;
@@ -81,4 +103,81 @@ async fn live(world: &World, seconds: u64) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use node::journal::replay::{RunReport, Within, replay};
+
+    use super::*;
+
+    fn config() -> Config {
+        Config::parse(include_str!("../../../configs/demo.yml")).unwrap()
+    }
+
+    /// The bundle that a bad end has left: why, and that it is decided again.
+    fn left(sample: &Sample) -> (String, RunReport) {
+        let dir = sample.journals.iter().find(|dir| dir.ends_with("post-mortem/1")).expect("a bundle");
+        let text = |name: &str| sample.files.read(&dir.join(name)).unwrap().expect(name);
+        for name in ["header.json", "log.txt", "summary.json", "state.json"] {
+            assert!(!text(name).contains(KEY.1), "{name}");
+        }
+        assert!(text("header.json").contains("\"tick_ms\": 100"), "{}", text("header.json"));
+        let why: serde_json::Value = serde_json::from_str(&text("why.json")).unwrap();
+        let mut reports = replay(&*sample.files, dir, Within::ALL, &|_| None, &mut |_, _, _| true).unwrap();
+        assert_eq!(reports.len(), 1);
+        (why["why"].as_str().unwrap().to_owned(), reports.remove(0))
+    }
+
+    #[test]
+    fn a_run_that_ends_well_leaves_a_journal_and_no_bundle() {
+        let sample = sample(&config(), (8, 20), End::Terminated, 1).unwrap();
+        assert_eq!(sample.journals.len(), 1, "{:?}", sample.journals);
+    }
+
+    #[test]
+    fn a_limit_that_tripped_leaves_a_bundle_that_is_decided_again() {
+        let mut config = config();
+        config.router.risk.max_repeated_entries = 1;
+        let sample = sample(&config, (8, 40), End::Terminated, 1).unwrap();
+        let (why, report) = left(&sample);
+        assert!(why.contains("entries sent within the window"), "{why}");
+        assert!(report.is_equal() && report.ended && report.counts.requests > 0, "{report:#?}");
+    }
+
+    #[test]
+    fn a_worker_that_hangs_leaves_a_bundle_that_is_decided_again() {
+        let sample = sample(&config(), (8, 30), End::Hung, 1).unwrap();
+        let (why, report) = left(&sample);
+        assert!(why.contains("has been silent for"), "{why}");
+        assert!(report.is_equal() && report.counts.steps > 100, "{report:#?}");
+    }
+    /// An hour of a week is reached by the state before it, and read no further than it is wanted.
+    #[test]
+    fn a_part_of_a_journal_is_decided_again_from_the_state_before_it() {
+        let mut config = config();
+        config.journal.segment_mb = 1;
+        let sample = sample(&config, (8, 200), End::Terminated, 1).unwrap();
+        let dir = sample.journals.first().unwrap();
+        let decide = |within| {
+            let mut reports = replay(&*sample.files, dir, within, &|_| None, &mut |_, _, _| true).unwrap();
+            assert_eq!(reports.len(), 1);
+            reports.remove(0)
+        };
+        let whole = decide(Within::ALL);
+        assert!(whole.is_equal() && whole.counts.snapshots > 2, "{whole:#?}");
+        let length = whole.to_ns - whole.from_ns;
+        let (from, until) = (Some(whole.from_ns + length * 6 / 10), Some(whole.from_ns + length * 7 / 10));
+        let part = decide(Within { from, until });
+        assert!(part.is_equal() && part.gaps.is_empty(), "{part:#?}");
+        assert!(part.from_ns > whole.from_ns && Some(part.from_ns) <= from, "{part:#?}");
+        assert!(Some(part.to_ns) <= until && part.to_ns + 1_000_000_000 > until.unwrap(), "{part:#?}");
+        assert!(part.counts.steps < whole.counts.steps * 7 / 10, "{part:#?}");
+        // To the end, and from before the beginning.
+        let rest = decide(Within { from, until: None });
+        assert!(rest.is_equal() && rest.ended && rest.to_ns == whole.to_ns, "{rest:#?}");
+        assert_eq!(decide(Within { from: Some(1), until: None }).counts, whole.counts);
+        let none = Within { from: None, until: Some(1) };
+        assert!(replay(&*sample.files, dir, none, &|_| None, &mut |_, _, _| true).is_err());
+    }
 }

@@ -144,6 +144,8 @@ pub struct VenueConfig {
     pub looping: bool,
     /// Keep the recorded times instead of stamping frames with now.
     pub keep_times: bool,
+    /// Depth streams of every speed send each change by itself and at once, so that frames leave when the market says.
+    pub depth_at_once: bool,
     /// Accounts.
     pub accounts: Vec<AccountConfig>,
     /// Open all accounts in hedge mode.
@@ -172,6 +174,7 @@ impl Default for VenueConfig {
             speed: 1.0,
             looping: true,
             keep_times: false,
+            depth_at_once: false,
             accounts: vec![AccountConfig::hmac("K", "S", 100_000)],
             hedge_mode: false,
             commission: Commission::default(),

@@ -1,34 +1,36 @@
-//! `dolphin bench`: throughput and latency beside a named peer in the same run. Medians and ratios; the machine and
-//! the commit stand above every table, because absolute numbers of two days or two machines do not compare.
+//! `dolphin bench`: throughput and latency, of the parts and of the whole node.
 
-use std::time::Instant;
+mod compare;
+mod html;
+mod parts;
+mod tick_to_order;
 
-use replay::bench::{QUANTILES, Rate, ReplayBench, bench as replay_bench, few_samples};
-use replay::decode_bench::{Baseline, FrameSet, Runner};
-use replay::eigen::bench::{Measured, Options, Times, run as eigen_bench};
-use replay::signal_bench;
-use runtime::latency::{HopSummary, summarise};
-use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use super::bench_journal;
+use bench::floor;
 use node::error::Failure;
 use node::summary::time;
+use runtime::clock::Clock;
 
-/// Throughput and latency, against a named peer in the same run
+use self::parts::Part;
+
+/// Throughput and latency: of the parts, against a named peer in the same run; of the whole node, from the frame to the
+/// order
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  dolphin bench decode\n  dolphin bench eigen --json\n  dolphin bench features\n  dolphin bench tick\n  dolphin bench replay"
+    after_help = "Examples:\n  dolphin bench decode\n  dolphin bench eigen --json\n  dolphin bench tick-to-order --seconds 20\n  \
+                  dolphin bench tick-to-order --wire --rates 1,10 --json > a.json\n  dolphin bench compare a.json b.json"
 )]
 pub struct Args {
-    /// What to measure
-    #[arg(value_enum)]
+    #[command(subcommand)]
     what: What,
     /// Print one JSON object
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, clap::Subcommand)]
 enum What {
     /// Depth frames, bytes to book, beside serde_json (borrowed) + BTreeMap
     Decode,
@@ -42,248 +44,76 @@ enum What {
     Replay,
     /// The journal: ns a record on the hot thread, MB an hour, deciding again × real time
     Journal,
+    /// The production node beside a venue on another core: the frame that crosses a boundary → signed order bytes, hop by
+    /// hop
+    TickToOrder(tick_to_order::Args),
+    /// Throughput of the whole path: the highest rate that the node keeps
+    Pipeline(tick_to_order::PipelineArgs),
+    /// How long a core that only looks at the clock is kept from it
+    Jitter {
+        /// How long each core is watched
+        #[arg(long, default_value_t = 2.0, value_name = "S")]
+        seconds: f64,
+    },
+    /// Two reports of tick-to-order against each other: faster, slower or within noise (exit 1: slower)
+    Compare {
+        /// The report that is compared with (JSON)
+        a: PathBuf,
+        /// The report that is judged (JSON)
+        b: PathBuf,
+    },
 }
 
 /// Runs it.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let machine = Machine::read();
+    let json = args.json;
     match args.what {
-        What::Decode => print(&args, &machine, &decode(), decode_text),
-        What::Eigen => print(&args, &machine, &eigen()?, eigen_text),
-        What::Features => print(&args, &machine, &features(), lines_text),
-        What::Tick => print(&args, &machine, &tick()?, lines_text),
-        What::Journal => print(&args, &machine, &bench_journal::measure()?, bench_journal::text),
-        What::Replay => {
-            let measured = replay_bench(20, 7).map_err(|e| Failure::input(e.to_string()))?;
-            print(&args, &machine, &measured, replay_text)
-        }
+        What::Decode => parts::run(Part::Decode, json),
+        What::Eigen => parts::run(Part::Eigen, json),
+        What::Features => parts::run(Part::Features, json),
+        What::Tick => parts::run(Part::Tick, json),
+        What::Replay => parts::run(Part::Replay, json),
+        What::Journal => parts::run(Part::Journal, json),
+        What::TickToOrder(args) => tick_to_order::run(&args, json),
+        What::Pipeline(args) => tick_to_order::pipeline(&args, json),
+        What::Jitter { seconds } => jitter(seconds, json),
+        What::Compare { a, b } => compare::run(&a, &b, json),
     }
 }
 
-/// What the figures belong to.
-#[derive(Debug, Clone, Serialize)]
-struct Machine {
-    commit: &'static str,
-    cpu: String,
-    cores: usize,
-}
+/// Longest that a core is watched.
+const LONGEST: f64 = 3600.0;
 
-impl Machine {
-    fn read() -> Self {
-        let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model =
-            info.lines().find_map(|l| l.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
-        let cpu = model.unwrap_or("unknown processor").to_owned();
-        Self { commit: env!("DOLPHIN_COMMIT"), cpu, cores: runtime::worker::available_cores() }
+fn jitter(seconds: f64, json: bool) -> Result<(), Failure> {
+    if !(seconds > 0.0 && seconds <= LONGEST) {
+        return Err(Failure::usage(format!("--seconds {seconds}: more than 0, at most {LONGEST}")));
     }
-}
-
-fn print<T: Serialize>(args: &Args, machine: &Machine, result: &T, text: fn(&T)) -> Result<(), Failure> {
-    if args.json {
-        return super::print_json(&serde_json::json!({ "machine": machine, "result": result }));
+    let clock = Clock::new();
+    let machine = tick_to_order::machine(&clock);
+    let length = Duration::from_secs_f64(seconds);
+    let mut cores = runtime::worker::cores_in_order(None);
+    cores.sort_unstable();
+    let all: Vec<floor::Jitter> = cores.into_iter().map(|core| floor::jitter(core, length, &clock)).collect();
+    if json {
+        return super::print_json(&serde_json::json!({ "machine": machine, "cores": all }));
     }
-    println!("{} cores of {}, commit {}", machine.cores, machine.cpu, machine.commit);
-    text(result);
-    Ok(())
-}
-
-// ---- decode -----------------------------------------------------------------------------------------------------
-
-/// Rounds over the frames; ours and the peer's take turns, so that a noisy neighbour disturbs both.
-const ROUNDS: usize = 40;
-
-/// A distribution and which of its percentiles rest on too few samples.
-#[derive(Debug, Serialize)]
-struct Marked {
-    #[serde(flatten)]
-    ns: HopSummary,
-    /// Percentiles with fewer than 10/(1 − q) samples: to be taken with care.
-    few_samples: Vec<&'static str>,
-}
-
-#[derive(Debug, Serialize)]
-struct DecodeRow {
-    levels_a_side: usize,
-    frames: usize,
-    /// Scanner and ladder, per frame.
-    ours: Marked,
-    /// serde_json (borrowed) and BTreeMap, per frame.
-    peer: Marked,
-    /// Median of the peer ÷ median of ours.
-    ratio: f64,
-}
-
-fn decode() -> Vec<DecodeRow> {
-    [20, 100, 500].into_iter().map(decode_row).collect()
-}
-
-fn decode_row(levels: usize) -> DecodeRow {
-    let set = FrameSet::generated(levels, 20_000 / levels);
-    let (mut ours, mut peer) = (Runner::new(&set), Baseline::new(&set));
-    let (mut ours_ns, mut peer_ns) = (Vec::new(), Vec::new());
-    for round in 0..=ROUNDS {
-        ours.restart(&set);
-        peer.restart(&set);
-        let a = each(&set, |frame| {
-            std::hint::black_box(ours.run(frame));
-        });
-        let b = each(&set, |frame| {
-            std::hint::black_box(peer.run(frame));
-        });
-        // The first round warms up.
-        if round > 0 {
-            ours_ns.extend(a);
-            peer_ns.extend(b);
-        }
-    }
-    let [ours, peer] = [ours_ns, peer_ns].map(|ns| percentiles(&ns));
-    DecodeRow {
-        levels_a_side: levels,
-        frames: set.frames.len(),
-        ratio: peer.ns.p50 as f64 / ours.ns.p50 as f64,
-        ours,
-        peer,
-    }
-}
-
-fn each(set: &FrameSet, mut run: impl FnMut(&[u8])) -> Vec<u64> {
-    let measure = |frame: &Vec<u8>| {
-        let started = Instant::now();
-        run(frame);
-        u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    };
-    set.frames.iter().map(measure).collect()
-}
-
-fn percentiles(ns: &[u64]) -> Marked {
-    let mut h = runtime::latency::histogram();
-    ns.iter().for_each(|&v| h.saturating_record(v.max(1)));
-    let ns = summarise(&h).expect("at least one sample was taken");
-    Marked { ns, few_samples: few_samples(ns.n) }
-}
-
-fn decode_text(rows: &Vec<DecodeRow>) {
-    println!("depth frame, bytes in hand -> book updated (each figure holds two clock reads, about 50 ns)");
-    head();
-    for r in rows {
-        row(&format!("{} a side: scanner + ladder", r.levels_a_side), &r.ours);
-        row(&format!("{} a side: serde_json + BTreeMap", r.levels_a_side), &r.peer);
-        println!("    ratio of medians {:.1}", r.ratio);
-    }
-    foot();
-}
-
-fn head() {
+    print!("{}", machine.text());
+    println!("two looks at the clock lay so far apart, on a core that did nothing else");
     println!(
-        "{:<36}{:>9}{:>11}{:>11}{:>11}{:>11}{:>11}{:>11}",
-        "", "n", "min", "p50", "p90", "p99", "p99.9", "max"
+        "{:>5}{:>9}{:>9}{:>9}{:>11}{:>9}{:>9}{:>9}{:>9}{:>9}",
+        "core", "p50", "p99", "p99.9", "max", "≥ 1 µs", "≥ 10 µs", "≥ 100 µs", "≥ 1 ms", "away"
     );
-}
-
-fn row(name: &str, s: &Marked) {
-    let HopSummary { n, min, p50, p90, p99, p999, max } = s.ns;
-    print_row(name, n, [min, p50, p90, p99, p999, max]);
-}
-
-/// A line of the table; a percentile of too few samples bears a star.
-fn print_row(name: &str, n: u64, [min, p50, p90, p99, p999, max]: [u64; 6]) {
-    let few = few_samples(n);
-    let quantiles = QUANTILES.iter().zip([p50, p90, p99, p999]).map(|((q, _), ns)| {
-        let star = if few.contains(q) { "*" } else { "" };
-        format!("{:>11}", time(ns) + star)
-    });
-    println!("{name:<36}{n:>9}{:>11}{}{:>11}", time(min), quantiles.collect::<String>(), time(max));
-}
-
-/// Under a table.
-fn foot() {
-    println!("* fewer than 10/(1 - q) samples");
-}
-
-// ---- eigen ------------------------------------------------------------------------------------------------------
-
-fn eigen() -> Result<Vec<Measured>, Failure> {
-    [(48, 1, 20_000, 200), (400, 1, 3_000, 15), (48, 50, 20_000, 0), (400, 50, 2_000, 0)]
-        .into_iter()
-        .map(|(assets, stride, ticks, decompositions)| {
-            eprintln!("measuring N = {assets}, stride {stride} …");
-            eigen_bench(Options { assets, stride, ticks, decompositions, seed: 1 })
-                .map_err(|e| Failure::usage(e.to_string()))
-        })
-        .collect()
-}
-
-fn eigen_text(all: &Vec<Measured>) {
-    println!("eigen tick: λ, velocities and instabilities of windows 50, 150, 300, 750");
-    head();
-    for m in all {
-        println!("N = {}, stride {} ({:.1} MB)", m.assets, m.stride, m.memory_bytes as f64 / 1e6);
-        let line = |name: &str, t: &Times| {
-            let ns = [t.min, t.p50, t.p90, t.p99, t.p99_9, t.max].map(|us| (us * 1e3) as u64);
-            print_row(name, t.n as u64, ns);
-        };
-        line("  scanner", &m.scanner);
-        if m.stride == 1 {
-            line("  faer, eigenvalues of 4 matrices", &m.eigenvalues);
-            line("  faer, matrices and eigenvectors", &m.from_scratch);
-            println!(
-                "    ratio of medians {:.0} (from scratch {:.0}), largest error of λ {:.1e}",
-                m.ratio_eigenvalues, m.ratio_from_scratch, m.largest_error
-            );
-        }
+    for j in &all {
+        let [a, b, c, d] = j.longer.map(|(_, n)| n);
+        println!(
+            "{:>5}{:>9}{:>9}{:>9}{:>11}{a:>9}{b:>9}{c:>9}{d:>9}{:>9}",
+            j.core,
+            time(j.p50),
+            time(j.p99),
+            time(j.p999),
+            time(j.max),
+            format!("{:.2} %", j.away * 100.0)
+        );
     }
-    foot();
-}
-
-// ---- features, tick ---------------------------------------------------------------------------------------------
-
-/// A named distribution.
-#[derive(Debug, Serialize)]
-struct Line {
-    what: String,
-    #[serde(flatten)]
-    times: Marked,
-}
-
-fn line(what: String, ns: &[u64]) -> Line {
-    Line { what, times: percentiles(ns) }
-}
-
-fn features() -> Vec<Line> {
-    let of = |(symbols, ticks)| {
-        eprintln!("measuring {symbols} symbols …");
-        let times = signal_bench::features(symbols, ticks);
-        [
-            line(format!("{symbols} symbols: sample"), &times.sample),
-            line(format!("{symbols} symbols: 20 changes each, sample"), &times.tick),
-        ]
-    };
-    [(48, 10_000), (400, 4_000)].into_iter().flat_map(of).collect()
-}
-
-fn tick() -> Result<Vec<Line>, Failure> {
-    let times = signal_bench::engine(48, 100_000).map_err(|e| Failure::usage(e.to_string()))?;
-    Ok(vec![
-        line("48 assets, S = 50: no signal".to_owned(), &times.no_signal),
-        line("48 assets, S = 50: full selection".to_owned(), &times.full_selection),
-    ])
-}
-
-fn lines_text(lines: &Vec<Line>) {
-    println!("one tick of 100 ms on one core (each figure holds a clock read, about 30 ns)");
-    head();
-    for line in lines {
-        row(&line.what, &line.times);
-    }
-    foot();
-}
-
-// ---- replay -----------------------------------------------------------------------------------------------------
-
-fn replay_text(b: &ReplayBench) {
-    println!("{} generated days of {} assets, {} trades a round, one core", b.days, b.assets, b.trades);
-    println!("{:<36}{:>7}{:>14}{:>14}{:>14}  bars/s", "", "rounds", "min", "p50", "max");
-    let line = |r: &Rate| println!("{:<36}{:>7}{:>14.0}{:>14.0}{:>14.0}", r.what, r.n, r.min, r.p50, r.max);
-    [&b.engine, &b.read, &b.replay].into_iter().for_each(line);
-    println!("    replay reaches {:.2} of the speed of reading alone", b.of_read_bound);
+    Ok(())
 }

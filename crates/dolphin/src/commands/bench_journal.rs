@@ -11,7 +11,7 @@ use market::{Bbo, Level, Nanos, ObFeatures, Px, Qty, SymbolId};
 use node::config::Config;
 use node::error::Failure;
 use node::journal::recorder::limits;
-use node::journal::replay::{RunReport, replay};
+use node::journal::replay::{RunReport, Within, replay};
 use node::stages::Tick;
 use node::stages::alpha::{AlphaJournal, AlphaRecord};
 use node::stages::router::{Quote, RouterRecord};
@@ -21,7 +21,7 @@ use runtime::journal::library::{read, segments};
 use runtime::journal::segment::{OWN, Packer, kind};
 use runtime::journal::tap::{Drain, Tap, tap};
 use serde::Serialize;
-use sim::sample::{Sample, sample};
+use sim::sample::{End, Sample, sample};
 
 /// The champion's bars and ticks: S = 50.
 const CONFIG: &str = include_str!("../../../../configs/demo.yml");
@@ -175,11 +175,11 @@ fn ticks(symbols: usize) -> HotRow {
 }
 
 fn market(config: &Config, symbols: usize, seconds: u64) -> Result<Written, Failure> {
-    let sample = sample(config, symbols, seconds, 1).map_err(Failure::input)?;
+    let sample = sample(config, (symbols, seconds), End::Terminated, 1).map_err(Failure::input)?;
     let dir = sample.journals.first().ok_or_else(|| Failure::input("the simulated node kept no journal"))?;
     let sizes = Sizes::of(&sample, dir)?;
     let began = Instant::now();
-    let reports = replay(&*sample.files, dir, None, &|_| None, &mut |_, _, _| true)?;
+    let reports = replay(&*sample.files, dir, Within::ALL, &|_| None, &mut |_, _, _| true)?;
     let took = began.elapsed().as_secs_f64();
     let lasted = |r: &RunReport| (r.to_ns - r.from_ns) as f64 / 1e9;
     let seconds: f64 = reports.iter().map(lasted).sum();

@@ -11,7 +11,7 @@ use node::config::{Config, Direction};
 use node::error::Failure;
 use node::journal::records::ALPHA;
 use node::journal::replay::{
-    Against, Apart, Decided, Hypothesis, RunReport, Verdict, against, replay, what_if,
+    Against, Apart, Decided, Hypothesis, RunReport, Verdict, Within, against, replay, what_if,
 };
 use node::stages::Tick;
 use runtime::environment::SystemFiles;
@@ -19,9 +19,9 @@ use runtime::environment::SystemFiles;
 use super::replay_error;
 
 /// Decides a journal again and compares every decision; exit 1 with the first difference.
-pub fn compare(journal: &Path, until: Option<u64>, json: bool) -> Result<(), Failure> {
+pub fn compare(journal: &Path, within: Within, json: bool) -> Result<(), Failure> {
     let began = Instant::now();
-    let reports = replay(&SystemFiles, journal, until, &super::forewarner, &mut |_, _, _| true)?;
+    let reports = replay(&SystemFiles, journal, within, &super::forewarner, &mut |_, _, _| true)?;
     let seconds = began.elapsed().as_secs_f64();
     if json {
         super::print_json(&reports)?;
@@ -87,7 +87,7 @@ pub fn suppose(
     journal: &Path,
     config: Option<&Path>,
     settings: &[String],
-    until: Option<u64>,
+    within: Within,
     json: bool,
 ) -> Result<(), Failure> {
     let other = config.map(Config::load).transpose()?;
@@ -98,7 +98,7 @@ pub fn suppose(
         }
         change(config, settings)
     };
-    let runs = what_if(&SystemFiles, journal, until, &super::forewarner, &change)?;
+    let runs = what_if(&SystemFiles, journal, within, &super::forewarner, &change)?;
     if json {
         return super::print_json(&runs);
     }

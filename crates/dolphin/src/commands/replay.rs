@@ -20,6 +20,7 @@ use market::text::{counted, fixed, signed};
 
 use node::config::Config;
 use node::error::Failure;
+use node::journal::replay::Within;
 
 use super::replay_error;
 
@@ -88,6 +89,9 @@ pub struct Args {
     /// Of a journal: only up to this time (2026-01-31T12:00:00Z)
     #[arg(long, value_name = "TIME", requires = "journal", value_parser = super::journal::parse_time)]
     until: Option<u64>,
+    /// Of a journal: only from the newest state before this time on; what was before it is not read
+    #[arg(long, value_name = "TIME", requires = "journal", value_parser = super::journal::parse_time)]
+    from_snapshot: Option<u64>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -95,17 +99,18 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let Args { days, out, force, sweep, until, json } = args;
+    let Args { days, out, force, sweep, until, from_snapshot, json } = args;
     if let Some(journal) = &days.journal {
         if out.is_some() || !sweep.is_empty() {
             return Err(Failure::usage(
                 "--out and --sweep are of day files; a journal is compared or supposed",
             ));
         }
+        let within = Within { from: from_snapshot, until };
         if days.config.is_none() && days.settings.is_empty() {
-            return super::redecide::compare(journal, until, json);
+            return super::redecide::compare(journal, within, json);
         }
-        return super::redecide::suppose(journal, days.config.as_deref(), &days.settings, until, json);
+        return super::redecide::suppose(journal, days.config.as_deref(), &days.settings, within, json);
     }
     let target = Target { out: out.as_deref(), force };
     let config = days.replay_config()?;

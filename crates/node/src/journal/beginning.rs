@@ -65,6 +65,7 @@ impl Beginning {
         self,
         options: &Options,
         ends: JournalEnds,
+        local_state: &Option<PathBuf>,
         environment: &Environment,
     ) -> Result<Recorder, Failure> {
         let Self { header, states, limits } = self;
@@ -74,8 +75,9 @@ impl Beginning {
                 tracing::error!("the journal's segments but the first begin without a state: {why}");
             })
             .ok();
-        let recorder = Recorder::start(limits, &header, (states, shadow), ends, environment)
+        let mut recorder = Recorder::start(limits, &header, (states, shadow), ends, environment)
             .map_err(|e| Failure::unavailable(format!("cannot start the journal's thread: {e}")))?;
+        recorder.post_mortem.state.clone_from(local_state);
         tracing::info!("journal: {dir}, kept for {}", counted(options.config.journal.days, "day"));
         Ok(recorder)
     }

@@ -16,6 +16,7 @@ use runtime::journal::tap::Drain;
 use runtime::journal::writer::{Status, Writer};
 use tokio::sync::Notify;
 
+use super::bundle::PostMortem;
 use super::header::Header;
 use super::records::{self, ALPHA, ROUTER, TICK, alpha_kind, router_kind};
 use super::shadow::Shadow;
@@ -58,6 +59,8 @@ pub fn limits(config: &JournalConfig, dir: PathBuf, states: usize) -> Limits {
 pub struct Recorder {
     /// Counters for others.
     pub status: Arc<Status>,
+    /// What a run that ends badly leaves.
+    pub post_mortem: PostMortem,
     stop: Arc<Stop>,
     ended: Ended,
 }
@@ -79,6 +82,13 @@ impl Recorder {
         environment: &Environment,
     ) -> io::Result<Self> {
         let text = serde_json::to_vec(header)?;
+        let post_mortem = PostMortem {
+            files: Arc::clone(&environment.files),
+            clock: environment.clock.clone(),
+            journal: limits.dir.clone(),
+            run: header.run,
+            state: None,
+        };
         let writer = Writer::new(Arc::clone(&environment.files), limits, header.run, text);
         let (status, stop) = (writer.status(), Arc::<Stop>::default());
         let mut thread = Thread {
@@ -93,11 +103,11 @@ impl Recorder {
         let make: Box<dyn FnOnce() -> LocalTask + Send> =
             Box::new(move || Box::pin(async move { thread.run(&states, &stopped).await }));
         let ended = environment.spawner.spawn_thread("journal", make)?;
-        Ok(Self { status, stop, ended })
+        Ok(Self { status, post_mortem, stop, ended })
     }
 
-    /// Writes what the stages left and closes the last segment. To be called when they are gone.
-    pub async fn finish(self) {
+    /// Writes what the stages left and closes the last segment; what a bad end leaves is made then. To be called when they are gone.
+    pub async fn finish(self) -> PostMortem {
         self.stop.wanted.store(true, Ordering::Release);
         self.stop.said.notify_one();
         match tokio::time::timeout(CLOSED_WITHIN, self.ended).await {
@@ -105,6 +115,7 @@ impl Recorder {
             Ok(_) => {}
             Err(_) => tracing::warn!("the journal's last segment is not sealed yet: the disk is slow"),
         }
+        self.post_mortem
     }
 }
 

@@ -11,4 +11,4 @@ pub use against::{Against, Apart, Rows, against};
 pub use router::RouterReplay;
 pub use what_if::{Decided, Hypothesis, WhatIf, what_if};
 
-pub use run::{Counts, Difference, Observer, RunReport, Verdict, replay, runs};
+pub use run::{Counts, Difference, Observer, RunReport, Verdict, Within, replay, runs};

@@ -13,7 +13,7 @@ use runtime::stage::{Stage, Work};
 use serde::{Deserialize, Serialize};
 
 use super::memory::{MemoryNews, MemoryScan, Step};
-use super::{Hop, StampedIntent, Tick};
+use super::{Cause, Hop, StampedIntent, Stamps, Tick, Trace};
 use crate::config::{Config, HibernateAction, Signal};
 use crate::published::EngineView;
 
@@ -210,6 +210,8 @@ pub struct AlphaStage {
     booked: Nanos,
     /// Memory does not have the last event yet.
     unrecorded: bool,
+    /// The way of the newest tick.
+    stamps: Stamps,
     /// Time of this poll.
     polled_at: u64,
     /// Intents of the last input that the journal does not have yet: the router has them first.
@@ -267,6 +269,7 @@ impl AlphaStage {
             at: Nanos(0),
             booked,
             unrecorded: true,
+            stamps: Stamps::default(),
             polled_at: 0,
             decided: ArrayVec::new(),
             unfinished: None,
@@ -304,7 +307,14 @@ impl AlphaStage {
 
     fn emit(&mut self, action: Action, recv_ns: u64) {
         if let Action::Intent(intent) = action {
-            let stamped = StampedIntent { intent, recv_ns, decided_ns: self.clock.now_ns() };
+            let decided_ns = self.clock.now_ns();
+            let trace = if recv_ns == 0 {
+                Trace::default()
+            } else {
+                let stamps = Stamps { decided_ns, ..self.stamps };
+                Trace { cause: Cause::Tick, boundary: self.at, stamps }
+            };
+            let stamped = StampedIntent { intent, recv_ns, decided_ns, trace };
             self.waiting = self.links.intents.push(stamped).err();
             if self.links.journal.tap.is_open() {
                 // A poll makes two at most.
@@ -472,6 +482,7 @@ impl AlphaStage {
 
     fn tick(&mut self, tick: Box<Tick>) {
         self.at = tick.ts;
+        self.stamps = Stamps { step_began_ns: self.clock.now_ns(), ..tick.stamps };
         self.begin(tick.ts);
         let report = self.step(&tick);
         self.emit(report.action, tick.recv_ns);

@@ -32,7 +32,7 @@ use super::feed::{FeedCommand, Frame, FrameKind};
 use super::router::Quote;
 use super::streams::Streams;
 use super::ticks::{MidsAhead, MidsOut, TickOut};
-use super::{Hop, Tick};
+use super::{Hop, Stamps, Tick};
 use crate::config::MarketConfig;
 use crate::published::{self, BookWriter};
 
@@ -163,6 +163,7 @@ impl BookStage {
             return false;
         }
         let now = Nanos(frame.recv_ns);
+        let taken_ns = self.clock.now_ns();
         let Self { decoder, features, streams, news, ticks, counters, .. } = self;
         let mut event = match decoder.decode(&frame.bytes) {
             Ok(Decoded::Market(event)) => event,
@@ -190,15 +191,19 @@ impl BookStage {
         counters.events += 1;
         counters.odd_times += u64::from(self.venue_clock.believe(&mut event, now));
         let mut sampled = false;
+        let decoded_ns = self.clock.now_ns();
         let (masks, limits, clock) = (&mut self.masks, self.limits, &self.clock);
         let outcome = features.on_event(&event, |sample| {
             sampled = true;
             counters.samples += 1;
+            let sampled_ns = clock.now_ns();
             mask::judge(sample, masks, |i| streams.is_silent(SymbolId(i as u16)), limits);
             let kept = ticks.put(|tick| {
                 counters.live_books = mask::fill(tick, sample, masks);
                 tick.recv_ns = frame.recv_ns;
                 tick.handed_ns = clock.now_ns();
+                let handed_ns = tick.handed_ns;
+                tick.stamps = Stamps { taken_ns, decoded_ns, sampled_ns, handed_ns, ..Stamps::default() };
             });
             counters.lost_samples += u64::from(!kept);
         });

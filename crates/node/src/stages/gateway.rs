@@ -21,7 +21,7 @@ pub use self::news::{GatewayCommand, GatewayNews};
 use self::reader::{Outbound, Reader};
 pub use self::writer::UNMEASURED;
 use self::writer::Writer;
-use super::StampedRequest;
+use super::{StampedRequest, Timeline};
 use crate::roles::lease::Fence;
 
 /// The ends of the stage's links.
@@ -34,6 +34,8 @@ pub struct GatewayLinks {
     pub reports: Tx<ExecutionReport>,
     /// News; what finds no slot waits too.
     pub news: Tx<GatewayNews>,
+    /// The ways of the requests that were written; given up when full.
+    pub timelines: Tx<Timeline>,
 }
 
 /// The connections of the account, not opened yet.
@@ -76,7 +78,7 @@ impl GatewayStage {
             core,
             api,
             reader: Reader::new(user, decoder),
-            writer: Writer::new(fence, clock, probe),
+            writer: Writer::new(fence, clock, probe, links.timelines),
             outbound: Outbound::new(links.reports, links.news),
             requests: links.requests,
             commands: links.commands,

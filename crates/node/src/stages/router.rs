@@ -20,7 +20,7 @@ use runtime::ring::{Rx, Tx};
 use runtime::stage::{Stage, Work};
 use serde::{Deserialize, Serialize};
 
-use super::{Hop, StampedIntent, StampedRequest};
+use super::{Cause, Hop, StampedIntent, StampedRequest, Trace};
 use crate::day::SharedDay;
 use crate::published::{self, RouterView};
 
@@ -237,8 +237,9 @@ pub struct RouterStage {
     probe: Probe,
     /// The last call's results, until they are handed on.
     outbox: Outbox,
-    /// Stamp of the intent being worked on.
+    /// Stamps of the intent being worked on.
     cause_recv_ns: u64,
+    trace: Trace,
     /// Something happened since the last housekeeping.
     changed: bool,
     /// State and positions, by symbol, sent last.
@@ -275,6 +276,7 @@ impl RouterStage {
             probe,
             outbox: Outbox::new(),
             cause_recv_ns: 0,
+            trace: Trace::default(),
             changed: false,
             sent: RouterState::default(),
             sent_positions,
@@ -300,7 +302,8 @@ impl RouterStage {
     fn hand_on(&mut self, now_ns: u64) -> bool {
         let out = &mut self.outbox;
         while let Some(request) = out.requests.first().copied() {
-            let stamped = StampedRequest { request, recv_ns: self.cause_recv_ns, routed_ns: now_ns };
+            let (recv_ns, trace) = (self.cause_recv_ns, self.trace);
+            let stamped = StampedRequest { request, recv_ns, routed_ns: now_ns, trace };
             if self.links.requests.push(stamped).is_err() {
                 return false;
             }
@@ -420,6 +423,7 @@ impl RouterStage {
         for _ in 0..BATCH {
             let Some(quote) = self.links.quotes.pop() else { break };
             did = true;
+            self.trace = Trace::of(Cause::Quote, now_ns);
             self.apply(now, RouterRecord::Quote(quote));
             if !self.flush(now_ns) {
                 break;
@@ -501,6 +505,7 @@ impl RouterStage {
         for _ in 0..BATCH {
             let Some(command) = self.links.commands.pop() else { break };
             did = true;
+            self.trace = Trace::of(Cause::Command, now_ns);
             self.apply(now, RouterRecord::Command(command));
             if !self.flush(now_ns) {
                 return Work::Done;
@@ -509,6 +514,7 @@ impl RouterStage {
         for _ in 0..BATCH {
             let Some(report) = self.links.reports.pop() else { break };
             did = true;
+            self.trace = Trace::of(Cause::Report, now_ns);
             self.apply(now, RouterRecord::Report(report));
             if report.origin.ours().is_some() && self.links.news.free() > ROOM_FOR_NEWS {
                 let _ = self.links.news.push(RouterNews::Report(report));
@@ -520,6 +526,8 @@ impl RouterStage {
         while let Some(stamped) = self.links.intents.pop() {
             did = true;
             self.cause_recv_ns = stamped.recv_ns;
+            self.trace = stamped.trace;
+            self.trace.stamps.route_began_ns = self.clock.now_ns();
             self.apply(now, RouterRecord::Intent(stamped.intent));
             let routed = self.clock.now_ns();
             self.probe.record(Hop::Router as u8, routed - stamped.decided_ns);
@@ -529,6 +537,7 @@ impl RouterStage {
         }
         if self.is_due(now) {
             did = true;
+            self.trace = Trace::of(Cause::Timer, now_ns);
             self.apply(now, RouterRecord::Timer);
             self.flush(now_ns);
         }

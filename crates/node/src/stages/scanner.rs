@@ -73,9 +73,11 @@ impl Stage for ScannerStage {
             return Work::Idle;
         }
         let Some(mut tick) = self.ticks.recv() else { return Work::Idle };
+        tick.stamps.scan_began_ns = self.clock.now_ns();
         let prepared = self.scanner.prepared();
         tick.scan = self.scanner.step(&tick.mids);
         let now = self.clock.now_ns();
+        tick.stamps.scanned_ns = now;
         self.probe.record(Hop::Scanner as u8, now - tick.handed_ns);
         self.stepped = tick.ts;
         self.served(&tick, self.scanner.prepared() > prepared);

@@ -1,5 +1,6 @@
 //! The control thread's ends of the links, and memory's.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use market::ClockOffset;
@@ -12,6 +13,7 @@ use crate::published::{BookReader, EngineView, RouterView};
 use crate::roles::lease::Fence;
 use crate::sensors::Health;
 use crate::shards::assembly::ShardCounters;
+use crate::stages::Timeline;
 use crate::stages::alpha::{AlphaCommand, AlphaNews};
 use crate::stages::book::{BookNews, SnapshotReply};
 use crate::stages::feed::{FeedNews, Route};
@@ -66,6 +68,38 @@ pub struct Ends {
     pub account: AccountEnds,
 }
 
+/// The ways of the last requests.
+pub struct Timelines {
+    rx: Rx<Timeline>,
+    kept: VecDeque<Timeline>,
+}
+
+/// So many are kept.
+const WAYS_KEPT: usize = 4096;
+
+impl Timelines {
+    /// What comes over this ring.
+    pub fn new(rx: Rx<Timeline>) -> Self {
+        Self { rx, kept: VecDeque::new() }
+    }
+
+    /// Takes in what the ring holds.
+    pub fn drain(&mut self) {
+        while let Some(way) = self.rx.pop() {
+            if self.kept.len() == WAYS_KEPT {
+                self.kept.pop_front();
+            }
+            self.kept.push_back(way);
+        }
+    }
+
+    /// The newest, oldest first.
+    pub fn take(&mut self) -> Vec<Timeline> {
+        self.drain();
+        std::mem::take(&mut self.kept).into()
+    }
+}
+
 /// The control thread's ends of everything behind the market.
 pub struct AccountEnds {
     /// From the engine.
@@ -86,6 +120,8 @@ pub struct AccountEnds {
     pub to_memory: Tx<Health>,
     /// Latencies of all stages.
     pub latency: Collector,
+    /// The ways of the requests that were written.
+    pub timelines: Timelines,
     /// The engine, for people.
     pub engine_view: Taker<EngineView>,
     /// The router, for people.

@@ -22,7 +22,7 @@ use crate::stages::gateway::{GatewayCommand, GatewayNews};
 use crate::stages::memory::{MemoryNews, MemoryScan, Step};
 use crate::stages::router::{Quote, RouterCommand, RouterEntry, RouterNews};
 use crate::stages::ticks::MidsAhead;
-use crate::stages::{StampedIntent, StampedRequest, Tick};
+use crate::stages::{StampedIntent, StampedRequest, Tick, Timeline};
 
 /// How a link carries its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -164,6 +164,7 @@ links! {
     ALPHA_SAMPLES:    [All Alpha]  alpha -> control, Samples Sample, 16384, "given up and counted";
     ROUTER_SAMPLES:   [All Alpha]  router -> control, Samples Sample, 16384, "given up and counted";
     GATEWAY_SAMPLES:  [All Alpha]  gateway -> control, Samples Sample, 16384, "given up and counted";
+    TIMELINES:        [All Alpha]  gateway -> control as "gateway_timelines", Samples Timeline, 1024, "given up and counted";
 }
 
 /// What stands at the ends of the links: stages, which a worker polls, and threads, which may wait.

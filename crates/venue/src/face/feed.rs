@@ -169,6 +169,8 @@ struct Klines {
 pub(crate) struct Feed {
     pub(crate) symbols: Vec<SymbolFeed>,
     all: AllStreams,
+    /// Depth streams of every speed send at once.
+    pub depth_at_once: bool,
     /// Some aggregate is open.
     aggregating: bool,
     mark_due: Nanos,
@@ -247,6 +249,7 @@ impl Feed {
         Self {
             symbols,
             all,
+            depth_at_once: false,
             aggregating: false,
             mark_due: Nanos(0),
             candle_due: Nanos(0),
@@ -295,7 +298,8 @@ impl Feed {
         }
         f.book_id = last;
         f.changed_at = sink.now;
-        f.flush(0, exchange.ladder(symbol), &mut self.text, sink);
+        let at_once = if self.depth_at_once { SPEEDS.len() } else { 1 };
+        (0..at_once).for_each(|n| f.flush(n, exchange.ladder(symbol), &mut self.text, sink));
         if !f.touches_recorded {
             f.touch_changed(exchange.ladder(symbol), self.all.touch, &mut self.text, sink);
         }

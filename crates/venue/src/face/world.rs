@@ -138,6 +138,7 @@ impl World {
         let by_name = listings.iter().map(|l| (l.instrument.symbol.clone(), l.instrument.id)).collect();
         let mut hub = Hub::new(config.rules.legacy_urls);
         let mut feed = Feed::new(&listings, candles, &mut hub, now);
+        feed.depth_at_once = config.depth_at_once;
         for f in player.iter().flat_map(|p| p.symbols().filter(|s| p.has_touches(*s))) {
             feed.symbols[f.index()].touches_recorded = true;
         }

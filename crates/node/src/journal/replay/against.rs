@@ -11,7 +11,7 @@ use runtime::journal::frame::Record;
 use serde::Serialize;
 
 use super::alpha::{AlphaReplay, Was};
-use super::run::{RunReport, replay};
+use super::run::{RunReport, Within, replay};
 use super::what_if::Decided;
 use crate::config::Config;
 use crate::error::Failure;
@@ -104,7 +104,7 @@ pub fn against(
 ) -> Result<(Vec<RunReport>, Vec<Against>), Failure> {
     let (mut done, mut failed) = (Vec::new(), None);
     let mut comparison: Option<Comparison> = None;
-    let reports = replay(files, path, None, forewarner, &mut |header, begun, record| {
+    let reports = replay(files, path, Within::ALL, forewarner, &mut |header, begun, record| {
         let mut step = || -> Result<(), Failure> {
             if comparison.as_ref().is_none_or(|c| c.header.run != header.run) {
                 done.extend(comparison.take().map(Comparison::end));

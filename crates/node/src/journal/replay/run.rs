@@ -120,17 +120,74 @@ impl RunReport {
     }
 }
 
-/// Decides the runs of a directory or of one segment again, up to `until` (ns since 1970).
+/// Which part of a journal; times are ns since 1970.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Within {
+    /// From the newest state before this time on: what was before it is not read.
+    pub from: Option<u64>,
+    /// Up to this time.
+    pub until: Option<u64>,
+}
+
+impl Within {
+    /// All of it.
+    pub const ALL: Self = Self { from: None, until: None };
+
+    /// Of the runs those that reach into it; of each the segments from the one on that begins with the newest state before.
+    fn choose(
+        self,
+        files: &dyn Files,
+        mut runs: Vec<(u64, Vec<Found>)>,
+    ) -> Result<Vec<(u64, Vec<Found>)>, Failure> {
+        let start = |found: &Found| found.name.start_s.saturating_mul(market::Nanos::SECOND);
+        if let Some(until) = self.until {
+            runs.retain(|(_, segments)| segments.first().is_some_and(|s| start(s) <= until));
+        }
+        if let Some(from) = self.from {
+            let begun =
+                |(_, segments): &(u64, Vec<Found>)| segments.first().is_some_and(|s| start(s) <= from);
+            let first = runs.iter().rposition(begun).unwrap_or(0);
+            runs.drain(..first);
+            for (_, segments) in &mut runs {
+                let mut first = segments.iter().rposition(|s| start(s) <= from).unwrap_or(0);
+                while first > 0 && !begins_with_a_state(files, &segments[first])? {
+                    first -= 1;
+                }
+                segments.drain(..first);
+            }
+        }
+        Ok(runs)
+    }
+}
+
+fn begins_with_a_state(files: &dyn Files, found: &Found) -> Result<bool, Failure> {
+    let mut states = States::default();
+    let read = library::read(files, &found.path, |record| {
+        if record.stream != OWN {
+            return ControlFlow::Break(());
+        }
+        if record.kind == kind::STATE
+            && let Some((name, part)) = library::state(record.payload)
+        {
+            states.add(name, part);
+        }
+        ControlFlow::Continue(())
+    });
+    read.map_err(|e| Failure::input(format!("{}: {e:?}", found.path.display())))?;
+    Ok(states.are_there())
+}
+
+/// Decides the runs of a directory or of one segment again.
 pub fn replay(
     files: &dyn Files,
     path: &Path,
-    until: Option<u64>,
+    within: Within,
     forewarner: &dyn Fn(&Config) -> Option<Forewarner>,
     observer: &mut Observer<'_>,
 ) -> Result<Vec<RunReport>, Failure> {
     let mut reports = Vec::new();
-    for (run, segments) in runs(files, path)? {
-        let mut replay = Replay::new(run, until, forewarner);
+    for (run, segments) in within.choose(files, runs(files, path)?)? {
+        let mut replay = Replay::new(run, within.until, forewarner);
         for found in &segments {
             let read = library::read(files, &found.path, |record| replay.record(&record, observer));
             let condition = read.map_err(|e| Failure::input(format!("{}: {e:?}", found.path.display())))?;
@@ -142,6 +199,9 @@ pub fn replay(
             }
         }
         reports.push(replay.report());
+    }
+    if reports.is_empty() {
+        return Err(Failure::input(format!("{}: nothing of it lies before that time", path.display())));
     }
     Ok(reports)
 }

@@ -11,7 +11,7 @@ use runtime::journal::frame::Record;
 use serde::Serialize;
 
 use super::alpha::AlphaReplay;
-use super::run::replay;
+use super::run::{Within, replay};
 use crate::config::Config;
 use crate::error::Failure;
 use crate::journal::header::Header;
@@ -79,7 +79,7 @@ struct Pair {
 pub fn what_if(
     files: &dyn Files,
     path: &Path,
-    until: Option<u64>,
+    within: Within,
     forewarner: &dyn Fn(&Config) -> Option<Forewarner>,
     change: &dyn Fn(&mut Config) -> Result<(), Failure>,
 ) -> Result<Vec<WhatIf>, Failure> {
@@ -122,7 +122,7 @@ pub fn what_if(
         }
         failed.is_none()
     };
-    replay(files, path, until, forewarner, &mut observe)?;
+    replay(files, path, within, forewarner, &mut observe)?;
     if let Some(why) = failed {
         return Err(why);
     }

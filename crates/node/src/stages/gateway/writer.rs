@@ -8,11 +8,12 @@ use market::planted::{Bug, planted};
 use market::{ClientOrderId, Nanos, OrderRequest};
 use runtime::clock::Clock;
 use runtime::latency::Probe;
+use runtime::ring::Tx;
 
 use super::news::GatewayNews;
 use super::reader::Outbound;
 use crate::roles::lease::Fence;
-use crate::stages::{Hop, StampedRequest};
+use crate::stages::{Hop, StampedRequest, Timeline};
 
 /// Error of a clock that was never compared with the venue's, ns.
 pub const UNMEASURED: u64 = Nanos::SECOND;
@@ -26,12 +27,13 @@ pub struct Writer {
     written: VecDeque<(ClientOrderId, u64)>,
     clock: Clock,
     probe: Probe,
+    timelines: Tx<Timeline>,
 }
 
 impl Writer {
     /// Behind this fence.
-    pub fn new(fence: Fence, clock: Clock, probe: Probe) -> Self {
-        Self { fence, written: VecDeque::with_capacity(WRITTEN), clock, probe }
+    pub fn new(fence: Fence, clock: Clock, probe: Probe, timelines: Tx<Timeline>) -> Self {
+        Self { fence, written: VecDeque::with_capacity(WRITTEN), clock, probe, timelines }
     }
 
     /// Sends a request, or says why not.
@@ -80,14 +82,17 @@ impl Writer {
                 let sent = api.send(frame).is_ok();
                 let written = self.clock.now_ns();
                 if sent {
-                    self.measure(stamped, written);
+                    self.measure(stamped, sent_at, written);
                 }
             }
         }
     }
 
-    fn measure(&mut self, stamped: &StampedRequest, written: u64) {
+    fn measure(&mut self, stamped: &StampedRequest, sent_ns: u64, written: u64) {
         self.probe.record(Hop::Gateway as u8, written - stamped.routed_ns);
+        let StampedRequest { request, trace, routed_ns, .. } = *stamped;
+        // Telemetry: what finds no room is given up, and the ring counts it.
+        let _ = self.timelines.push(Timeline { request, trace, routed_ns, sent_ns, written_ns: written });
         if let OrderRequest::New(order) = stamped.request {
             if stamped.recv_ns != 0 {
                 self.probe.record(Hop::TickToOrder as u8, written - stamped.recv_ns);

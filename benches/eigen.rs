@@ -2,10 +2,10 @@
 //! `dolphin bench eigen` prints the percentiles and the ratio of one run.
 
 #[allow(dead_code, reason = "shared with the tests")]
-#[path = "../tests/eigen/full.rs"]
+#[path = "../crates/alpha/tests/eigen/full.rs"]
 mod full;
 #[allow(dead_code, reason = "shared with the tests")]
-#[path = "../tests/eigen/market.rs"]
+#[path = "../crates/alpha/tests/eigen/market.rs"]
 mod market;
 
 use alpha::eigen::{Scanner, WINDOWS};
