@@ -1,7 +1,10 @@
 """NautilusTrader 1.219.0 really run on the golden days, both ways of feeding: every field of every trade equal."""
 
+import json
+import statistics
 import subprocess
 import sys
+import time
 
 import pytest
 from conftest import golden, golden_trades
@@ -42,6 +45,28 @@ def test_postures(synthetic, blue):
     postures = {"2026-02-02": {"posture": "HIBERNATE", "Rm": 0.2}, "2026-02-03": {"posture": "STALKER", "Rm": 0.8}}
     nautilus = run(blue, synthetic, postures=postures)
     assert nautilus["trades"] == de.replay(synthetic, blue, postures=postures).trades.to_pylist()
+
+
+@pytest.mark.parametrize("name", ["days", "synthetic"])
+def test_the_time_of_both_as_programs(name, request, blue, binary):
+    """What a user waits for: a Python that runs NautilusTrader over the days, and `dolphin replay` over the same days."""
+    data = request.getfixturevalue(name)
+    code = "import sys; from dolphin_engine.run_nautilus import run; print(len(run(sys.argv[1], sys.argv[2])['trades']))"
+    commands = {
+        "NautilusTrader": [sys.executable, "-c", code, blue, data],
+        "dolphin replay": [binary, "replay", "--config", blue, "--data", data, "--json"],
+    }
+    times, trades = {}, {}
+    for who, command in commands.items():
+        times[who] = []
+        for _ in range(3 if who == "NautilusTrader" else 9):
+            begun = time.perf_counter()
+            said = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+            times[who].append(time.perf_counter() - begun)
+        trades[who] = json.loads(said)["trades"] if said.startswith("{") else int(said)
+    assert trades["NautilusTrader"] == trades["dolphin replay"] > 10
+    theirs, ours = (statistics.median(times[who]) for who in commands)
+    print(f"\n{name}, as programs: NautilusTrader {theirs:.3f} s, dolphin replay {ours:.4f} s, {theirs / ours:.0f} x")
 
 
 def test_the_runner_as_a_program(days, blue):
