@@ -32,11 +32,16 @@ fn conn_config(config: &Config) -> ConnConfig {
     ConnConfig { max_age: config.market.max_connection_age_s * Nanos::SECOND, ..ConnConfig::default() }
 }
 
+/// Market frames taken before the books get their turn. The venue sends the frames of all symbols in one burst, and its first
+/// is the one that makes a tick due: it must not wait for the rest to be unpacked.
+const FRAMES_AT_ONCE: u32 = 8;
+
 /// The connection of a feed. One that is replaced is read until its successor has asked for all its streams, and a little
 /// longer.
 fn feed_connection(config: &Config, feed: &Feed, environment: &Environment) -> Result<WsConn, Failure> {
     let usual = conn_config(config);
-    let config = ConnConfig { drain: usual.drain + feed.asking_time(), ..usual };
+    let drain = usual.drain + feed.asking_time();
+    let config = ConnConfig { drain, frames_per_poll: FRAMES_AT_ONCE, ..usual };
     let (dialer, seed) = (Arc::clone(&environment.dialer), environment.entropy.next_u64());
     Ok(WsConn::new(endpoint(feed.url())?, dialer, config, seed))
 }
