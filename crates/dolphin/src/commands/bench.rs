@@ -91,8 +91,9 @@ fn jitter(seconds: f64, json: bool) -> Result<(), Failure> {
     let clock = Clock::new();
     let machine = tick_to_order::machine(&clock);
     let length = Duration::from_secs_f64(seconds);
-    let cores = 0..runtime::worker::available_cores();
-    let all: Vec<floor::Jitter> = cores.map(|core| floor::jitter(core, length, &clock)).collect();
+    let mut cores = runtime::worker::cores_in_order(None);
+    cores.sort_unstable();
+    let all: Vec<floor::Jitter> = cores.into_iter().map(|core| floor::jitter(core, length, &clock)).collect();
     if json {
         return super::print_json(&serde_json::json!({ "machine": machine, "cores": all }));
     }
