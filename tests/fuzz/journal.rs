@@ -125,7 +125,13 @@ impl Records {
         let name = std::fs::read_to_string(self.dir.path().join("name")).unwrap();
         let path = self.dir.path().join("spoiled").join(format!("{name}.dj"));
         std::fs::write(&path, &segment).unwrap();
-        let report = replay(&SystemFiles, &path, None, &|_| None, &mut |_, _, _| true);
+        let report = replay(
+            &SystemFiles,
+            &path,
+            node::journal::replay::Within::default(),
+            &|_| None,
+            &mut |_, _, _| true,
+        );
         match report {
             Ok(reports) => answer(
                 reports.iter().map(|r| message(&format!("{:?} {:?}", r.alpha, r.router))).collect::<Vec<_>>(),

@@ -45,7 +45,7 @@ pub fn round_trips(n: usize, cores: [Option<usize>; 2], clock: &Clock) -> io::Re
     let (mut near, mut far) = open(&listener)?;
     let [here, there] = cores;
     let echo = std::thread::spawn(move || -> io::Result<()> {
-        let _ = there.is_some_and(pin);
+        there.map(pin);
         let mut bytes = [0; MESSAGE];
         for _ in 0..n + WARM {
             fill(&mut far, &mut bytes)?;
@@ -55,7 +55,7 @@ pub fn round_trips(n: usize, cores: [Option<usize>; 2], clock: &Clock) -> io::Re
     });
     let clock = clock.clone();
     let asks = std::thread::spawn(move || -> io::Result<Histogram<u64>> {
-        let _ = here.is_some_and(pin);
+        here.map(pin);
         let (mut h, mut bytes) = (histogram(), [0; MESSAGE]);
         for i in 0..n + WARM {
             let began = clock.now_ns();

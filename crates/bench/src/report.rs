@@ -171,7 +171,7 @@ pub struct RunReport {
     pub ticks_lost: u64,
     /// Share of the ticks whose features were computed before their boundary, over the whole run.
     pub prepared: f64,
-    /// Share of the ticks whose eigen scan was made before their boundary, over the whole run.
+    /// The same of the eigen scan.
     pub scans_prepared: f64,
     /// Frames given up, over the whole run.
     pub frames_dropped: u64,
@@ -433,7 +433,7 @@ impl RunReport {
     fn text(&self, report: &Report, out: &mut String) {
         let _ = writeln!(
             out,
-            "\n×{} of the recorded rate for {:.1} s: {:.0} frames/s, {} of {} ticks ({} lost; prepared: features of {:.1} %, scans of {:.1} %), {} entries, {} exits, {} abandoned; schedule kept by the venue to p50 {}, p99 {}",
+            "\n×{} of the recorded rate for {:.1} s: {:.0} frames/s, {} of {} ticks ({} lost; features of {:.1} %, scans of {:.1} % prepared), {} entries, {} exits, {} abandoned; schedule kept by the venue to p50 {}, p99 {}",
             self.rate,
             self.seconds,
             self.frames_per_s,

@@ -16,6 +16,7 @@ use node::summary::Summary;
 use node::topology::table::Layout;
 use runtime::clock::Clock;
 use runtime::environment::splitmix64;
+use runtime::worker::{available_cores, cores_in_order};
 use tokio::sync::watch;
 
 use crate::environment::{Link, Logs, ToVenue, environment};
@@ -113,11 +114,10 @@ fn history(source: &Source, symbols: usize) -> History {
     History { symbols: names, bars }
 }
 
-/// The cores in the order in which they are taken: the node's workers, then the venue.
+/// The node's layout, and the cores in the order in which its workers take them: the venue gets the next one.
 fn cores(config: &Config) -> (&'static Layout, Vec<usize>) {
-    let cores = runtime::worker::available_cores();
-    let layout = Layout::of(Role::All, config.runtime.layout.map_or(cores, usize::from));
-    (layout, runtime::worker::cores_in_order(config.runtime.first_core))
+    let layout = Layout::of(Role::All, config.runtime.layout.map_or_else(available_cores, usize::from));
+    (layout, cores_in_order(config.runtime.first_core))
 }
 
 /// How much the logs hold: what is expected, doubled.
@@ -281,10 +281,9 @@ fn counts(sight: &watch::Receiver<Seen>) -> (u64, u64, u64) {
 }
 
 fn placed(layout: &Layout, cores: &[usize]) -> String {
-    let workers = layout.workers.iter().zip(cores).map(|((name, _), core)| format!("core {core}: {name}"));
-    let venue = cores.get(layout.workers.len()).map_or("no core of its own: venue".to_owned(), |core| {
-        format!("core {core}: venue; unpinned: control, memory, journal")
-    });
+    let on = |i: usize| cores.get(i).map_or("no core of its own".to_owned(), |core| format!("core {core}"));
+    let workers = layout.workers.iter().enumerate().map(|(i, (name, _))| format!("{}: {name}", on(i)));
+    let venue = format!("{}: venue; unpinned: control, memory, journal", on(layout.workers.len()));
     workers.chain([venue]).collect::<Vec<_>>().join(", ")
 }
 

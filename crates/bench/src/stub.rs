@@ -181,7 +181,8 @@ pub fn run(
     inbox: Receiver<ToVenue>,
     stop: &AtomicBool,
 ) -> Result<Played, String> {
-    let _ = plan.core.is_some_and(runtime::worker::pin);
+    // A core that is refused shows in how late the schedule is played.
+    plan.core.map(runtime::worker::pin);
     let config = VenueConfig {
         mirrored: listings(&plan.source, plan.symbols),
         depth_at_once: true,

@@ -165,11 +165,11 @@ impl<'a> Bench<'a> {
         let config = Config::parse(bench::run::CONFIG)
             .map_err(|e| Failure::usage(format!("the bench's configuration{e}")))?;
         let cores = runtime::worker::cores_in_order(config.runtime.first_core);
-        let (here, other) = (cores.first().copied(), cores.get(1).copied());
-        let floor = round_trips(ROUND_TRIPS, [here, other], &clock)
+        let hot = cores.first().copied();
+        let floor = round_trips(ROUND_TRIPS, [hot, cores.get(1).copied()], &clock)
             .map_err(|e| Failure::unavailable(format!("the loopback cannot be measured: {e}")))?;
         let floor =
-            Floor { round_trip: Figure::of(&floor), jitter: jitter(here.unwrap_or(0), WATCHED, &clock) };
+            Floor { round_trip: Figure::of(&floor), jitter: jitter(hot.unwrap_or(0), WATCHED, &clock) };
         let report = Report {
             bench: name.to_owned(),
             machine: machine(&clock),
