@@ -85,8 +85,7 @@ async fn one_run(
     environment: &Environment,
 ) -> Result<Ended, Failure> {
     refuse_while_killed(options, environment)?;
-    let guests = std::mem::take(&mut options.guests);
-    let options = &*options;
+    let (guests, options) = (std::mem::take(&mut options.guests), &*options);
     let clock = environment.clock.clone();
     let began = Nanos(clock.now_ns());
     let rest = Arc::new(rest_client(options, environment)?);

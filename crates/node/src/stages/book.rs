@@ -165,29 +165,8 @@ impl BookStage {
         let now = Nanos(frame.recv_ns);
         let taken_ns = self.clock.now_ns();
         let Self { decoder, features, streams, news, ticks, counters, .. } = self;
-        let mut event = match decoder.decode(&frame.bytes) {
-            Ok(Decoded::Market(event)) => event,
-            // Snapshots come in recordings alone.
-            Ok(Decoded::Snapshot(_)) => {
-                counters.ignored += 1;
-                return false;
-            }
-            Ok(Decoded::Ignored(what)) => {
-                counters.ignored += 1;
-                if what == Ignored::OtherKind {
-                    streams.on_other((frame.route, frame.generation), &frame.bytes, news);
-                }
-                return false;
-            }
-            Err(error) => {
-                counters.rejected += 1;
-                streams.on_bad_frame(frame.route, &frame.bytes, error, now, news);
-                return false;
-            }
-        };
-        if !streams.note((frame.route, frame.generation), &event, now, news) {
-            return false;
-        }
+        let told = (&mut *streams, &mut *counters, &mut *news);
+        let Some(mut event) = event_of(decoder, frame, told) else { return false };
         counters.events += 1;
         counters.odd_times += u64::from(self.venue_clock.believe(&mut event, now));
         let mut sampled = false;
@@ -534,6 +513,37 @@ impl BookStage {
         self.features.invalidate(symbol);
         self.lost(symbol);
     }
+}
+
+/// The event of a frame that is followed; everything else is counted, and told where it matters.
+#[inline]
+fn event_of<'a>(
+    decoder: &'a mut Decoder,
+    frame: &'a Frame,
+    (streams, counters, news): (&mut Streams, &mut BookCounters, &mut Tx<BookNews>),
+) -> Option<MarketEvent<'a>> {
+    let now = Nanos(frame.recv_ns);
+    let event = match decoder.decode(&frame.bytes) {
+        Ok(Decoded::Market(event)) => event,
+        // Snapshots come in recordings alone.
+        Ok(Decoded::Snapshot(_)) => {
+            counters.ignored += 1;
+            return None;
+        }
+        Ok(Decoded::Ignored(what)) => {
+            counters.ignored += 1;
+            if what == Ignored::OtherKind {
+                streams.on_other((frame.route, frame.generation), &frame.bytes, news);
+            }
+            return None;
+        }
+        Err(error) => {
+            counters.rejected += 1;
+            streams.on_bad_frame(frame.route, &frame.bytes, error, now, news);
+            return None;
+        }
+    };
+    streams.note((frame.route, frame.generation), &event, now, news).then_some(event)
 }
 
 impl Stage for BookStage {
