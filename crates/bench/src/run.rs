@@ -103,7 +103,7 @@ fn history(source: &Source, symbols: usize) -> History {
     let openings = openings(source, symbols);
     let mut state = 7;
     let mut draw = || (splitmix64(&mut state) >> 11) as f64 / (1u64 << 53) as f64 - 0.5;
-    let mut bars = vec![openings.clone()];
+    let mut bars = vec![openings];
     for _ in 1..BARS {
         let common = draw();
         let newest = bars.last().cloned().unwrap_or_default();

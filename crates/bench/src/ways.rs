@@ -280,12 +280,11 @@ fn quote<'a>(connections: &'a [Both], t: &Timeline, symbol: [u8; 15]) -> Option<
     let of = |c: &'a Both| {
         let before = c.venue.frames.partition_point(|f| f.began < taken);
         let mut frames = c.venue.frames[..before].iter().rev();
-        let newest = frames.find_map(|frame| {
+        frames.find_map(|frame| {
             let is_its = matches!(frame.kind, b'd' | b'b') && frame.symbol == symbol;
             let read = is_its.then(|| c.node.read_at(frame.upto)).flatten()?;
             (read <= taken).then_some(Trigger { frame, read })
-        });
-        newest
+        })
     };
     connections.iter().filter(|c| c.link == Link::Market).filter_map(of).max_by_key(|t| t.read)
 }

@@ -161,7 +161,7 @@ fn ticks(symbols: usize) -> HotRow {
     let (boxes, loaded) = conveyor("bench_ticks", BOXES, || Tick::new(symbols));
     let mut ends = (AlphaJournal { tap: hot, ticks: boxes }, taken, loaded);
     let push = |(hot, ..): &mut (AlphaJournal, _, _)| {
-        (0..BOXES as u64).for_each(|at| hot.tick(at, black_box(&tick)))
+        (0..BOXES as u64).for_each(|at| hot.tick(at, black_box(&tick)));
     };
     let ns = median(&mut ends, BOXES, push, |(_, taken, loaded)| {
         while taken.pop().is_some() {}
