@@ -391,7 +391,7 @@ mod tests {
         assert_eq!((said.len(), said[0].text.as_str()), (1, "ExternalFill, 2 times"));
         assert_eq!(pager.look(&state, 1_001), []);
         state.alerts.insert("ExternalFill".to_owned(), 3);
-        assert_eq!(pager.look(&state, 1_002)[0].text, "ExternalFill, 1 times");
+        assert_eq!(pager.look(&state, 1_002)[0].text, "ExternalFill, 1 time");
         assert_eq!(pager.look(&state, 20_000)[0].key, "silent");
     }
 
