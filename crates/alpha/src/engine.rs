@@ -280,16 +280,18 @@ impl Engine {
 
     /// The same engine with another booking. One that a venue books for needs the features of what it enters (SPEC §3.7).
     #[must_use]
-    pub fn with_booking(mut self, booking: Booking) -> Self {
+    pub const fn with_booking(mut self, booking: Booking) -> Self {
         self.booking = booking;
-        self.needs_features |= booking == Booking::Venue;
+        self.needs_features = matches!(booking, Booking::Venue);
         self
     }
 
     /// The same engine, booking by the model on what a live one saw.
     #[must_use]
-    pub fn supposing(self) -> Self {
-        self.with_booking(Booking::Venue).with_booking(Booking::Model)
+    pub const fn supposing(mut self) -> Self {
+        self.booking = Booking::Model;
+        self.needs_features = true;
+        self
     }
 
     /// Begins a day: boost of the date, threshold, forewarner, breaker. `rm` outside [0, 1] is held within it, NaN is 0.
