@@ -382,7 +382,7 @@ fn many_restarts_under_faults() {
 }
 
 /// What a node says when order path and user stream are there and the venue was compared.
-const ARMED: &str = "armed: ";
+const ARMED: &str = "the account was compared";
 
 /// Seen: −296 against a day's limit of 15, and trading again half a second after a restart; so with every latch.
 #[test]
