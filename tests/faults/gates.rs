@@ -206,7 +206,7 @@ fn a_start_without_prices_warms_up_bar_by_bar() {
     setup.warm = false;
     let watched = Watched::of(setup.launch(&[]));
     let gate = watched.closes("warm_up");
-    assert!(gate.cause.contains("of 750 bars") || gate.cause.contains("no tick"), "{gate:?}");
+    assert!(gate.cause.contains("of 152 bars") || gate.cause.contains("no tick"), "{gate:?}");
     watched.node.finish();
 }
 
