@@ -80,7 +80,9 @@ fn row_03_a_lost_subscription_is_made_once_more_on_the_same_connection() {
 #[test]
 fn row_03_a_connection_that_falls_silent_with_its_pings_alive_is_replaced() {
     let node = Setup::new(16).start();
-    node.inject(Fault::Mute { stream: "*@depth@100ms".into() });
+    for stream in ["*@depth@100ms", "*@bookTicker"] {
+        node.inject(Fault::Mute { stream: stream.into() });
+    }
     node.until("the connection is replaced", |now| {
         now.alerts("StalledConnection") >= 1 && now.seen.connections["public"].replaced >= 1
     });
@@ -88,6 +90,19 @@ fn row_03_a_connection_that_falls_silent_with_its_pings_alive_is_replaced() {
     node.until("all books are back", all_well);
     let summary = node.finish();
     assert!(summary.connections["public"].lost.is_empty(), "successor first: {}", summary.text());
+}
+
+/// `bookTicker` comes over the connection of the books: it must not pass for their life.
+#[test]
+fn row_03_books_that_fall_silent_while_book_tickers_pass_are_asked_for_again_and_replaced() {
+    let node = Setup::new(19).config(fast).start();
+    node.inject(Fault::Mute { stream: "*@depth@100ms".into() });
+    node.until("every book is masked", |now| now.seen.masked.len() >= 8);
+    node.until("they are asked for again", |now| now.alerts("SilentStream") >= 8);
+    node.until("the connection is replaced", |now| now.seen.connections["public"].replaced >= 1);
+    node.venue.clear_faults();
+    node.until("all books are back", all_well);
+    node.finish();
 }
 
 #[test]
