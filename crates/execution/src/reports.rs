@@ -294,8 +294,9 @@ impl Router {
     fn refused(&mut self, now: Nanos, o: &WorkingOrder, code: i32, class: RejectClass, out: &mut Outbox) {
         let alert =
             Alert { symbol: Some(o.symbol), id: Some(o.id), code, ..Alert::new(now, AlertKind::Rejected) };
-        // A request that never left is no refusal by the venue.
-        self.stats.rejects += u64::from(code != 0);
+        // A request that never left is no refusal by the venue; nor is one that has to wait, told by the venue or known here:
+        // it says nothing of how the venue takes our orders.
+        self.stats.rejects += u64::from(code != 0 && class != RejectClass::RateLimit);
         if class == RejectClass::WouldTake {
             return;
         }

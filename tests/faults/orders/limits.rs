@@ -55,6 +55,9 @@ fn row_30_too_many_requests_pause_what_can_wait() {
     node.until("refused", |now| now.venue.hits(id) >= 1);
     node.until("in order", in_order);
     node.trades_again();
+    // The window counts as used up to its end: before it is over nobody could ask the venue what is left.
+    let asked = node.venue.counters().requests;
+    node.until("REST is used again", |now| now.venue.counters().requests > asked + 2);
     let summary = node.finish();
     assert!(!summary.alerts.contains_key("Banned"), "{}", summary.text());
 }
