@@ -10,6 +10,13 @@ fn signal(name: &str, id: u32) {
     assert!(Command::new("kill").args([&format!("-{name}"), &id.to_string()]).status().unwrap().success());
 }
 
+/// A child inherits it: SigIgn, bit 0 is signal 1.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let mask = status.lines().find_map(|l| l.strip_prefix("SigIgn:")).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap() & 1 == 1
+}
+
 fn open_orders(set: &Set) -> usize {
     set.venue.inspect(|exchange| {
         let account = exchange.account_ids().next().unwrap();
@@ -22,6 +29,10 @@ fn open_orders(set: &Set) -> usize {
 fn each_signal_ends_it_within_seconds_with_no_order_left() {
     let set = Set::plain();
     for (name, twice) in [("HUP", false), ("TERM", false), ("INT", true)] {
+        if name == "HUP" && ignores_hangup() {
+            println!("skipped: these tests run under nohup, and so does the node: it goes on");
+            continue;
+        }
         let before = set.venue.counters().orders;
         let running = Running::start(set.live(&["--json", "--flatten"]));
         until("the node trades", || set.venue.counters().orders > before + 2);
