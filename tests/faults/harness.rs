@@ -22,7 +22,7 @@ use node::error::Failure;
 use node::live::{self, History, Options};
 use node::roles::Role;
 use node::summary::Summary;
-use node::topology::Guest;
+use node::topology::ExtraStage;
 use runtime::stage::{Stage, Work};
 use runtime::worker::Idle;
 use telemetry::published::Published;
@@ -53,7 +53,7 @@ pub struct Setup {
     /// Changes the hosts that the node is told.
     pub hosts: fn(&mut Hosts),
     /// Stages polled beside the node's own.
-    pub guests: Vec<Guest>,
+    pub extra_stages: Vec<ExtraStage>,
     /// Warm the histories with prices from before the start (the default).
     pub warm: bool,
 }
@@ -69,7 +69,15 @@ impl Setup {
         config.journal.enabled = false;
         let accounts = vec![AccountConfig::hmac(KEY.0, KEY.1, 100_000)];
         let venue = VenueConfig { seed, symbols: 8, accounts, ..VenueConfig::default() };
-        Self { config, venue, flatten: true, kill_file: None, hosts: |_| {}, guests: Vec::new(), warm: true }
+        Self {
+            config,
+            venue,
+            flatten: true,
+            kill_file: None,
+            hosts: |_| {},
+            extra_stages: Vec::new(),
+            warm: true,
+        }
     }
 
     /// With other settings of the node.
@@ -133,7 +141,7 @@ impl Setup {
             forewarner: None,
             orders,
             signalled: Arc::clone(&signalled),
-            guests: self.guests,
+            extra_stages: self.extra_stages,
             published: Some(Arc::clone(&published)),
         };
         let thread = std::thread::Builder::new()
@@ -362,9 +370,9 @@ pub struct Stall(Arc<AtomicU64>);
 
 impl Stall {
     /// On this worker; the handle takes the milliseconds of the next stall.
-    pub fn on(worker: &'static str) -> (Guest, Arc<AtomicU64>) {
+    pub fn on(worker: &'static str) -> (ExtraStage, Arc<AtomicU64>) {
         let handle = Arc::new(AtomicU64::new(0));
-        (Guest { worker, stage: Box::new(Self(Arc::clone(&handle))) }, handle)
+        (ExtraStage { worker, stage: Box::new(Self(Arc::clone(&handle))) }, handle)
     }
 }
 

@@ -16,7 +16,7 @@ pub mod pipe;
 pub mod report;
 pub mod run;
 pub mod schedule;
+pub mod scheduled;
 pub mod stamped;
-pub mod stub;
 pub mod threads;
 pub mod ways;

@@ -102,7 +102,7 @@ pub struct Hop {
 pub struct PathReport {
     /// Its steps.
     pub hops: Vec<Hop>,
-    /// Frame in the node's hands → signed order bytes.
+    /// Frame read by the node → signed order bytes.
     pub within: Figure,
     /// The venue began to write → its read of the order returned.
     pub wire: Figure,

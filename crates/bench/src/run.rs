@@ -22,8 +22,8 @@ use tokio::sync::watch;
 use crate::environment::{Link, Logs, ToVenue, environment};
 use crate::market::Source;
 use crate::schedule::openings;
+use crate::scheduled::{self, KEY, Plan, Played};
 use crate::stamped::{Log, Room, Rooms, Shared};
-use crate::stub::{self, KEY, Plan, Played};
 use crate::threads::{Counts, Watched, watcher};
 
 /// The configuration of the measured node.
@@ -149,7 +149,7 @@ fn start_venue(
     core: Option<usize>,
 ) -> Result<RunningVenue, String> {
     let (listener, at) = if options.wire {
-        let opened = stub::listen().and_then(|l| l.local_addr().map(|at| (l, at.to_string())));
+        let opened = scheduled::listen().and_then(|l| l.local_addr().map(|at| (l, at.to_string())));
         let (listener, at) = opened.map_err(|e| format!("cannot listen on the loopback: {e}"))?;
         (Some(listener), at)
     } else {
@@ -160,7 +160,7 @@ fn start_venue(
     let plan = Plan { source: Arc::clone(source), symbols, rate, rooms, listener, core };
     let stop = Arc::new(AtomicBool::new(false));
     let (clock, until) = (clock.clone(), Arc::clone(&stop));
-    let run = move || stub::run(&plan, &clock, inbox, &until);
+    let run = move || scheduled::run(&plan, &clock, inbox, &until);
     let thread =
         std::thread::Builder::new().name("venue".to_owned()).spawn(run).map_err(|e| e.to_string())?;
     Ok(RunningVenue { at, thread, stop, sender })
@@ -193,7 +193,7 @@ fn node_options(
             watch: Some(seen),
         },
         signalled: Arc::default(),
-        guests: Vec::new(),
+        extra_stages: Vec::new(),
         published: None,
     })
 }
@@ -242,10 +242,11 @@ pub fn run(options: &Setting, source: &Arc<Source>, clock: &Clock) -> Result<Raw
     let calls = Arc::new(AtomicU64::new(0));
     let (environment, logs) =
         environment(options.wire, (clock.clone(), &calls), node_rooms, venue.sender.clone());
-    let (guests, watched): (Vec<_>, Vec<_>) = layout.workers.iter().map(|(name, _)| watcher(name)).unzip();
+    let (extra_stages, watched): (Vec<_>, Vec<_>) =
+        layout.workers.iter().map(|(name, _)| watcher(name)).unzip();
     let (seen, sight) = watch::channel(Seen::default());
     let node = node_options(options, source, config, venue.at.clone(), seen)?;
-    let node = Options { guests, ..node };
+    let node = Options { extra_stages, ..node };
     let (signalled, began) = (Arc::clone(&node.signalled), Instant::now());
     let node = std::thread::Builder::new()
         .name("control".to_owned())

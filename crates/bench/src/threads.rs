@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use node::topology::Guest;
+use node::topology::ExtraStage;
 use runtime::counting_alloc;
 use runtime::stage::{Stage, Work};
 use serde::{Deserialize, Serialize};
@@ -38,9 +38,9 @@ impl Stage for Watcher {
 }
 
 /// A watcher for a worker.
-pub fn watcher(worker: &'static str) -> (Guest, Arc<Watched>) {
+pub fn watcher(worker: &'static str) -> (ExtraStage, Arc<Watched>) {
     let watched = Arc::new(Watched { worker, ..Watched::default() });
-    (Guest { worker, stage: Box::new(Watcher(Arc::clone(&watched))) }, watched)
+    (ExtraStage { worker, stage: Box::new(Watcher(Arc::clone(&watched))) }, watched)
 }
 
 /// Counts of a thread; `None`: the system does not tell.

@@ -20,7 +20,7 @@ pub enum Step {
     VenueLate,
     /// The venue began to write → the node's read returned.
     KernelRead,
-    /// In the node's hands → taken by the book stage: WebSocket frame, copy, wait.
+    /// Read by the node → taken by the book stage: WebSocket frame, copy, wait.
     Frame,
     /// Frame → event.
     Decode,
@@ -84,7 +84,7 @@ impl Step {
         matches!(self, Self::WaitScan | Self::WaitDecide | Self::WaitRoute | Self::WaitEncode)
     }
 
-    /// Is it between the frame in the node's hands and the order's signed bytes?
+    /// Is it between the frame as the node has read it and the order's signed bytes?
     pub const fn is_within(self) -> bool {
         !matches!(self, Self::VenueLate | Self::KernelRead | Self::Write | Self::WireOut | Self::Acknowledge)
     }
@@ -95,7 +95,7 @@ impl Step {
 pub struct Way {
     /// Its steps, ns.
     pub steps: Vec<(Step, u64)>,
-    /// Frame in the node's hands → signed bytes.
+    /// Frame read by the node → signed bytes.
     pub within: u64,
     /// The venue began to write → its read of the order returned.
     pub wire: u64,

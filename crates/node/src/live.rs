@@ -85,7 +85,7 @@ async fn one_run(
     environment: &Environment,
 ) -> Result<Ended, Failure> {
     refuse_while_killed(options, environment)?;
-    let (guests, options) = (std::mem::take(&mut options.guests), &*options);
+    let (extra_stages, options) = (std::mem::take(&mut options.extra_stages), &*options);
     let clock = environment.clock.clone();
     let began = Nanos(clock.now_ns());
     let rest = Arc::new(rest_client(options, environment)?);
@@ -115,7 +115,7 @@ async fn one_run(
         return Ok(Ended::Over(Box::new(Summary { memory: link.finish().await, ..summary })));
     };
     let mut parts =
-        Parts { guests, ..parts(options, &mut ready, begun, (source, fence.clone()), environment)? };
+        Parts { extra_stages, ..parts(options, &mut ready, begun, (source, fence.clone()), environment)? };
     before.into_iter().for_each(|until| parts.router.set_predecessor(until));
     rest.set_patient(false);
     let (day, kept) = (parts.day.clone(), parts.day.clone());
@@ -620,7 +620,7 @@ fn parts(
             decoder: UserDecoder::new(ready.symbols.clone()),
         },
         instruments: std::mem::take(&mut ready.instruments),
-        guests: Vec::new(),
+        extra_stages: Vec::new(),
         journal: false,
     })
 }

@@ -10,7 +10,7 @@ use telemetry::published::Published;
 use crate::config::Config;
 use crate::control::orders::Orders;
 use crate::role::Role;
-use crate::topology::Guest;
+use crate::topology::ExtraStage;
 
 /// Prices from before the start, oldest first, one row a bar.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -42,7 +42,7 @@ pub struct Options {
     /// Set by a signal.
     pub signalled: Arc<AtomicBool>,
     /// Stages of the caller's own.
-    pub guests: Vec<Guest>,
+    pub extra_stages: Vec<ExtraStage>,
     /// Where the state is published for whoever looks at the node.
     pub published: Option<Arc<Published>>,
 }

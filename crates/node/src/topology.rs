@@ -49,7 +49,7 @@ use crate::stages::ticks::MidsAhead;
 use crate::stages::{Hop, Tick};
 
 /// A stage of the caller's own, polled beside ours on one of the workers: a probe, a recorder.
-pub struct Guest {
+pub struct ExtraStage {
     /// Name of the worker; the first one where the layout has none of that name.
     pub worker: &'static str,
     /// The stage.
@@ -79,7 +79,7 @@ pub struct Parts {
     /// The connections of the account; the user stream's path comes with the listen key.
     pub connections: GatewayConnections,
     /// Stages of the caller's own.
-    pub guests: Vec<Guest>,
+    pub extra_stages: Vec<ExtraStage>,
     /// Is there a journal?
     pub journal: bool,
 }
@@ -129,7 +129,7 @@ type Stages = Vec<(&'static str, Box<dyn Stage>)>;
 
 /// Joins the parts by the links of their role and starts them on workers.
 pub fn start(config: &Config, mut parts: Parts, environment: &Environment) -> std::io::Result<Pipeline> {
-    let guests = std::mem::take(&mut parts.guests);
+    let extra_stages = std::mem::take(&mut parts.extra_stages);
     let role = match parts.source {
         Source::Streams(..) => Role::All,
         Source::Shards(_) => Role::Alpha,
@@ -137,7 +137,7 @@ pub fn start(config: &Config, mut parts: Parts, environment: &Environment) -> st
     let (stages, ends, memory, journal) = join(config, role, parts, &environment.clock);
     let plan = Plan::new(config, role, environment.workers.cores());
     let layout = plan.to_string();
-    let (workers, stop) = plan.start(config, stages, guests, environment)?;
+    let (workers, stop) = plan.start(config, stages, extra_stages, environment)?;
     Ok(Pipeline { ends, memory, journal, workers, stop, layout })
 }
 
@@ -446,7 +446,7 @@ impl Plan {
         &self,
         config: &Config,
         mut stages: Stages,
-        guests: Vec<Guest>,
+        extra_stages: Vec<ExtraStage>,
         environment: &Environment,
     ) -> std::io::Result<(Vec<Worker>, Arc<AtomicBool>)> {
         let mut placed: Vec<(&str, Vec<Box<dyn Stage>>)> = Vec::new();
@@ -458,9 +458,9 @@ impl Plan {
             placed.push((worker, names.iter().map(take).collect()));
         }
         assert!(stages.is_empty(), "a stage without a worker");
-        for guest in guests {
-            let at = placed.iter().position(|(name, _)| *name == guest.worker).unwrap_or(0);
-            placed[at].1.push(guest.stage);
+        for extra_stage in extra_stages {
+            let at = placed.iter().position(|(name, _)| *name == extra_stage.worker).unwrap_or(0);
+            placed[at].1.push(extra_stage.stage);
         }
         let stop = Arc::new(AtomicBool::new(false));
         let mut workers = Vec::new();

@@ -344,7 +344,7 @@ impl World {
                     Err(e) => End::Failed(2, e.to_string()),
                     Ok(key) => {
                         let Program { config, role, .. } = program;
-                        let (forewarner, guests) = (None, Vec::new());
+                        let (forewarner, extra_stages) = (None, Vec::new());
                         let options = Options {
                             role,
                             config,
@@ -355,7 +355,7 @@ impl World {
                             forewarner,
                             orders,
                             signalled,
-                            guests,
+                            extra_stages,
                             published: None,
                         };
                         match node::live::live(options, &environment).await {

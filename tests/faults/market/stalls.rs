@@ -8,7 +8,7 @@ use crate::harness::{Node, Setup, Stall, orders, wall};
 
 /// A node of this layout whose worker of this name can be stalled.
 fn stallable(seed: u64, layout: u8, worker: &'static str, symbols: usize) -> (Node, Arc<AtomicU64>) {
-    let (guest, stall) = Stall::on(worker);
+    let (extra_stage, stall) = Stall::on(worker);
     let mut setup = Setup::new(seed).config(|c| {
         c.runtime.layout = Some(layout);
         // Longer than any stall here: a worker that hangs is another matter.
@@ -16,7 +16,7 @@ fn stallable(seed: u64, layout: u8, worker: &'static str, symbols: usize) -> (No
         c.market.max_symbols = symbols;
     });
     setup.venue.symbols = symbols;
-    setup.guests.push(guest);
+    setup.extra_stages.push(extra_stage);
     (setup.start(), stall)
 }
 

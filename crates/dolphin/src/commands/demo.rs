@@ -108,7 +108,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         forewarner: None,
         orders,
         signalled,
-        guests: Vec::new(),
+        extra_stages: Vec::new(),
         published: Some(published),
     };
     let summary = live::run(options, &Environment::system())?;

@@ -156,7 +156,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         forewarner,
         orders,
         signalled,
-        guests: Vec::new(),
+        extra_stages: Vec::new(),
         published: Some(published),
     };
     let mut summary = node::live::run(options, &environment)?;

@@ -98,7 +98,7 @@ impl ByteStream for VenueEnd<TcpStream> {
 
 type Answers = Vec<(RequestId, oneshot::Sender<Result<HttpResponse, HttpFailure>>)>;
 
-struct Stub<'a> {
+struct Running<'a> {
     venue: PolledVenue,
     clock: Clock,
     plan: &'a Plan,
@@ -108,7 +108,7 @@ struct Stub<'a> {
     intended: Arc<AtomicU64>,
 }
 
-impl Stub<'_> {
+impl Running<'_> {
     fn accept(&mut self, now: Nanos) -> bool {
         let Some(listener) = &self.plan.listener else { return false };
         let Ok((stream, _)) = listener.accept() else { return false };
@@ -193,9 +193,9 @@ pub fn run(
     };
     let venue = PolledVenue::new(config, Nanos(clock.now_ns())).map_err(|e| e.to_string())?;
     let (waiting, logs, intended) = (Vec::new(), Vec::new(), Arc::new(AtomicU64::new(0)));
-    let mut stub = Stub { venue, clock: clock.clone(), plan, inbox, waiting, logs, intended };
+    let mut running = Running { venue, clock: clock.clone(), plan, inbox, waiting, logs, intended };
     let mut schedule = Schedule::new(&plan.source, plan.symbols, plan.rate, clock.now_ns());
-    schedule.open(&mut stub.venue, clock.now_ns());
+    schedule.open(&mut running.venue, clock.now_ns());
     let (mut late, mut changes) = (histogram(), 0);
     let mut pass = 0u32;
     while !stop.load(Ordering::Acquire) {
@@ -204,10 +204,10 @@ pub fn run(
             if due > now {
                 break;
             }
-            stub.intended.store(due, Ordering::Relaxed);
-            schedule.play(&mut stub.venue, now);
-            stub.venue.poll(Nanos(clock.now_ns()));
-            stub.intended.store(0, Ordering::Relaxed);
+            running.intended.store(due, Ordering::Relaxed);
+            schedule.play(&mut running.venue, now);
+            running.venue.poll(Nanos(clock.now_ns()));
+            running.intended.store(0, Ordering::Relaxed);
             late.saturating_record((now - due).max(1));
             changes += 1;
         }
@@ -215,21 +215,21 @@ pub fn run(
         // New connections and requests are rare: looked for now and then, a system call or a lock each.
         pass = pass.wrapping_add(1);
         if pass.is_multiple_of(64) {
-            stub.accept(Nanos(now));
+            running.accept(Nanos(now));
         }
-        stub.inbox(Nanos(now));
-        stub.venue.poll(Nanos(now));
-        stub.answers(Nanos(now));
+        running.inbox(Nanos(now));
+        running.venue.poll(Nanos(now));
+        running.answers(Nanos(now));
         if schedule.next_due() > clock.now_ns() + NOTHING_SOON {
             std::thread::yield_now();
         }
     }
     Ok(Played {
-        logs: stub.logs,
+        logs: running.logs,
         changes,
         late: runtime::latency::summarise(&late),
         per_second: schedule.per_second(),
-        counters: stub.venue.counters(),
+        counters: running.venue.counters(),
     })
 }
 
