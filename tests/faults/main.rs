@@ -6,7 +6,6 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests are tests")]
 
-mod gates;
 mod harness;
 mod market;
 mod orders;

@@ -23,7 +23,7 @@ use crate::position::{Position, Trade, TradeRecord};
 use crate::report::{ControlSnapshot, DayResult, DayStart, Gate};
 use crate::rng::RandomState;
 use crate::selection::Selector;
-use crate::survival::{Safety, Survival};
+use crate::survival::{Safety, SafetyWord, Survival};
 
 pub use resume::{Prices, Resumed};
 pub use snapshot::{Held, Image, Snapshot, SnapshotError};
@@ -381,13 +381,18 @@ impl Engine {
 
     /// A safety push during the day: what tightens applies at once, what loosens at the next date change.
     pub fn push_safety(&mut self, told: Safety) -> Safety {
-        let told = Safety { posture: told.posture, rm: Safety::of(told.rm).rm };
-        self.state.book.survival.push(told)
+        self.hear_safety(SafetyWord::Says(told))
+    }
+
+    /// A word of memory about safety during the day: a push, or something that cannot be read, which holds TURTLE at least
+    /// until something can be.
+    pub fn hear_safety(&mut self, word: SafetyWord) -> Safety {
+        self.state.book.survival.hear(known(word))
     }
 
     /// What memory says at the start: applies as it is, like at a date change.
-    pub fn read_safety(&mut self, read: Safety) {
-        self.state.book.survival.begin_day(Safety { posture: read.posture, rm: Safety::of(read.rm).rm });
+    pub fn read_safety(&mut self, word: SafetyWord) {
+        self.state.book.survival.begin(known(word));
     }
 
     /// The Rm that the program measures itself (SPEC §4.2): the stricter of it and what was told is in force.
@@ -532,5 +537,13 @@ fn check_assets(assets: &[String]) -> Result<(), EngineError> {
     match sorted.windows(2).find(|w| w[0] == w[1]) {
         Some(twice) => Err(EngineError::Assets(format!("{} is there twice", twice[0]))),
         None => Ok(()),
+    }
+}
+
+/// With an Rm that is a number within its bounds.
+fn known(word: SafetyWord) -> SafetyWord {
+    match word {
+        SafetyWord::Says(s) => SafetyWord::Says(Safety { posture: s.posture, rm: Safety::of(s.rm).rm }),
+        SafetyWord::Unreadable => word,
     }
 }

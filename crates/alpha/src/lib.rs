@@ -31,4 +31,4 @@ pub use position::{OpenPosition, Position, Trade, TradeRecord};
 pub use report::{
     Action, ControlSnapshot, DayResult, DayStart, Gate, GateValues, ObView, StepReport, TickInput,
 };
-pub use survival::{Safety, SafetyError, Sensors, Survival};
+pub use survival::{Safety, SafetyError, SafetyWord, Sensors, Survival};

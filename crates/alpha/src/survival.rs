@@ -31,6 +31,8 @@ pub enum SafetyError {
 impl Safety {
     /// Nothing known: APEX, 1.0.
     pub const FREE: Self = Self { posture: Posture::Apex, rm: 1.0 };
+    /// Something is said that cannot be read: TURTLE, 0.5.
+    pub const UNREADABLE: Self = Self { posture: Posture::Turtle, rm: 0.5 };
 
     /// The posture that belongs to an Rm; NaN hibernates.
     pub fn of(rm: f64) -> Self {
@@ -70,28 +72,40 @@ impl Safety {
     }
 }
 
+/// What memory says about safety.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum SafetyWord {
+    /// This.
+    Says(Safety),
+    /// Something that cannot be read.
+    Unreadable,
+}
+
 /// What is in force, and what was told last. What tightens applies at once, what loosens at the next date change.
 ///
 /// The program's own Rm stands beside it: the stricter of the two is in force, and it may rise again at any time, because
-/// it is a measurement of now and not an order.
+/// it is a measurement of now and not an order. So it is with a word that cannot be read: it limits until one can be.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Survival {
     in_force: Safety,
     told: Safety,
     own: Safety,
+    #[serde(default)]
+    unreadable: bool,
 }
 
 impl Default for Survival {
     fn default() -> Self {
-        Self { in_force: Safety::FREE, told: Safety::FREE, own: Safety::FREE }
+        Self { in_force: Safety::FREE, told: Safety::FREE, own: Safety::FREE, unreadable: false }
     }
 }
 
 impl Survival {
     /// What is in force.
     pub fn in_force(&self) -> Safety {
-        self.in_force.strictest(self.own)
+        let limited = if self.unreadable { Safety::UNREADABLE } else { Safety::FREE };
+        self.in_force.strictest(self.own).strictest(limited)
     }
 
     /// The Rm that the program measures itself.
@@ -103,6 +117,24 @@ impl Survival {
     pub const fn begin_day(&mut self, read: Safety) {
         self.in_force = read;
         self.told = read;
+    }
+
+    /// What is read at a start: applies as it is; nothing of what was told before does.
+    pub const fn begin(&mut self, word: SafetyWord) {
+        self.unreadable = matches!(word, SafetyWord::Unreadable);
+        self.begin_day(match word {
+            SafetyWord::Says(read) => read,
+            SafetyWord::Unreadable => Safety::FREE,
+        });
+    }
+
+    /// A word of memory during the day.
+    pub fn hear(&mut self, word: SafetyWord) -> Safety {
+        self.unreadable = matches!(word, SafetyWord::Unreadable);
+        match word {
+            SafetyWord::Says(told) => self.push(told),
+            SafetyWord::Unreadable => self.in_force(),
+        }
     }
 
     /// A push during the day; gives what is in force after it.

@@ -218,6 +218,7 @@ impl Control {
             AlphaNews::DayEnded(_) => self.router_commands.push_back(RouterCommand::BeginDay),
             AlphaNews::StaleState => self.alert("StaleState"),
             AlphaNews::Mismatch => self.alert("EngineMismatch"),
+            AlphaNews::SafetyUnreadable => self.alert("SafetyUnreadable"),
             AlphaNews::StaleScans(n) => {
                 if self.seen.alerts.insert("StaleScan".to_owned(), n).is_none() {
                     tracing::warn!(

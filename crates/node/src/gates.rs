@@ -112,10 +112,14 @@ fn measured(g: &ClosedGate) -> String {
     format!("{}: {}, the limit is {}", g.which.text(), number(g.value), number(g.limit))
 }
 
+/// What ends HIBERNATE (SPEC §4.2): a posture that memory told is loosened at the date change alone.
+pub const HIBERNATE_ENDS: &str =
+    "our own sensors' Rm as it recovers; a posture told by memory at the next date change";
+
 fn reopens(g: &ClosedGate) -> String {
     let own = match g.which {
         Check::Reconciled | Check::Predecessor => "the next clean comparison with the venue",
-        Check::Posture => "a higher Rm: our own sensors', or the next one pushed",
+        Check::Posture => HIBERNATE_ENDS,
         Check::Unlisted => "when they are closed at the venue, and the next comparison has seen it",
         Check::Lease => "when system memory confirms the lease",
         Check::Clock | Check::ClockError => "the next good measurement, every 30 s",

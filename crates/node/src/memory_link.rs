@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use alpha::{AcbPush, Safety, Sensors};
+use alpha::{AcbPush, SafetyWord, Sensors};
 use memory::schema::{self, Phase};
 use memory::{EmbeddedConfig, MemoryConfig, MemoryError, SystemMemory, WriteBehind};
 use runtime::clock::Clock;
@@ -59,7 +59,7 @@ pub struct MemoryEnds {
     /// Boost and beta, newest wins.
     pub acb: Publisher<AcbPush>,
     /// Safety, newest wins.
-    pub safety: Publisher<Safety>,
+    pub safety: Publisher<SafetyWord>,
     /// Our own Rm, newest wins.
     pub rm: Publisher<f64>,
     /// Scans, newest wins.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use alpha::eigen::{Scanner, WINDOWS};
-use alpha::{Booking, Engine, Prices, Safety};
+use alpha::{Booking, Engine, Prices, Safety, SafetyWord};
 use binance::Symbols;
 use binance::clock::ServerClock;
 use binance::errors::Action;
@@ -339,12 +339,14 @@ fn ready(options: &Options, engine: &mut Engine, loaded: &Loaded, now: Nanos) ->
     let config = &options.config;
     engine.breaker_mut().set_limits(config.breaker.limits());
     engine.set_forewarner(options.forewarner.clone());
-    let safety = loaded.safety.unwrap_or(Safety::FREE);
+    let word = loaded.safety.unwrap_or(SafetyWord::Says(Safety::FREE));
     if engine.date().is_none() {
+        // What it says is read below.
+        let safety = Safety::FREE;
         let begun = engine.begin_day(utc_date(now), safety.posture, safety.rm, config.direction.sign());
         begun.map_err(|e| Failure::usage(e.to_string()))?;
     }
-    engine.read_safety(safety);
+    engine.read_safety(word);
     engine.measure_rm(1.0);
     Ok(())
 }

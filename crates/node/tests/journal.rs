@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use alpha::{Booking, Engine, Safety};
+use alpha::{Booking, Engine, SafetyWord};
 use execution::{Gate, Margin, Router};
 use market::{
     Amount, Bbo, ExecType, ExecutionReport, Increment, Instrument, Level, Nanos, NewOrder, ObFeatures,
@@ -142,7 +142,7 @@ fn play(dir: &Path, ticks: u64, segment_bytes: u64) -> usize {
     let (outcomes, outcomes_out) = ring("outcomes", 64);
     let (_commands, commands_out) = ring("commands", 4);
     let (mut acb, acb_taken) = pending();
-    let ((_safety, safety_taken), (mut rm, rm_taken)) = (pending::<Safety>(), pending::<f64>());
+    let ((_safety, safety_taken), (mut rm, rm_taken)) = (pending::<SafetyWord>(), pending::<f64>());
     let (_scan, scan_taken) = pending();
     let (intents, intents_out) = ring::<StampedIntent>("intents", 16);
     let (news, mut alpha_news) = ring("news", 1024);

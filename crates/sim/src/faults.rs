@@ -47,6 +47,8 @@ pub enum Fault {
     ClockStep { machine: Machine, ms: i64 },
     /// The clock runs fast or slow.
     ClockDrift { machine: Machine, ppm: i64, for_ms: u64 },
+    /// Nothing can be written to the machine's disk.
+    DiskFull { machine: Machine, for_ms: u64 },
     /// Memory does not answer a machine.
     MemoryAway { machine: Machine, for_ms: u64 },
     /// Memory is slow.

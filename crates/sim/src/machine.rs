@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use binance::hosts::Hosts;
@@ -20,15 +21,22 @@ use crate::process::{MachineClock, Process, ProcessSpawner};
 use crate::random::Random;
 use crate::time::TrueTime;
 
-/// Small files that outlive the processes of a machine.
+/// Small files that outlive the processes of a machine, on a disk that may be full.
 #[derive(Debug, Clone, Default)]
-pub struct MachineFiles(Arc<Mutex<BTreeMap<PathBuf, Vec<u8>>>>);
+pub struct MachineFiles(Arc<Disk>);
+
+#[derive(Debug, Default)]
+struct Disk {
+    files: Mutex<BTreeMap<PathBuf, Vec<u8>>>,
+    full: AtomicBool,
+}
 
 /// A file of a machine, open for writing.
 struct MachineFile(MachineFiles, PathBuf);
 
 impl AppendFile for MachineFile {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.room()?;
         self.0.files().entry(self.1.clone()).or_default().extend_from_slice(bytes);
         Ok(())
     }
@@ -40,7 +48,16 @@ impl AppendFile for MachineFile {
 
 impl MachineFiles {
     fn files(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Vec<u8>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing more can be written, or it can again.
+    pub fn fill_disk(&self, full: bool) {
+        self.0.full.store(full, Ordering::Relaxed);
+    }
+
+    fn room(&self) -> io::Result<()> {
+        if self.0.full.load(Ordering::Relaxed) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     /// Directories that hold segments of a journal.
@@ -82,11 +99,13 @@ impl Files for MachineFiles {
     }
 
     fn write_bytes(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.room()?;
         self.files().insert(path.to_owned(), bytes.to_owned());
         Ok(())
     }
 
     fn append(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
+        self.room()?;
         self.files().entry(path.to_owned()).or_default();
         Ok(Box::new(MachineFile(self.clone(), path.to_owned())))
     }

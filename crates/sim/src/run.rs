@@ -11,7 +11,6 @@ use node::config::{Backend, Config};
 use node::roles::{Role, Share};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use tokio::task::LocalSet;
 use tokio::time::sleep;
 use venue::faults::Fault as VenueFault;
 use venue::{AccountConfig, VenueConfig};
@@ -20,6 +19,7 @@ use crate::faults::{Fault, Planned, Stage, draw};
 use crate::invariants::{Ledger, Violation, agreement, books, not_armed, positions, secrets};
 use crate::journals::{Again, decide_again};
 use crate::random::Random;
+use crate::scene::Scene;
 use crate::world::{ACCOUNT, KEY, Program, World};
 
 /// The node's settings: short bars and holds, so that an hour holds many trades.
@@ -51,6 +51,8 @@ pub struct Setup {
     pub script: Option<Vec<Planned>>,
     /// Do the nodes keep a journal? It changes nothing of the run.
     pub journal: bool,
+    /// Do they publish their state? Nor does this.
+    pub published: bool,
 }
 
 /// Settings of node and venue that a fault alone does not reach: holds long enough for a dead-man switch to run out,
@@ -89,7 +91,16 @@ impl Setup {
     pub fn of(seed: u64, length_ms: u64, symbols: usize) -> Self {
         let layout = if seed.is_multiple_of(3) { Layout::Four } else { Layout::One };
         let circumstances = Circumstances::drawn(seed);
-        Self { seed, length_ms, symbols, layout, circumstances, script: None, journal: true }
+        Self {
+            seed,
+            length_ms,
+            symbols,
+            layout,
+            circumstances,
+            script: None,
+            journal: true,
+            published: false,
+        }
     }
 }
 
@@ -151,8 +162,13 @@ fn programs(setup: &Setup, symbols: Vec<String>) -> Result<Vec<Program>, String>
     config.journal.enabled = setup.journal;
     // As small as they may be, so that many begin with a state.
     config.journal.segment_mb = 1;
-    let program =
-        |name: &str, role, share| Program { name: name.to_owned(), config: config.clone(), role, share };
+    let program = |name: &str, role, share| Program {
+        name: name.to_owned(),
+        config: config.clone(),
+        role,
+        share,
+        forewarner: None,
+    };
     Ok(match setup.layout {
         Layout::One => vec![program("all", Role::All, Share::Whole)],
         Layout::Two => {
@@ -167,32 +183,28 @@ fn programs(setup: &Setup, symbols: Vec<String>) -> Result<Vec<Program>, String>
     })
 }
 
-/// Runs it on this thread.
-pub fn run(setup: &Setup) -> Result<Report, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .map_err(|e| format!("no runtime: {e}"))?;
-    let local = LocalSet::new();
-    local.block_on(&runtime, story(setup))
+impl Setup {
+    /// What it begins with.
+    pub fn scene(&self) -> Result<Scene, String> {
+        let accounts = vec![AccountConfig::hmac(KEY.0, KEY.1, BALANCE)];
+        let mut venue =
+            VenueConfig { seed: self.seed, symbols: self.symbols, accounts, ..VenueConfig::default() };
+        venue.rules.orders_per_10s = self.circumstances.orders_per_10s;
+        // By name: a symbol that does not trade at a start is followed all the same.
+        let symbols = venue.preroll(1, Duration::from_secs(1)).symbols;
+        let programs = programs(self, symbols)?;
+        Ok(Scene { published: self.published, ..Scene::of(self.seed, venue, programs) })
+    }
 }
 
-async fn story(setup: &Setup) -> Result<Report, String> {
-    let accounts = vec![AccountConfig::hmac(KEY.0, KEY.1, BALANCE)];
-    let mut venue =
-        VenueConfig { seed: setup.seed, symbols: setup.symbols, accounts, ..VenueConfig::default() };
-    venue.rules.orders_per_10s = setup.circumstances.orders_per_10s;
-    let bars = alpha::eigen::WINDOWS[3] + 150;
-    // By name: a symbol that does not trade at a start is followed all the same.
-    let symbols = venue.preroll(1, Duration::from_secs(1)).symbols;
-    let world = World::new(setup.seed, venue, programs(setup, symbols)?, bars)?;
-    let driver = tokio::task::spawn_local(Rc::clone(&world).run());
-    let mut run = Run::new(setup, Rc::clone(&world));
-    run.play().await;
-    world.finish();
-    driver.await.map_err(|e| format!("the world's loop: {e}"))?;
-    Ok(run.report())
+/// Runs it on this thread.
+pub fn run(setup: &Setup) -> Result<Report, String> {
+    let played = setup.scene()?.play(async |world| {
+        let mut run = Run::new(setup, Rc::clone(world));
+        run.play().await;
+        run
+    });
+    played.map(Run::report)
 }
 
 struct Run<'s> {

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::time::Duration;
 
 use node::config::{Backend, Config};
 use node::roles::{Role, Share};
 use runtime::environment::Files;
-use tokio::task::LocalSet;
 use tokio::time::sleep;
 use venue::{AccountConfig, VenueConfig};
 
+use crate::scene::Scene;
 use crate::world::{KEY, Program, World};
 
 /// How long a node may take to start, and to end, ms.
@@ -42,20 +41,7 @@ pub fn sample(
     end: End,
     seed: u64,
 ) -> Result<Sample, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .map_err(|e| format!("no runtime: {e}"))?;
-    LocalSet::new().block_on(&runtime, story(config.clone(), (symbols, seconds), end, seed))
-}
-
-async fn story(
-    mut config: Config,
-    (symbols, seconds): (usize, u64),
-    end: End,
-    seed: u64,
-) -> Result<Sample, String> {
+    let mut config = config.clone();
     let accounts = vec![AccountConfig::hmac(KEY.0, KEY.1, 100_000)];
     let venue = VenueConfig { seed, symbols, accounts, ..VenueConfig::default() };
     config.market.symbols = venue.preroll(1, Duration::from_secs(1)).symbols;
@@ -63,19 +49,14 @@ async fn story(
     config.memory.backend = Backend::Hazelcast;
     config.memory.path = Some("/var/lib/dolphin/memory".into());
     config.runtime.layout = Some(1);
-    let bars = alpha::eigen::WINDOWS[3] + 1;
-    let program = Program { name: "all".to_owned(), config, role: Role::All, share: Share::Whole };
-    let world = World::new(seed, venue, vec![program], bars)?;
-    let driver = tokio::task::spawn_local(Rc::clone(&world).run());
-    let result = live(&world, seconds, end).await;
-    let sample = {
-        let slots = world.slots.borrow();
-        let files = slots[0].host.files.clone();
-        Sample { journals: files.journals(), files: Box::new(files) }
-    };
-    world.finish();
-    driver.await.map_err(|e| format!("the world's loop: {e}"))?;
-    result.map(|()| sample)
+    let (name, forewarner) = ("all".to_owned(), None);
+    let program = Program { name, config, role: Role::All, share: Share::Whole, forewarner };
+    let scene = Scene { bars: alpha::eigen::WINDOWS[3] + 1, ..Scene::of(seed, venue, vec![program]) };
+    scene.play(async |world| {
+        live(world, seconds, end).await?;
+        let files = world.slots.borrow()[0].host.files.clone();
+        Ok(Sample { journals: files.journals(), files: Box::new(files) })
+    })?
 }
 
 async fn live(world: &World, seconds: u64, end: End) -> Result<(), String> {

@@ -60,6 +60,12 @@ pub fn strike(world: &World, fault: &Fault) -> bool {
             slots[*machine].clock_right_at = until(*for_ms);
             true
         }
+        Fault::DiskFull { machine, for_ms } => {
+            let mut slots = world.slots.borrow_mut();
+            slots[*machine].host.files.fill_disk(true);
+            slots[*machine].disk_free_at = until(*for_ms);
+            true
+        }
         Fault::MemoryAway { machine, for_ms } => {
             world.cluster.change(*machine, |a| a.away_until = until(*for_ms));
             true

@@ -2,24 +2,25 @@
 
 use tokio::time::Instant;
 
-/// 2026-01-01 00:00 UTC, ns: every simulated run begins then, so that no result depends on the day.
+/// 2026-01-01 00:00 UTC, ns: a simulated run begins then if it says nothing else, so that no result depends on the day.
 pub const EPOCH_NS: u64 = 1_767_225_600_000_000_000;
 
 /// True time since the run's beginning.
 #[derive(Debug, Clone, Copy)]
 pub struct TrueTime {
     origin: Instant,
+    epoch_ns: u64,
 }
 
 impl TrueTime {
-    /// Begins now. Needs a tokio runtime whose clock is paused.
-    pub fn begin() -> Self {
-        Self { origin: Instant::now() }
+    /// Begins now, at this time since the Unix epoch. Needs a tokio runtime whose clock is paused.
+    pub fn begin(epoch_ns: u64) -> Self {
+        Self { origin: Instant::now(), epoch_ns }
     }
 
     /// Now, ns since the Unix epoch.
     pub fn now_ns(&self) -> u64 {
-        EPOCH_NS + self.since_begin_ns()
+        self.epoch_ns + self.since_begin_ns()
     }
 
     /// Now, ns since the beginning.
@@ -29,6 +30,6 @@ impl TrueTime {
 
     /// The instant of a true time.
     pub fn instant(&self, ns: u64) -> Instant {
-        self.origin + std::time::Duration::from_nanos(ns.saturating_sub(EPOCH_NS))
+        self.origin + std::time::Duration::from_nanos(ns.saturating_sub(self.epoch_ns))
     }
 }

@@ -22,16 +22,18 @@ use node::live::{History, Options};
 use node::roles::{Role, Share, ingest};
 use node::summary::Summary;
 use runtime::environment::Files;
+use telemetry::published::Published;
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 use venue::core::{AccountId, SymbolStatus};
 use venue::faults::Fault as VenueFault;
-use venue::{Answer, HttpRequest, PolledVenue, RequestId, VenueConfig};
+use venue::{Answer, HttpRequest, PolledVenue, RequestId};
 
 use crate::cluster::Cluster;
 use crate::machine::Host;
 use crate::network::{Machine, Network, address};
 use crate::process::{Process, ProcessSpawner};
+use crate::scene::Scene;
 use crate::time::TrueTime;
 
 /// Key of the account; it opens nothing but the venue of the run.
@@ -57,6 +59,8 @@ pub struct Program {
     pub role: Role,
     /// Of an ingest node.
     pub share: Share,
+    /// The model that judges its days, if any.
+    pub forewarner: Option<alpha::Forewarner>,
 }
 
 /// How a process ended.
@@ -93,6 +97,10 @@ pub struct Slot {
     pub continue_at: u64,
     /// Its clock is to be set right then.
     pub clock_right_at: u64,
+    /// Its disk has room again then.
+    pub disk_free_at: u64,
+    /// Where its processes publish their state, if anybody looks.
+    pub published: Option<Arc<Published>>,
 }
 
 /// The world.
@@ -118,14 +126,10 @@ pub struct World {
 }
 
 impl World {
-    /// A world with these programs, each on a machine of its own; nothing runs yet.
-    pub fn new(
-        seed: u64,
-        venue: VenueConfig,
-        programs: Vec<Program>,
-        bars: usize,
-    ) -> Result<Rc<Self>, String> {
-        let time = TrueTime::begin();
+    /// A world in which nothing runs yet.
+    pub fn new(scene: Scene) -> Result<Rc<Self>, String> {
+        let Scene { seed, venue, programs, bars, begins_ns, published } = scene;
+        let time = TrueTime::begin(begins_ns);
         let now = Nanos(time.now_ns());
         let network = Network::new(time, seed, programs.len());
         let cluster = Cluster::new(time, seed, programs.len());
@@ -145,6 +149,8 @@ impl World {
             ends: Vec::new(),
             continue_at: u64::MAX,
             clock_right_at: u64::MAX,
+            disk_free_at: u64::MAX,
+            published: published.then(Arc::default),
         };
         Ok(Rc::new(Self {
             time,
@@ -159,6 +165,16 @@ impl World {
             finished: Cell::new(false),
             timeline: RefCell::default(),
         }))
+    }
+
+    /// Waits, in simulated time.
+    pub async fn wait_ms(&self, ms: u64) {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+
+    /// Where the node of a machine publishes its state, if it does.
+    pub fn published(&self, machine: Machine) -> Option<Arc<Published>> {
+        self.slots.borrow()[machine].published.clone()
     }
 
     /// Simulated time since the beginning, ms.
@@ -206,7 +222,7 @@ impl World {
     fn next_due(&self, now: u64) -> u64 {
         let venue = self.venue.borrow().next_due(Nanos(now)).0;
         let slots = self.slots.borrow();
-        let waits = slots.iter().flat_map(|s| [s.start_at, s.continue_at, s.clock_right_at]);
+        let waits = slots.iter().flat_map(|s| [s.start_at, s.continue_at, s.clock_right_at, s.disk_free_at]);
         let network = self.network.next_due().unwrap_or(u64::MAX);
         // The clock moves in whole milliseconds.
         waits.chain([venue, network, self.merge_at.get()]).min().unwrap_or(u64::MAX).max(now + 1)
@@ -269,6 +285,10 @@ impl World {
             if now >= slot.clock_right_at {
                 slot.clock_right_at = u64::MAX;
                 slot.host.clock.set_right(now);
+            }
+            if now >= slot.disk_free_at {
+                slot.disk_free_at = u64::MAX;
+                slot.host.files.fill_disk(false);
             }
             if slot.process.is_none() && now >= slot.start_at {
                 slot.start_at = u64::MAX;
@@ -338,13 +358,13 @@ impl World {
                 progress: false,
                 watch: Some(slot.seen.clone()),
             };
-            let history = self.history.clone();
+            let (history, published) = (self.history.clone(), slot.published.clone());
             spawner.run(Box::pin(async move {
                 let end = match key {
                     Err(e) => End::Failed(2, e.to_string()),
                     Ok(key) => {
-                        let Program { config, role, .. } = program;
-                        let (forewarner, extra_stages) = (None, Vec::new());
+                        let Program { config, role, forewarner, .. } = program;
+                        let extra_stages = Vec::new();
                         let options = Options {
                             role,
                             config,
@@ -356,7 +376,7 @@ impl World {
                             orders,
                             signalled,
                             extra_stages,
-                            published: None,
+                            published,
                         };
                         match node::live::live(options, &environment).await {
                             Ok(summary) => End::Done(Box::new(summary)),
@@ -465,7 +485,7 @@ impl World {
     }
 
     /// Lets everything go on, as `dolphin rearm` does: the kill in memory is taken back, and what latched is lifted.
-    fn rearm(&self) {
+    pub fn rearm(&self) {
         let (at, reason, by) =
             (Nanos(self.time.now_ns()), "healed by hand".to_owned(), "operator".to_owned());
         let (map, key) = (schema::CONTROL, schema::Deployment::Blue.kill_key());
@@ -505,6 +525,8 @@ impl World {
         for slot in self.slots.borrow_mut().iter_mut() {
             slot.host.clock.set_right(now);
             slot.clock_right_at = u64::MAX;
+            slot.host.files.fill_disk(false);
+            slot.disk_free_at = u64::MAX;
             slot.continue_at = u64::MAX;
             slot.process.iter().for_each(|p| p.stop(false));
             if slot.process.is_none() {

@@ -11,7 +11,17 @@ fn play(seed: u64, minutes: u64, layout: Layout, faults: &[(u64, Fault)]) -> Rep
     let script = Some(faults.iter().map(planned).collect());
     let circumstances = Circumstances::USUAL;
     let length_ms = minutes * 60_000;
-    run(&Setup { seed, length_ms, symbols: 8, layout, circumstances, script, journal: true }).unwrap()
+    run(&Setup {
+        seed,
+        length_ms,
+        symbols: 8,
+        layout,
+        circumstances,
+        script,
+        journal: true,
+        published: false,
+    })
+    .unwrap()
 }
 
 /// Nothing is violated, trades happened, and every fault of the script struck.
@@ -50,6 +60,17 @@ fn a_journal_changes_nothing_of_a_run_and_decides_it_again() {
         assert_eq!(bare.again.runs, 0);
         assert_eq!(kept.digest, bare.digest, "seed {seed}");
         assert_eq!(kept.timeline, bare.timeline, "seed {seed}");
+    }
+}
+
+#[test]
+fn whoever_looks_at_a_node_changes_nothing_of_a_run() {
+    for seed in [5, 6] {
+        let setup = Setup::of(seed, 180_000, 8);
+        let unseen = run(&setup).unwrap();
+        let seen = run(&Setup { published: true, ..setup }).unwrap();
+        assert_eq!(unseen.digest, seen.digest, "seed {seed}");
+        assert_eq!(unseen.timeline, seen.timeline, "seed {seed}");
     }
 }
 

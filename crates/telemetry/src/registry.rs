@@ -176,6 +176,7 @@ pub const GATES: &[(&str, &str)] = &[
     ("rest_fallback", "requests go over REST because the connection for orders is down"),
     ("worker_silent", "a worker does not turn"),
     ("state_unkept", "the state can be written neither to memory nor to a local file"),
+    ("journal_hole", "records of the journal are lost: what is decided now could not be explained"),
     ("memory_unread", "system memory was silent at the start"),
     ("dry_run", "the run changes nothing at the venue"),
     ("stopping", "the run is ending"),

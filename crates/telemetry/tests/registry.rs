@@ -168,6 +168,9 @@ fn rules_and_dashboards_use_no_metric_that_does_not_exist() {
     }
     for file in fs::read_dir(root().join("docs/runbooks")).unwrap() {
         let path = file.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
         let unknown: Vec<String> =
             names(&fs::read_to_string(&path).unwrap()).difference(&known).cloned().collect();
         assert!(unknown.is_empty(), "{}: {unknown:?} are no metrics", path.display());
@@ -216,4 +219,17 @@ fn the_reference_in_the_book_is_the_list() {
     let written = fs::read_to_string(&path).unwrap_or_default();
     let how = "run: DOLPHIN_WRITE_DOCS=1 cargo test -p telemetry --test registry";
     assert!(written == registry::markdown(), "docs/metrics.md is not the registry's; {how}");
+}
+
+#[test]
+fn each_gate_has_its_page() {
+    let (index, contents) = (read("docs/runbooks/README.md"), read("docs/SUMMARY.md"));
+    for (name, _) in registry::GATES {
+        let page = read(&format!("docs/runbooks/gates/{name}.md"));
+        for part in ["Why it is closed", "What opens it", "What to do"] {
+            assert!(page.contains(part), "docs/runbooks/gates/{name}.md: {part}");
+        }
+        assert!(index.contains(&format!("[{name}](gates/{name}.md)")), "{name} is not in the index");
+        assert!(contents.contains(&format!("(runbooks/gates/{name}.md)")), "{name} is not in the contents");
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use execution::{Purpose, TradingState};
-use market::text::rough;
+use market::text::{counted, rough};
 use market::{Nanos, OrderStatus, Side, SymbolId};
 use runtime::worker::StageStats;
 use telemetry::state as show;
@@ -28,7 +28,8 @@ const LATENCY_EVERY_NS: u64 = Nanos::SECOND;
 /// Done orders and trades that are shown.
 const KEPT: usize = 50;
 /// Gates that are closed by way of the trading state.
-const STOPS: [&str; 5] = ["dry_run", "worker_silent", "state_unkept", "stopping", "kill_file"];
+const STOPS: [&str; 6] =
+    ["dry_run", "worker_silent", "state_unkept", "journal_hole", "stopping", "kill_file"];
 /// Orders whose first sight is remembered; there are never so many at once.
 const MOST_ORDERS: usize = 4_096;
 
@@ -245,6 +246,11 @@ impl Control {
             let cause = "the state can be written neither to memory nor to the local file";
             shut.push(Shut::new("state_unkept", cause, "when either can be written again"));
         }
+        // Since the control thread looked last, which told the router so.
+        if self.told_state.2 {
+            let cause = format!("the journal has a hole: {} so far", counted(self.journal_lost.0, "record"));
+            shut.push(Shut::new("journal_hole", cause, "when it has been whole for a minute"));
+        }
         shut
     }
 
@@ -306,11 +312,7 @@ impl Control {
         }
         let named = |name: &str, shut: &[Shut]| shut.iter().any(|g| g.name == name);
         if engine.gate == alpha::Gate::Posture && !named("hibernate", shut) {
-            shut.push(Shut::new(
-                "hibernate",
-                "posture HIBERNATE",
-                "a higher Rm: our own sensors', or the next one pushed",
-            ));
+            shut.push(Shut::new("hibernate", "posture HIBERNATE", gates::HIBERNATE_ENDS));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use alpha::{Image, Safety, TradeRecord};
+use alpha::{Image, Safety, SafetyWord, TradeRecord};
 use execution::DayState;
 use market::planted::{Bug, planted};
 use market::{ExitReason, Nanos};
@@ -94,7 +94,7 @@ pub struct Loaded {
     /// Ticks of the engine at the start.
     pub ticks: u64,
     /// Posture and Rm, if memory says.
-    pub safety: Option<Safety>,
+    pub safety: Option<SafetyWord>,
     /// Trades that the venue told of and the state did not know.
     pub recovered: Vec<Numbered>,
 }
@@ -154,7 +154,7 @@ pub async fn load(
         loaded.history = history::join(blocks.map(|(_, value)| value.as_str()));
         let bars = entries.iter().filter(|(key, _)| key.starts_with(history::BARS));
         loaded.bars = history::join(bars.map(|(_, value)| value.as_str()));
-        loaded.safety = read_safety(memory).await?.and_then(|text| parse_safety(&text));
+        loaded.safety = read_safety(memory).await?.map(|text| parse_safety(&text));
         Ok::<_, MemoryError>(state)
     };
     let in_memory = match tokio::time::timeout(limit + Duration::from_secs(5), reading).await {
@@ -255,13 +255,20 @@ pub(super) async fn read_safety(memory: &SystemMemory) -> Result<Option<String>,
     memory.get_reference(SAFETY_REFERENCE, SAFETY, SAFETY_LATEST).await
 }
 
-/// A safety value, or a warning.
-pub(super) fn parse_safety(text: &str) -> Option<Safety> {
+/// A word about safety, with an error in the log where it cannot be read.
+pub(super) fn parse_safety(text: &str) -> SafetyWord {
     match memory::schema::Safety::from_memory(text) {
-        Ok(s) => Some(Safety { posture: s.posture, rm: s.rm }),
+        Ok(s) => SafetyWord::Says(Safety { posture: s.posture, rm: s.rm }),
         Err(error) => {
-            tracing::warn!(place = "DOLPHIN_SAFETY[latest]", %error, "rejected; the last good value stays in force");
-            None
+            let (place, limit) = ("DOLPHIN_SAFETY[latest]", Safety::UNREADABLE);
+            tracing::error!(
+                place,
+                %error,
+                "what memory says about safety cannot be read: at most {} with Rm {} until it can",
+                limit.posture,
+                limit.rm
+            );
+            SafetyWord::Unreadable
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use alpha::{AcbPush, Safety};
+use alpha::{AcbPush, SafetyWord};
 use market::Nanos;
 use memory::schema::{self, ACB_BOOST, AcbBoost, FEATURES, LATEST_EIGEN_SCAN};
 use memory::{MemoryError, SystemMemory, WatchCounts, Watcher};
 use runtime::clock::Clock;
 use runtime::pending::Publisher;
+use tokio::time::Instant;
 
 use super::state::{parse_safety, read_safety};
 use crate::stages::memory::MemoryScan;
@@ -40,23 +41,26 @@ pub(super) fn scans(
     })
 }
 
-/// Follows safety: the CP reference first, the map else, nothing there: APEX.
+/// Follows safety: the CP reference first, the map else. What is emptied changes nothing (SPEC §4.2).
 pub(super) struct SafetyWatch {
-    publish: Publisher<Safety>,
+    publish: Publisher<SafetyWord>,
+    /// It is read again then, whatever was pushed.
+    due: Instant,
     /// The text published last; `None`: nothing has been read.
     told: Option<Option<String>>,
     pub counts: WatchCounts,
 }
 
 impl SafetyWatch {
-    pub const fn new(publish: Publisher<Safety>) -> Self {
+    pub fn new(publish: Publisher<SafetyWord>) -> Self {
         let counts = WatchCounts { accepted: 0, rejected: 0, removed: 0 };
-        Self { publish, told: None, counts }
+        Self { publish, due: Instant::now(), told: None, counts }
     }
 
-    /// Waits until it is time to read again.
-    pub async fn due(watch: &mut memory::Watch) {
-        let _ = tokio::time::timeout(SAFETY_EVERY, watch.next()).await;
+    /// Waits until it is time to read again. Cancel-safe.
+    pub async fn due(&mut self, watch: &mut memory::Watch) {
+        let _ = tokio::time::timeout_at(self.due, watch.next()).await;
+        self.due = Instant::now() + SAFETY_EVERY;
     }
 
     /// Takes what was read.
@@ -67,17 +71,16 @@ impl SafetyWatch {
             return;
         }
         match text.as_deref().map(parse_safety) {
-            // Nothing there at the start is what the engine begins with.
-            None if self.told.is_none() => {}
-            None => {
-                self.counts.removed += 1;
-                self.publish.publish(Safety::FREE);
+            // Nothing there at the start is what the engine begins with; nothing there later keeps the last word.
+            None => self.counts.removed += u64::from(self.told.is_some()),
+            Some(word) => {
+                let count = match word {
+                    SafetyWord::Says(_) => &mut self.counts.accepted,
+                    SafetyWord::Unreadable => &mut self.counts.rejected,
+                };
+                *count += 1;
+                self.publish.publish(word);
             }
-            Some(Some(safety)) => {
-                self.counts.accepted += 1;
-                self.publish.publish(safety);
-            }
-            Some(None) => self.counts.rejected += 1,
         }
         self.told = Some(text);
     }
@@ -90,27 +93,31 @@ impl SafetyWatch {
 
 #[cfg(test)]
 mod tests {
+    use alpha::Safety;
     use market::Posture;
     use runtime::pending::pending;
 
     use super::*;
 
     #[test]
-    fn safety_is_published_when_it_changes_and_garbage_is_counted_once() {
+    fn safety_is_published_when_it_changes_and_what_is_emptied_changes_nothing() {
         let (publisher, mut taker) = pending();
         let mut watch = SafetyWatch::new(publisher);
         let says = |text: &str| Ok(Some(text.to_owned()));
         watch.take(Ok(None));
         assert_eq!(taker.take(), None, "nothing there is how a run begins");
         watch.take(says(r#"{"posture":"TURTLE","Rm":0.6}"#));
-        assert_eq!(taker.take(), Some(Safety { posture: Posture::Turtle, rm: 0.6 }));
+        let turtle = SafetyWord::Says(Safety { posture: Posture::Turtle, rm: 0.6 });
+        assert_eq!(taker.take(), Some(turtle));
         watch.take(says(r#"{"posture":"TURTLE","Rm":0.6}"#));
         watch.take(Err(MemoryError::Away("gone".to_owned())));
-        watch.take(says("nonsense"));
-        watch.take(says("nonsense"));
-        assert_eq!(taker.take(), None, "the last good value stays");
+        assert_eq!(taker.take(), None, "the same again");
         watch.take(Ok(None));
-        assert_eq!(taker.take(), Some(Safety::FREE));
+        assert_eq!(taker.take(), None, "the last word stays");
+        watch.take(says("nonsense"));
+        assert_eq!(taker.take(), Some(SafetyWord::Unreadable));
+        watch.take(says("nonsense"));
+        assert_eq!(taker.take(), None, "told once");
         let c = watch.counts;
         assert_eq!((c.accepted, c.rejected, c.removed), (1, 1, 1));
     }

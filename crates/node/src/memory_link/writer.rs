@@ -75,7 +75,7 @@ pub(super) async fn run(start: Start, memory: &SystemMemory, writes: &WriteBehin
     loop {
         tokio::select! {
             biased;
-            () = SafetyWatch::due(&mut safety_watch) => safety.take(SafetyWatch::read(memory).await),
+            () = safety.due(&mut safety_watch) => safety.take(SafetyWatch::read(memory).await),
             _ = turn.tick() => {}
         }
         let finishing = shared.finish.load(Ordering::Acquire);

@@ -1,6 +1,8 @@
 //! The bar handler around the engine (SPEC §3.13), live: one tick in, at most one intent out.
 
-use alpha::{AcbPush, Action, Booked, Engine, Gate, ObView, Recent, Safety, StepReport, TickInput, Trade};
+use alpha::{
+    AcbPush, Action, Booked, Engine, Gate, ObView, Recent, SafetyWord, StepReport, TickInput, Trade,
+};
 use arrayvec::ArrayVec;
 use market::{Date, ExitReason, Intent, Nanos, Outcome, Posture, utc_date};
 use runtime::clock::Clock;
@@ -49,6 +51,8 @@ pub enum AlphaNews {
     Mismatch,
     /// Scans that were too old to be used, so far.
     StaleScans(u64),
+    /// What memory says about safety cannot be read.
+    SafetyUnreadable,
     /// What the engine allows, whenever it changed: posture, highest leverage, breaker.
     Allowed {
         /// Posture in force.
@@ -65,8 +69,8 @@ pub enum AlphaNews {
 pub enum AlphaRecord {
     /// A pushed boost and beta, taken with the next tick.
     Acb(AcbPush),
-    /// A pushed safety, taken with the next tick.
-    Safety(Safety),
+    /// A word of memory about safety, taken with the next tick.
+    Safety(SafetyWord),
     /// A measured Rm, taken with the next tick.
     Rm(f64),
     /// A scan of system memory, taken with the next tick.
@@ -146,7 +150,7 @@ pub struct AlphaLinks {
     /// Newest pushed boost and beta.
     pub acb: Taker<AcbPush>,
     /// Newest pushed safety.
-    pub safety: Taker<Safety>,
+    pub safety: Taker<SafetyWord>,
     /// Newest Rm of our own sensors.
     pub rm: Taker<f64>,
     /// Newest scan of system memory.
@@ -411,7 +415,10 @@ impl AlphaStage {
         }
         if let Some(safety) = self.links.safety.take() {
             self.links.journal.tap.push(at, AlphaRecord::Safety(safety));
-            self.engine.push_safety(safety);
+            self.engine.hear_safety(safety);
+            if safety == SafetyWord::Unreadable {
+                self.send_news(AlphaNews::SafetyUnreadable);
+            }
         }
         if let Some(rm) = self.links.rm.take() {
             self.links.journal.tap.push(at, AlphaRecord::Rm(rm));

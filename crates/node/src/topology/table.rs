@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::marker::PhantomData;
 
-use alpha::{AcbPush, Safety};
+use alpha::{AcbPush, SafetyWord};
 use market::{ClockOffset, ExecutionReport, Outcome};
 use serde::Serialize;
 
@@ -136,7 +136,7 @@ links! {
     STEPS:            [All Alpha]  alpha -> memory, Boxes Step, 32, "the step is not recorded there";
     MEMORY_NEWS:      [All Alpha]  alpha -> memory as "news_to_memory", Ring MemoryNews, 1024, "memory's thread is dead; the venue still tells the trade to the next start";
     ACB:              [All Alpha]  memory -> alpha as "acb", Latest AcbPush, 1, "newest wins";
-    SAFETY:           [All Alpha]  memory -> alpha as "safety", Latest Safety, 1, "newest wins";
+    SAFETY:           [All Alpha]  memory -> alpha as "safety", Latest SafetyWord, 1, "newest wins";
     RM:               [All Alpha]  memory -> alpha as "rm", Latest f64, 1, "newest wins";
     SCAN:             [All Alpha]  memory -> alpha as "scan", Latest MemoryScan, 1, "newest wins";
     FEED_NEWS:        [All Ingest] feed -> control, Ring FeedNews, 1024, "given up";

@@ -117,8 +117,7 @@ fn on_connections(w: &mut World, fault: &Fault, now: Nanos, at: Nanos) -> Result
         }
         Fault::Ban { ms } => {
             let until = now.millis().saturating_add(*ms);
-            w.limits.ban(std::net::IpAddr::from([127, 0, 0, 1]), until);
-            w.limits.ban(std::net::Ipv6Addr::LOCALHOST.into(), until);
+            w.limits.ban(until);
         }
         Fault::ExpireListenKeys { event } => {
             let keys: Vec<String> = w.listen_keys.keys().cloned().collect();

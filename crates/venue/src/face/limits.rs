@@ -104,9 +104,12 @@ impl Limits {
         if opened > self.connect_limit { Err(()) } else { Ok(()) }
     }
 
-    /// Bans an address by order of a fault.
-    pub(crate) fn ban(&mut self, ip: IpAddr, until_ms: u64) {
-        self.ips.entry(ip).or_default().banned_until = until_ms;
+    /// Bans this machine and every address that has ever asked, by order of a fault.
+    pub(crate) fn ban(&mut self, until_ms: u64) {
+        for here in [IpAddr::from([127, 0, 0, 1]), std::net::Ipv6Addr::LOCALHOST.into()] {
+            self.ips.entry(here).or_default();
+        }
+        self.ips.values_mut().for_each(|ip| ip.banned_until = until_ms);
     }
 
     /// Counts `ten` orders to the 10 s window and `minute` to the minute; a refusal counts too, as at the venue.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use ::alpha::{AcbPush, Booking, Engine, Forewarner, Gate, Safety, Snapshot};
+use ::alpha::{AcbPush, Booking, Engine, Forewarner, Gate, SafetyWord, Snapshot};
 use market::{Nanos, Outcome};
 use runtime::clock::Clock;
 use runtime::conveyor::{Loader, Unloader, conveyor};
@@ -28,7 +28,7 @@ pub struct AlphaReplay {
     outcomes: Tx<Outcome>,
     commands: Tx<AlphaCommand>,
     acb: Publisher<AcbPush>,
-    safety: Publisher<Safety>,
+    safety: Publisher<SafetyWord>,
     rm: Publisher<f64>,
     scan: Publisher<MemoryScan>,
     intents: Rx<StampedIntent>,
