@@ -2,7 +2,7 @@
 "use strict";
 const { chromium } = require("playwright-core");
 const webp = require("./webp.js");
-const [, , node, shots, browserPath] = process.argv;
+const [, , node, shots, browserPath, minutes = "0"] = process.argv;
 
 const check = (what, holds, found) => {
   if (!holds) { console.error(`FAILED ${what}: ${JSON.stringify(found)}`); process.exit(1); }
@@ -93,6 +93,24 @@ const check = (what, holds, found) => {
   const [later, sizeAfter] = [await page.evaluate(() => Number(document.body.dataset.sequence)), await nodes()];
   check("states come in", later > first + 8, [first, later]);
   check("the page does not grow with them", sizeAfter < sizeBefore + 400, [sizeBefore, sizeAfter]);
+
+  // Nor does its memory, over the minutes asked for: elements, and the heap after a collection, MB.
+  if (Number(minutes) > 0) {
+    const session = await context.newCDPSession(page);
+    const seen = [];
+    for (let minute = 0; minute <= Number(minutes); minute++) {
+      await session.send("HeapProfiler.collectGarbage");
+      const { usedSize } = await session.send("Runtime.getHeapUsage");
+      const sequence = await page.evaluate(() => Number(document.body.dataset.sequence));
+      seen.push({ minute, elements: await nodes(), heap: Math.round(usedSize / 1e4) / 100, sequence });
+      console.log(`       ${JSON.stringify(seen.at(-1))}`);
+      if (minute < Number(minutes)) await page.waitForTimeout(60000);
+    }
+    const [middle, end] = [seen[Math.floor(seen.length / 2)], seen.at(-1)];
+    check(`${minutes} minutes of states came in`, end.sequence > seen[0].sequence + minutes * 180, seen);
+    check("elements do not grow", end.elements < middle.elements * 1.02 + 100, seen);
+    check("memory does not grow", end.heap < middle.heap * 1.1 + 1, seen);
+  }
   check("no error on the console", errors.length === 0, errors);
   check("no request leaves the origin", outside.length === 0, outside);
   await browser.close();

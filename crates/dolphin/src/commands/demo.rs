@@ -72,7 +72,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
         None => Config::parse(DEMO).map_err(|e| Failure::usage(format!("configs/demo.yml{e}")))?,
     };
     listen(&args, &mut config);
-    config.market.max_symbols = config.market.max_symbols.min(args.symbols);
+    // All that the venue has, unless a file wants fewer.
+    let most = if args.config.is_some() { config.market.max_symbols } else { args.symbols };
+    config.market.max_symbols = most.min(args.symbols);
     let staging = crate::session::prepare(args.out.as_deref(), args.force)?;
     let signalled = super::on_signals()?;
     let venue = start_venue(&args, &config)?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use alpha::{AcbPush, SafetyWord};
+use futures_util::stream::{self, Stream};
 use market::Nanos;
 use memory::schema::{self, ACB_BOOST, AcbBoost, FEATURES, LATEST_EIGEN_SCAN};
 use memory::{MemoryError, SystemMemory, WatchCounts, Watcher};
@@ -44,23 +45,28 @@ pub(super) fn scans(
 /// Follows safety: the CP reference first, the map else. What is emptied changes nothing (SPEC §4.2).
 pub(super) struct SafetyWatch {
     publish: Publisher<SafetyWord>,
-    /// It is read again then, whatever was pushed.
-    due: Instant,
     /// The text published last; `None`: nothing has been read.
     told: Option<Option<String>>,
     pub counts: WatchCounts,
 }
 
 impl SafetyWatch {
-    pub fn new(publish: Publisher<SafetyWord>) -> Self {
+    pub const fn new(publish: Publisher<SafetyWord>) -> Self {
         let counts = WatchCounts { accepted: 0, rejected: 0, removed: 0 };
-        Self { publish, due: Instant::now(), told: None, counts }
+        Self { publish, told: None, counts }
     }
 
-    /// Waits until it is time to read again. Cancel-safe.
-    pub async fn due(&mut self, watch: &mut memory::Watch) {
-        let _ = tokio::time::timeout_at(self.due, watch.next()).await;
-        self.due = Instant::now() + SAFETY_EVERY;
+    /// What is read, with each change of the map and every [`SAFETY_EVERY`]. A reading that memory lets wait holds up
+    /// nobody who polls this beside others.
+    pub fn reads(
+        memory: &SystemMemory,
+        watch: memory::Watch,
+    ) -> impl Stream<Item = Result<Option<String>, MemoryError>> {
+        stream::unfold((watch, Instant::now()), async |(mut watch, due)| {
+            let _ = tokio::time::timeout_at(due, watch.next()).await;
+            let read = read_safety(memory).await;
+            Some((read, (watch, Instant::now() + SAFETY_EVERY)))
+        })
     }
 
     /// Takes what was read.
@@ -83,11 +89,6 @@ impl SafetyWatch {
             }
         }
         self.told = Some(text);
-    }
-
-    /// Reads.
-    pub async fn read(memory: &SystemMemory) -> Result<Option<String>, MemoryError> {
-        read_safety(memory).await
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use alpha::{Image, Safety};
+use futures_util::StreamExt;
 use market::{ExitReason, Nanos, utc_date};
 use memory::schema::{self, EngineState, Heartbeat, ObRecord, Phase, to_text};
 use memory::{SystemMemory, WriteBehind};
@@ -64,10 +66,11 @@ pub(super) async fn run(start: Start, memory: &SystemMemory, writes: &WriteBehin
         .then(|| watches::scans(memory, clock.clone(), ends.scan))
         .transpose();
     let safety_watch = memory.watch(schema::SAFETY, Some(schema::SAFETY_LATEST));
-    let (Ok(acb), Ok(scans), Ok(mut safety_watch)) = (acb, scans, safety_watch) else {
+    let (Ok(acb), Ok(scans), Ok(safety_watch)) = (acb, scans, safety_watch) else {
         return tracing::error!("the names of the memory maps are refused; nothing is watched or written");
     };
     let mut safety = SafetyWatch::new(ends.safety);
+    let mut safety_reads = pin!(SafetyWatch::reads(memory, safety_watch));
     let mut own = OwnRm::new(ends.rm);
     writer.heartbeat(Phase::EngineStart);
     let mut turn = tokio::time::interval(TURN);
@@ -75,7 +78,7 @@ pub(super) async fn run(start: Start, memory: &SystemMemory, writes: &WriteBehin
     loop {
         tokio::select! {
             biased;
-            () = safety.due(&mut safety_watch) => safety.take(SafetyWatch::read(memory).await),
+            Some(read) = safety_reads.next() => safety.take(read),
             _ = turn.tick() => {}
         }
         let finishing = shared.finish.load(Ordering::Acquire);
