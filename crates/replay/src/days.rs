@@ -55,7 +55,7 @@ pub struct ReplayConfig {
     pub assets: Option<AssetColumns>,
     /// Postures, ACB pushes, factors.
     pub controls: Controls,
-    /// 1: everything on the caller's thread; more: the next day is decoded beside. Changes no result.
+    /// 1: everything on the caller's thread; more: so many decode days beside it. Changes no result.
     pub threads: usize,
 }
 
