@@ -350,6 +350,36 @@ fn a_lease_that_memory_does_not_confirm() {
     });
 }
 
+/// Whoever trades nothing says so too: a standby, and the nodes that keep books for the others.
+#[test]
+fn nodes_that_trade_nothing_say_why() {
+    drill_in(
+        Layout::Four,
+        6,
+        |_| (),
+        async |w| {
+            let state = |machine: usize| w.world.published(machine).unwrap().newest();
+            let cause =
+                |machine: usize| state(machine).gates.first().map_or(String::new(), |g| g.cause.clone());
+            w.world.wait_ms(20_000).await;
+            let active = (0..2).find(|m| state(*m).armed).expect("one of the two is armed");
+            let standby = 1 - active;
+            assert!(cause(standby).starts_with("standing by: alpha_"), "{}", cause(standby));
+            assert_eq!((state(standby).market.books, state(standby).market.books_live), (6, 6));
+            for ingest in [2, 3] {
+                assert!(cause(ingest).starts_with("an ingest node"), "{}", cause(ingest));
+                let market = &state(ingest).market;
+                assert_eq!((market.books, market.books_live), (3, 3), "{market:?}");
+                assert!(market.data_age_ms.is_some_and(|age| age < 1_000), "{market:?}");
+                assert!(state(ingest).memory.connected && state(ingest).memory.written > 100);
+            }
+            w.strike(Fault::Kill { machine: active, after_polls: 0, power: false, back_ms: 3_600_000 });
+            w.world.wait_ms(30_000).await;
+            assert!(state(standby).armed, "{:?}", state(standby).gates);
+        },
+    );
+}
+
 #[test]
 fn what_ends_at_midnight() {
     let late = |scene: &mut Scene| scene.begins_ns = NEARLY_MIDNIGHT_NS;

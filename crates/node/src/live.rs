@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use crate::config::{Config, Signal};
 use crate::connections::{connection, endpoint, routes};
-use crate::control::shown::{Facts, Publishing};
+use crate::control::shown::{self, Facts, Publishing};
 use crate::control::{self, Control, Orders, Seen, WatchConfig};
 use crate::day::SharedDay;
 use crate::drop_copy::DropCopy;
@@ -413,17 +413,7 @@ fn publishing(
     }
     let config = &options.config;
     let stages = workers.iter().flat_map(|w| w.stats().iter().map(|s| (w.name().to_owned(), Arc::clone(s))));
-    let node = telemetry::state::Node {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        commit: String::new(),
-        venue: options.venue.name().to_owned(),
-        role: options.role.name().to_owned(),
-        profile: config.alpha.profile.clone(),
-        param_hash: config.alpha.hash(),
-        layout: layout.to_owned(),
-        started_ms: clock.wall_ns() / Nanos::MS,
-        capital: Some(config.alpha.initial_capital),
-    };
+    let node = shown::who(config, &options.venue, options.role, layout, clock);
     let facts = Facts {
         node,
         threshold: config.alpha.vel_div_threshold,

@@ -6,6 +6,7 @@ pub mod ingest;
 pub mod lease;
 pub mod standby;
 pub mod status;
+pub mod waiting;
 
 use binance::hosts::Hosts;
 use binance::rest::{RestClient, RestConfig};

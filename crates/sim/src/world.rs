@@ -339,8 +339,10 @@ impl World {
         self.starts.set(self.starts.get() + 1);
         if program.role == Role::Ingest {
             let Program { config, share, .. } = program;
+            let published = slot.published.clone();
+            let (seconds, progress) = (None, false);
             let options =
-                ingest::Options { config, venue, hosts, share, seconds: None, progress: false, signalled };
+                ingest::Options { config, venue, hosts, share, seconds, progress, signalled, published };
             spawner.run(Box::pin(async move {
                 let end = match ingest::ingest(options, &environment).await {
                     Ok(_) => End::Done(Box::default()),

@@ -216,6 +216,7 @@ fn paper(
 
 /// An ingest node (SPEC §9): no key, no orders.
 fn ingest(config: Config, venue: Venue, hosts: Hosts, share: Share, args: &Args) -> Result<(), Failure> {
+    let (published, server) = super::serve(&config)?;
     let options = ingest::Options {
         config,
         venue,
@@ -224,8 +225,10 @@ fn ingest(config: Config, venue: Venue, hosts: Hosts, share: Share, args: &Args)
         seconds: args.seconds,
         progress: !args.json,
         signalled: super::on_signals()?,
+        published: Some(published),
     };
     let summary = ingest::run(options, &Environment::system())?;
+    drop(server);
     if args.json {
         return super::print_json(&summary);
     }

@@ -11,7 +11,7 @@ use market::{Nanos, OrderStatus, Side, SymbolId};
 use runtime::worker::StageStats;
 use telemetry::state as show;
 
-use super::shown::Publishing;
+use super::shown::{self, DATA_AGE_NS, Publishing};
 use super::state::{Control, Ending};
 use crate::gates::{self, Shut};
 use crate::published::{EVERY_NS, EngineView, OrderView, PositionView, RouterView};
@@ -19,8 +19,6 @@ use crate::session::Fill;
 use crate::stages::Hop;
 use crate::topology::table;
 
-/// Without a frame for so long the market's data is not there.
-const DATA_AGE_NS: u64 = 1_500 * Nanos::MS;
 /// A view of a stage that is older than this says that the stage does not turn.
 const VIEW_AGE_NS: u64 = 2 * Nanos::SECOND;
 /// Latencies are summed up this often.
@@ -472,35 +470,8 @@ impl Control {
     }
 
     fn show_market(&self, p: &Publishing, now: u64) -> show::Market {
-        let (b, s) = (&self.seen.book, &self.seen.book.streams);
         let age = p.frames.1.map(|at| now.saturating_sub(at));
-        let quiet = age.is_none_or(|age| age > DATA_AGE_NS);
-        show::Market {
-            data_age_ms: age.map(|age| age / Nanos::MS),
-            books: self.symbols.all().len() as u32,
-            // Masks are judged with the samples that data brings: without it none of them is current.
-            books_live: if quiet { 0 } else { b.live_books },
-            frames: self.seen.feed.frames,
-            frames_dropped: self.seen.feed.dropped_frames,
-            events: b.events,
-            rejected: b.rejected,
-            samples: b.samples,
-            samples_lost: b.lost_samples,
-            samples_prepared: b.prepared,
-            features_late: b.computed_late,
-            scans_prepared: b.scans_prepared,
-            touches_same: b.touches_same,
-            touches_different: b.touches_different,
-            gaps: b.gaps,
-            crossed: b.crossed,
-            resyncs: b.resyncs,
-            longest_resync_ms: b.longest_resync_ms,
-            audits: b.audits,
-            audit_failures: b.audit_failures,
-            silent_streams: s.silent,
-            dead_streams: s.dead,
-            trades_missed: s.trades_missed,
-        }
+        shown::market(&self.seen, self.symbols.all().len(), age)
     }
 
     fn show_books(&self, p: &Publishing, market: &show::Market, now: u64) -> Vec<show::Book> {
@@ -528,17 +499,6 @@ impl Control {
     }
 
     fn show_connections(&self) -> Vec<show::Connection> {
-        let market = self.seen.connections.iter().map(|(name, c)| {
-            let lost: u64 = c.lost.values().sum();
-            show::Connection {
-                name: name.clone(),
-                up: c.opened > lost,
-                opened: c.opened,
-                replaced: c.replaced,
-                lost: c.lost.clone(),
-                failed: c.failed,
-            }
-        });
         let private =
             [("orders", self.gate.order_path && !self.gate.fallback), ("user_stream", self.gate.user_stream)];
         let private = private.map(|(name, up)| show::Connection {
@@ -546,7 +506,7 @@ impl Control {
             up,
             ..show::Connection::default()
         });
-        market.chain(private).collect()
+        shown::connections(&self.seen).chain(private).collect()
     }
 
     fn show_latency(&self, p: &mut Publishing, now: u64) -> Vec<show::Hop> {

@@ -3,15 +3,24 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use binance::hosts::Venue;
+use market::Nanos;
+use runtime::clock::Clock;
 use runtime::worker::StageStats;
 use telemetry::latency::Minute;
 use telemetry::published::Published;
 use telemetry::state as show;
 
+use super::status::Seen;
+use crate::config::Config;
 use crate::memory_link::MemoryWatcher;
 use crate::published::{EngineView, RouterView};
+use crate::role::Role;
 use crate::session::Session;
 use crate::stages::Hop;
+
+/// Without a frame for so long the market's data is not there.
+pub const DATA_AGE_NS: u64 = 1_500 * Nanos::MS;
 
 /// What does not change in a run.
 pub struct Facts {
@@ -37,6 +46,65 @@ pub struct Facts {
     pub stages: Vec<(String, Arc<StageStats>)>,
     /// How memory is doing.
     pub memory: MemoryWatcher,
+}
+
+/// Who a node is, for people.
+pub fn who(config: &Config, venue: &Venue, role: Role, layout: &str, clock: &Clock) -> show::Node {
+    show::Node {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: String::new(),
+        venue: venue.name().to_owned(),
+        role: role.name().to_owned(),
+        profile: config.alpha.profile.clone(),
+        param_hash: config.alpha.hash(),
+        layout: layout.to_owned(),
+        started_ms: clock.wall_ns() / Nanos::MS,
+        capital: (role != Role::Ingest).then_some(config.alpha.initial_capital),
+    }
+}
+
+/// The market, as the control thread of any role has seen it; `age`: since the newest frame, ns.
+pub fn market(seen: &Seen, books: usize, age: Option<u64>) -> show::Market {
+    let (b, s) = (&seen.book, &seen.book.streams);
+    let quiet = age.is_none_or(|age| age > DATA_AGE_NS);
+    show::Market {
+        data_age_ms: age.map(|age| age / Nanos::MS),
+        books: books as u32,
+        // Masks are judged with the samples that data brings: without it none of them is current.
+        books_live: if quiet { 0 } else { b.live_books },
+        frames: seen.feed.frames,
+        frames_dropped: seen.feed.dropped_frames,
+        events: b.events,
+        rejected: b.rejected,
+        samples: b.samples,
+        samples_lost: b.lost_samples,
+        samples_prepared: b.prepared,
+        features_late: b.computed_late,
+        scans_prepared: b.scans_prepared,
+        touches_same: b.touches_same,
+        touches_different: b.touches_different,
+        gaps: b.gaps,
+        crossed: b.crossed,
+        resyncs: b.resyncs,
+        longest_resync_ms: b.longest_resync_ms,
+        audits: b.audits,
+        audit_failures: b.audit_failures,
+        silent_streams: s.silent,
+        dead_streams: s.dead,
+        trades_missed: s.trades_missed,
+    }
+}
+
+/// Connections of market data.
+pub fn connections(seen: &Seen) -> impl Iterator<Item = show::Connection> + '_ {
+    seen.connections.iter().map(|(name, c)| show::Connection {
+        name: name.clone(),
+        up: c.opened > c.lost.values().sum(),
+        opened: c.opened,
+        replaced: c.replaced,
+        lost: c.lost.clone(),
+        failed: c.failed,
+    })
 }
 
 /// What is remembered from one state to the next.

@@ -12,21 +12,24 @@ use binance::hosts::{Hosts, Venue};
 use binance::rest::RestClient;
 use market::text::counted;
 use market::{ClockOffset, Instrument, Nanos};
-use memory::WriteBehind;
+use memory::{SystemMemory, WriteBehind};
 use runtime::clock::Clock;
 use runtime::latency::Collector;
 use serde::Serialize;
+use telemetry::published::Published;
 
+use super::waiting::{self, Waiting};
 use crate::beat::Beat;
 use crate::config::Config;
 use crate::connections;
 use crate::control::market_data::MarketController;
 use crate::control::orders::say;
+use crate::control::shown;
 use crate::control::status::{LineSummary, Seen};
 use crate::environment::Environment;
 use crate::error::Failure;
 use crate::preflight;
-use crate::role::Share;
+use crate::role::{Role, Share};
 use crate::shards::writer::{Writer, WriterCounters};
 use crate::stages::book::BookCounters;
 use crate::stages::feed::FeedCounters;
@@ -56,13 +59,15 @@ pub struct Options {
     pub progress: bool,
     /// Set by a signal.
     pub signalled: Arc<AtomicBool>,
+    /// Where the state is published for whoever looks at the node.
+    pub published: Option<Arc<Published>>,
 }
 
 /// What it did.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
     /// `ingest`.
-    pub role: super::Role,
+    pub role: Role,
     /// Its name in memory.
     pub node: String,
     /// Venue.
@@ -164,7 +169,7 @@ pub async fn ingest(options: Options, environment: &Environment) -> Result<Summa
     let mut control = Control::new(&options, rest, &info.instruments, (ends, latency), &clock);
     let watchdog = Watchdog::start(environment)?;
     watchdog.watch(Watched::of(&workers, &control.beat, &stop, None, config.runtime.watchdog_ms));
-    let ended_by = control.run(&stop, &counters, &writes).await;
+    let ended_by = control.run(&stop, &counters, &writes, &memory).await;
     watchdog.rest();
     let died = stop.swap(true, Ordering::AcqRel);
     let mut panics = watchdog::join(workers).await;
@@ -180,7 +185,7 @@ pub async fn ingest(options: Options, environment: &Environment) -> Result<Summa
     }
     let done = writes.counts();
     Ok(Summary {
-        role: super::Role::Ingest,
+        role: Role::Ingest,
         node: name,
         venue: format!("{} ({})", options.venue.name(), options.hosts.rest),
         symbols: info.instruments.len(),
@@ -211,6 +216,9 @@ struct Control {
     signalled: Arc<AtomicBool>,
     beat: Beat,
     seen: Seen,
+    shown: Waiting,
+    /// Frames counted, and when they last grew.
+    frames: (u64, Option<u64>),
 }
 
 impl Control {
@@ -222,6 +230,7 @@ impl Control {
         clock: &Clock,
     ) -> Self {
         let now = clock.now_ns();
+        let node = shown::who(&options.config, &options.venue, Role::Ingest, "books", clock);
         let mut seen = Seen::default();
         let names = instruments.iter().map(|i| i.symbol.clone()).collect();
         let (offset_ns, measured) = (rest.clock().offset(), rest.clock().error_bound());
@@ -242,6 +251,8 @@ impl Control {
             signalled: Arc::clone(&options.signalled),
             beat: Beat::default(),
             seen,
+            shown: Waiting::new(options.published.clone(), node),
+            frames: (0, None),
         }
     }
 
@@ -250,6 +261,7 @@ impl Control {
         stop: &AtomicBool,
         counters: &WriterCounters,
         writes: &WriteBehind,
+        memory: &SystemMemory,
     ) -> &'static str {
         let mut turn = tokio::time::interval(TURN);
         turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -262,6 +274,7 @@ impl Control {
                 }
             }
             let now = self.clock.now_ns();
+            self.publish(now, writes, memory);
             if stop.load(Ordering::Acquire) {
                 return "a stage that died";
             }
@@ -290,6 +303,25 @@ impl Control {
                 ));
             }
         }
+    }
+
+    fn publish(&mut self, now: u64, writes: &WriteBehind, memory: &SystemMemory) {
+        if self.seen.feed.frames > self.frames.0 {
+            self.frames = (self.seen.feed.frames, Some(now));
+        }
+        let (seen, age) = (&self.seen, self.frames.1.map(|at| now.saturating_sub(at)));
+        self.shown.publish(&self.clock, waiting::of_ingest, |state| {
+            state.market = shown::market(seen, self.symbols, age);
+            state.connections = shown::connections(seen).collect();
+            state.alerts.clone_from(&seen.alerts);
+            let done = writes.counts();
+            state.memory.written = done.delivered;
+            state.memory.pending = done.pending as u64;
+            state.memory.lost = done.rejected;
+            state.memory.outages = done.outages;
+            let status = memory.status();
+            (state.memory.connected, state.memory.detail) = (status.connected, status.detail);
+        });
     }
 
     fn turn(&mut self) {

@@ -21,8 +21,9 @@ use tokio::sync::watch;
 use super::holder::{self, Asked, lease_key};
 use super::lease::{Fence, LeaseView};
 use super::status::{AlphaStatus, SharedAlphaStatus};
+use super::waiting::{self, Waiting};
 use crate::config::Config;
-use crate::control::orders::Orders;
+use crate::control::shown;
 use crate::environment::Environment;
 use crate::error::Failure;
 use crate::killed;
@@ -125,14 +126,10 @@ impl Alpha {
     }
 
     /// Stands by until the lease is held.
-    pub async fn wait(
-        &mut self,
-        warm: &mut Warm,
-        environment: &Environment,
-        signalled: &AtomicBool,
-        orders: &Orders,
-    ) -> Waited {
-        let clock = &environment.clock;
+    pub async fn wait(&mut self, warm: &mut Warm, environment: &Environment, options: &Options) -> Waited {
+        let (clock, orders, signalled) = (&environment.clock, &options.orders, &*options.signalled);
+        let node = shown::who(&options.config, &options.venue, options.role, "standing by", clock);
+        let mut shown = Waiting::new(options.published.clone(), node);
         let mut tick = Tick::new(warm.engine.assets().len());
         let mut turn = tokio::time::interval(TURN);
         turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -167,6 +164,11 @@ impl Alpha {
                     None => {}
                 }
             }
+            shown.publish(
+                clock,
+                || waiting::of_standby(&view),
+                |state| state.market = waiting::of_shards(&warm.source.assembly.counters()),
+            );
             let barred = view.killed().is_some();
             if view.state == "held" && self.fence.is_open(now) && !barred {
                 let before = if holder.is_empty() { "nobody".to_owned() } else { holder };
@@ -268,8 +270,8 @@ pub async fn stand_by(
     let (scanner, engine) = restart::cold(options, symbols.clone())?;
     let (mut alpha, source) = Alpha::start(link, options, &instruments, environment)?;
     let mut warm = Warm { scanner, engine, source };
-    let (started, orders) = (clock.now_ns(), &options.orders);
-    let waited = alpha.wait(&mut warm, environment, &options.signalled, orders).await;
+    let started = clock.now_ns();
+    let waited = alpha.wait(&mut warm, environment, options).await;
     let ended_by = match waited {
         Waited::Active => return Ok(StoodBy::Active(Box::new(Active { alpha, warm, symbols }))),
         Waited::Signalled => "a signal",
