@@ -532,6 +532,12 @@ fn limit(seed: u64, name: &str, tighten: impl Fn(&mut Scene)) {
     };
     drill(seed, tight, async |w| {
         w.closes(name).await;
+        // What is known of the day, and what latched, outlives a kill -9.
+        w.strike(Fault::Kill { machine: 0, after_polls: 0, power: false, back_ms: 100 });
+        w.closes("starting").await;
+        w.opens("starting").await;
+        w.closes(name).await;
+        assert_eq!(w.state().counts.entries, 0, "{name}: something was opened after the start");
         w.world.slots.borrow_mut()[0].program.config = usual.take().unwrap();
         w.strike(Fault::Terminate { machine: 0, back_ms: 100 });
         w.until("another start", |s| s.gates.iter().any(|g| g.name == "starting")).await;

@@ -226,3 +226,57 @@ fn what_a_person_closes_while_the_node_is_dead_reaches_the_capital() {
     }
     assert!(closed >= 3, "only {closed} positions were closed by hand");
 }
+
+/// Seen: what was paid in or out while the user stream was down counted as profit or loss of the day.
+#[test]
+fn money_moved_while_nobody_listens_is_no_profit() {
+    let setup = Setup { circumstances: Circumstances::USUAL, published: true, ..Setup::of(4, 0, 6) };
+    for amount in ["-40000", "25000"] {
+        let story = setup.scene().unwrap().play(async |world| {
+            let state = || world.published(0).unwrap().newest();
+            let strike = |fault| assert!(sim::strike::strike(world, &fault), "{fault:?}");
+            let venue =
+                |fault| Fault::Venue { rule: venue::faults::Rule { fault, times: 0, skip: 0 }, for_ms: None };
+            world.wait_ms(40_000).await;
+            let before = state();
+            assert!(before.armed, "{:?}", before.gates);
+            strike(venue(venue::faults::Fault::RefuseConnections));
+            strike(Fault::Reset { machine: 0, link: sim::network::Link::User });
+            world.wait_ms(2_000).await;
+            let amount = amount.to_owned();
+            strike(venue(venue::faults::Fault::Transfer { account: 0, amount: amount.clone() }));
+            world.wait_ms(5_000).await;
+            world.heal();
+            world.wait_ms(40_000).await;
+            (amount.parse::<f64>().unwrap(), before, state())
+        });
+        let (moved, before, after) = story.unwrap();
+        assert!(after.armed, "{:?}", after.gates);
+        let of = |state: &telemetry::state::State| {
+            (state.account.wallet.unwrap(), state.account.day_pnl.unwrap(), state.account.drawdown.unwrap())
+        };
+        let ((wallet, pnl, _), (wallet_after, pnl_after, drawdown)) = (of(&before), of(&after));
+        assert!((wallet_after - wallet - moved).abs() < 2_000.0, "{wallet} and {wallet_after}");
+        // Trading goes on meanwhile; what it makes and loses in a minute is far less.
+        assert!((pnl_after - pnl).abs() < 2_000.0, "{pnl} and {pnl_after}");
+        assert!(drawdown < 0.05, "{drawdown}");
+    }
+}
+
+/// FAULTS 42, and the lease: the orders of a node that memory has left lie in the network when its successor begins.
+#[test]
+fn orders_of_the_node_before_that_arrive_after_a_takeover_are_no_surprise() {
+    let round = |i: u64| {
+        let fault = venue::faults::Fault::RequestDelay { on: "order.place".to_owned(), ms: 3_500 };
+        let slow = Fault::Venue { rule: venue::faults::Rule::times(fault, 4), for_ms: Some(6_000) };
+        let away = |machine| Fault::MemoryAway { machine, for_ms: 8_000 };
+        let at = 70_000 + i * 40_000;
+        // Whichever of the two is active.
+        [(at, slow), (at + 300, away((i % 2) as usize))]
+    };
+    let faults: Vec<(u64, Fault)> = (0..5).flat_map(round).collect();
+    for seed in [13, 14] {
+        let report = play(seed, 5, Layout::Four, &faults);
+        holds(&report, faults.len());
+    }
+}
