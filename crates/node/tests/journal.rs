@@ -190,7 +190,7 @@ fn play(dir: &Path, ticks: u64, segment_bytes: u64) -> usize {
         journal: router_tap,
     };
     let mut orders = RouterStage::new(router, links, SharedDay::default(), clock, latency.probe("router", 1));
-    let ends = JournalEnds { alpha: alpha_drain, ticks: kept_out, router: router_drain };
+    let ends = JournalEnds { alpha: alpha_drain, ticks: kept_out, router: router_drain, book: None };
     let shadow = Shadow::new(&config, &states, None).unwrap();
     let recorder =
         Recorder::start(limits, &header, (states, Some(shadow)), ends, &Environment::system()).unwrap();

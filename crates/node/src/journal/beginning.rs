@@ -9,14 +9,15 @@ use super::header::{Header, RECORDS, directory};
 use super::recorder::{JournalEnds, Recorder, limits};
 use super::records::encoded;
 use super::shadow::Shadow;
-use super::states::States;
+use super::states::{MarketBeginning, States};
+use crate::config::JournalContent;
 use crate::environment::Environment;
 use crate::error::Failure;
 use crate::memory_link::state_directory;
 use crate::options::Options;
 use crate::role::Role;
 use crate::stages::alpha::AlphaMemo;
-use crate::topology::Parts;
+use crate::topology::{Parts, Source};
 
 /// Taken before the stages start.
 pub struct Beginning {
@@ -55,9 +56,18 @@ impl Beginning {
         };
         let memo = AlphaMemo::at_start(&parts.engine, parts.booked);
         let alpha = (encoded(&parts.engine.snapshot()), encoded(&memo));
-        let states = States::new(alpha, (encoded(&parts.router), encoded(&0u64)), [0, 0]);
+        let mut states = States::new(alpha, (encoded(&parts.router), encoded(&0u64)), [0, 0]);
+        if config.content == JournalContent::Frames && matches!(parts.source, Source::Streams(..)) {
+            let (instruments, bars) = (parts.instruments.clone(), parts.bars.clone());
+            states.market = encoded(&MarketBeginning { instruments, bars });
+        }
         let limits = limits(config, dir, states.len());
         Some(Self { header, states, limits })
+    }
+
+    /// Are market frames kept?
+    pub const fn keeps_frames(&self) -> bool {
+        !self.states.market.is_empty()
     }
 
     /// Starts the journal's thread.

@@ -2,6 +2,7 @@
 
 mod against;
 mod alpha;
+mod book;
 mod router;
 mod run;
 mod what_if;
