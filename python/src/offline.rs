@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use replay::eigen::EigenError;
 use replay::features::{FeatureRows, FeaturesError, replay_features};
+use replay::output::Earlier;
 
 use crate::error::{DolphinError, data, usage};
 use crate::interrupt::run as interruptible;
@@ -128,7 +129,7 @@ pub(crate) fn recompute<'py>(
         Some(names) => AssetColumns::named(&names.join(",")).map_err(|e| usage(format!("assets: {e}")))?,
         None => AssetColumns::default(),
     };
-    let done = interruptible(py, move |_| replay::eigen::recompute(&data, &out, stride, assets))?;
+    let done = interruptible(py, move |_| replay::eigen::recompute(&data, &out, stride, assets, Earlier::Replaced))?;
     let done = done.map_err(|e| match e {
         EigenError::Day(_) | EigenError::Unsound { .. } => crate::error::data(e),
         other => usage(other),

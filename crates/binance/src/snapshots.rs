@@ -21,6 +21,7 @@
 use std::collections::BTreeSet;
 
 use market::{Nanos, SymbolId};
+use serde::{Deserialize, Serialize};
 
 use crate::limits::{RateLimits, Urgency};
 
@@ -78,7 +79,7 @@ impl Default for SnapshotConfig {
 }
 
 /// What a snapshot is for, the most urgent first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Purpose {
     /// The book was in step and is lost.
     Resync,
@@ -111,7 +112,7 @@ impl Purpose {
 }
 
 /// A snapshot to fetch; [`Snapshots::done`] must follow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotRequest {
     /// Instrument.
     pub symbol: SymbolId,

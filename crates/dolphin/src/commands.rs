@@ -139,13 +139,6 @@ fn refuse_existing(path: &Path, force: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A word before a file of results is written over another.
-fn warn_of_replacing(path: &Path) {
-    if path.exists() {
-        tracing::warn!("{} was there already and is replaced", path.display());
-    }
-}
-
 /// Exit 3 for a recording that cannot be played, 2 for the rest.
 fn venue_error(error: &VenueError) -> Failure {
     match error {

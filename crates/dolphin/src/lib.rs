@@ -5,6 +5,7 @@ mod out;
 
 pub mod cli;
 pub mod commands;
+mod from_journal;
 mod pages;
 pub mod paper;
 pub mod recorder;

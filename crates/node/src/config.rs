@@ -11,8 +11,8 @@ mod sections;
 pub use breaker::BreakerConfig;
 pub use effective::{Effective, effective};
 pub use sections::{
-    Backend, Config, Deployment, Direction, HibernateAction, JournalConfig, MAINNET_LINE, MarketConfig,
-    MemorySection, Rates, RolesConfig, RuntimeConfig, Signal, VenueConfig,
+    Backend, Config, Deployment, Direction, HibernateAction, JournalConfig, JournalContent, MAINNET_LINE,
+    MarketConfig, MemorySection, Rates, RolesConfig, RuntimeConfig, Signal, VenueConfig,
 };
 pub use telemetry::config::TelemetrySection;
 

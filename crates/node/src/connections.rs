@@ -77,14 +77,22 @@ pub fn ingest_routes(
     of_kinds(config, hosts, (symbols, &kinds), environment)
 }
 
+/// What each connection carries, in the order of the connections.
+pub fn feeds(
+    config: &Config,
+    (symbols, kinds): (&Symbols, &[StreamKind]),
+    urls: (&str, &str),
+) -> Result<Vec<Feed>, Failure> {
+    Feed::plan(symbols, kinds, feed_config(config), urls).map_err(|e| Failure::usage(e.to_string()))
+}
+
 fn of_kinds(
     config: &Config,
     hosts: &Hosts,
     (symbols, kinds): (&Symbols, &[StreamKind]),
     environment: &Environment,
 ) -> Result<Routes, Failure> {
-    let feeds = Feed::plan(symbols, kinds, feed_config(config), (&hosts.public, &hosts.market))
-        .map_err(|e| Failure::usage(e.to_string()))?;
+    let feeds = feeds(config, (symbols, kinds), (&hosts.public, &hosts.market))?;
     let mut counts = [0usize; 2];
     let mut routes = Vec::new();
     for feed in &feeds {

@@ -120,8 +120,7 @@ async fn one_run(
     rest.set_patient(false);
     let (day, kept) = (parts.day.clone(), parts.day.clone());
     let gates_before = *parts.engine.gate_counts();
-    let beginning = Beginning::of(options, &parts, environment);
-    parts.journal = beginning.is_some();
+    let beginning = Beginning::of(options, &mut parts, environment);
     let pipeline = topology::start(&options.config, parts, environment)
         .map_err(|e| Failure::unavailable(format!("cannot start the workers: {e}")))?;
     let Pipeline { ends, memory, journal, workers, stop, layout } = pipeline;
@@ -561,7 +560,7 @@ fn parts(
 ) -> Result<Parts, Failure> {
     let config = &options.config;
     let bad = |e: &dyn std::fmt::Display| Failure::usage(e.to_string());
-    let Begun { scanner, engine, recovered, day } = begun;
+    let Begun { scanner, engine, recovered, day, bars } = begun;
     // No client order id is ever used twice.
     let (mut at, mut drawn) = (environment.clock.wall_ns(), environment.entropy.next_u64());
     if planted(Bug::RunIdRepeats) {
@@ -612,6 +611,8 @@ fn parts(
         instruments: std::mem::take(&mut ready.instruments),
         extra_stages: Vec::new(),
         journal: false,
+        frames: false,
+        bars,
     })
 }
 

@@ -31,6 +31,8 @@ pub struct Begun {
     pub recovered: Recovered,
     /// The router's day as the run before left it.
     pub day: KeptDay,
+    /// The bars that the scanner was warmed with, where the journal is to keep them.
+    pub bars: Vec<Vec<f64>>,
 }
 
 /// A scanner and an engine without a past but the given history: what a standby keeps warm.
@@ -83,19 +85,19 @@ pub async fn begin(
     // Also where the engine's snapshot does not fit: a limit is a limit.
     let day = loaded.saved.as_ref().map_or_else(KeptDay::default, Saved::kept_day);
     let assets: Vec<String> = symbols.all().iter().map(|i| i.symbol.clone()).collect();
-    let (scanner, engine) = match kept {
+    let (scanner, engine, bars) = match kept {
         Some((scanner, engine)) => {
             loaded.bars = None;
-            (scanner, take_over(options, engine, loaded, now))
+            (scanner, take_over(options, engine, loaded, now), Vec::new())
         }
         None => {
             prefer_the_longer(options, loaded);
             let away = loaded.saved.as_ref().map_or(u64::MAX, |saved| away(options, saved, now));
             let mut engine = engine(options, assets, loaded, now)?;
             let mut scanner = scanner(options, engine.assets().len())?;
-            let seen = warm(options, &mut scanner, &mut engine, loaded, away);
-            tell_warmth(options, &scanner, seen);
-            (scanner, engine)
+            let bars = warm(options, &mut scanner, &mut engine, loaded, away);
+            tell_warmth(options, &scanner, bars.len() as u64);
+            (scanner, engine, bars)
         }
     };
     let mut engine = engine.with_booking(Booking::Venue);
@@ -122,7 +124,7 @@ pub async fn begin(
         loaded.recovered = recovered.trades.iter().map(numbered).collect();
     }
     loaded.ticks = engine.ticks();
-    Ok(Begun { scanner, engine, recovered, day })
+    Ok(Begun { scanner, engine, recovered, day, bars })
 }
 
 /// First pause between two attempts, and the longest.
@@ -281,7 +283,7 @@ fn warm(
     engine: &mut Engine,
     loaded: &mut Loaded,
     away: u64,
-) -> u64 {
+) -> Vec<Vec<f64>> {
     let stride = options.config.market.stride();
     let column: BTreeMap<&str, usize> =
         options.history.symbols.iter().enumerate().map(|(i, s)| (s.as_str(), i)).collect();
@@ -325,9 +327,9 @@ fn warm(
     let seen = bars.len() as u64;
     let newest = engine.ticks() / u64::from(stride.max(1));
     if let Some(first) = newest.checked_sub(seen).filter(|_| !bars.is_empty()) {
-        loaded.bars = Some(PriceRows { assets, stride, first, rows: bars });
+        loaded.bars = Some(PriceRows { assets, stride, first, rows: bars.clone() });
     }
-    seen
+    bars
 }
 
 /// Kept prices that are older than this, bars, do not warm the scanner: the bars between would be flat, and the one after

@@ -33,11 +33,12 @@ use self::table::{Layout, Link, LinkInfo, Sample};
 use crate::config::Config;
 use crate::day::SharedDay;
 use crate::environment::Environment;
-use crate::journal::recorder::JournalEnds;
+use crate::journal::recorder::{BookEnds, JournalEnds};
 use crate::memory_link::MemoryEnds;
 use crate::role::Role;
 use crate::roles::lease::Fence;
 use crate::stages::alpha::{AlphaJournal, AlphaLinks, AlphaStage};
+use crate::stages::book::record::{BookEntry, BookJournal};
 use crate::stages::book::{BookLinks, BookStage};
 use crate::stages::feed::{FeedCommand, FeedStage, Frame, Route};
 use crate::stages::gateway::{GatewayConnections, GatewayLinks, GatewayStage};
@@ -82,6 +83,10 @@ pub struct Parts {
     pub extra_stages: Vec<ExtraStage>,
     /// Is there a journal?
     pub journal: bool,
+    /// Are market frames in it?
+    pub frames: bool,
+    /// By which bars the scanner was warmed, where frames are kept.
+    pub bars: Vec<Vec<f64>>,
 }
 
 /// Where ticks and quotes come from.
@@ -155,6 +160,7 @@ pub fn start_ingest(
         ahead: None,
         quotes: &table::INGEST_QUOTES,
         samples: &table::INGEST_SAMPLES,
+        journal: None,
     };
     let market = market_side(config, instruments, (routes, feeds), links, &mut wiring, &environment.clock);
     let MarketSide { stages, ticks, quotes, ends, .. } = market;
@@ -224,6 +230,15 @@ struct MarketLinks {
     ahead: Option<&'static Link<MidsAhead>>,
     quotes: &'static Link<Quote>,
     samples: &'static Link<Sample>,
+    journal: Option<JournalLinks>,
+}
+
+/// The links of frames to the journal, and whether they are used.
+#[derive(Clone, Copy)]
+struct JournalLinks {
+    records: &'static Link<BookEntry>,
+    frames: &'static Link<Frame>,
+    kept: bool,
 }
 
 /// Feed and book, joined, and the other ends of their links.
@@ -233,6 +248,7 @@ struct MarketSide {
     ahead: Option<Unloader<MidsAhead>>,
     quotes: Rx<Quote>,
     ends: MarketEnds,
+    journal: Option<BookEnds>,
 }
 
 fn market_side(
@@ -258,6 +274,7 @@ fn market_side(
     let connections = ConnectionName::of(&routes);
     let ends = MarketEnds { connections, feed, book, snapshots, clock: venue_clock, view };
     let feed_stage = FeedStage::new(routes, frames_in, commands_out, feed_news);
+    let (kept, journal) = book_journal(links.journal, wiring);
     let links_of_book = BookLinks {
         frames,
         commands,
@@ -267,13 +284,38 @@ fn market_side(
         ahead: ahead_in,
         quotes: quotes_in,
         news: book_news,
+        journal: kept,
         view: view_in,
     };
     let probe = wiring.probe(links.samples);
     let limits = (&config.market, Nanos::from_millis(config.router.risk.max_signal_ahead_ms));
     let book_stage = BookStage::new(limits, instruments, feeds, links_of_book, clock.clone(), probe);
     let stages: Stages = vec![("feed", Box::new(feed_stage)), ("book", Box::new(book_stage))];
-    MarketSide { stages, ticks, ahead, quotes, ends }
+    MarketSide { stages, ticks, ahead, quotes, ends, journal }
+}
+
+/// The book stage's end of the journal and the other one, if frames are kept.
+fn book_journal(links: Option<JournalLinks>, wiring: &mut Wiring) -> (BookJournal, Option<BookEnds>) {
+    let Some(JournalLinks { records, frames, kept }) = links else { return (BookJournal::closed(), None) };
+    if !kept {
+        // Thousands of boxes for nothing.
+        wiring.note(&records.info);
+        wiring.note(&frames.info);
+        return (BookJournal::closed(), None);
+    }
+    let (records_in, records) = wiring.ring(records);
+    let (frames_in, frames) = wiring.boxes(frames, Frame::default);
+    (BookJournal::new(Tap::new(records_in), frames_in), Some(BookEnds { records, frames }))
+}
+
+/// What the source of ticks and quotes leaves to be joined.
+struct SourceSide {
+    stages: Stages,
+    ticks: Unloader<Tick>,
+    ahead: Option<Unloader<MidsAhead>>,
+    quotes: Rx<Quote>,
+    ends: SourceEnds,
+    journal: Option<BookEnds>,
 }
 
 /// The source of ticks and quotes: feed and book, or the shard stage.
@@ -281,21 +323,25 @@ fn source_side(
     config: &Config,
     instruments: &[Instrument],
     source: Source,
+    kept: bool,
     wiring: &mut Wiring,
     clock: &Clock,
-) -> (Stages, (Unloader<Tick>, Option<Unloader<MidsAhead>>), Rx<Quote>, SourceEnds) {
+) -> SourceSide {
     match source {
         Source::Streams(routes, feeds) => {
+            let (records, frames) = (&table::BOOK_JOURNAL, &table::BOOK_FRAMES);
+            let journal = JournalLinks { records, frames, kept };
             let links = MarketLinks {
                 frames: &table::FRAMES,
                 ticks: &table::TICKS,
                 ahead: Some(&table::MIDS_AHEAD),
                 quotes: &table::QUOTES,
                 samples: &table::BOOK_SAMPLES,
+                journal: Some(journal),
             };
             let market = market_side(config, instruments, (routes, feeds), links, wiring, clock);
-            let ends = SourceEnds::Streams(market.ends);
-            (market.stages, (market.ticks, market.ahead), market.quotes, ends)
+            let MarketSide { stages, ticks, ahead, quotes, ends, journal } = market;
+            SourceSide { stages, ticks, ahead, quotes, ends: SourceEnds::Streams(ends), journal }
         }
         Source::Shards(source) => {
             let n = instruments.len();
@@ -305,7 +351,8 @@ fn source_side(
             let links = ShardLinks { ticks: ticks_in, quotes: quotes_in, news };
             let probe = wiring.probe(&table::SHARD_SAMPLES);
             let stage = ShardStage::new(*source, n, links, clock.clone(), probe);
-            (vec![("shards", Box::new(stage))], (ticks, None), quotes, SourceEnds::Shards(ends))
+            let (stages, ends): (Stages, _) = (vec![("shards", Box::new(stage))], SourceEnds::Shards(ends));
+            SourceSide { stages, ticks, ahead: None, quotes, ends, journal: None }
         }
     }
 }
@@ -323,8 +370,8 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
     let mut wiring = Wiring::new(role);
     let w = &mut wiring;
     let n = parts.instruments.len();
-    let (mut stages, (ticks, ahead), quotes, source) =
-        source_side(config, &parts.instruments, parts.source, w, clock);
+    let SourceSide { mut stages, ticks, ahead, quotes, ends: source, journal: book } =
+        source_side(config, &parts.instruments, parts.source, parts.frames, w, clock);
 
     let (scanned_in, scanned) = w.boxes(&table::SCANNED, || Tick::new(n));
     let (intents_in, intents) = w.ring(&table::INTENTS);
@@ -341,13 +388,12 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
     let (to_memory, health) = w.ring(&table::HEALTH);
     let (memory_news, news) = w.ring(&table::MEMORY_NEWS);
     let image = parts.engine.image();
-    let (steps_in, steps) = w.boxes(&table::STEPS, || Step::new(n, &image));
+    let (steps_in, steps) = w.boxes(&table::STEPS, || Step::new(&image));
     let (acb, acb_taken) = w.latest(&table::ACB);
     let (safety, safety_taken) = w.latest(&table::SAFETY);
     let (rm, rm_taken) = w.latest(&table::RM);
     let (scan, scan_taken) = w.latest(&table::SCAN);
-    // Room for a catch-up, of which next to nothing is used otherwise: a box gets its size with its first tick.
-    let (kept_ticks, journal_ticks) = w.boxes(&table::KEPT_TICKS, || Tick::new(0));
+    let (kept_ticks, journal_ticks) = w.ring(&table::KEPT_TICKS);
     let (alpha_kept, alpha_journal) = w.ring(&table::ALPHA_JOURNAL);
     let (router_kept, router_journal) = w.ring(&table::ROUTER_JOURNAL);
     let kept = parts.journal;
@@ -421,7 +467,7 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
         router_view,
         rings,
     };
-    let journal = JournalEnds { alpha: alpha_journal, ticks: journal_ticks, router: router_journal };
+    let journal = JournalEnds { alpha: alpha_journal, ticks: journal_ticks, router: router_journal, book };
     let memory = MemoryEnds { steps, news, health, acb, safety, rm, scan };
     (stages, Ends { source, account }, memory, journal)
 }

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use alpha::eigen::{Health, Scan, Scanner, ScannerError, Verdict, WINDOWS};
 use archive::day::{self, AssetColumns, Bar, Day, DayError, Wanted};
 
+use crate::output::Earlier;
+
 /// Why day files could not be recomputed.
 #[derive(Debug, thiserror::Error)]
 pub enum EigenError {
@@ -42,6 +44,12 @@ pub enum EigenError {
         /// What it found.
         health: Health,
     },
+    /// A file of the output is there.
+    #[error("{}: is there already: name another directory, or say --force to replace it", path.display())]
+    There {
+        /// The file.
+        path: PathBuf,
+    },
     /// The output would replace the input.
     #[error("{}: the output directory holds the input files: choose another --out", path.display())]
     OutIsData {
@@ -63,12 +71,13 @@ pub struct Recomputed {
 
 /// Reads the day files at `data` (a directory or one file), recomputes their meta columns with bars of `stride`
 /// rows and writes `out/YYYY-MM-DD.parquet`, each complete or not at all. `timestamp`, `scan_number` and the prices of
-/// `assets` stay.
+/// `assets` stay. `earlier`: what becomes of files that are there.
 pub fn recompute(
     data: &Path,
     out: &Path,
     stride: usize,
     assets: AssetColumns,
+    earlier: Earlier,
 ) -> Result<Recomputed, EigenError> {
     let mut list = day::list(data, &Wanted { assets, ..Wanted::default() })?;
     list.assets()?;
@@ -76,6 +85,13 @@ pub fn recompute(
     let folder = if data.is_dir() { Some(data) } else { data.parent() };
     if folder.is_some_and(|folder| same_directory(folder, out)) {
         return Err(EigenError::OutIsData { path: out.to_path_buf() });
+    }
+    let path = |date: market::Date| out.join(format!("{date}.parquet"));
+    let mut dates = list.days.iter().map(|source| path(source.date));
+    if earlier == Earlier::Refused
+        && let Some(path) = dates.find(|path| path.exists())
+    {
+        return Err(EigenError::There { path });
     }
     let mut done = Recomputed { files: Vec::new(), bars: 0, notes: list.notes };
     for source in &list.days {
@@ -90,7 +106,7 @@ pub fn recompute(
         }
         let Some(day) = continuous.last() else { continue };
         std::fs::create_dir_all(out).map_err(|source| EigenError::Out { path: out.to_path_buf(), source })?;
-        let path = out.join(format!("{}.parquet", day.date));
+        let path = path(day.date);
         if path.exists() {
             done.notes.push(format!("{} was there already and is replaced", path.display()));
         }

@@ -7,6 +7,7 @@ use std::path::Path;
 use alpha::eigen::Scanner;
 use archive::day::{self, AssetColumns, Bar, Day};
 use replay::eigen::{Continuous, EigenError, recompute};
+use replay::output::Earlier;
 
 /// SPEC §6.
 const TOLERANCE: f64 = 1e-9;
@@ -39,7 +40,7 @@ fn metas(bar: &Bar) -> [(&'static str, f64); 7] {
 fn the_meta_columns_of_real_days_come_out_again() {
     let Some(data) = testkit::shared_data("days") else { return };
     let out = tempfile::tempdir().unwrap();
-    let done = recompute(&data, out.path(), 1, AssetColumns::default()).unwrap();
+    let done = recompute(&data, out.path(), 1, AssetColumns::default(), Earlier::Refused).unwrap();
     let (want, got) = (load(&data), load(out.path()));
     assert_eq!((done.files.len(), want.len(), got.len()), (5, 5, 5));
     let mut row = 0;
@@ -109,12 +110,13 @@ fn input_files_are_never_replaced() {
     let before = std::fs::read(&path).unwrap();
     for data in [dir.path(), &path] {
         assert!(matches!(
-            recompute(data, dir.path(), 1, AssetColumns::default()),
+            recompute(data, dir.path(), 1, AssetColumns::default(), Earlier::Refused),
             Err(EigenError::OutIsData { .. })
         ));
     }
     assert_eq!(std::fs::read(&path).unwrap(), before);
-    let error =
-        recompute(&path, &dir.path().join("out"), 0, AssetColumns::default()).unwrap_err().to_string();
+    let error = recompute(&path, &dir.path().join("out"), 0, AssetColumns::default(), Earlier::Refused)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("2026-01-01.parquet") && error.contains("stride"), "{error}");
 }

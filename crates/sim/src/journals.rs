@@ -23,6 +23,8 @@ pub struct Again {
     pub outcomes: u64,
     /// Whole states at the beginnings of segments.
     pub snapshots: u64,
+    /// Ticks made again of market frames.
+    pub ticks: u64,
 }
 
 impl AddAssign<Counts> for Again {
@@ -33,6 +35,7 @@ impl AddAssign<Counts> for Again {
         self.requests += counts.requests;
         self.outcomes += counts.outcomes;
         self.snapshots += counts.snapshots;
+        self.ticks += counts.ticks;
     }
 }
 
@@ -58,7 +61,13 @@ pub fn decide_again(files: &MachineFiles, at_ms: u64, again: &mut Again, violati
                 continue;
             }
             *again += report.counts;
-            for (stage, verdict) in [("alpha", &report.alpha), ("router", &report.router)] {
+            let stages = [
+                ("alpha", Some(&report.alpha)),
+                ("router", Some(&report.router)),
+                ("book", report.book.as_ref()),
+            ];
+            for (stage, verdict) in stages {
+                let Some(verdict) = verdict else { continue };
                 match verdict {
                     Verdict::Equal => {}
                     Verdict::Differs(d) => violation(format!("run {:x}, {stage}: {d:#?}", report.run)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use market::Nanos;
 use memory::schema;
-use node::config::{Backend, Config};
+use node::config::{Backend, Config, JournalContent};
 use node::roles::{Role, Share};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -162,6 +162,10 @@ fn programs(setup: &Setup, symbols: Vec<String>) -> Result<Vec<Program>, String>
     config.journal.enabled = setup.journal;
     // As small as they may be, so that many begin with a state.
     config.journal.segment_mb = 1;
+    // Of every other seed the ticks are made again of the market's frames.
+    if setup.seed.is_multiple_of(2) {
+        config.journal.content = JournalContent::Frames;
+    }
     let program = |name: &str, role, share| Program {
         name: name.to_owned(),
         config: config.clone(),

@@ -88,7 +88,12 @@ async fn live(world: &World, seconds: u64, end: End) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use node::journal::replay::{RunReport, Within, replay};
+    use node::config::JournalContent;
+    use node::journal::records::{BOOK, FRAME};
+    use node::journal::replay::{Counts, RunReport, Verdict, Within, replay};
+    use runtime::journal::frame::{Record, append};
+    use runtime::journal::library::{read, segments};
+    use runtime::journal::segment::Packer;
 
     use super::*;
 
@@ -133,6 +138,69 @@ mod tests {
         assert!(why.contains("has been silent for"), "{why}");
         assert!(report.is_equal() && report.counts.steps > 100, "{report:#?}");
     }
+
+    /// The book stage is decided again too: of the frames come the very ticks that the engine took, from the beginning of a run;
+    /// a part of it that begins later says so, and engine and router go on all the same.
+    #[test]
+    fn of_the_frames_of_a_run_come_the_ticks_that_its_engine_took() {
+        let mut config = config();
+        config.journal.content = JournalContent::Frames;
+        config.journal.segment_mb = 1;
+        let sample = sample(&config, (8, 60), End::Terminated, 1).unwrap();
+        let dir = sample.journals.first().unwrap();
+        let decide = |within| {
+            let mut reports = replay(&*sample.files, dir, within, &|_| None, &mut |_, _, _| true).unwrap();
+            reports.remove(0)
+        };
+        let whole = decide(Within::ALL);
+        assert!(whole.is_equal() && whole.gaps.is_empty() && whole.counts.snapshots > 2, "{whole:#?}");
+        assert_eq!(whole.book, Some(Verdict::Equal), "{whole:#?}");
+        let Counts { ticks, steps, frames, .. } = whole.counts;
+        assert!(ticks == steps && ticks > 500 && frames > 5_000, "{whole:#?}");
+        let from = Some(whole.from_ns + (whole.to_ns - whole.from_ns) * 7 / 10);
+        let part = decide(Within { from, until: None });
+        assert!(part.is_equal() && part.gaps.is_empty() && part.counts.steps < steps, "{part:#?}");
+        assert!(
+            matches!(&part.book, Some(Verdict::Stopped(why)) if why.contains("first segment")),
+            "{part:#?}"
+        );
+    }
+
+    /// A frame that is missing or other than it was: the first tick that comes of it is named, and the rest of the journal is
+    /// decided again.
+    #[test]
+    fn a_changed_frame_is_found_by_the_first_tick_that_comes_of_it() {
+        let mut config = config();
+        config.journal.content = JournalContent::Frames;
+        let sample = sample(&config, (4, 10), End::Terminated, 1).unwrap();
+        let dir = sample.journals.first().unwrap();
+        let found = segments(&*sample.files, dir).unwrap().remove(0);
+        let (mut packer, mut one, mut changed) = (Packer::default(), Vec::new(), 0);
+        let read = read(&*sample.files, &found.path, |record| {
+            let mut payload = record.payload.to_vec();
+            // A bid of ten times the quantity, from the middle of the run on.
+            let text = String::from_utf8_lossy(&payload).into_owned();
+            let candidate = record.stream == BOOK && record.kind == FRAME && record.seq > 400 && changed == 0;
+            if let Some(at) = text.find("\"b\":[[\"").filter(|_| candidate) {
+                let quantity = at + text[at + 8..].find(",\"").unwrap() + 10;
+                let digit = payload.iter().skip(quantity).position(|c| (b'1'..=b'8').contains(c)).unwrap();
+                payload[quantity + digit] += 1;
+                changed += 1;
+            }
+            one.clear();
+            append(&mut one, Record { payload: &payload, ..record });
+            packer.add(&one);
+            std::ops::ControlFlow::Continue(())
+        });
+        assert!(read.is_ok() && changed == 1);
+        sample.files.write_bytes(&found.path, &packer.finish()).unwrap();
+        let report =
+            replay(&*sample.files, dir, Within::ALL, &|_| None, &mut |_, _, _| true).unwrap().remove(0);
+        assert!(report.is_equal() && report.differs(), "{report:#?}");
+        let Some(Verdict::Differs(found)) = &report.book else { panic!("{report:#?}") };
+        assert!(found.then != found.now && found.then.contains("column"), "{found:#?}");
+    }
+
     /// An hour of a week is reached by the state before it, and read no further than it is wanted.
     #[test]
     fn a_part_of_a_journal_is_decided_again_from_the_state_before_it() {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use archive::day::AssetColumns;
 use market::text::counted;
 use replay::eigen::{EigenError, recompute};
+use replay::output::Earlier;
 
 use node::error::Failure;
 
@@ -24,12 +25,16 @@ pub struct Args {
     /// Rows per bar: 1 for 5 s bars, 50 for files at 10 Hz
     #[arg(long, default_value_t = 1, value_name = "S")]
     pub stride: usize,
+    /// Replace files that are there
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Runs it.
 pub fn run(args: Args) -> Result<(), Failure> {
     let assets = args.assets.unwrap_or_default();
-    let done = recompute(&args.data, &args.out, args.stride, assets).map_err(|e| match e {
+    let done = recompute(&args.data, &args.out, args.stride, assets, Earlier::forced(args.force));
+    let done = done.map_err(|e| match e {
         EigenError::Day(_) | EigenError::Unsound { .. } => Failure::because(&e, 3),
         _ => Failure::because(&e, 2),
     })?;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use node::error::Failure;
 use node::journal::header::Header;
-use node::journal::records::{ALPHA, ROUTER, TICK, decode, kind_name, symbol, value};
+use node::journal::records::{ALPHA, BOOK, TICK, decode, kind_name, stream_name, symbol, value};
 use node::journal::replay::runs;
 use node::stages::Tick;
 use runtime::environment::SystemFiles;
@@ -21,9 +21,9 @@ use runtime::journal::segment::{OWN, kind};
 use serde::Serialize;
 
 use self::bundle::bundle;
-use self::each::each;
+pub use self::each::each;
 pub use self::export::days;
-use self::export::{export_days, export_decisions};
+use self::export::{decisions, export_days, export_decisions};
 
 /// What a node took in and decided
 #[derive(Debug, clap::Args)]
@@ -70,6 +70,9 @@ enum Command {
         /// decisions.parquet: intents, order requests, reports and outcomes
         #[arg(long, value_name = "DIR")]
         parquet: Option<PathBuf>,
+        /// Replace files that are there
+        #[arg(long)]
+        force: bool,
     },
     /// Remove the oldest segments
     Trim {
@@ -111,7 +114,7 @@ struct Show {
     /// Records about this symbol
     #[arg(long, value_name = "SYMBOL")]
     symbol: Option<String>,
-    /// Records of this kind: tick, step, intent, outcome, quote, report, request, … (repeatable)
+    /// Records of this kind: tick, step, intent, outcome, quote, report, request, frame, … (repeatable)
     #[arg(long = "kind", value_name = "KIND")]
     kinds: Vec<String>,
     /// One JSON object a line
@@ -137,9 +140,13 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Command::List { journal, json } => list(&journal, json),
         Command::Show(show) => show.run(),
         Command::Verify { journal, json } => verify(&journal, json),
-        Command::Export { journal, day_files, parquet } => {
+        Command::Export { journal, day_files, parquet, force } => {
+            // Before anything is written.
+            if let Some(out) = &parquet {
+                super::refuse_existing(&decisions(out), force)?;
+            }
             if let Some(out) = day_files {
-                export_days(&journal, &out)?;
+                export_days(&journal, &out, force)?;
             }
             parquet.map_or(Ok(()), |out| export_decisions(&journal, &out))
         }
@@ -293,7 +300,7 @@ fn verify(journal: &Path, json: bool) -> Result<(), Failure> {
                 println!("  {file}: bytes {from} to {to}: {what}");
             }
             for (stream, first, last, known) in &l.missing {
-                let stage = if *stream == ALPHA { "alpha" } else { "router" };
+                let stage = stream_name(*stream);
                 let why = if *known { "the journal knows of this hole" } else { "lost" };
                 println!("  {stage}: records {first} to {last} are missing: {why}");
             }
@@ -307,7 +314,7 @@ fn verify(journal: &Path, json: bool) -> Result<(), Failure> {
 
 impl Show {
     fn run(self) -> Result<(), Failure> {
-        let known: Vec<&str> = (ALPHA..=ROUTER).flat_map(|s| (0..16).map(move |k| kind_name(s, k))).collect();
+        let known: Vec<&str> = (ALPHA..=BOOK).flat_map(|s| (0..16).map(move |k| kind_name(s, k))).collect();
         if let Some(bad) = self.kinds.iter().find(|k| !known.contains(&k.as_str()) || *k == "unknown") {
             let mut kinds: Vec<&str> = known.into_iter().filter(|k| *k != "unknown").collect();
             kinds.dedup();
@@ -337,7 +344,7 @@ impl Show {
 
     fn print(&self, header: &Header, record: &Record<'_>, wall: u64, name: &str) {
         let symbol = symbol(record).and_then(|s| header.symbols.get(usize::from(s)));
-        let stage = if record.stream == ALPHA { "alpha" } else { "router" };
+        let stage = stream_name(record.stream);
         if self.json {
             let line = serde_json::json!({
                 "run": format!("{:013x}", header.run),

@@ -11,18 +11,25 @@ use node::preflight;
 use node::roles::public_rest;
 
 use super::live;
+use crate::from_journal;
 use crate::recorder::{Kind, Order, Recorded, Recorder};
 
 /// Market recordings from any venue, without a key
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  dolphin record --symbols BTCUSDT,ETHUSDT --venue testnet --out market.zst --seconds 3600\n  \
-dolphin record --config configs/blue.yml --out market.zst\n\n\
+dolphin record --config configs/blue.yml --out market.zst\n  dolphin record --from-journal DIR --out market.zst\n\n\
 Lines of receive time (ns), a blank and the frame; gzip or zstd by the file's ending, else plain text. FILE holds the newest \
 part; full parts, those of earlier days and those of an earlier run stand beside it under a number. Ctrl-C ends it with the \
 file whole. features, venue --recording and demo --recording read it."
 )]
 pub struct Args {
+    /// Make the recording of the market frames in a node's journal (`journal: content: frames`) instead
+    #[arg(long, value_name = "DIR|FILE", conflicts_with_all = ["symbols", "config", "venue", "streams", "seconds", "part_mb"])]
+    from_journal: Option<PathBuf>,
+    /// With --from-journal: replace the file if it is there
+    #[arg(long, requires = "from_journal")]
+    force: bool,
     /// Symbols [default: those that the configuration follows]
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     symbols: Vec<String>,
@@ -58,6 +65,10 @@ fn positive(text: &str) -> Result<f64, String> {
 
 /// Runs it.
 pub fn run(args: Args) -> Result<(), Failure> {
+    if let Some(journal) = &args.from_journal {
+        super::refuse_existing(&args.out, args.force)?;
+        return tell(&from_journal::record(journal, &args.out)?, args.json);
+    }
     let mut config = match &args.config {
         Some(path) => Config::load(path)?,
         None => Config::default(),
@@ -95,10 +106,14 @@ pub fn run(args: Args) -> Result<(), Failure> {
         let mut progress = Progress::default();
         Recorder::start(order, environment)?.run(rest, &stop, |now| progress.tell(now)).await
     })?;
-    if args.json {
-        return super::print_json(&recorded);
+    tell(&recorded, args.json)
+}
+
+fn tell(recorded: &Recorded, json: bool) -> Result<(), Failure> {
+    if json {
+        return super::print_json(recorded);
     }
-    eprintln!("{}", text(&recorded));
+    eprintln!("{}", text(recorded));
     for file in &recorded.files {
         println!("{}", file.display());
     }

@@ -9,7 +9,7 @@ use archive::day::{Day, LoadedDay};
 use market::text::{counted, signed};
 use node::config::{Config, Direction};
 use node::error::Failure;
-use node::journal::records::ALPHA;
+use node::journal::records::stream_name;
 use node::journal::replay::{
     Against, Apart, Decided, Hypothesis, RunReport, Verdict, Within, against, replay, what_if,
 };
@@ -61,8 +61,18 @@ fn print(r: &RunReport, seconds: f64) {
          control thread, {} states of the router, {} whole states",
         c.steps, c.intents, c.requests, c.outcomes, c.errands, c.states, c.snapshots
     );
-    for (stage, verdict) in [("alpha", &r.alpha), ("router", &r.router)] {
+    if r.book.is_some() {
+        println!(
+            "  made again of {}: {}, bit for bit those of the engine; {} were conflated",
+            counted(c.frames, "frame"),
+            counted(c.ticks, "tick"),
+            c.conflated
+        );
+    }
+    let stages = [("alpha", Some(&r.alpha)), ("router", Some(&r.router)), ("book", r.book.as_ref())];
+    for (stage, verdict) in stages.into_iter().filter_map(|(stage, verdict)| Some((stage, verdict?))) {
         match verdict {
+            Verdict::Equal if stage == "book" => println!("  book: every tick is equal"),
             Verdict::Equal => println!("  {stage}: every decision is equal"),
             Verdict::Stopped(why) => println!("  {stage}: not followed to the end: {why}"),
             Verdict::Differs(d) => {
@@ -74,7 +84,7 @@ fn print(r: &RunReport, seconds: f64) {
         }
     }
     for gap in &r.gaps {
-        let stage = if gap.stream == ALPHA { "alpha" } else { "router" };
+        let stage = stream_name(gap.stream);
         println!("  {stage}: records {} to {} are missing, and were not decided again", gap.first, gap.last);
     }
     for (file, lost) in &r.damage {

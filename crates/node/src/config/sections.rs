@@ -255,6 +255,17 @@ impl Default for MemorySection {
     }
 }
 
+/// What of the market the journal keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum JournalContent {
+    /// Ticks, quotes and marks, as engine and router took them.
+    #[default]
+    Ticks,
+    /// Beside them every frame and snapshot as it was read: books, features and scans can be made again of them.
+    Frames,
+}
+
 /// The journal: what the node took in and decided (`dolphin replay --journal`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -263,6 +274,8 @@ pub struct JournalConfig {
     pub enabled: bool,
     /// Directory; each venue has one of its own in it. Absent: `journal` beside the embedded memory's default.
     pub path: Option<PathBuf>,
+    /// What of the market is kept: the ticks that the engine took, or the frames of the streams as well.
+    pub content: JournalContent,
     /// Segments that were begun before this many days are removed.
     #[schemars(range(min = 1, max = 36500))]
     pub days: u32,
@@ -280,7 +293,15 @@ pub struct JournalConfig {
 
 impl Default for JournalConfig {
     fn default() -> Self {
-        Self { enabled: true, path: None, days: 7, max_gb: 5.0, fsync_ms: 1_000, segment_mb: 64 }
+        Self {
+            enabled: true,
+            path: None,
+            content: JournalContent::Ticks,
+            days: 7,
+            max_gb: 5.0,
+            fsync_ms: 1_000,
+            segment_mb: 64,
+        }
     }
 }
 

@@ -9,14 +9,15 @@ use super::header::{Header, RECORDS, directory};
 use super::recorder::{JournalEnds, Recorder, limits};
 use super::records::encoded;
 use super::shadow::Shadow;
-use super::states::States;
+use super::states::{MarketBeginning, States};
+use crate::config::JournalContent;
 use crate::environment::Environment;
 use crate::error::Failure;
 use crate::memory_link::state_directory;
 use crate::options::Options;
 use crate::role::Role;
 use crate::stages::alpha::AlphaMemo;
-use crate::topology::Parts;
+use crate::topology::{Parts, Source};
 
 /// Taken before the stages start.
 pub struct Beginning {
@@ -26,8 +27,9 @@ pub struct Beginning {
 }
 
 impl Beginning {
-    /// `None`: there is no journal, by the configuration or because nothing says where it would lie.
-    pub fn of(options: &Options, parts: &Parts, environment: &Environment) -> Option<Self> {
+    /// `None`: there is no journal, by the configuration or because nothing says where it would lie. The parts are told what is
+    /// kept.
+    pub fn of(options: &Options, parts: &mut Parts, environment: &Environment) -> Option<Self> {
         let config = &options.config.journal;
         if !config.enabled {
             return None;
@@ -55,8 +57,13 @@ impl Beginning {
         };
         let memo = AlphaMemo::at_start(&parts.engine, parts.booked);
         let alpha = (encoded(&parts.engine.snapshot()), encoded(&memo));
-        let states = States::new(alpha, (encoded(&parts.router), encoded(&0u64)), [0, 0]);
+        let mut states = States::new(alpha, (encoded(&parts.router), encoded(&0u64)), [0, 0]);
+        if config.content == JournalContent::Frames && matches!(parts.source, Source::Streams(..)) {
+            let (instruments, bars) = (parts.instruments.clone(), std::mem::take(&mut parts.bars));
+            states.market = encoded(&MarketBeginning { instruments, bars });
+        }
         let limits = limits(config, dir, states.len());
+        (parts.journal, parts.frames) = (true, !states.market.is_empty());
         Some(Self { header, states, limits })
     }
 

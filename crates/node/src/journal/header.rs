@@ -48,6 +48,11 @@ impl Header {
             .map_err(|e| format!("the configuration of the journal: {e}"))
     }
 
+    /// Are market frames in it?
+    pub fn keeps_frames(&self) -> bool {
+        self.config["journal"]["content"] == "frames" && self.role == "all"
+    }
+
     /// The wall clock at a time of the records, ns since 1970.
     pub const fn wall_at(&self, at: u64) -> u64 {
         self.wall_ns.saturating_add(at).saturating_sub(self.at)

@@ -14,17 +14,20 @@ use runtime::journal::frame::Record;
 use runtime::journal::library::Limits;
 use runtime::journal::tap::Drain;
 use runtime::journal::writer::{Status, Writer};
+use runtime::ring::Rx;
 use tokio::sync::Notify;
 
 use super::bundle::PostMortem;
 use super::header::Header;
-use super::records::{self, ALPHA, ROUTER, TICK, alpha_kind, router_kind};
+use super::records::{self, ALPHA, BOOK, ROUTER, TICK, alpha_kind, book_kind, router_kind};
 use super::shadow::Shadow;
 use super::states::States;
 use crate::config::JournalConfig;
 use crate::environment::Environment;
-use crate::stages::Tick;
+use crate::stages::SharedTick;
 use crate::stages::alpha::AlphaRecord;
+use crate::stages::book::record::BookRecord;
+use crate::stages::feed::Frame;
 use crate::stages::router::RouterRecord;
 
 /// The rings' other ends.
@@ -32,9 +35,19 @@ pub struct JournalEnds {
     /// From the engine's stage.
     pub alpha: Drain<AlphaRecord>,
     /// Its ticks.
-    pub ticks: Unloader<Tick>,
+    pub ticks: Rx<SharedTick>,
     /// From the router's.
     pub router: Drain<RouterRecord>,
+    /// From the book stage, where frames are kept.
+    pub book: Option<BookEnds>,
+}
+
+/// The book stage's rings' other ends.
+pub struct BookEnds {
+    /// What it took.
+    pub records: Drain<BookRecord>,
+    /// Its frames.
+    pub frames: Unloader<Frame>,
 }
 
 /// Between two looks at the rings: they hold seconds.
@@ -195,9 +208,8 @@ impl Thread {
             let kind = alpha_kind(&entry.item);
             if kind == TICK {
                 // It was sent before its record.
-                let Some(tick) = self.ends.ticks.recv() else { continue };
+                let Some(tick) = self.ends.ticks.pop() else { continue };
                 records::encode(&*tick, &mut self.buffer);
-                self.ends.ticks.give_back(tick);
             } else {
                 records::encode(&entry.item, &mut self.buffer);
             }
@@ -206,6 +218,26 @@ impl Thread {
         while let Some(entry) = self.ends.router.pop() {
             records::encode(&entry.item, &mut self.buffer);
             self.record(ROUTER, router_kind(&entry.item), entry.seq, entry.at);
+        }
+        self.drain_book();
+    }
+
+    fn drain_book(&mut self) {
+        while let Some(ends) = &mut self.ends.book
+            && let Some(entry) = ends.records.pop()
+        {
+            match &entry.item {
+                BookRecord::Frame => {
+                    // It was sent before its record.
+                    let Some(frame) = ends.frames.recv() else { continue };
+                    records::encode_frame(&frame, &mut self.buffer);
+                    ends.frames.give_back(frame);
+                }
+                BookRecord::Snapshot(reply) => records::encode_snapshot(reply, &mut self.buffer),
+                BookRecord::Clock(offset) => records::encode(offset, &mut self.buffer),
+                BookRecord::Told | BookRecord::Tended => self.buffer.clear(),
+            }
+            self.record(BOOK, book_kind(&entry.item), entry.seq, entry.at);
         }
     }
 

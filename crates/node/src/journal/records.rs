@@ -1,16 +1,23 @@
 //! Streams, kinds and the encoding of records: postcard, exact to the bit of every float.
 
+use binance::snapshots::SnapshotRequest;
+use market::ClockOffset;
 use runtime::journal::frame::Record;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::stages::Tick;
 use crate::stages::alpha::AlphaRecord;
+use crate::stages::book::SnapshotReply;
+use crate::stages::book::record::BookRecord;
+use crate::stages::feed::{Frame, FrameKind};
 use crate::stages::router::{Quote, RouterRecord};
 
 /// The engine's stage.
 pub const ALPHA: u8 = 1;
 /// The router's stage.
 pub const ROUTER: u8 = 2;
+/// The book stage, where frames are kept.
+pub const BOOK: u8 = 3;
 /// Names of the states that a segment begins with: the engine's snapshot.
 pub const ENGINE_STATE: &str = "engine";
 /// What the engine's stage keeps beside it.
@@ -21,6 +28,8 @@ pub const ROUTER_STATE: &str = "router";
 pub const ROUTER_STAGE_STATE: &str = "router_stage";
 /// Newest records of both stages that are in the states.
 pub const NUMBERS_STATE: &str = "numbers";
+/// What book stage and scanner began with: in the first segment of a run that keeps frames.
+pub const MARKET_STATE: &str = "market";
 
 /// Kinds of the engine's records.
 pub const ALPHA_KINDS: [&str; 9] =
@@ -44,6 +53,24 @@ pub const ROUTER_KINDS: [&str; 10] = [
     "errand",
     "state",
 ];
+
+/// Kinds of the book stage's records.
+pub const BOOK_KINDS: [&str; 5] = ["frame", "book_snapshot", "venue_clock", "sample_told", "tended"];
+/// Kind of a frame.
+pub const FRAME: u8 = 0;
+/// Kind of a snapshot.
+pub const SNAPSHOT: u8 = 1;
+
+/// Kind of a record of the book stage.
+pub const fn book_kind(record: &BookRecord) -> u8 {
+    match record {
+        BookRecord::Frame => FRAME,
+        BookRecord::Snapshot(_) => SNAPSHOT,
+        BookRecord::Clock(_) => 2,
+        BookRecord::Told => 3,
+        BookRecord::Tended => 4,
+    }
+}
 
 /// Kind of a record of the engine.
 pub const fn alpha_kind(record: &AlphaRecord) -> u8 {
@@ -76,12 +103,24 @@ pub const fn router_kind(record: &RouterRecord) -> u8 {
     }
 }
 
+/// The name of a stream, for people.
+pub const fn stream_name(stream: u8) -> &'static str {
+    match stream {
+        0 => "journal",
+        ALPHA => "alpha",
+        ROUTER => "router",
+        BOOK => "book",
+        _ => "unknown",
+    }
+}
+
 /// The name of a kind, for people.
 pub fn kind_name(stream: u8, kind: u8) -> &'static str {
     let names: &[&'static str] = match stream {
         0 => &["header", "start_state", "hole", "end"],
         ALPHA => &ALPHA_KINDS,
         ROUTER => &ROUTER_KINDS,
+        BOOK => &BOOK_KINDS,
         _ => &[],
     };
     names.get(usize::from(kind)).copied().unwrap_or("unknown")
@@ -95,6 +134,42 @@ pub fn encode(value: &impl Serialize, buffer: &mut Vec<u8>) {
         // A type of ours that cannot be encoded is a defect that the first test of it shows.
         Err(e) => unreachable!("a record cannot be encoded: {e}"),
     }
+}
+
+/// What is known of a frame beside its bytes, which follow as they were read.
+#[derive(Debug, Serialize, Deserialize)]
+struct FrameHead {
+    recv_ns: u64,
+    kind: FrameKind,
+    route: u8,
+    generation: u32,
+}
+
+/// Encodes a frame.
+pub fn encode_frame(frame: &Frame, buffer: &mut Vec<u8>) {
+    let Frame { ref bytes, recv_ns, kind, route, generation } = *frame;
+    encode(&FrameHead { recv_ns, kind, route, generation }, buffer);
+    buffer.extend_from_slice(bytes);
+}
+
+/// The frame of a payload.
+pub fn decode_frame(payload: &[u8]) -> Result<Frame, String> {
+    let (head, bytes) = postcard::take_from_bytes::<FrameHead>(payload).map_err(|e| e.to_string())?;
+    let FrameHead { recv_ns, kind, route, generation } = head;
+    Ok(Frame { bytes: bytes.to_vec(), recv_ns, kind, route, generation })
+}
+
+/// Encodes a snapshot: what was asked for, whether there is a body, and the body.
+pub fn encode_snapshot(reply: &SnapshotReply, buffer: &mut Vec<u8>) {
+    encode(&(reply.request, reply.body.is_some()), buffer);
+    buffer.extend_from_slice(reply.body.as_deref().unwrap_or_default());
+}
+
+/// The snapshot of a payload.
+pub fn decode_snapshot(payload: &[u8]) -> Result<SnapshotReply, String> {
+    let ((request, has_body), body) =
+        postcard::take_from_bytes::<(SnapshotRequest, bool)>(payload).map_err(|e| e.to_string())?;
+    Ok(SnapshotReply { request, body: has_body.then(|| body.to_vec()) })
 }
 
 /// Bytes of one value.
@@ -119,6 +194,7 @@ pub fn value(record: &Record<'_>) -> serde_json::Value {
         ALPHA if record.kind == TICK => decode::<Tick>(record.payload).map(serde_json::to_value),
         ALPHA => decode::<AlphaRecord>(record.payload).map(serde_json::to_value),
         ROUTER => decode::<RouterRecord>(record.payload).map(serde_json::to_value),
+        BOOK => return book_value(record),
         _ => return serde_json::Value::Null,
     };
     match shown {
@@ -130,6 +206,27 @@ pub fn value(record: &Record<'_>) -> serde_json::Value {
         Ok(Err(e)) => format!("cannot be shown: {e}").into(),
         Err(e) => format!("cannot be read: {e}").into(),
     }
+}
+
+fn book_value(record: &Record<'_>) -> serde_json::Value {
+    let shown = match record.kind {
+        FRAME => decode_frame(record.payload).map(|f| {
+            serde_json::json!({
+                "kind": f.kind, "connection": f.route, "life": f.generation, "recv_ns": f.recv_ns,
+                "text": String::from_utf8_lossy(&f.bytes),
+            })
+        }),
+        SNAPSHOT => decode_snapshot(record.payload).map(|s| {
+            let SnapshotRequest { symbol, purpose, limit } = s.request;
+            serde_json::json!({
+                "symbol": symbol, "purpose": purpose, "limit": limit,
+                "text": s.body.as_deref().map(String::from_utf8_lossy),
+            })
+        }),
+        2 => decode::<ClockOffset>(record.payload).map(|offset| serde_json::json!(offset)),
+        _ => return serde_json::Value::Null,
+    };
+    shown.unwrap_or_else(|e| format!("cannot be read: {e}").into())
 }
 
 /// The symbol that a record is about, by column; `None`: it is about none or all of them.

@@ -2,9 +2,12 @@
 
 use alpha::Snapshot;
 use execution::Router;
+use market::Instrument;
+use serde::{Deserialize, Serialize};
 
 use super::records::{
-    ALPHA_STAGE_STATE, ENGINE_STATE, NUMBERS_STATE, ROUTER_STAGE_STATE, ROUTER_STATE, decode, encoded,
+    ALPHA_STAGE_STATE, ENGINE_STATE, MARKET_STATE, NUMBERS_STATE, ROUTER_STAGE_STATE, ROUTER_STATE, decode,
+    encoded,
 };
 use crate::stages::alpha::AlphaMemo;
 
@@ -16,12 +19,23 @@ pub struct States {
     /// Router and what its stage keeps.
     pub router: (Vec<u8>, Vec<u8>),
     numbers: Vec<u8>,
+    /// What book stage and scanner began with: in the first segment of a run that keeps frames.
+    pub market: Vec<u8>,
+}
+
+/// What the book stage and the scanner began with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MarketBeginning {
+    /// In column order.
+    pub instruments: Vec<Instrument>,
+    /// Bars that the scanner was warmed with, prices by column.
+    pub bars: Vec<Vec<f64>>,
 }
 
 impl States {
     /// Of both stages; the newest record of each that is in them.
     pub fn new(alpha: (Vec<u8>, Vec<u8>), router: (Vec<u8>, Vec<u8>), numbers: [u64; 2]) -> Self {
-        Self { alpha, router, numbers: encoded(&numbers) }
+        Self { alpha, router, numbers: encoded(&numbers), market: Vec::new() }
     }
 
     /// Adds a part of a state.
@@ -32,13 +46,22 @@ impl States {
             ROUTER_STATE => &mut self.router.0,
             ROUTER_STAGE_STATE => &mut self.router.1,
             NUMBERS_STATE => &mut self.numbers,
+            MARKET_STATE => &mut self.market,
             _ => return,
         };
         state.extend_from_slice(part);
     }
 
     /// By name, as they are written.
-    pub fn named(&self) -> [(&'static str, &[u8]); 5] {
+    pub fn named(&self) -> Vec<(&'static str, &[u8])> {
+        let mut named = self.of_stages().to_vec();
+        if !self.market.is_empty() {
+            named.push((MARKET_STATE, &self.market));
+        }
+        named
+    }
+
+    fn of_stages(&self) -> [(&'static str, &[u8]); 5] {
         [
             (ENGINE_STATE, &self.alpha.0),
             (ALPHA_STAGE_STATE, &self.alpha.1),
@@ -48,9 +71,9 @@ impl States {
         ]
     }
 
-    /// Are all of them there?
+    /// Are those of engine and router there?
     pub fn are_there(&self) -> bool {
-        self.named().iter().all(|(_, state)| !state.is_empty())
+        self.of_stages().iter().all(|(_, state)| !state.is_empty())
     }
 
     /// Bytes of all.
@@ -71,6 +94,11 @@ impl States {
     /// The engine's side.
     pub fn engine(&self) -> Result<(Snapshot, AlphaMemo), String> {
         Ok((decode(&self.alpha.0)?, decode(&self.alpha.1)?))
+    }
+
+    /// What book stage and scanner began with; `None`: it is not there.
+    pub fn market(&self) -> Option<Result<MarketBeginning, String>> {
+        (!self.market.is_empty()).then(|| decode(&self.market))
     }
 
     /// The router's side.

@@ -8,6 +8,7 @@ mod believed;
 mod deepen;
 mod mask;
 pub mod news;
+pub mod record;
 mod touch;
 
 use binance::decode::{Decoder, Frame as Decoded, Ignored};
@@ -27,6 +28,7 @@ use self::believed::VenueClock;
 use self::deepen::Deepening;
 use self::mask::{MaskLimits, SymbolMask};
 pub use self::news::{BookCounters, BookNews, Mask, SnapshotReply};
+use self::record::{BookInput, BookJournal, BookRecord};
 use self::touch::{Compared, Touch};
 use super::feed::{FeedCommand, Frame, FrameKind};
 use super::router::Quote;
@@ -68,6 +70,8 @@ pub struct BookLinks {
     pub quotes: Tx<Quote>,
     /// Requests for snapshots, counters.
     pub news: Tx<BookNews>,
+    /// What is taken in. Full: a hole, counted.
+    pub journal: BookJournal,
     /// For people.
     pub view: BookWriter,
 }
@@ -102,6 +106,9 @@ pub struct BookStage {
     /// Masks and quotes of the last sample are yet to be told: its tick goes first.
     sampled: bool,
     ahead: MidsOut,
+    journal: BookJournal,
+    /// Time of this poll: what depends on a time goes by it, so that it can be done again.
+    now_ns: u64,
 }
 
 /// Frames taken in one duty cycle: more than the feed brings in one, so that none gather between the two.
@@ -125,8 +132,8 @@ impl BookStage {
         let n = instruments.len();
         let mut features = FeatureEngine::new(instruments, Nanos::from_millis(config.tick_ms));
         instruments.iter().for_each(|i| features.expect_aggregates(i.id));
-        let BookLinks { frames, commands, snapshots, clock: measured, ticks, ahead, quotes, news, view } =
-            links;
+        let BookLinks { frames, commands, snapshots, clock: measured, ticks, ahead, .. } = links;
+        let BookLinks { quotes, news, journal, view, .. } = links;
         Self {
             decoder: Decoder::new(instruments),
             features,
@@ -153,6 +160,8 @@ impl BookStage {
             viewed_ns: 0,
             sampled: false,
             ahead: MidsOut::new(ahead, n, Nanos::from_millis(config.tick_ms)),
+            journal,
+            now_ns: 0,
         }
     }
 
@@ -209,7 +218,8 @@ impl BookStage {
             MarketEvent::Trade(_) => {}
         }
         let now = self.clock.now_ns();
-        self.probe.record(if sampled { Hop::Features } else { Hop::Book } as u8, now - frame.recv_ns);
+        self.probe
+            .record(if sampled { Hop::Features } else { Hop::Book } as u8, now.saturating_sub(frame.recv_ns));
         if let Some(outcome) = outcome {
             self.outcome(symbol, outcome);
         }
@@ -273,7 +283,7 @@ impl BookStage {
         if live || self.masks[symbol.index()].is_unsynced() {
             return;
         }
-        self.states[symbol.index()].lost_at = self.clock.now_ns();
+        self.states[symbol.index()].lost_at = self.now_ns;
         self.touches[symbol.index()].forget();
         // Its next book is taken anew.
         self.deepening.give_up(symbol);
@@ -304,7 +314,7 @@ impl BookStage {
     fn synced(&mut self, symbol: SymbolId) {
         let state = &mut self.states[symbol.index()];
         if std::mem::replace(&mut state.was_live, true) {
-            let took = (self.clock.now_ns() - state.lost_at) / Nanos::MS;
+            let took = self.now_ns.saturating_sub(state.lost_at) / Nanos::MS;
             self.counters.resyncs += 1;
             self.counters.longest_resync_ms = self.counters.longest_resync_ms.max(took);
         }
@@ -393,6 +403,56 @@ impl BookStage {
         }
     }
 
+    /// Does what the last sample left over; `false`: nothing was left.
+    fn tell_sample(&mut self, now_ns: u64) -> bool {
+        let left = std::mem::take(&mut self.sampled);
+        if left {
+            self.journal.push(now_ns, BookRecord::Told);
+            self.after_sample();
+        }
+        left
+    }
+
+    /// Is housekeeping due that changes what is told?
+    fn is_to_tend(&self, now_ns: u64) -> bool {
+        self.samples_kept != self.counters.samples
+            || self.streams.is_due(Nanos(now_ns))
+            || self.audits.is_due(now_ns)
+            || self.deepening.overdue(now_ns).is_some()
+    }
+
+    fn tend(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
+        self.drop_suspects();
+        if !self.streams.tend(Nanos(now_ns), &mut self.news) {
+            // When the feed has room again nobody can say later.
+            self.journal.lose();
+        }
+        self.audit(now_ns);
+        self.give_up_deepening(now_ns);
+    }
+
+    /// Is there such a connection?
+    pub fn knows(&self, route: u8) -> bool {
+        self.streams.knows(route)
+    }
+
+    /// Takes an input of the journal in again; what it makes leaves by the links.
+    pub fn take_in(&mut self, at_ns: u64, input: BookInput<'_>) {
+        self.now_ns = at_ns;
+        match input {
+            BookInput::Frame(frame) => {
+                self.frame(frame);
+            }
+            BookInput::Snapshot(reply) => self.snapshot(reply),
+            BookInput::Clock(offset) => self.venue_clock.set(offset),
+            BookInput::Told => {
+                self.tell_sample(at_ns);
+            }
+            BookInput::Tended => self.tend(at_ns),
+        }
+    }
+
     /// Books whose mid has been far from the mark for long are taken again.
     fn drop_suspects(&mut self) {
         if self.samples_kept == self.counters.samples {
@@ -445,7 +505,7 @@ impl BookStage {
         let (symbol, purpose, limit) = (reply.request.symbol, reply.request.purpose, reply.request.limit);
         let to_build_on = matches!(purpose, Purpose::Book | Purpose::Resync);
         let Some(body) = &reply.body else {
-            return self.deepening.begin(symbol, limit, self.clock.now_ns());
+            return self.deepening.begin(symbol, limit, self.now_ns);
         };
         if to_build_on {
             self.states[symbol.index()].asked = false;
@@ -495,7 +555,9 @@ impl BookStage {
     /// Begins the next audit when it is due.
     fn audit(&mut self, now_ns: u64) {
         let Some(symbol) = self.audits.due(now_ns, self.states.len()) else { return };
-        if self.masks[symbol.index()].current().is_none() && self.news.push(BookNews::Audit(symbol)).is_ok() {
+        if self.masks[symbol.index()].current().is_none() {
+            // Not heard: no snapshot comes, and the audit is given up. Whether there is one must not hang on another thread.
+            let _ = self.news.push(BookNews::Audit(symbol));
             self.audits.begin(symbol, now_ns);
         }
     }
@@ -503,7 +565,7 @@ impl BookStage {
     /// Has the audit of `symbol` come to a verdict?
     fn verdict(&mut self, symbol: SymbolId) {
         let Some(book) = self.features.book(symbol) else { return };
-        let Some(verdict) = self.audits.verdict(book, self.clock.now_ns()) else { return };
+        let Some(verdict) = self.audits.verdict(book, self.now_ns) else { return };
         if matches!(verdict, Verdict::Same { .. }) {
             self.counters.audits += 1;
             return;
@@ -551,18 +613,22 @@ impl Stage for BookStage {
         "book"
     }
 
-    fn poll(&mut self, _now_ns: u64) -> Work {
+    fn poll(&mut self, now_ns: u64) -> Work {
+        self.now_ns = now_ns;
         let mut did = self.ticks.flush();
         if let Some(offset) = self.measured.take() {
             self.venue_clock.set(offset);
+            self.journal.push(now_ns, BookRecord::Clock(offset));
         }
         if let Some(reply) = self.snapshots.pop() {
             self.snapshot(&reply);
+            self.journal.push(now_ns, BookRecord::Snapshot(reply));
             did = true;
         }
         for _ in 0..BATCH {
-            let Some(frame) = self.frames.recv() else { break };
+            let Some(mut frame) = self.frames.recv() else { break };
             let sampled = self.frame(&frame);
+            self.journal.frame(now_ns, &mut frame);
             self.frames.give_back(frame);
             did = true;
             // A sample ends its batch: the tick travels on before the next frame is taken, so that the decision goes
@@ -575,8 +641,7 @@ impl Stage for BookStage {
     }
 
     fn prepare(&mut self, now_ns: u64) -> Work {
-        if std::mem::take(&mut self.sampled) {
-            self.after_sample();
+        if self.tell_sample(now_ns) {
             return Work::Done;
         }
         if self.features.prepare(PREPARE) {
@@ -593,13 +658,11 @@ impl Stage for BookStage {
     }
 
     fn housekeep(&mut self, now_ns: u64) {
-        if std::mem::take(&mut self.sampled) {
-            self.after_sample();
+        self.tell_sample(now_ns);
+        if self.is_to_tend(now_ns) {
+            self.journal.push(now_ns, BookRecord::Tended);
+            self.tend(now_ns);
         }
-        self.drop_suspects();
-        self.streams.tend(Nanos(now_ns), &mut self.news);
-        self.audit(now_ns);
-        self.give_up_deepening(now_ns);
         self.send_counters();
         self.publish(now_ns);
     }

@@ -11,9 +11,10 @@ use market::Nanos;
 use runtime::conveyor::{Loader, Unloader};
 use runtime::ring::Tx;
 use runtime::stage::{Stage, Work};
+use serde::{Deserialize, Serialize};
 
 /// What a box holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum FrameKind {
     /// A market frame.
     #[default]

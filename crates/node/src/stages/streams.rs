@@ -75,6 +75,11 @@ impl Streams {
         }
     }
 
+    /// Is there such a connection?
+    pub fn knows(&self, route: u8) -> bool {
+        usize::from(route) < self.lines.len()
+    }
+
     /// A connection changed.
     pub fn on_change(&mut self, (route, generation): (u8, u32), kind: FrameKind, now: Nanos) {
         let line = &mut self.lines[usize::from(route)];
@@ -138,7 +143,7 @@ impl Streams {
         let head = frame.iter().copied().take(HEAD).collect();
         let _ = news.push(BookNews::Streams(StreamNews::BadFrame { route, error, head }));
         let line = &mut self.lines[usize::from(route)];
-        if now.0 - line.minute >= 60 * Nanos::SECOND {
+        if now.0.saturating_sub(line.minute) >= 60 * Nanos::SECOND {
             (line.minute, line.bad) = (now.0, 0);
         }
         line.bad += 1;
@@ -149,11 +154,17 @@ impl Streams {
         }
     }
 
-    /// Looks for silence, sends what is due.
-    pub fn tend(&mut self, now: Nanos, news: &mut Tx<BookNews>) {
-        if now.0.saturating_sub(self.looked) < LOOK_EVERY {
-            return;
+    /// Is it time to look?
+    pub const fn is_due(&self, now: Nanos) -> bool {
+        now.0.saturating_sub(self.looked) >= LOOK_EVERY
+    }
+
+    /// Looks for silence, sends what is due; `false`: the feed had no room for a command.
+    pub fn tend(&mut self, now: Nanos, news: &mut Tx<BookNews>) -> bool {
+        if !self.is_due(now) {
+            return true;
         }
+        let mut room = true;
         self.looked = now.0;
         let Self { lines, silent, counters, to_feed, spare, .. } = self;
         for (route, line) in lines.iter_mut().enumerate() {
@@ -163,7 +174,11 @@ impl Streams {
             line.replace |= replace;
             // Nothing can be said to a connection that is closed.
             let Some(generation) = line.feed.generation() else { continue };
-            while let Some(mut command) = spare.take().or_else(|| to_feed.acquire()) {
+            loop {
+                let Some(mut command) = spare.take().or_else(|| to_feed.acquire()) else {
+                    room = false;
+                    break;
+                };
                 command.bytes.clear();
                 (command.route, command.generation) = (route, generation);
                 if std::mem::take(&mut line.replace) {
@@ -179,6 +194,7 @@ impl Streams {
                 to_feed.send(command);
             }
         }
+        room
     }
 }
 

@@ -16,13 +16,14 @@ use crate::sensors::Health;
 use crate::shards::Update;
 use crate::shards::assembly::ShardCounters;
 use crate::stages::alpha::{AlphaCommand, AlphaEntry, AlphaNews};
+use crate::stages::book::record::BookEntry;
 use crate::stages::book::{BookNews, SnapshotReply};
 use crate::stages::feed::{FeedCommand, FeedNews, Frame};
 use crate::stages::gateway::{GatewayCommand, GatewayNews};
 use crate::stages::memory::{MemoryNews, MemoryScan, Step};
 use crate::stages::router::{Quote, RouterCommand, RouterEntry, RouterNews};
 use crate::stages::ticks::MidsAhead;
-use crate::stages::{StampedIntent, StampedRequest, Tick, Timeline};
+use crate::stages::{SharedTick, StampedIntent, StampedRequest, Tick, Timeline};
 
 /// How a link carries its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -151,9 +152,11 @@ links! {
     ROUTER_COMMANDS:  [All Alpha]  control -> router, Ring RouterCommand, 1024, "kept by the control thread";
     GATEWAY_COMMANDS: [All Alpha]  control -> gateway, Ring GatewayCommand, 1024, "the stage is dead, and the run is ending";
     HEALTH:           [All Alpha]  control -> memory, Ring Health, 1024, "given up";
-    KEPT_TICKS:       [All Alpha]  alpha -> journal as "alpha_to_journal_ticks", Boxes Tick, 256, "a hole in the journal: counted, told, and nothing is opened for a minute";
+    KEPT_TICKS:       [All Alpha]  alpha -> journal as "alpha_to_journal_ticks", Ring SharedTick, 256, "a hole in the journal: counted, told, and nothing is opened for a minute";
     ALPHA_JOURNAL:    [All Alpha]  alpha -> journal, Ring AlphaEntry, 4096, "a hole in the journal: counted, told, and nothing is opened for a minute";
     ROUTER_JOURNAL:   [All Alpha]  router -> journal, Ring RouterEntry, 16384, "a hole in the journal: counted, told, and nothing is opened for a minute";
+    BOOK_FRAMES:      [All]        book -> journal as "book_to_journal_frames", Boxes Frame, 8192, "a hole in the journal: counted, told, and nothing is opened for a minute";
+    BOOK_JOURNAL:     [All]        book -> journal, Ring BookEntry, 16384, "a hole in the journal: counted, told, and nothing is opened for a minute";
     BOOK_VIEW:        [All Ingest] book -> control as "book_view", Slots BookSlot, 1, "newest wins";
     ENGINE_VIEW:      [All Alpha]  alpha -> control as "engine_view", Latest EngineView, 1, "newest wins";
     ROUTER_VIEW:      [All Alpha]  router -> control as "router_view", Latest RouterView, 1, "newest wins";
@@ -179,7 +182,10 @@ pub const ENDS: [(&str, &str); 11] = [
     ("gateway", "stage: orders to signed bytes; replies and the user stream to reports"),
     ("control", "thread: REST, listen key, clock, reconciliation, dead-man switch, signals, summary"),
     ("memory", "thread: state, results, features out; pushes in"),
-    ("journal", "thread: what alpha and router took and decided, to segments on disk"),
+    (
+        "journal",
+        "thread: what alpha and router took and decided, and on request the frames that book took, to segments on disk",
+    ),
 ];
 
 /// The writer of an ingest node stands in the place of memory's thread.

@@ -1,19 +1,20 @@
 //! What is made of a journal: day files, and a table of decisions.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use archive::day::{Bar, Day};
 use archive::table::{Column, write_parquet};
 use market::{Nanos, OrderRequest, utc_date};
 use node::config::{Config, Signal};
 use node::error::Failure;
-use node::journal::records::{ALPHA, ROUTER, SCAN, TICK, decode, kind_name, symbol, value};
+use node::journal::records::{ALPHA, ROUTER, SCAN, TICK, decode, kind_name, stream_name, symbol, value};
 use node::stages::Tick;
 use node::stages::alpha::AlphaRecord;
 use node::stages::memory::MemoryScan;
 use node::stages::router::RouterRecord;
 
 use super::each::each;
+use crate::commands::refuse_existing;
 
 /// Where the signal came from system memory, the scans that were used are those.
 struct MemorySignal {
@@ -100,16 +101,22 @@ pub fn days(journal: &Path) -> Result<Vec<Day>, Failure> {
     Ok(days)
 }
 
-pub fn export_days(journal: &Path, out: &Path) -> Result<(), Failure> {
+pub fn export_days(journal: &Path, out: &Path, force: bool) -> Result<(), Failure> {
     let days = days(journal)?;
+    let path = |day: &Day| out.join(format!("{}.parquet", day.date));
+    days.iter().try_for_each(|day| refuse_existing(&path(day), force))?;
     std::fs::create_dir_all(out).map_err(|e| Failure::usage(format!("{}: {e}", out.display())))?;
     for day in &days {
-        let path = out.join(format!("{}.parquet", day.date));
-        crate::commands::warn_of_replacing(&path);
+        let path = path(day);
         archive::day::write(&path, day).map_err(|e| Failure::usage(e.to_string()))?;
         println!("{}: {} ticks, {} assets", path.display(), day.len(), day.assets.len());
     }
     Ok(())
+}
+
+/// Where [`export_decisions`] writes.
+pub fn decisions(out: &Path) -> PathBuf {
+    out.join("decisions.parquet")
 }
 
 /// One table: what was wanted, sent, reported and booked, in the order of the records.
@@ -134,7 +141,7 @@ pub fn export_decisions(journal: &Path, out: &Path) -> Result<(), Failure> {
         let symbol = symbol(record).and_then(|s| header.symbols.get(usize::from(s)));
         at.push(i64::try_from(header.wall_at(record.at)).unwrap_or(i64::MAX));
         runs.push(format!("{:013x}", header.run));
-        stages.push(if record.stream == ALPHA { "alpha" } else { "router" }.to_owned());
+        stages.push(stream_name(record.stream).to_owned());
         seqs.push(i64::try_from(record.seq).unwrap_or(i64::MAX));
         kinds.push(name.to_owned());
         symbols.push(symbol.cloned().unwrap_or_default());
@@ -143,8 +150,7 @@ pub fn export_decisions(journal: &Path, out: &Path) -> Result<(), Failure> {
         Ok(true)
     })?;
     std::fs::create_dir_all(out).map_err(|e| Failure::usage(format!("{}: {e}", out.display())))?;
-    let (path, n) = (out.join("decisions.parquet"), at.len());
-    crate::commands::warn_of_replacing(&path);
+    let (path, n) = (decisions(out), at.len());
     let columns = [
         ("at_ns", Column::Int(at)),
         ("run", Column::Text(runs)),

@@ -12,11 +12,16 @@ use runtime::journal::segment::{Lost, OWN, kind};
 use serde::Serialize;
 
 use super::alpha::{AlphaReplay, Was};
+use super::book::{Apart, BookReplay};
+use super::fault::Fault;
 use super::router::RouterReplay;
 use crate::config::Config;
 use crate::error::Failure;
+use crate::journal::bounds::check;
 use crate::journal::header::{Header, RECORDS};
-use crate::journal::records::{ALPHA, ROUTER, ROUTER_KINDS, kind_name, value};
+use crate::journal::records::{
+    ALPHA, BOOK, FRAME, ROUTER, ROUTER_KINDS, TICK, kind_name, stream_name, value,
+};
 use crate::journal::states::States;
 use crate::stages::alpha::AlphaMemo;
 
@@ -48,12 +53,18 @@ pub struct Counts {
     pub states: u64,
     /// Whole states of both stages, at the beginnings of segments.
     pub snapshots: u64,
+    /// Market frames taken in.
+    pub frames: u64,
+    /// Ticks that were made again of frames, bit for bit those that the engine took.
+    pub ticks: u64,
+    /// Ticks made again that the engine did not take: a newer one had taken their place.
+    pub conflated: u64,
 }
 
 /// The first decision that is another one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Difference {
-    /// `alpha` or `router`.
+    /// `alpha`, `router` or `book`.
     pub stage: &'static str,
     /// Number of the record in its stream.
     pub seq: u64,
@@ -98,6 +109,8 @@ pub struct RunReport {
     pub counts: Counts,
     /// The engine's stage.
     pub alpha: Verdict,
+    /// Books, features and scanner; `None`: the run keeps no frames.
+    pub book: Option<Verdict>,
     /// The router's stage.
     pub router: Verdict,
     /// Records that are missing.
@@ -110,11 +123,16 @@ pub struct RunReport {
 
 impl RunReport {
     /// Is any decision another one?
-    pub const fn differs(&self) -> bool {
-        matches!(self.alpha, Verdict::Differs(_)) || matches!(self.router, Verdict::Differs(_))
+    pub fn differs(&self) -> bool {
+        let differs = |v: &Verdict| matches!(v, Verdict::Differs(_));
+        let book = match &self.book {
+            Some(book) => differs(book),
+            None => false,
+        };
+        differs(&self.alpha) || differs(&self.router) || book
     }
 
-    /// Was everything decided again, to the end?
+    /// Was everything that engine and router decided, decided again, to the end?
     pub const fn is_equal(&self) -> bool {
         matches!(self.alpha, Verdict::Equal) && matches!(self.router, Verdict::Equal)
     }
@@ -189,9 +207,10 @@ pub fn replay(
     for (run, segments) in within.choose(files, runs(files, path)?)? {
         let mut replay = Replay::new(run, within.until, forewarner);
         for found in &segments {
+            replay.segment = found.name.to_string();
             let read = library::read(files, &found.path, |record| replay.record(&record, observer));
             let condition = read.map_err(|e| Failure::input(format!("{}: {e:?}", found.path.display())))?;
-            let name = found.name.to_string();
+            let name = &replay.segment;
             replay.damage.extend(condition.lost.into_iter().map(|l| (name.clone(), l)));
             replay.ended = condition.run_ended;
             if replay.over {
@@ -237,10 +256,14 @@ struct Replay<'a> {
     until: Option<u64>,
     forewarner: &'a dyn Fn(&Config) -> Option<Forewarner>,
     header: Option<Header>,
+    /// The file that is read.
+    segment: String,
     /// Those that the segment begins with, until its first record.
     states: States,
     alpha: Result<Option<AlphaReplay>, Stopped>,
     router: Result<Option<RouterReplay>, Stopped>,
+    /// `None`: the run keeps no frames.
+    book: Result<Option<Box<BookReplay>>, Stopped>,
     begun: bool,
     /// The engine's first state.
     state: Option<(Snapshot, AlphaMemo)>,
@@ -260,9 +283,11 @@ impl<'a> Replay<'a> {
             until,
             forewarner,
             header: None,
+            segment: String::new(),
             states: States::default(),
             alpha: Ok(None),
             router: Ok(None),
+            book: Ok(None),
             begun: false,
             state: None,
             numbers: Numbers::default(),
@@ -297,6 +322,10 @@ impl<'a> Replay<'a> {
         self.counts.records += 1;
         self.span = Some((self.span.map_or(wall, |(from, _)| from), wall));
         let gaps = self.numbers.gaps.len();
+        if record.stream == BOOK && !matches!(self.book, Ok(Some(_))) {
+            // Nobody waits for what was before.
+            self.numbers.skip_to(BOOK, record.seq.saturating_sub(1));
+        }
         if !self.numbers.follow(record) {
             // A number that was there before: a file that lies there twice.
             return ControlFlow::Continue(());
@@ -308,6 +337,7 @@ impl<'a> Replay<'a> {
             match record.stream {
                 ALPHA if self.alpha.is_ok() => self.alpha = Err(stopped()),
                 ROUTER if self.router.is_ok() => self.router = Err(stopped()),
+                BOOK if matches!(self.book, Ok(Some(_))) => self.book = Err(stopped()),
                 _ => {}
             }
         }
@@ -387,10 +417,28 @@ impl<'a> Replay<'a> {
             self.router = Err(differs("router"));
         }
         self.counts.snapshots += 1;
+        if first && header.keeps_frames() {
+            let beginning =
+                "frames are made ticks of from the beginning of a run: its first segment was not read";
+            let made = match states.market() {
+                Some(market) => header.config().and_then(|config| BookReplay::new(&config, market?)),
+                None => Err(beginning.to_owned()),
+            };
+            self.book = made.map(|book| Some(Box::new(book))).map_err(|why| Stopped(Verdict::Stopped(why)));
+        }
     }
 
     fn feed(&mut self, record: &Record<'_>, wall_ns: u64) {
         let Record { stream, kind, seq, at, payload } = *record;
+        if let Err(why) = check(&at, 0) {
+            let stopped = || Stopped(Verdict::Stopped(self.named(record, &format!("its time: {why}"))));
+            match stream {
+                ALPHA if self.alpha.is_ok() => self.alpha = Err(stopped()),
+                ROUTER if self.router.is_ok() => self.router = Err(stopped()),
+                BOOK if matches!(self.book, Ok(Some(_))) => self.book = Err(stopped()),
+                _ => {}
+            }
+        }
         let (result, stage) = match stream {
             ALPHA => match &mut self.alpha {
                 Ok(Some(alpha)) => (alpha.take(kind, at, payload), "alpha"),
@@ -400,11 +448,20 @@ impl<'a> Replay<'a> {
                 Ok(Some(router)) => (router.take(at, payload), "router"),
                 _ => return,
             },
+            BOOK => return self.feed_book(record, wall_ns, |book| book.take(kind, at, payload)),
             _ => return,
         };
         match result {
             Ok(was) => self.count(stream, kind, was),
-            Err(now) => {
+            Err(Fault::Unusable(why)) => {
+                let stopped = Err(Stopped(Verdict::Stopped(self.named(record, &why))));
+                if stream == ALPHA {
+                    self.alpha = stopped.map(|()| None);
+                } else {
+                    self.router = stopped.map(|()| None);
+                }
+            }
+            Err(Fault::Differs(now)) => {
                 let before = self.before.iter().filter(|r| r.0 == stream);
                 let before = before.map(|(stream, kind, seq, at, payload)| {
                     shown(&Record { stream: *stream, kind: *kind, seq: *seq, at: *at, payload })
@@ -420,6 +477,9 @@ impl<'a> Replay<'a> {
                 }
             }
         }
+        if stream == ALPHA && kind == TICK {
+            self.feed_book(record, wall_ns, |book| book.tick(payload));
+        }
         // Quotes between two events say little, and would push the rest out.
         if stream == ALPHA || kind_name(stream, kind) != ROUTER_KINDS[0] {
             if self.before.len() == 2 * CONTEXT {
@@ -427,6 +487,35 @@ impl<'a> Replay<'a> {
             }
             self.before.push_back((stream, kind, seq, at, payload.to_vec()));
         }
+    }
+
+    /// Which record it is that cannot be used, and why.
+    fn named(&self, record: &Record<'_>, why: &str) -> String {
+        let (segment, stream) = (&self.segment, stream_name(record.stream));
+        let kind = kind_name(record.stream, record.kind);
+        format!("{segment}: record {} of {stream} ({kind}) cannot be used: {why}", record.seq)
+    }
+
+    /// Gives the book stage an input, or a tick that the engine took.
+    fn feed_book(
+        &mut self,
+        record: &Record<'_>,
+        wall_ns: u64,
+        give: impl FnOnce(&mut BookReplay) -> Result<(), Apart>,
+    ) {
+        let Ok(Some(book)) = &mut self.book else { return };
+        self.counts.frames += u64::from(record.stream == BOOK && record.kind == FRAME);
+        let given = give(book);
+        (self.counts.ticks, self.counts.conflated) = (book.equal(), book.conflated());
+        let verdict = match given {
+            Ok(()) => return,
+            Err(Apart::Cannot(why)) => Verdict::Stopped(self.named(record, &why)),
+            Err(Apart::Differs { then, now }) => {
+                let (stage, seq, before) = ("book", record.seq, Vec::new());
+                Verdict::Differs(Box::new(Difference { stage, seq, wall_ns, then, now, before }))
+            }
+        };
+        self.book = Err(Stopped(verdict));
     }
 
     fn count(&mut self, stream: u8, kind: u8, was: Was) {
@@ -457,6 +546,11 @@ impl<'a> Replay<'a> {
             Ok(None) => none(),
             Err(Stopped(verdict)) => verdict,
         };
+        let book = match self.book {
+            Ok(Some(_)) => Some(Verdict::Equal),
+            Ok(None) => None,
+            Err(Stopped(verdict)) => Some(verdict),
+        };
         let (from_ns, to_ns) = self.span.unwrap_or_default();
         let header = self.header.as_ref();
         RunReport {
@@ -469,6 +563,7 @@ impl<'a> Replay<'a> {
             counts: self.counts,
             alpha,
             router,
+            book,
             gaps: self.numbers.gaps,
             damage: self.damage,
             ended: self.ended,

@@ -29,9 +29,14 @@ impl Audits {
         self.symbol == Some(symbol)
     }
 
+    /// Is the next audit due?
+    pub const fn is_due(&self, now_ns: u64) -> bool {
+        self.interval != 0 && now_ns >= self.due
+    }
+
     /// Whose turn it is, when the next audit is due. The one before has either come to its verdict or is given up.
     pub fn due(&mut self, now_ns: u64, symbols: usize) -> Option<SymbolId> {
-        if self.interval == 0 || now_ns < self.due {
+        if !self.is_due(now_ns) {
             return None;
         }
         let symbol = SymbolId(self.next);
