@@ -388,7 +388,7 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
         view: router_view_in,
     };
     let probe = w.probe(&table::ROUTER_SAMPLES);
-    let orders = RouterStage::new(parts.router, links, parts.day, clock.clone(), probe);
+    let orders = RouterStage::new(parts.router, links, parts.day, clock.clone(), probe).rehearsing();
     let links = GatewayLinks {
         requests,
         commands: gateway_commands,

@@ -1,6 +1,8 @@
 //! The bar handler around the engine (SPEC §3.13), live: one tick in, at most one intent out.
 
-use alpha::{AcbPush, Action, Booked, Engine, Gate, ObView, Recent, Safety, StepReport, TickInput, Trade};
+use alpha::{
+    AcbPush, Action, Booked, Engine, Gate, ObView, Recent, Rehearsal, Safety, StepReport, TickInput, Trade,
+};
 use arrayvec::ArrayVec;
 use market::{Date, ExitReason, Intent, Nanos, Outcome, Posture, utc_date};
 use runtime::clock::Clock;
@@ -218,8 +220,9 @@ pub struct AlphaStage {
     decided: ArrayVec<Intent, 4>,
     /// A tick that was decided upon and has not been handed on to journal, memory and people.
     unfinished: Option<Unfinished>,
-    /// When the engine's histories are fetched into the cache next, monotonic.
-    warm_at: u64,
+    /// The newest tick and room for what a step writes, for rehearsals.
+    newest: Box<Tick>,
+    room: Rehearsal,
 }
 
 /// What is left to do for a tick once its decision has left: nothing that comes after it is taken in before that.
@@ -229,8 +232,6 @@ struct Unfinished {
     polled_at: u64,
 }
 
-/// Between two times that what the next step reads is fetched into the cache, ns: it costs a microsecond.
-const WARM_EVERY: u64 = 5 * Nanos::MS;
 /// Ticks between two copies of the gate counts.
 const COUNT_EVERY: u64 = 10;
 
@@ -273,7 +274,8 @@ impl AlphaStage {
             polled_at: 0,
             decided: ArrayVec::new(),
             unfinished: None,
-            warm_at: 0,
+            newest: Box::new(Tick::new(0)),
+            room: Rehearsal::default(),
         }
     }
 
@@ -456,11 +458,16 @@ impl AlphaStage {
         scan
     }
 
+    /// Number of a tick in its day.
+    fn bar_of(&self, ts: Nanos) -> u32 {
+        let day_ns = ts.0 % (86_400 * Nanos::SECOND);
+        u32::try_from(day_ns / self.policy.tick_ns).unwrap_or(u32::MAX)
+    }
+
     fn step(&mut self, tick: &Tick) -> StepReport {
-        let day_ns = tick.ts.0 % (86_400 * Nanos::SECOND);
         let scan = self.scan(tick);
         let input = TickInput {
-            bar_idx: u32::try_from(day_ns / self.policy.tick_ns).unwrap_or(u32::MAX),
+            bar_idx: self.bar_of(tick.ts),
             ts_event: tick.ts,
             vel_div: scan.vel_div,
             prices: &tick.mids,
@@ -507,6 +514,7 @@ impl AlphaStage {
         let bar_ticks = tick.ts.0 % (86_400 * Nanos::SECOND) / self.policy.tick_ns;
         let view = EngineView::of(&self.engine, tick.ts, self.ticks, bar_ticks, &report);
         self.links.view.publish(view);
+        self.newest.copy_from(&tick);
         let stepped = !matches!(report.gate, Gate::Posture | Gate::NoDay);
         self.record(Some((&mut tick, stepped.then_some(report.tick))));
         self.links.ticks.give_back(tick);
@@ -553,15 +561,15 @@ impl Stage for AlphaStage {
         Work::Done
     }
 
-    fn prepare(&mut self, now_ns: u64) -> Work {
-        if self.finish() {
-            return Work::Done;
-        }
-        if now_ns >= self.warm_at {
-            self.warm_at = now_ns + WARM_EVERY;
-            self.engine.fetch_ahead();
-        }
-        Work::Idle
+    fn prepare(&mut self, _now_ns: u64) -> Work {
+        Work::from(self.finish())
+    }
+
+    fn rehearse(&mut self, _now_ns: u64) {
+        let tick = &self.newest;
+        let quiet = TickInput::quiet(self.bar_of(tick.ts), tick.ts, &tick.mids);
+        let ob = Some(ObView { features: &tick.features, cross: tick.cross });
+        std::hint::black_box(self.engine.rehearse(&mut self.room, &TickInput { ob, ..quiet }));
     }
 
     fn housekeep(&mut self, _now_ns: u64) {
