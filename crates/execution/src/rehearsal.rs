@@ -59,10 +59,20 @@ impl Rehearsal {
 
     /// Routes an entry; what would have been sent.
     pub fn run(&mut self, now: Nanos) -> Option<OrderRequest> {
+        self.prepare(now);
+        self.enter(now)
+    }
+
+    /// What the last entry left is forgotten, and the book is there.
+    pub fn prepare(&mut self, now: Nanos) {
         self.begin_anew();
-        let Self { router, out, .. } = self;
         let level = |px| Level { px: Px(px), qty: Qty(1_000) };
-        router.on_bbo(now, SYMBOL, level(BID), level(BID + 1), out);
+        self.router.on_bbo(now, SYMBOL, level(BID), level(BID + 1), &mut self.out);
+    }
+
+    /// The entry alone, once [`Self::prepare`] was called.
+    pub fn enter(&mut self, now: Nanos) -> Option<OrderRequest> {
+        let Self { router, out, .. } = self;
         let entry = EnterIntent {
             symbol: SYMBOL,
             direction: -1,
@@ -78,7 +88,6 @@ impl Rehearsal {
         out.requests.first().copied()
     }
 
-    /// What the last entry left is forgotten.
     fn begin_anew(&mut self) {
         let Self { router, out, ledger } = self;
         out.clear();

@@ -470,7 +470,12 @@ impl Plan {
             if core.is_none() && !config.runtime.unpinned {
                 tracing::warn!(worker = name, "there is no core left to pin it to");
             }
-            let worker = WorkerConfig { name: name.to_owned(), core, idle: self.idle };
+            let worker = WorkerConfig {
+                name: name.to_owned(),
+                core,
+                idle: self.idle,
+                rehearse: config.runtime.rehearse,
+            };
             let (clock, stop) = (environment.clock.clone(), Arc::clone(&stop));
             workers.push(environment.workers.start(worker, stages, clock, stop)?);
         }

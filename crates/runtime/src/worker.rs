@@ -100,6 +100,8 @@ pub struct WorkerConfig {
     pub core: Option<usize>,
     /// Idle strategy.
     pub idle: Idle,
+    /// Rehearse while idle ([`Stage::rehearse`]). Not where the worker parks: who sleeps leaves the core to others.
+    pub rehearse: bool,
 }
 
 /// Number of cores that this process may run on.
@@ -181,8 +183,7 @@ impl Worker {
         stop: Arc<AtomicBool>,
     ) -> std::io::Result<Self> {
         let stats = cycle.stats().to_vec();
-        // Who sleeps does so to leave the core to others.
-        cycle.rehearses = config.idle != Idle::Park;
+        cycle.rehearses = config.rehearse && config.idle != Idle::Park;
         let name = config.name.clone();
         let (done, ended) = oneshot::channel();
         std::thread::Builder::new().name(config.name.clone()).spawn(move || {
@@ -334,7 +335,7 @@ mod tests {
     }
 
     fn start(stages: Vec<Box<dyn Stage>>, stop: &Arc<AtomicBool>) -> Worker {
-        let config = WorkerConfig { name: "w".into(), core: None, idle: Idle::Yield };
+        let config = WorkerConfig { name: "w".into(), core: None, idle: Idle::Yield, rehearse: true };
         Worker::start_thread(config, DutyCycle::new(stages, Clock::new()), Arc::clone(stop)).unwrap()
     }
 

@@ -497,11 +497,14 @@ impl RouterStage {
         if changes == self.day_told {
             return;
         }
-        let mut state = self.router.day_state(now);
         // The ladder that ends every run ends with it; a kill by a person has its own record.
         let kept = self.router.kill_switch().trigger().filter(|(by, _)| *by == KillTrigger::Automatic);
-        state.kill = state.kill.filter(|_| kept.is_some());
-        if self.day.offer(state) {
+        let router = &self.router;
+        let told = self.day.offer(|state| {
+            router.day_state_into(now, state);
+            state.kill = state.kill.filter(|_| kept.is_some());
+        });
+        if told {
             self.day_told = changes;
         }
     }
