@@ -4,7 +4,7 @@
 //! fee model of SPEC §3.9. [`Booking::Venue`] emits an intent and changes nothing until the router reports what became
 //! of it. Everything that outlives a step is in `State`, which a snapshot carries whole.
 
-mod rehearsal;
+pub(crate) mod rehearsal;
 mod resume;
 mod snapshot;
 mod step;
@@ -26,7 +26,6 @@ use crate::rng::RandomState;
 use crate::selection::Selector;
 use crate::survival::{Safety, Survival};
 
-pub use rehearsal::Rehearsal;
 pub use resume::{Prices, Resumed};
 pub use snapshot::{Held, Image, Snapshot, SnapshotError};
 pub use venue::{Booked, OutcomeError, Recent};

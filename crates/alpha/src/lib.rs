@@ -20,9 +20,10 @@ pub mod survival;
 
 pub use acb::{AcbPush, AcbReject, apply_cut_to_position_size};
 pub use breaker::{BreakerLimits, BreakerStatus, CircuitBreaker, Trip};
+pub use engine::rehearsal::Rehearsal;
 pub use engine::{
-    Booked, Booking, Engine, EngineError, Held, Image, OutcomeError, Prices, Recent, Rehearsal, Resumed,
-    Snapshot, SnapshotError,
+    Booked, Booking, Engine, EngineError, Held, Image, OutcomeError, Prices, Recent, Resumed, Snapshot,
+    SnapshotError,
 };
 pub use forewarner::{Forewarner, ForewarnerError, McStatus};
 pub use metrics::Metrics;
