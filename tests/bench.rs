@@ -132,6 +132,46 @@ fn two_reports_are_faster_slower_or_alike() {
     fails(&["bench", "compare", "/no/such.json", &fast], 3, "/no/such.json");
 }
 
+/// A program that notes that it was run, with what, and prints a report.
+fn program(folder: &Path, name: &str, report: &str) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let path = folder.join(name);
+    let told = folder.join("told");
+    let script = format!("#!/bin/sh\necho {name} \"$@\" >> {}\ncat {report}\n", told.display());
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn two_programs_are_run_in_turn_and_judged_by_their_pairs() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |name: &str, scale| {
+        let report = made_up(&folder.path().join(format!("{name}.json")), scale);
+        program(folder.path(), name, &report)
+    };
+    let (slow, fast) = (of("slow", 20), of("fast", 10));
+    let with_words = format!("{slow} --cold");
+    let output =
+        run(&["bench", "compare", "--runs", "3", &with_words, &fast, "--json", "--", "--seconds", "5"]);
+    let both: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (output.status.code(), &both["verdict"], &both["pairs"]),
+        (Some(0), &json!("faster"), &json!(3))
+    );
+    let told = std::fs::read_to_string(folder.path().join("told")).unwrap();
+    let turn = "slow bench tick-to-order --json --rates 1 --cold --seconds 5\n\
+                fast bench tick-to-order --json --rates 1 --seconds 5\n";
+    assert_eq!(told, turn.repeat(3));
+    let slower = run(&["bench", "compare", "--runs", "3", &fast, &slow]);
+    assert_eq!(slower.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&slower.stdout).contains("slower"));
+    fails(&["bench", "compare", "--runs", "2", &fast, &slow], 2, "3 or more");
+    fails(&["bench", "compare", "--runs", "3", "/no/such", &slow], 2, "/no/such");
+    fails(&["bench", "compare", "--runs", "3", "true", &slow], 3, "no report");
+    fails(&["bench", "compare", &fast, &slow, "--", "--wire"], 2, "--runs");
+}
+
 #[test]
 fn what_cannot_be_measured_is_said_at_once() {
     let base = ["bench", "tick-to-order"];

@@ -91,6 +91,14 @@ pub struct Acb {
     rejected: u64,
 }
 
+/// What a step changes, as it was before it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    day_sum: f64,
+    day_count: u32,
+    beta: f64,
+}
+
 impl Acb {
     pub(crate) fn new() -> Self {
         Self { base_boost: 1.0, beta: BETA_LOW, ..Self::default() }
@@ -142,6 +150,16 @@ impl Acb {
             Some(threshold) if v750 >= threshold => BETA_HIGH,
             _ => BETA_LOW,
         };
+    }
+
+    /// What a step changes.
+    pub(crate) const fn mark(&self) -> Mark {
+        Mark { day_sum: self.day_sum, day_count: self.day_count, beta: self.beta }
+    }
+
+    /// As it was then.
+    pub(crate) const fn go_back(&mut self, mark: Mark) {
+        (self.day_sum, self.day_count, self.beta) = (mark.day_sum, mark.day_count, mark.beta);
     }
 
     pub(crate) fn end_day(&mut self) {

@@ -4,6 +4,7 @@
 //! fee model of SPEC §3.9. [`Booking::Venue`] emits an intent and changes nothing until the router reports what became
 //! of it. Everything that outlives a step is in `State`, which a snapshot carries whole.
 
+pub(crate) mod rehearsal;
 mod resume;
 mod snapshot;
 mod step;
@@ -91,6 +92,8 @@ pub struct Engine {
     /// Trades that may still be corrected. Not state: corrections are of this run's round trips.
     recent: Recent,
     gates: [u64; Gate::ALL.len()],
+    /// The step that runs will be taken back.
+    rehearsing: bool,
 }
 
 /// All that one step leaves to the next.
@@ -275,6 +278,7 @@ impl Engine {
             state,
             recent: Recent::new(),
             gates: [0; Gate::ALL.len()],
+            rehearsing: false,
         })
     }
 

@@ -33,8 +33,24 @@ impl Ring {
     }
 
     pub fn push(&mut self, value: f64) {
-        self.head = if self.head + 1 == self.values.len() { 0 } else { self.head + 1 };
+        self.head = self.next();
         self.values[self.head] = value;
+    }
+
+    const fn next(&self) -> usize {
+        if self.head + 1 == self.values.len() { 0 } else { self.head + 1 }
+    }
+
+    /// What a push changes.
+    pub fn mark(&self) -> RingMark {
+        RingMark { head: self.head, next: self.values[self.next()] }
+    }
+
+    /// As it was before the one push that followed.
+    pub fn go_back(&mut self, mark: RingMark) {
+        self.head = mark.head;
+        let next = self.next();
+        self.values[next] = mark.next;
     }
 
     /// The value of `ticks` ago (0 = newest); `ticks` ≤ the ring's `back`.
@@ -59,6 +75,13 @@ impl Ring {
     }
 }
 
+/// What a push changes in a [`Ring`].
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct RingMark {
+    head: usize,
+    next: f64,
+}
+
 /// The prices of all assets.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct PriceHistory {
@@ -74,6 +97,18 @@ pub(crate) struct PriceHistory {
     /// Ticks modulo stride.
     phase: usize,
     /// Rising and falling one-bar returns among the last `lookback`, by phase and asset.
+    rising: Vec<i32>,
+    falling: Vec<i32>,
+}
+
+/// What a push changes in a [`PriceHistory`].
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PriceMark {
+    /// The row that the push overwrites.
+    row: Vec<f64>,
+    last: Vec<f64>,
+    valid: Vec<bool>,
+    /// The counters of its phase.
     rising: Vec<i32>,
     falling: Vec<i32>,
 }
@@ -144,18 +179,39 @@ impl PriceHistory {
         }
     }
 
-    /// Reads what the next [`Self::push`] will touch, a word a cache line; the sum is of no meaning.
-    pub fn fetch_ahead(&self) -> f64 {
-        const LINE: usize = 8;
-        let (s, n) = (self.stride, self.assets);
-        let rows = [s - 1, self.lookback * s - 1, (self.lookback + 1) * s - 1, (self.lookback + 1) * s];
-        let prices =
-            rows.into_iter().flat_map(|ticks| self.rows[self.row(ticks)..][..n].iter().step_by(LINE));
-        let phase = if self.phase + 1 == s { 0 } else { self.phase + 1 };
-        let counters = phase * n..(phase + 1) * n;
-        let counts = [&self.rising[counters.clone()], &self.falling[counters]];
-        let counts = counts.into_iter().flat_map(|counts| counts.iter().step_by(2 * LINE));
-        prices.sum::<f64>() + f64::from(counts.fold(0i32, |sum, count| sum.wrapping_add(*count)))
+    /// Place of the row, and of the counters, that the next push writes.
+    fn next(&self) -> (usize, usize) {
+        let (count, n) = (self.rows.len() / self.assets, self.assets);
+        let head = if self.head + 1 == count { 0 } else { self.head + 1 };
+        let phase = if self.phase + 1 == self.stride { 0 } else { self.phase + 1 };
+        (head * n, phase * n)
+    }
+
+    /// Keeps what the next push changes; allocates the first time alone.
+    pub fn mark(&self, mark: &mut PriceMark) {
+        fn copy<T: Copy>(to: &mut Vec<T>, from: &[T]) {
+            to.clear();
+            to.extend_from_slice(from);
+        }
+        let ((row, counters), n) = (self.next(), self.assets);
+        copy(&mut mark.row, &self.rows[row..][..n]);
+        copy(&mut mark.last, &self.last);
+        copy(&mut mark.valid, &self.valid);
+        copy(&mut mark.rising, &self.rising[counters..][..n]);
+        copy(&mut mark.falling, &self.falling[counters..][..n]);
+    }
+
+    /// As it was when it was marked, before the one push that followed.
+    pub fn go_back(&mut self, mark: &PriceMark) {
+        let (count, n) = (self.rows.len() / self.assets, self.assets);
+        let (row, counters) = (self.head * n, self.phase * n);
+        self.rows[row..][..n].copy_from_slice(&mark.row);
+        self.last.copy_from_slice(&mark.last);
+        self.valid.copy_from_slice(&mark.valid);
+        self.rising[counters..][..n].copy_from_slice(&mark.rising);
+        self.falling[counters..][..n].copy_from_slice(&mark.falling);
+        self.head = if self.head == 0 { count - 1 } else { self.head - 1 };
+        self.phase = if self.phase == 0 { self.stride - 1 } else { self.phase - 1 };
     }
 
     /// Where the row of `ticks` ago begins.

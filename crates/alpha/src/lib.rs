@@ -20,6 +20,7 @@ pub mod survival;
 
 pub use acb::{AcbPush, AcbReject, apply_cut_to_position_size};
 pub use breaker::{BreakerLimits, BreakerStatus, CircuitBreaker, Trip};
+pub use engine::rehearsal::Rehearsal;
 pub use engine::{
     Booked, Booking, Engine, EngineError, Held, Image, OutcomeError, Prices, Recent, Resumed, Snapshot,
     SnapshotError,

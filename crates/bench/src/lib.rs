@@ -12,6 +12,7 @@ pub mod floor;
 pub mod hlog;
 pub mod machine;
 pub mod market;
+pub mod pairs;
 pub mod pipe;
 pub mod report;
 pub mod run;

@@ -48,6 +48,8 @@ pub struct Setting {
     pub seconds: f64,
     /// Thousandths of the recorded speed.
     pub rate: u64,
+    /// Without rehearsals: what they bring is the difference.
+    pub cold: bool,
     /// Where the journal goes; it is removed by whoever made it.
     pub scratch: PathBuf,
 }
@@ -94,6 +96,7 @@ fn config(options: &Setting) -> Result<Config, String> {
     let mut config = Config::parse(CONFIG).map_err(|e| format!("the bench's configuration{e}"))?;
     config.market.max_symbols = options.symbols;
     config.journal.path = Some(options.scratch.join("journal"));
+    config.runtime.rehearse = !options.cold;
     config.telemetry.listen = "off".to_owned();
     Ok(config)
 }

@@ -12,7 +12,10 @@
 //! 5. What breaks a hard limit is refused here once more, on another path than the router's checks.
 
 use arrayvec::{ArrayString, ArrayVec};
-use market::{Amount, ExecType, ExecutionReport, Nanos, OrderRequest, OrderType, Px, Qty, SymbolId};
+use market::{
+    Amount, ClientOrderId, ExecType, ExecutionReport, Nanos, NewOrder, OrderRequest, OrderType, PositionSide,
+    Px, Qty, Side, SymbolId, TimeInForce,
+};
 
 use crate::clock::ServerClock;
 use crate::encode::{EncodeError, Encoder, window_left, window_of};
@@ -186,10 +189,40 @@ impl Gateway {
         })
     }
 
+    /// Makes an order ready that nobody asked for, as [`Self::request`] does, and takes that back: what the next order will run
+    /// and read is in the cache when it comes. The length of its frame, of which nothing may be sent; 0: it was refused.
+    pub fn rehearse(&mut self, now: Nanos) -> usize {
+        let Some(instrument) = self.encoder.symbols().get(SymbolId(0)) else { return 0 };
+        let order = NewOrder {
+            symbol: instrument.id,
+            client_order_id: ClientOrderId { run: 1, intent: 1, attempt: 1 },
+            side: Side::Buy,
+            order_type: OrderType::Limit,
+            tif: TimeInForce::Gtx,
+            px: instrument.min_px.max(Px(1)),
+            qty: instrument.min_qty.max(Qty(1)),
+            reduce_only: false,
+            position_side: PositionSide::Both,
+            recv_window_ms: self.config.recv_window_ms,
+        };
+        let place = self.next_id as usize % IN_FLIGHT;
+        let kept = (self.next_id, self.waiting, self.next_deadline, self.slots[place]);
+        let limits = self.limits.clone();
+        let request = OrderRequest::New(order);
+        let made = match self.request(&request, self.config.recv_window_ms, now) {
+            Ok(Outgoing::Frame(frame)) => frame.len(),
+            Ok(Outgoing::Rest(_)) | Err(_) => 0,
+        };
+        (self.next_id, self.waiting, self.next_deadline, self.slots[place]) = kept;
+        self.limits = limits;
+        made
+    }
+
     /// Makes `request` ready to be sent now. The venue executes it from now within `recv_window_ms`, the order's own window
     /// and the configured one, whichever is shortest, or never; 0: it is too late. Whoever may be replaced gives what is
     /// left of its lease, less the error of the clock.
-    #[inline]
+    // Not inlined: a rehearsal warms the one copy that there is.
+    #[inline(never)]
     pub fn request(
         &mut self,
         request: &OrderRequest,

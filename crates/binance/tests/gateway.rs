@@ -577,3 +577,32 @@ fn recorded_replies_decode() {
         assert_eq!(Some(told[0].order_id), reply["result"]["orderId"].as_u64(), "{file}");
     }
 }
+
+/// A rehearsal runs what a request runs, and nothing of it is left: not a number, a place, a limit, or a deadline.
+#[test]
+fn rehearsals_change_no_frame_no_limit_and_no_deadline() {
+    let (mut plain, mut rehearsing) = (gateway(), gateway());
+    let mut now = T0;
+    for attempt in 0..2_000u16 {
+        let before = rehearsing.in_flight();
+        assert!(rehearsing.rehearse(now) > 300, "it went all the way");
+        assert_eq!(rehearsing.in_flight(), before);
+        let made = [&mut plain, &mut rehearsing].map(|g| match g.request(&new(attempt), 2_000, now) {
+            Ok(Outgoing::Frame(frame)) => Ok(frame.to_vec()),
+            Ok(Outgoing::Rest(_)) => panic!(),
+            Err(refusal) => Err(refusal),
+        });
+        assert_eq!(made[0], made[1]);
+        now = now.plus(70 * Nanos::MS);
+        let told = [&mut plain, &mut rehearsing].map(|g| {
+            let mut told = Vec::new();
+            g.poll(now, &mut |event| told.push(event));
+            told
+        });
+        assert_eq!(told[0], told[1]);
+    }
+    // Where the limit is reached a rehearsal is refused as well, and takes nothing.
+    let sent = (0..400u16).filter(|&i| plain.request(&new(i), 2_000, now).is_ok()).count();
+    (0..400).for_each(|_| assert!(rehearsing.rehearse(now) < 1_000));
+    assert_eq!((0..400u16).filter(|&i| rehearsing.request(&new(i), 2_000, now).is_ok()).count(), sent);
+}

@@ -61,32 +61,43 @@ pub struct RearmedText {
 }
 
 impl Router {
-    /// What must outlive the process. It allocates: to be taken off the hot path, whenever [`Self::day_changes`] says
-    /// that it has changed.
+    /// What must outlive the process: to be taken off the hot path, whenever [`Self::day_changes`] says that it has changed.
     pub fn day_state(&self, now: Nanos) -> DayState {
+        let mut state = DayState::default();
+        self.day_state_into(now, &mut state);
+        state
+    }
+
+    /// The same into a state that is there: allocates where that has no room, the first times and with each instrument that
+    /// is new in it.
+    pub fn day_state_into(&self, now: Nanos, state: &mut DayState) {
+        fn copy<T: Copy>(to: &mut Vec<T>, from: &[T]) {
+            to.clear();
+            to.extend_from_slice(from);
+        }
+        state.saved_at = now;
+        state.day = *self.ledger.day();
+        (state.wallet, state.wallet_as_of) = (self.ledger.wallet(), self.ledger.as_of());
+        copy(&mut state.latches, self.risk.latches());
+        state.kill = self.kill.latch();
+        copy(&mut state.entries, self.risk.entry_times());
+        copy(&mut state.rejects, self.risk.reject_times());
         let symbols = self.symbols.iter().zip(&self.instruments);
-        let touched = symbols.filter(|(s, _)| s.halted || !s.day_realised.is_zero());
-        DayState {
-            saved_at: now,
-            day: *self.ledger.day(),
-            wallet: self.ledger.wallet(),
-            wallet_as_of: self.ledger.as_of(),
-            latches: self.risk.latches().to_vec(),
-            kill: self.kill.latch(),
-            entries: self.risk.entry_times().to_vec(),
-            rejects: self.risk.reject_times().to_vec(),
-            symbols: touched
-                .map(|(s, i)| SymbolDay {
-                    name: i.symbol.clone(),
-                    realised: s.day_realised,
-                    halted: s.halted,
-                })
-                .collect(),
-            rearmed: self.rearmed.map(|r| RearmedText {
-                at: r.at,
-                reason: r.reason.as_str().to_owned(),
-                day: r.day,
-            }),
+        let mut places = 0;
+        for (s, i) in symbols.filter(|(s, _)| s.halted || !s.day_realised.is_zero()) {
+            if state.symbols.len() == places {
+                state.symbols.push(SymbolDay { name: String::new(), realised: Amount::ZERO, halted: false });
+            }
+            let told = &mut state.symbols[places];
+            i.symbol.clone_into(&mut told.name);
+            (told.realised, told.halted) = (s.day_realised, s.halted);
+            places += 1;
+        }
+        state.symbols.truncate(places);
+        let text = |r: Rearmed| RearmedText { at: r.at, reason: r.reason.as_str().to_owned(), day: r.day };
+        // Seldom another one: its text is kept.
+        if state.rearmed.as_ref().map(|r| r.at) != self.rearmed.map(|r| r.at) {
+            state.rearmed = self.rearmed.map(text);
         }
     }
 

@@ -32,6 +32,11 @@ impl TradeIds {
         Self { seen: Vec::with_capacity(Self::CAPACITY), next: 0, index: Index::new(Self::CAPACITY) }
     }
 
+    /// For a router that is never told of a fill: without the room for them.
+    pub(crate) fn none() -> Self {
+        Self { seen: Vec::new(), next: 0, index: Index::new(1) }
+    }
+
     fn hash(key: (SymbolId, u64)) -> u64 {
         hash(key.1, u64::from(key.0.0))
     }

@@ -31,6 +31,7 @@ pub mod position;
 pub mod rate;
 pub mod rearm;
 mod reconcile;
+mod rehearsal;
 mod reports;
 pub mod risk;
 mod router;
@@ -52,6 +53,7 @@ pub use orders::{Purpose, WorkingOrder, WorkingOrders};
 pub use outbox::{Alert, AlertKind, Control, Outbox};
 pub use position::{MakerShare, Position};
 pub use rearm::{KillStep, Rearm, RearmError, Rearmed};
+pub use rehearsal::Rehearsal;
 pub use router::{NewRouterError, Router, Stats};
 pub use trips::RoundTrip;
 pub use venue_state::{

@@ -336,6 +336,11 @@ impl WorkingOrders {
         }
     }
 
+    /// Forgets the orders at work.
+    pub(crate) fn forget_working(&mut self) {
+        self.working.clear();
+    }
+
     /// Where an order is. Newest first: reports are mostly about those.
     pub(crate) fn find(&self, id: ClientOrderId) -> Option<usize> {
         let remembered = || self.by_id.find(id_hash(id), |place| self.done[place].id == id);

@@ -339,3 +339,22 @@ fn check_numbers_are_unique_and_dense() {
         assert_eq!(usize::from(c.id()), k + 1, "{c:?}");
     }
 }
+
+/// What an older state held more of must be gone, and what it had the same room for must be new.
+#[test]
+fn a_day_written_over_an_older_one_is_the_same_day() {
+    let mut over = DayState::default();
+    let mut d = Harness::holding(-1, 50);
+    let o = d.tp.take().unwrap();
+    d.router.day_state_into(d.now(), &mut over);
+    assert_eq!(over, d.router.day_state(d.now()));
+    d.fill(&o, o.qty.0, o.qty.0, o.px.0, true);
+    d.router.halt(d.now(), SymbolId(1), &mut d.out);
+    d.router.day_state_into(d.now(), &mut over);
+    assert_eq!(over, d.router.day_state(d.now()));
+    assert_eq!(over.symbols.len(), 2, "{over:?}");
+    d.router.rearm(d.now(), Rearm::LatchesAndDay, "because of a test", &mut d.out).unwrap();
+    d.router.day_state_into(d.now(), &mut over);
+    assert_eq!(over, d.router.day_state(d.now()));
+    assert!(over.symbols.is_empty() && over.rearmed.is_some(), "{over:?}");
+}

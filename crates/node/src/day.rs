@@ -41,10 +41,10 @@ impl SharedDay {
         Self(Arc::new(Mutex::new(kept)))
     }
 
-    /// A new state. `false`: somebody reads it just now, offer it again.
-    pub fn offer(&self, state: DayState) -> bool {
+    /// A new state, written over the last. `false`: somebody reads it just now, offer it again.
+    pub fn offer(&self, write: impl FnOnce(&mut DayState)) -> bool {
         let Ok(mut kept) = self.0.try_lock() else { return false };
-        kept.state = Some(state);
+        write(kept.state.get_or_insert_default());
         kept.version += 1;
         true
     }

@@ -434,7 +434,7 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
         view: router_view_in,
     };
     let probe = w.probe(&table::ROUTER_SAMPLES);
-    let orders = RouterStage::new(parts.router, links, parts.day, clock.clone(), probe);
+    let orders = RouterStage::new(parts.router, links, parts.day, clock.clone(), probe).rehearsing();
     let links = GatewayLinks {
         requests,
         commands: gateway_commands,
@@ -516,7 +516,12 @@ impl Plan {
             if core.is_none() && !config.runtime.unpinned {
                 tracing::warn!(worker = name, "there is no core left to pin it to");
             }
-            let worker = WorkerConfig { name: name.to_owned(), core, idle: self.idle };
+            let worker = WorkerConfig {
+                name: name.to_owned(),
+                core,
+                idle: self.idle,
+                rehearse: config.runtime.rehearse,
+            };
             let (clock, stop) = (environment.clock.clone(), Arc::clone(&stop));
             workers.push(environment.workers.start(worker, stages, clock, stop)?);
         }

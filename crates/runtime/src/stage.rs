@@ -37,6 +37,11 @@ pub trait Stage: Send {
         Work::Idle
     }
 
+    /// Runs what the next decision will run, with no effect whatever, so that its code and data are in the cache when it
+    /// comes: at ten decisions a second they have left it every time. Called about every millisecond, only while the worker
+    /// has nothing else to do, and only by workers that have a core to themselves.
+    fn rehearse(&mut self, _now_ns: u64) {}
+
     /// What can wait: counters, audits, images of the state. Called about every millisecond while the worker has
     /// nothing else to do, and at least every 20 ms when it has.
     fn housekeep(&mut self, _now_ns: u64) {}

@@ -88,6 +88,9 @@ const HOUSEKEEP_IDLE_NS: u64 = 1_000_000;
 /// Housekeeping comes at least this often, whatever there is to do.
 const HOUSEKEEP_LATEST_NS: u64 = 20_000_000;
 
+/// Between two rehearsals: what is warm is cold again after some milliseconds.
+const REHEARSE_NS: u64 = 1_000_000;
+
 /// How a worker is to run.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
@@ -97,6 +100,8 @@ pub struct WorkerConfig {
     pub core: Option<usize>,
     /// Idle strategy.
     pub idle: Idle,
+    /// Rehearse while idle ([`Stage::rehearse`]). Not where the worker parks: who sleeps leaves the core to others.
+    pub rehearse: bool,
 }
 
 /// Number of cores that this process may run on.
@@ -110,13 +115,16 @@ pub struct DutyCycle {
     stats: Vec<Arc<StageStats>>,
     clock: Clock,
     housekept_ns: u64,
+    /// Rehearsals are wanted: the time that they take is nobody else's.
+    rehearses: bool,
+    rehearsed_ns: u64,
 }
 
 impl DutyCycle {
     /// Of stages, polled in this order.
     pub fn new(stages: Vec<Box<dyn Stage>>, clock: Clock) -> Self {
         let stats = stages.iter().map(|s| Arc::new(StageStats::new(s.name()))).collect();
-        Self { stages, stats, clock, housekept_ns: 0 }
+        Self { stages, stats, clock, housekept_ns: 0, rehearses: false, rehearsed_ns: 0 }
     }
 
     /// Counters of the stages, in polling order.
@@ -146,6 +154,9 @@ impl DutyCycle {
         if since >= HOUSEKEEP_LATEST_NS || (free && since >= HOUSEKEEP_IDLE_NS) {
             self.housekept_ns = now;
             self.stages.iter_mut().for_each(|stage| stage.housekeep(now));
+        } else if free && self.rehearses && now.saturating_sub(self.rehearsed_ns) >= REHEARSE_NS {
+            self.rehearsed_ns = now;
+            self.stages.iter_mut().for_each(|stage| stage.rehearse(now));
         }
         Work::from(worked || prepared)
     }
@@ -172,6 +183,7 @@ impl Worker {
         stop: Arc<AtomicBool>,
     ) -> std::io::Result<Self> {
         let stats = cycle.stats().to_vec();
+        cycle.rehearses = config.rehearse && config.idle != Idle::Park;
         let name = config.name.clone();
         let (done, ended) = oneshot::channel();
         std::thread::Builder::new().name(config.name.clone()).spawn(move || {
@@ -323,7 +335,7 @@ mod tests {
     }
 
     fn start(stages: Vec<Box<dyn Stage>>, stop: &Arc<AtomicBool>) -> Worker {
-        let config = WorkerConfig { name: "w".into(), core: None, idle: Idle::Yield };
+        let config = WorkerConfig { name: "w".into(), core: None, idle: Idle::Yield, rehearse: true };
         Worker::start_thread(config, DutyCycle::new(stages, Clock::new()), Arc::clone(stop)).unwrap()
     }
 
@@ -377,6 +389,9 @@ mod tests {
             self.1 = self.1.saturating_sub(1);
             Work::from(self.1 > 0)
         }
+        fn rehearse(&mut self, _: u64) {
+            self.0.push("rehearse");
+        }
         fn housekeep(&mut self, _: u64) {
             self.0.push("housekeep");
             assert_eq!(
@@ -395,6 +410,45 @@ mod tests {
         let mut cycle = DutyCycle::new(vec![Box::new(Told(vec![], 2))], clock);
         assert_eq!(cycle.pass(), Work::Done, "there is more to prepare");
         assert_eq!(cycle.pass(), Work::Idle);
+    }
+
+    /// Counts its rehearsals; busy in its first polls.
+    struct Rehearses(Arc<AtomicU64>, u32);
+    impl Stage for Rehearses {
+        fn name(&self) -> &'static str {
+            "rehearses"
+        }
+        fn poll(&mut self, _: u64) -> Work {
+            self.1 = self.1.saturating_sub(1);
+            Work::from(self.1 > 0)
+        }
+        fn rehearse(&mut self, _: u64) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn rehearsals_come_in_free_time_a_millisecond_apart_and_only_where_they_are_wanted() {
+        for wanted in [false, true] {
+            let (time, count) = (Arc::new(crate::clock::SimulatedTime::default()), Arc::default());
+            let stage = Rehearses(Arc::clone(&count), 11);
+            let mut cycle = DutyCycle::new(vec![Box::new(stage)], Clock::simulated(Arc::clone(&time)));
+            cycle.rehearses = wanted;
+            let mut at = |from: u64| {
+                // Ten passes within a fifth of a millisecond.
+                for i in 0..10 {
+                    time.set(from + i * REHEARSE_NS / 50, 0);
+                    let _ = cycle.pass();
+                }
+                count.load(Ordering::Relaxed)
+            };
+            assert_eq!(at(10 * REHEARSE_NS), 0, "it is busy");
+            let each = u64::from(wanted);
+            assert_eq!(
+                [at(20 * REHEARSE_NS), at(21 * REHEARSE_NS), at(22 * REHEARSE_NS)],
+                [each, 2 * each, 3 * each]
+            );
+        }
     }
 
     struct Bad;

@@ -5,7 +5,6 @@ mod html;
 mod parts;
 mod tick_to_order;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bench::floor;
@@ -20,7 +19,8 @@ use self::parts::Part;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  dolphin bench decode\n  dolphin bench eigen --json\n  dolphin bench tick-to-order --seconds 20\n  \
-                  dolphin bench tick-to-order --wire --rates 1,10 --json > a.json\n  dolphin bench compare a.json b.json"
+                  dolphin bench tick-to-order --wire --rates 1,10 --json > a.json\n  dolphin bench compare a.json b.json\n  \
+                  dolphin bench compare --runs 5 ./before ./after -- --wire --seconds 20"
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -55,13 +55,9 @@ enum What {
         #[arg(long, default_value_t = 2.0, value_name = "S")]
         seconds: f64,
     },
-    /// Two reports of tick-to-order against each other: faster, slower or within noise (exit 1: slower)
-    Compare {
-        /// The report that is compared with (JSON)
-        a: PathBuf,
-        /// The report that is judged (JSON)
-        b: PathBuf,
-    },
+    /// Two reports of tick-to-order against each other, or two programs run in turn: faster, slower or within noise (exit 1:
+    /// slower)
+    Compare(compare::Args),
 }
 
 /// Runs it.
@@ -77,7 +73,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         What::TickToOrder(args) => tick_to_order::run(&args, json),
         What::Pipeline(args) => tick_to_order::pipeline(&args, json),
         What::Jitter { seconds } => jitter(seconds, json),
-        What::Compare { a, b } => compare::run(&a, &b, json),
+        What::Compare(args) => compare::run(&args, json),
     }
 }
 

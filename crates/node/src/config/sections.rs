@@ -400,6 +400,9 @@ pub struct RuntimeConfig {
     pub layout: Option<u8>,
     /// Idle strategy; absent: spin where every worker has a core to itself and one is left, else yield.
     pub idle: Option<Idle>,
+    /// Run the next decision with no effect while idle, so that its code and data are in the cache when it comes; workers
+    /// that park do not.
+    pub rehearse: bool,
     /// First core to pin to; absent: core 0 comes last, and a second hardware thread of a core after every first one.
     pub first_core: Option<usize>,
     /// Leave threads where the kernel puts them.
@@ -419,6 +422,7 @@ impl Default for RuntimeConfig {
         Self {
             layout: None,
             idle: None,
+            rehearse: true,
             first_core: None,
             unpinned: false,
             watchdog_ms: 2_000,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use alpha::{
-    AcbPush, Action, Booked, Engine, Gate, ObView, Recent, SafetyWord, StepReport, TickInput, Trade,
+    AcbPush, Action, Booked, Engine, Gate, ObView, Recent, Rehearsal, SafetyWord, StepReport, TickInput,
+    Trade,
 };
 use arrayvec::ArrayVec;
 use market::{Date, ExitReason, Intent, Nanos, Outcome, Posture, utc_date};
@@ -224,8 +225,9 @@ pub struct AlphaStage {
     ticks_shared: Shared<Tick>,
     /// A tick that was decided upon and has not been handed on to journal, memory and people.
     unfinished: Option<Unfinished>,
-    /// When the engine's histories are fetched into the cache next, monotonic.
-    warm_at: u64,
+    /// The newest tick and room for what a step writes, for rehearsals.
+    newest: Option<Arc<Tick>>,
+    room: Rehearsal,
 }
 
 /// What is left to do for a tick once its decision has left: nothing that comes after it is taken in before that.
@@ -235,8 +237,8 @@ struct Unfinished {
     polled_at: u64,
 }
 
-/// Ticks that journal and memory may have at once: what their links hold, and the one each is reading.
-const SHARED: usize = 256 + 32 + 4;
+/// Ticks that journal, memory and rehearsals may have at once: what their links hold, and the one each is reading.
+const SHARED: usize = 256 + 32 + 5;
 /// Of these, places that have their size from the start; the others get it with their first tick, in a catch-up.
 const SIZED: usize = 16;
 
@@ -245,8 +247,6 @@ pub fn shared_ticks(symbols: usize) -> Shared<Tick> {
     Shared::new(SHARED, |place| Tick::new(if place < SIZED { symbols } else { 0 }))
 }
 
-/// Between two times that what the next step reads is fetched into the cache, ns: it costs a microsecond.
-const WARM_EVERY: u64 = 5 * Nanos::MS;
 /// Ticks between two copies of the gate counts.
 const COUNT_EVERY: u64 = 10;
 
@@ -291,7 +291,8 @@ impl AlphaStage {
             decided: ArrayVec::new(),
             ticks_shared: shared_ticks(symbols),
             unfinished: None,
-            warm_at: 0,
+            newest: None,
+            room: Rehearsal::default(),
         }
     }
 
@@ -472,11 +473,16 @@ impl AlphaStage {
         scan
     }
 
+    /// Number of a tick in its day.
+    fn bar_of(&self, ts: Nanos) -> u32 {
+        let day_ns = ts.0 % (86_400 * Nanos::SECOND);
+        u32::try_from(day_ns / self.policy.tick_ns).unwrap_or(u32::MAX)
+    }
+
     fn step(&mut self, tick: &Tick) -> StepReport {
-        let day_ns = tick.ts.0 % (86_400 * Nanos::SECOND);
         let scan = self.scan(tick);
         let input = TickInput {
-            bar_idx: u32::try_from(day_ns / self.policy.tick_ns).unwrap_or(u32::MAX),
+            bar_idx: self.bar_of(tick.ts),
             ts_event: tick.ts,
             vel_div: scan.vel_div,
             prices: &tick.mids,
@@ -525,6 +531,9 @@ impl AlphaStage {
         let bar_ticks = ts.0 % (86_400 * Nanos::SECOND) / self.policy.tick_ns;
         let view = EngineView::of(&self.engine, ts, self.ticks, bar_ticks, &report);
         self.links.view.publish(view);
+        if share.is_some() {
+            self.newest.clone_from(&share);
+        }
         let stepped = !matches!(report.gate, Gate::Posture | Gate::NoDay);
         self.record(share, stepped.then_some(report.tick));
         true
@@ -570,15 +579,15 @@ impl Stage for AlphaStage {
         Work::Done
     }
 
-    fn prepare(&mut self, now_ns: u64) -> Work {
-        if self.finish() {
-            return Work::Done;
-        }
-        if now_ns >= self.warm_at {
-            self.warm_at = now_ns + WARM_EVERY;
-            self.engine.fetch_ahead();
-        }
-        Work::Idle
+    fn prepare(&mut self, _now_ns: u64) -> Work {
+        Work::from(self.finish())
+    }
+
+    fn rehearse(&mut self, _now_ns: u64) {
+        let Some(tick) = &self.newest else { return };
+        let quiet = TickInput::quiet(self.bar_of(tick.ts), tick.ts, &tick.mids);
+        let ob = Some(ObView { features: &tick.features, cross: tick.cross });
+        std::hint::black_box(self.engine.rehearse(&mut self.room, &TickInput { ob, ..quiet }));
     }
 
     fn housekeep(&mut self, _now_ns: u64) {

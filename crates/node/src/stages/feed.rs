@@ -98,6 +98,9 @@ pub struct FeedCounters {
     pub dropped_frames: u64,
 }
 
+/// What a box has room for after its first frame, bytes.
+const LEAST_ROOM: usize = 8 * 1024;
+
 /// The stage.
 pub struct FeedStage {
     routes: Vec<Route>,
@@ -158,6 +161,10 @@ impl FeedStage {
                 return;
             };
             frame.bytes.clear();
+            // In large steps: a box that grew with every frame that is a little longer would be allocated anew for hours.
+            if frame.bytes.capacity() < bytes.len() {
+                frame.bytes.reserve(bytes.len().next_power_of_two().max(LEAST_ROOM));
+            }
             frame.bytes.extend_from_slice(bytes);
             (frame.recv_ns, frame.kind) = (at.0, FrameKind::Market);
             (frame.route, frame.generation) = (route, generation);

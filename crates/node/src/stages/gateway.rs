@@ -142,6 +142,10 @@ impl Stage for GatewayStage {
         Work::from(did)
     }
 
+    fn rehearse(&mut self, now_ns: u64) {
+        std::hint::black_box(self.core.rehearse(Nanos(now_ns)));
+    }
+
     fn housekeep(&mut self, now_ns: u64) {
         self.reader.housekeep(&mut self.core, &mut self.outbound, Nanos(now_ns));
         self.flush();

@@ -5,8 +5,8 @@
 //! never a lost order.
 
 use execution::{
-    Alert, Check, Control, Denial, Gate, KillTrigger, Margin, Outbox, Rearm, RearmError, Router, Transfer,
-    Unlisted, VenuePosition, VenueState,
+    Alert, Check, Control, Denial, Gate, KillTrigger, Margin, Outbox, Rearm, RearmError, Rehearsal, Router,
+    Transfer, Unlisted, VenuePosition, VenueState,
 };
 use market::{
     Amount, Bbo, ExecutionReport, Instrument, Intent, MarkPrice, Nanos, OrderOrigin, OrderRequest, Outcome,
@@ -254,6 +254,8 @@ pub struct RouterStage {
     day: SharedDay,
     day_told: u64,
     day_at: u64,
+    /// A router of its own: this one is not touched.
+    rehearsal: Option<Rehearsal>,
 }
 
 /// The day is offered to memory at most this often, ns.
@@ -286,7 +288,15 @@ impl RouterStage {
             day,
             day_told,
             day_at: 0,
+            rehearsal: None,
         }
+    }
+
+    /// With rehearsals; nobody takes a decision again who replays.
+    #[must_use]
+    pub fn rehearsing(mut self) -> Self {
+        self.rehearsal = Rehearsal::new().ok();
+        self
     }
 
     /// Hands the outbox on; `false` while something of it found no room.
@@ -487,11 +497,14 @@ impl RouterStage {
         if changes == self.day_told {
             return;
         }
-        let mut state = self.router.day_state(now);
         // The ladder that ends every run ends with it; a kill by a person has its own record.
         let kept = self.router.kill_switch().trigger().filter(|(by, _)| *by == KillTrigger::Automatic);
-        state.kill = state.kill.filter(|_| kept.is_some());
-        if self.day.offer(state) {
+        let router = &self.router;
+        let told = self.day.offer(|state| {
+            router.day_state_into(now, state);
+            state.kill = state.kill.filter(|_| kept.is_some());
+        });
+        if told {
             self.day_told = changes;
         }
     }
@@ -554,6 +567,12 @@ impl Stage for RouterStage {
         let work = self.inputs(now_ns);
         self.changed |= work == Work::Done;
         work
+    }
+
+    fn rehearse(&mut self, now_ns: u64) {
+        if let Some(rehearsal) = &mut self.rehearsal {
+            std::hint::black_box(rehearsal.run(Nanos(now_ns)));
+        }
     }
 
     fn housekeep(&mut self, now_ns: u64) {

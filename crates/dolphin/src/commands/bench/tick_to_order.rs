@@ -36,6 +36,9 @@ pub struct Market {
     /// Loopback sockets instead of pipes within the process
     #[arg(long)]
     wire: bool,
+    /// Without rehearsals (`runtime.rehearse: false`): what they bring is the difference
+    #[arg(long)]
+    cold: bool,
     /// Recordings whose changes and waits are played, each on every so-manieth symbol with a phase of its own [default:
     /// those of $DOLPHIN_SHARED/data/recordings, else a made-up market]
     #[arg(long, value_name = "FILE", num_args = 1..)]
@@ -186,10 +189,16 @@ impl<'a> Bench<'a> {
 
     /// One run; its histograms where they are wanted.
     fn run(&mut self, rate: f64, seconds: f64) -> Result<bench::ways::Ways, Failure> {
-        let Market { symbols, wire, .. } = *self.market;
+        let Market { symbols, wire, cold, .. } = *self.market;
         eprintln!("{symbols} symbols at ×{rate} for {seconds} s …");
-        let setting =
-            Setting { symbols, wire, seconds, rate: (rate * 1000.0) as u64, scratch: self.scratch.0.clone() };
+        let setting = Setting {
+            symbols,
+            wire,
+            seconds,
+            cold,
+            rate: (rate * 1000.0) as u64,
+            scratch: self.scratch.0.clone(),
+        };
         let raw = run_once(&setting, &self.source, &self.clock).map_err(Failure::unavailable)?;
         let ways = ways(&raw);
         self.report.placed.clone_from(&raw.placed);
