@@ -23,6 +23,7 @@
 //! moving it 20.
 
 pub mod beginning;
+pub mod bounds;
 pub mod bundle;
 pub mod header;
 pub mod recorder;

@@ -187,15 +187,18 @@ impl Tick {
 }
 
 impl Tick {
-    /// Becomes equal to one of as many symbols, without allocating.
-    pub fn copy_from(&mut self, other: &Self) {
-        let Self { ts, recv_ns, handed_ns, ref mids, ref features, cross, scan, stamps } = *other;
-        (self.ts, self.recv_ns, self.handed_ns) = (ts, recv_ns, handed_ns);
-        (self.cross, self.scan, self.stamps) = (cross, scan, stamps);
-        self.mids.clone_from(mids);
-        self.features.clone_from(features);
+    /// Changes places with a tick of as many symbols, without copying what lies in vectors. A place that has had no tick yet
+    /// gets its size.
+    pub fn change_places(&mut self, other: &mut Self) {
+        if self.mids.len() != other.mids.len() {
+            *self = Self::new(other.mids.len());
+        }
+        std::mem::swap(self, other);
     }
 }
+
+/// A tick that journal and memory read where it lies.
+pub type SharedTick = std::sync::Arc<Tick>;
 
 /// An intent with the stamps that the latency of its order is measured from.
 #[derive(Debug, Clone, Copy)]

@@ -388,13 +388,12 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
     let (to_memory, health) = w.ring(&table::HEALTH);
     let (memory_news, news) = w.ring(&table::MEMORY_NEWS);
     let image = parts.engine.image();
-    let (steps_in, steps) = w.boxes(&table::STEPS, || Step::new(n, &image));
+    let (steps_in, steps) = w.boxes(&table::STEPS, || Step::new(&image));
     let (acb, acb_taken) = w.latest(&table::ACB);
     let (safety, safety_taken) = w.latest(&table::SAFETY);
     let (rm, rm_taken) = w.latest(&table::RM);
     let (scan, scan_taken) = w.latest(&table::SCAN);
-    // Room for a catch-up, of which next to nothing is used otherwise: a box gets its size with its first tick.
-    let (kept_ticks, journal_ticks) = w.boxes(&table::KEPT_TICKS, || Tick::new(0));
+    let (kept_ticks, journal_ticks) = w.ring(&table::KEPT_TICKS);
     let (alpha_kept, alpha_journal) = w.ring(&table::ALPHA_JOURNAL);
     let (router_kept, router_journal) = w.ring(&table::ROUTER_JOURNAL);
     let kept = parts.journal;

@@ -148,9 +148,9 @@ fn play(dir: &Path, ticks: u64, segment_bytes: u64) -> usize {
     let (news, mut alpha_news) = ring("news", 1024);
     let (memory_news, mut memory_out) = ring("memory_news", 1024);
     let image = engine.image();
-    let (steps, mut steps_out) = conveyor("steps", 2, || Step::new(n, &image));
+    let (steps, mut steps_out) = conveyor("steps", 2, || Step::new(&image));
     let (alpha_tap, alpha_drain) = tap("alpha_journal", 8192);
-    let (kept, kept_out) = conveyor("kept", 64, || Tick::new(n));
+    let (kept, kept_out) = ring("kept", 64);
     let alpha_kept = alpha_tap.stats().unwrap();
     let links = AlphaLinks {
         ticks: ticks_out,
@@ -286,7 +286,8 @@ fn play(dir: &Path, ticks: u64, segment_bytes: u64) -> usize {
         while alpha_news.pop().is_some() {}
         while memory_out.pop().is_some() {}
         while router_out.pop().is_some() {}
-        while let Some(step) = steps_out.recv() {
+        while let Some(mut step) = steps_out.recv() {
+            step.tick = None;
             steps_out.give_back(step);
         }
         // The journal's thread looks every 20 ms; here ticks come faster than anywhere.

@@ -15,5 +15,6 @@ pub mod journal;
 pub mod latency;
 pub mod pending;
 pub mod ring;
+pub mod shared;
 pub mod stage;
 pub mod worker;

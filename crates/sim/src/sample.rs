@@ -179,7 +179,10 @@ mod tests {
         let from = Some(whole.from_ns + (whole.to_ns - whole.from_ns) * 7 / 10);
         let part = decide(Within { from, until: None });
         assert!(part.is_equal() && part.gaps.is_empty() && part.counts.steps < steps, "{part:#?}");
-        assert!(matches!(&part.book, Some(Verdict::Stopped(why)) if why.contains("first segment")), "{part:#?}");
+        assert!(
+            matches!(&part.book, Some(Verdict::Stopped(why)) if why.contains("first segment")),
+            "{part:#?}"
+        );
     }
 
     /// A frame that is missing or other than it was: the first tick that comes of it is named, and the rest of the journal is
@@ -199,7 +202,8 @@ mod tests {
             if record.stream == BOOK && record.kind == FRAME && record.seq > 400 && changed == 0 {
                 if let Some(at) = text.find("\"b\":[[\"") {
                     let quantity = at + text[at + 8..].find(",\"").unwrap() + 10;
-                    let digit = payload.iter().skip(quantity).position(|c| (b'1'..=b'8').contains(c)).unwrap();
+                    let digit =
+                        payload.iter().skip(quantity).position(|c| (b'1'..=b'8').contains(c)).unwrap();
                     payload[quantity + digit] += 1;
                     changed += 1;
                 }

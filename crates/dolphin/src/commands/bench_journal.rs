@@ -8,18 +8,22 @@ use std::time::Instant;
 
 use ::alpha::Gate;
 use market::{Bbo, Level, Nanos, ObFeatures, Px, Qty, SymbolId};
-use node::config::Config;
+use node::config::{Config, JournalContent};
 use node::error::Failure;
 use node::journal::recorder::limits;
-use node::journal::replay::{RunReport, Within, replay};
+use node::journal::replay::{RunReport, Verdict, Within, replay};
 use node::stages::Tick;
-use node::stages::alpha::{AlphaJournal, AlphaRecord};
+use node::stages::alpha::{AlphaJournal, AlphaRecord, shared_ticks};
+use node::stages::book::record::BookJournal;
+use node::stages::feed::Frame;
 use node::stages::router::{Quote, RouterRecord};
 use runtime::conveyor::conveyor;
 use runtime::journal::frame::{self, Record};
 use runtime::journal::library::{read, segments};
 use runtime::journal::segment::{OWN, Packer, kind};
 use runtime::journal::tap::{Drain, Tap, tap};
+use runtime::ring::ring;
+use runtime::shared::Shared;
 use serde::Serialize;
 use sim::sample::{End, Sample, sample};
 
@@ -30,8 +34,11 @@ const MARKETS: [(usize, u64); 2] = [(48, 30), (400, 10)];
 /// Records between two looks at the clock, and how often.
 const RECORDS: usize = 1_000;
 const ROUNDS: usize = 301;
-/// Boxes of ticks.
-const BOXES: usize = 64;
+/// Ticks between two looks at the clock: more than the journal's thread ever lets wait while it keeps up.
+const TICKS: usize = 4;
+/// Frames between two looks at the clock, and their size.
+const FRAMES: usize = 256;
+const FRAME_BYTES: usize = 600;
 
 /// Cost of one kind of record on the thread that leaves it; medians.
 #[derive(Debug, Serialize)]
@@ -41,13 +48,14 @@ pub struct HotRow {
     ns: f64,
     /// The same value through a loop that does nothing with it.
     empty_loop_ns: f64,
-    /// The same value into an `rtrb` ring alone; for ticks: the copy alone.
+    /// The same value into an `rtrb` ring alone; for ticks and frames: what a copy would cost.
     peer_ns: f64,
 }
 
 /// What a market of so many symbols writes.
 #[derive(Debug, Serialize)]
 pub struct Written {
+    content: JournalContent,
     symbols: usize,
     /// Market time that was written.
     seconds: f64,
@@ -75,8 +83,14 @@ pub fn measure() -> Result<Measured, Failure> {
     let mut config = Config::parse(CONFIG).map_err(|e| Failure::usage(format!("configs/demo.yml{e}")))?;
     config.alpha = ::alpha::Params::default();
     config.market.bar_ms = 5_000;
-    let written = MARKETS.iter().map(|(symbols, seconds)| market(&config, *symbols, *seconds));
-    Ok(Measured { hot: hot(), written: written.collect::<Result<_, _>>()? })
+    let mut written = Vec::new();
+    for content in [JournalContent::Ticks, JournalContent::Frames] {
+        config.journal.content = content;
+        for (symbols, seconds) in MARKETS {
+            written.push(market(&config, symbols, seconds)?);
+        }
+    }
+    Ok(Measured { hot: hot(), written })
 }
 
 fn hot() -> Vec<HotRow> {
@@ -95,6 +109,7 @@ fn hot() -> Vec<HotRow> {
         small("step (alpha)", || black_box(step)),
         ticks(48),
         ticks(400),
+        frames(),
     ]
 }
 
@@ -151,27 +166,68 @@ fn full(symbols: usize) -> Tick {
     tick
 }
 
+/// A tick changes places with one that nobody reads any more; `peer_ns` is what a copy of it would cost.
 fn ticks(symbols: usize) -> HotRow {
     let (tick, mut copy) = (full(symbols), full(symbols));
     let each = |_: usize| {
         black_box(&tick);
     };
-    let empty_loop_ns = median(&mut (), BOXES, |()| (0..BOXES).for_each(each), |()| ());
-    let (hot, taken) = tap("bench", 2 * BOXES);
-    let (boxes, loaded) = conveyor("bench_ticks", BOXES, || Tick::new(symbols));
-    let mut ends = (AlphaJournal { tap: hot, ticks: boxes }, taken, loaded);
-    let push = |(hot, ..): &mut (AlphaJournal, _, _)| {
-        (0..BOXES as u64).for_each(|at| hot.tick(at, black_box(&tick)));
+    let empty_loop_ns = median(&mut (), TICKS, |()| (0..TICKS).for_each(each), |()| ());
+    let ((tap, taken), (ticks, ticks_out)) = (tap("bench", 2 * TICKS), ring("bench_ticks", 2 * TICKS));
+    let journal = AlphaJournal { tap, ticks };
+    let mut ends = (journal, shared_ticks(symbols), full(symbols), taken, ticks_out);
+    let push = |(journal, places, tick, ..): &mut (AlphaJournal, Shared<Tick>, Tick, _, _)| {
+        for at in 0..TICKS as u64 {
+            let share = places.share(|place| place.change_places(black_box(&mut *tick)));
+            journal.tick(at, share.as_ref());
+        }
     };
-    let ns = median(&mut ends, BOXES, push, |(_, taken, loaded)| {
+    let ns = median(&mut ends, TICKS, push, |(.., taken, ticks)| {
         while taken.pop().is_some() {}
-        while let Some(tick) = loaded.recv() {
-            loaded.give_back(tick);
+        while ticks.pop().is_some() {}
+    });
+    let copied = |copy: &mut Tick| {
+        for _ in 0..TICKS {
+            copy.mids.clone_from(&black_box(&tick).mids);
+            copy.features.clone_from(&black_box(&tick).features);
+        }
+    };
+    let peer_ns = median(&mut copy, TICKS, copied, |_| ());
+    HotRow { record: format!("tick of {symbols} symbols (alpha)"), ns, empty_loop_ns, peer_ns }
+}
+
+/// A frame changes places with an empty one, too.
+fn frames() -> HotRow {
+    let (tap, taken) = tap("bench", 2 * FRAMES);
+    let (boxes, frames) = conveyor("bench_frames", 2 * FRAMES, || frame(FRAME_BYTES));
+    let mut ends = (BookJournal::new(tap, boxes), frame(FRAME_BYTES), taken, frames);
+    let empty_loop_ns = median(
+        &mut ends.1,
+        FRAMES,
+        |f| {
+            (0..FRAMES).for_each(|_| {
+                black_box(&f);
+            })
+        },
+        |_| (),
+    );
+    let push = |(journal, frame, ..): &mut (BookJournal, Frame, _, _)| {
+        (0..FRAMES as u64).for_each(|at| journal.frame(at, black_box(&mut *frame)));
+    };
+    let ns = median(&mut ends, FRAMES, push, |(.., taken, frames)| {
+        while taken.pop().is_some() {}
+        while let Some(frame) = frames.recv() {
+            frames.give_back(frame);
         }
     });
-    let peer_ns =
-        median(&mut copy, BOXES, |copy| (0..BOXES).for_each(|_| copy.copy_from(black_box(&tick))), |_| ());
-    HotRow { record: format!("tick of {symbols} symbols (alpha)"), ns, empty_loop_ns, peer_ns }
+    let (from, mut copy) = (frame(FRAME_BYTES), frame(FRAME_BYTES));
+    let copied = |copy: &mut Frame| (0..FRAMES).for_each(|_| copy.bytes.clone_from(&black_box(&from).bytes));
+    let peer_ns = median(&mut copy, FRAMES, copied, |_| ());
+    HotRow { record: format!("frame of {FRAME_BYTES} bytes (book)"), ns, empty_loop_ns, peer_ns }
+}
+
+fn frame(bytes: usize) -> Frame {
+    Frame { bytes: vec![b'7'; bytes], ..Frame::default() }
 }
 
 fn market(config: &Config, symbols: usize, seconds: u64) -> Result<Written, Failure> {
@@ -190,13 +246,14 @@ fn market(config: &Config, symbols: usize, seconds: u64) -> Result<Written, Fail
     let segments_per_hour = hour(sizes.records) * 1e6 / behind;
     let states_mb_per_hour = segments_per_hour * sizes.packed_states as f64 / 1e6;
     Ok(Written {
+        content: config.journal.content,
         symbols,
         seconds,
         records: reports.iter().map(|r| r.counts.records).sum(),
         raw_mb_per_hour: hour(sizes.records) + segments_per_hour * sizes.states as f64 / 1e6,
         mb_per_hour: hour(sizes.packed_records) + states_mb_per_hour,
         states_mb_per_hour,
-        equal: reports.iter().all(RunReport::is_equal),
+        equal: reports.iter().all(|r| r.is_equal() && r.book.as_ref().is_none_or(|b| *b == Verdict::Equal)),
         times_real_time: seconds / took,
     })
 }
@@ -250,13 +307,24 @@ pub fn text(measured: &Measured) {
     }
     println!("written on the simulated market (100 ms ticks, 5 s bars), extrapolated to an hour");
     println!(
-        "{:>8}{:>10}{:>10}{:>14}{:>12}{:>14}{:>16}",
-        "symbols", "market s", "records", "MB/h before", "MB/h kept", "of it states", "× real time"
+        "{:>8}{:>8}{:>10}{:>10}{:>14}{:>12}{:>14}{:>16}",
+        "content",
+        "symbols",
+        "market s",
+        "records",
+        "MB/h before",
+        "MB/h kept",
+        "of it states",
+        "× real time"
     );
     for w in &measured.written {
         let wrong = if w.equal { "" } else { "  NOT EQUAL" };
         println!(
-            "{:>8}{:>10.1}{:>10}{:>14.0}{:>12.0}{:>14.1}{:>16.0}{wrong}",
+            "{:>8}{:>8}{:>10.1}{:>10}{:>14.0}{:>12.0}{:>14.1}{:>16.0}{wrong}",
+            match w.content {
+                JournalContent::Ticks => "ticks",
+                JournalContent::Frames => "frames",
+            },
             w.symbols,
             w.seconds,
             w.records,
@@ -274,8 +342,11 @@ mod tests {
 
     #[test]
     fn what_a_simulated_market_writes_is_measured_and_decided_again() {
-        let config = Config::parse(CONFIG).unwrap();
+        let mut config = Config::parse(CONFIG).unwrap();
+        let ticks = market(&config, 4, 5).unwrap();
+        config.journal.content = JournalContent::Frames;
         let w = market(&config, 4, 5).unwrap();
+        assert!(ticks.equal && ticks.raw_mb_per_hour < w.raw_mb_per_hour, "{ticks:?} {w:?}");
         assert!(w.equal && w.seconds > 4.0 && w.seconds < 30.0, "{w:?}");
         assert!(w.records > 100 && w.times_real_time > 0.0, "{w:?}");
         assert!(w.mb_per_hour > 1.0 && w.raw_mb_per_hour > w.mb_per_hour, "{w:?}");
@@ -284,7 +355,7 @@ mod tests {
 
     #[test]
     fn every_record_has_a_cost_beside_its_peers() {
-        for row in [small("step", || black_box(7u64)), ticks(4)] {
+        for row in [small("step", || black_box(7u64)), ticks(4), frames()] {
             assert!(row.ns > 0.0 && row.peer_ns > 0.0 && row.empty_loop_ns >= 0.0, "{row:?}");
         }
     }

@@ -14,6 +14,7 @@ use runtime::journal::frame::Record;
 use runtime::journal::library::Limits;
 use runtime::journal::tap::Drain;
 use runtime::journal::writer::{Status, Writer};
+use runtime::ring::Rx;
 use tokio::sync::Notify;
 
 use super::bundle::PostMortem;
@@ -23,7 +24,7 @@ use super::shadow::Shadow;
 use super::states::States;
 use crate::config::JournalConfig;
 use crate::environment::Environment;
-use crate::stages::Tick;
+use crate::stages::SharedTick;
 use crate::stages::alpha::AlphaRecord;
 use crate::stages::book::record::BookRecord;
 use crate::stages::feed::Frame;
@@ -34,7 +35,7 @@ pub struct JournalEnds {
     /// From the engine's stage.
     pub alpha: Drain<AlphaRecord>,
     /// Its ticks.
-    pub ticks: Unloader<Tick>,
+    pub ticks: Rx<SharedTick>,
     /// From the router's.
     pub router: Drain<RouterRecord>,
     /// From the book stage, where frames are kept.
@@ -207,9 +208,8 @@ impl Thread {
             let kind = alpha_kind(&entry.item);
             if kind == TICK {
                 // It was sent before its record.
-                let Some(tick) = self.ends.ticks.recv() else { continue };
+                let Some(tick) = self.ends.ticks.pop() else { continue };
                 records::encode(&*tick, &mut self.buffer);
-                self.ends.ticks.give_back(tick);
             } else {
                 records::encode(&entry.item, &mut self.buffer);
             }

@@ -3,12 +3,14 @@
 mod against;
 mod alpha;
 mod book;
+mod fault;
 mod router;
 mod run;
 mod what_if;
 
 pub use self::alpha::{AlphaReplay, Was};
 pub use against::{Against, Apart, Rows, against};
+pub use fault::Fault;
 pub use router::RouterReplay;
 pub use what_if::{Decided, Hypothesis, WhatIf, what_if};
 

@@ -197,7 +197,7 @@ struct Writer {
     bars: HistoryWriter,
     stride: u64,
     /// The newest tick, and when it came (monotonic).
-    tick: Option<Tick>,
+    tick: Option<Arc<Tick>>,
     tick_at: u64,
     stress: Stress,
     scratch: Vec<f64>,
@@ -257,22 +257,17 @@ impl Writer {
         }
         (self.at, self.exit, self.booked) = (step.at, step.exit, step.booked);
         self.urgent |= step.urgent;
-        if !step.has_tick {
-            return;
-        }
+        let Some(tick) = step.tick.take() else { return };
         self.tick_at = self.clock.now_ns();
-        self.stress.follow(Stress::of(&step.tick.features, &step.tick.cross, &mut self.scratch));
-        if let Some((key, block)) = step.number.and_then(|n| self.history.push(n, &step.tick.mids)) {
+        self.stress.follow(Stress::of(&tick.features, &tick.cross, &mut self.scratch));
+        if let Some((key, block)) = step.number.and_then(|n| self.history.push(n, &tick.mids)) {
             self.put(self.deployment.state_map(), &key, block);
         }
         let bar = step.number.filter(|n| n % self.stride == 0).map(|n| n / self.stride);
-        if let Some((key, block)) = bar.and_then(|n| self.bars.push(n, &step.tick.mids)) {
+        if let Some((key, block)) = bar.and_then(|n| self.bars.push(n, &tick.mids)) {
             self.put(self.deployment.state_map(), &key, block);
         }
-        match &mut self.tick {
-            Some(tick) => std::mem::swap(tick, &mut step.tick),
-            none => *none = Some(step.tick.clone()),
-        }
+        self.tick = Some(tick);
     }
 
     fn news(&mut self, news: &MemoryNews) {

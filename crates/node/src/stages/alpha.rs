@@ -1,5 +1,7 @@
 //! The bar handler around the engine (SPEC §3.13), live: one tick in, at most one intent out.
 
+use std::sync::Arc;
+
 use alpha::{AcbPush, Action, Booked, Engine, Gate, ObView, Recent, Safety, StepReport, TickInput, Trade};
 use arrayvec::ArrayVec;
 use market::{Date, ExitReason, Intent, Nanos, Outcome, Posture, utc_date};
@@ -9,6 +11,7 @@ use runtime::journal::tap::{Entry, Tap};
 use runtime::latency::Probe;
 use runtime::pending::{Publisher, Taker};
 use runtime::ring::{Rx, Tx};
+use runtime::shared::Shared;
 use runtime::stage::{Stage, Work};
 use serde::{Deserialize, Serialize};
 
@@ -75,7 +78,7 @@ pub enum AlphaRecord {
     Outcome(Outcome),
     /// A command.
     Command(AlphaCommand),
-    /// A tick; it travels in the box that was sent before this.
+    /// A tick; it was sent before this.
     Tick,
     /// Decided: what a step came to.
     Step {
@@ -114,23 +117,20 @@ impl AlphaMemo {
 pub struct AlphaJournal {
     /// Records.
     pub tap: Tap<AlphaRecord>,
-    /// Copies of ticks.
-    pub ticks: Loader<Tick>,
+    /// Ticks, shared with system memory.
+    pub ticks: Tx<Arc<Tick>>,
 }
 
 impl AlphaJournal {
-    /// Records a tick by a copy in a box, or leaves a hole.
-    pub fn tick(&mut self, at: u64, tick: &Tick) {
+    /// Records a tick, or leaves a hole; `None`: there was no place for it.
+    pub fn tick(&mut self, at: u64, tick: Option<&Arc<Tick>>) {
         if !self.tap.is_open() {
             return;
         }
-        match if self.tap.has_room() { self.ticks.acquire() } else { None } {
-            Some(mut copy) => {
-                copy.copy_from(tick);
-                self.ticks.send(copy);
-                self.tap.push(at, AlphaRecord::Tick);
-            }
-            None => self.tap.lose(),
+        let tick = tick.filter(|_| self.tap.has_room());
+        match tick.map(|tick| self.ticks.push(Arc::clone(tick))) {
+            Some(Ok(())) => self.tap.push(at, AlphaRecord::Tick),
+            _ => self.tap.lose(),
         }
     }
 }
@@ -216,6 +216,8 @@ pub struct AlphaStage {
     polled_at: u64,
     /// Intents of the last input that the journal does not have yet: the router has them first.
     decided: ArrayVec<Intent, 4>,
+    /// Where ticks lie while journal and memory read them.
+    ticks_shared: Shared<Tick>,
     /// A tick that was decided upon and has not been handed on to journal, memory and people.
     unfinished: Option<Unfinished>,
     /// When the engine's histories are fetched into the cache next, monotonic.
@@ -227,6 +229,16 @@ struct Unfinished {
     tick: Box<Tick>,
     report: StepReport,
     polled_at: u64,
+}
+
+/// Ticks that journal and memory may have at once: what their links hold, and the one each is reading.
+const SHARED: usize = 256 + 32 + 4;
+/// Of these, places that have their size from the start; the others get it with their first tick, in a catch-up.
+const SIZED: usize = 16;
+
+/// Places for ticks on their way to journal and memory.
+pub fn shared_ticks(symbols: usize) -> Shared<Tick> {
+    Shared::new(SHARED, |place| Tick::new(if place < SIZED { symbols } else { 0 }))
 }
 
 /// Between two times that what the next step reads is fetched into the cache, ns: it costs a microsecond.
@@ -244,6 +256,7 @@ impl AlphaStage {
         clock: Clock,
         probe: Probe,
     ) -> Self {
+        let symbols = engine.assets().len();
         let policy = Policy {
             direction: config.direction.sign(),
             tick_ns: Nanos::from_millis(config.market.tick_ms).0,
@@ -272,6 +285,7 @@ impl AlphaStage {
             stamps: Stamps::default(),
             polled_at: 0,
             decided: ArrayVec::new(),
+            ticks_shared: shared_ticks(symbols),
             unfinished: None,
             warm_at: 0,
         }
@@ -337,14 +351,9 @@ impl AlphaStage {
     }
 
     /// ⑨ Hands the step on, off the hot path. `tick`: what was stepped, and its number if the engine took it.
-    fn record(&mut self, tick: Option<(&mut Tick, Option<u64>)>) {
+    fn record(&mut self, tick: Option<Arc<Tick>>, number: Option<u64>) {
         let Some(mut step) = self.links.steps.acquire() else { return };
-        step.has_tick = tick.is_some();
-        step.number = None;
-        if let Some((tick, number)) = tick {
-            std::mem::swap(&mut step.tick, tick);
-            step.number = number;
-        }
+        (step.tick, step.number) = (tick, number);
         step.at = self.at;
         step.exit = self.exit;
         step.booked = self.booked;
@@ -380,7 +389,7 @@ impl AlphaStage {
             self.exit = None;
         }
         self.unrecorded = true;
-        self.record(None);
+        self.record(None, None);
     }
 
     fn command(&mut self, command: AlphaCommand, now_ns: u64) {
@@ -498,18 +507,19 @@ impl AlphaStage {
     /// Tells journal, people and memory of the tick decided upon last; `false`: they know.
     fn finish(&mut self) -> bool {
         let Some(Unfinished { mut tick, report, polled_at }) = self.unfinished.take() else { return false };
-        self.links.journal.tick(polled_at, &tick);
+        let (ts, share) = (tick.ts, self.ticks_shared.share(|place| place.change_places(&mut tick)));
+        self.links.ticks.give_back(tick);
+        self.links.journal.tick(polled_at, share.as_ref());
         if self.links.journal.tap.is_open() {
             let (number, digest) = (report.tick, self.engine.digest());
             self.keep(polled_at, AlphaRecord::Step { tick: number, gate: report.gate, digest });
         }
         self.ticks += 1;
-        let bar_ticks = tick.ts.0 % (86_400 * Nanos::SECOND) / self.policy.tick_ns;
-        let view = EngineView::of(&self.engine, tick.ts, self.ticks, bar_ticks, &report);
+        let bar_ticks = ts.0 % (86_400 * Nanos::SECOND) / self.policy.tick_ns;
+        let view = EngineView::of(&self.engine, ts, self.ticks, bar_ticks, &report);
         self.links.view.publish(view);
         let stepped = !matches!(report.gate, Gate::Posture | Gate::NoDay);
-        self.record(Some((&mut tick, stepped.then_some(report.tick))));
-        self.links.ticks.give_back(tick);
+        self.record(share, stepped.then_some(report.tick));
         true
     }
 }

@@ -1,6 +1,8 @@
 //! What passes between the engine's stage and system memory ([`crate::memory_link`]): boxes and rings one way, pending
 //! slots the other. Neither side waits for the other.
 
+use std::sync::Arc;
+
 use ::alpha::{DayResult, Image, Trade};
 use market::{ExitReason, Nanos};
 use serde::{Deserialize, Serialize};
@@ -10,10 +12,8 @@ use super::Tick;
 /// A step of the engine, or a change between two steps.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// Does [`Self::tick`] hold the tick that was stepped?
-    pub has_tick: bool,
-    /// The tick. Its vectors are swapped in, not copied.
-    pub tick: Tick,
+    /// The tick that was stepped, shared with the journal.
+    pub tick: Option<Arc<Tick>>,
     /// Number of the tick in the engine's life; `None` where the engine did not step it (HIBERNATE).
     pub number: Option<u64>,
     /// Event time of the newest tick.
@@ -29,11 +29,10 @@ pub struct Step {
 }
 
 impl Step {
-    /// An empty step for `symbols` columns.
-    pub fn new(symbols: usize, image: &Image) -> Self {
+    /// An empty step.
+    pub fn new(image: &Image) -> Self {
         Self {
-            has_tick: false,
-            tick: Tick::new(symbols),
+            tick: None,
             number: None,
             at: Nanos(0),
             image: image.clone(),

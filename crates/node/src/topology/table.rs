@@ -23,7 +23,7 @@ use crate::stages::gateway::{GatewayCommand, GatewayNews};
 use crate::stages::memory::{MemoryNews, MemoryScan, Step};
 use crate::stages::router::{Quote, RouterCommand, RouterEntry, RouterNews};
 use crate::stages::ticks::MidsAhead;
-use crate::stages::{StampedIntent, StampedRequest, Tick, Timeline};
+use crate::stages::{SharedTick, StampedIntent, StampedRequest, Tick, Timeline};
 
 /// How a link carries its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -152,7 +152,7 @@ links! {
     ROUTER_COMMANDS:  [All Alpha]  control -> router, Ring RouterCommand, 1024, "kept by the control thread";
     GATEWAY_COMMANDS: [All Alpha]  control -> gateway, Ring GatewayCommand, 1024, "the stage is dead, and the run is ending";
     HEALTH:           [All Alpha]  control -> memory, Ring Health, 1024, "given up";
-    KEPT_TICKS:       [All Alpha]  alpha -> journal as "alpha_to_journal_ticks", Boxes Tick, 256, "a hole in the journal: counted, told, and nothing is opened for a minute";
+    KEPT_TICKS:       [All Alpha]  alpha -> journal as "alpha_to_journal_ticks", Ring SharedTick, 256, "a hole in the journal: counted, told, and nothing is opened for a minute";
     ALPHA_JOURNAL:    [All Alpha]  alpha -> journal, Ring AlphaEntry, 4096, "a hole in the journal: counted, told, and nothing is opened for a minute";
     ROUTER_JOURNAL:   [All Alpha]  router -> journal, Ring RouterEntry, 16384, "a hole in the journal: counted, told, and nothing is opened for a minute";
     BOOK_FRAMES:      [All]        book -> journal as "book_to_journal_frames", Boxes Frame, 8192, "a hole in the journal: counted, told, and nothing is opened for a minute";

@@ -215,7 +215,7 @@ impl Comparison {
             Ok(Was::Input) => {}
             Err(now) => {
                 let live = format!("with the same fills: {}", value(record));
-                self.found.unexplained.push(Apart { at_ns: self.tick.0, live, model: now });
+                self.found.unexplained.push(Apart { at_ns: self.tick.0, live, model: now.to_string() });
                 self.real = None;
             }
         }

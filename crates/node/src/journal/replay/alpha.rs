@@ -13,13 +13,14 @@ use runtime::pending::{Publisher, pending};
 use runtime::ring::{Rx, Tx, ring};
 use runtime::stage::Stage;
 
+use super::fault::{Fault, decode_checked};
 use crate::config::Config;
-use crate::journal::records::{COMMAND, TICK, decode, encoded};
+use crate::journal::records::{COMMAND, TICK, encoded};
 use crate::stages::alpha::{
     AlphaCommand, AlphaJournal, AlphaLinks, AlphaMemo, AlphaNews, AlphaRecord, AlphaStage,
 };
 use crate::stages::memory::{MemoryNews, MemoryScan, Step};
-use crate::stages::{Hop, StampedIntent, Tick};
+use crate::stages::{Hop, SharedTick, StampedIntent, Tick};
 
 /// The stage and the other ends of its links.
 pub struct AlphaReplay {
@@ -36,7 +37,7 @@ pub struct AlphaReplay {
     memory_news: Rx<MemoryNews>,
     steps: Unloader<Step>,
     own: Drain<AlphaRecord>,
-    own_ticks: Unloader<Tick>,
+    own_ticks: Rx<SharedTick>,
     /// Decided again, and not yet compared.
     decided: VecDeque<AlphaRecord>,
     /// Pushes wait for the next tick.
@@ -93,9 +94,9 @@ impl AlphaReplay {
         let (news_in, news) = ring("news", 64);
         let (memory_news_in, memory_news) = ring("memory", 64);
         let image = engine.image();
-        let (steps_in, steps) = conveyor("steps", 2, || Step::new(n, &image));
+        let (steps_in, steps) = conveyor("steps", 2, || Step::new(&image));
         let (tap, own) = tap("own", 64);
-        let (own_ticks_in, own_ticks) = conveyor("own_ticks", 1, || Tick::new(n));
+        let (own_ticks_in, own_ticks) = ring("own_ticks", 2);
         let links = AlphaLinks {
             ticks: ticks_out,
             outcomes: outcomes_out,
@@ -147,7 +148,7 @@ impl AlphaReplay {
 
     /// Takes in what came from the market, from memory and from the control thread, not what came of orders; who is told to
     /// close closes by the model. The gate of a step.
-    pub fn suppose(&mut self, kind: u8, at: u64, payload: &[u8]) -> Result<Option<Gate>, String> {
+    pub fn suppose(&mut self, kind: u8, at: u64, payload: &[u8]) -> Result<Option<Gate>, Fault> {
         let gate = match kind {
             TICK => {
                 self.decided.clear();
@@ -163,7 +164,7 @@ impl AlphaReplay {
                 None
             }
             COMMAND => {
-                if let AlphaRecord::Command(mut command) = decode(payload)? {
+                if let AlphaRecord::Command(mut command) = decode_checked(payload, self.symbols())? {
                     if let AlphaCommand::Stop { flatten } = &mut command {
                         *flatten = false;
                     }
@@ -176,15 +177,20 @@ impl AlphaReplay {
         Ok(gate)
     }
 
-    /// Takes a record in, or compares a decision. `Err`: what was decided now, where the record says something else.
-    pub fn take(&mut self, kind: u8, at: u64, payload: &[u8]) -> Result<Was, String> {
+    fn symbols(&self) -> usize {
+        self.engine().assets().len()
+    }
+
+    /// Takes a record in, or compares a decision.
+    pub fn take(&mut self, kind: u8, at: u64, payload: &[u8]) -> Result<Was, Fault> {
+        let unusable = |why: &str| Fault::Unusable(why.to_owned());
         if kind == TICK {
             self.all_compared()?;
-            let tick: Tick = decode(payload)?;
-            let mut lent = self.ticks.acquire().ok_or("the stage keeps its tick")?;
+            let tick: Tick = decode_checked(payload, self.symbols())?;
+            let mut lent = self.ticks.acquire().ok_or_else(|| unusable("the stage keeps its tick"))?;
             if tick.mids.len() != lent.mids.len() || tick.features.len() != lent.features.len() {
                 self.ticks.send(lent);
-                return Err(format!("a tick of {} symbols", tick.mids.len()));
+                return Err(Fault::Unusable(format!("a tick of {} symbols", tick.mids.len())));
             }
             // What latencies are measured from: the clock stands, and no duration is negative.
             self.offered = false;
@@ -193,30 +199,32 @@ impl AlphaReplay {
             self.poll(at);
             return Ok(Was::Input);
         }
-        match decode::<AlphaRecord>(payload)? {
+        match decode_checked::<AlphaRecord>(payload, self.symbols())? {
             pushed if kind <= 3 => {
                 self.offered = true;
                 self.offer(pushed);
             }
             AlphaRecord::Outcome(outcome) => {
                 self.all_compared()?;
-                self.outcomes.push(outcome).map_err(|_| "the stage does not take outcomes")?;
+                self.outcomes.push(outcome).map_err(|_| unusable("the stage does not take outcomes"))?;
                 self.poll(at);
             }
             AlphaRecord::Command(command) => {
                 self.all_compared()?;
-                self.commands.push(command).map_err(|_| "the stage does not take commands")?;
+                self.commands.push(command).map_err(|_| unusable("the stage does not take commands"))?;
                 self.poll(at);
             }
             AlphaRecord::Tick
             | AlphaRecord::Acb(_)
             | AlphaRecord::Safety(_)
             | AlphaRecord::Rm(_)
-            | AlphaRecord::Scan(_) => return Err("a record whose kind is another one's".to_owned()),
+            | AlphaRecord::Scan(_) => return Err(unusable("a record whose kind is another one's")),
             AlphaRecord::Step { .. } | AlphaRecord::Intent(_) => {
-                let Some(now) = self.decided.pop_front() else { return Err("nothing".to_owned()) };
+                let Some(now) = self.decided.pop_front() else {
+                    return Err(Fault::Differs("nothing".to_owned()));
+                };
                 if encoded(&now) != payload {
-                    return Err(format!("{now:?}"));
+                    return Err(Fault::Differs(format!("{now:?}")));
                 }
                 return Ok(Was::Decision);
             }
@@ -241,8 +249,8 @@ impl AlphaReplay {
     }
 
     /// Nothing was decided now that was not decided then.
-    pub fn all_compared(&self) -> Result<(), String> {
-        self.decided.front().map_or(Ok(()), |extra| Err(format!("{extra:?}")))
+    pub fn all_compared(&self) -> Result<(), Fault> {
+        self.decided.front().map_or(Ok(()), |extra| Err(Fault::Differs(format!("{extra:?}"))))
     }
 
     fn poll(&mut self, at: u64) {
@@ -251,15 +259,14 @@ impl AlphaReplay {
         while self.intents.pop().is_some() {}
         while self.news.pop().is_some() {}
         while self.memory_news.pop().is_some() {}
-        while let Some(step) = self.steps.recv() {
+        while let Some(mut step) = self.steps.recv() {
+            step.tick = None;
             self.steps.give_back(step);
         }
         while let Some(entry) = self.own.pop() {
             match entry.item {
                 AlphaRecord::Tick => {
-                    if let Some(tick) = self.own_ticks.recv() {
-                        self.own_ticks.give_back(tick);
-                    }
+                    drop(self.own_ticks.pop());
                 }
                 decided @ (AlphaRecord::Step { .. } | AlphaRecord::Intent(_)) => {
                     self.decided.push_back(decided);

@@ -20,6 +20,7 @@ use runtime::ring::{Rx, ring};
 
 use crate::config::Config;
 use crate::connections::feeds;
+use crate::journal::bounds::check;
 use crate::journal::records::{BOOK_KINDS, FRAME, SNAPSHOT, decode, decode_frame, decode_snapshot, encoded};
 use crate::journal::states::MarketBeginning;
 use crate::stages::book::record::{BookInput, BookJournal};
@@ -123,6 +124,7 @@ impl BookReplay {
         match kind {
             FRAME => {
                 let frame = decode_frame(payload).map_err(Apart::Cannot)?;
+                check(&frame.recv_ns, 0).map_err(Apart::Cannot)?;
                 if !stage.knows(frame.route) {
                     return Err(Apart::Cannot(format!("a frame of connection {}", frame.route)));
                 }
@@ -137,6 +139,7 @@ impl BookReplay {
             }
             2 => {
                 let offset = decode::<ClockOffset>(payload).map_err(Apart::Cannot)?;
+                check(&offset, 0).map_err(Apart::Cannot)?;
                 stage.take_in(at, BookInput::Clock(offset));
             }
             3 => stage.take_in(at, BookInput::Told),

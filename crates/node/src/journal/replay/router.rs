@@ -11,8 +11,9 @@ use runtime::pending::pending;
 use runtime::ring::ring;
 
 use super::alpha::Was;
+use super::fault::{Fault, decode_checked};
 use crate::day::SharedDay;
-use crate::journal::records::{decode, encoded};
+use crate::journal::records::encoded;
 use crate::stages::Hop;
 use crate::stages::router::{RouterLinks, RouterRecord, RouterStage};
 
@@ -51,10 +52,11 @@ impl RouterReplay {
         quiet.then(|| (encoded(self.stage.router()), encoded(&self.stage.fills())))
     }
 
-    /// Takes a record in, or compares a decision. `Err`: what was decided now, where the record says something else.
-    pub fn take(&mut self, at: u64, payload: &[u8]) -> Result<Was, String> {
+    /// Takes a record in, or compares a decision.
+    pub fn take(&mut self, at: u64, payload: &[u8]) -> Result<Was, Fault> {
         let now = Nanos(at);
-        let record = decode::<RouterRecord>(payload)?;
+        let symbols = self.stage.router().instruments().len();
+        let record = decode_checked::<RouterRecord>(payload, symbols)?;
         let out = self.stage.outbox();
         let decided = match record {
             RouterRecord::Waits(waits) => {
@@ -68,7 +70,7 @@ impl RouterReplay {
             input => {
                 self.all_compared()?;
                 if matches!(input, RouterRecord::Timer) && !self.stage.is_due(now) {
-                    return Err("no deadline has passed".to_owned());
+                    return Err(Fault::Differs("no deadline has passed".to_owned()));
                 }
                 if !self.waits {
                     let out = self.stage.outbox();
@@ -79,15 +81,15 @@ impl RouterReplay {
                 return Ok(Was::Input);
             }
         };
-        let Some(decided) = decided else { return Err("nothing".to_owned()) };
+        let Some(decided) = decided else { return Err(Fault::Differs("nothing".to_owned())) };
         if encoded(&decided) != payload {
-            return Err(format!("{decided:?}"));
+            return Err(Fault::Differs(format!("{decided:?}")));
         }
         Ok(Was::Decision)
     }
 
     /// Nothing was decided now that was not decided then.
-    pub fn all_compared(&mut self) -> Result<(), String> {
+    pub fn all_compared(&mut self) -> Result<(), Fault> {
         if self.waits {
             return Ok(());
         }
@@ -95,6 +97,6 @@ impl RouterReplay {
         let request = out.requests.first().map(|r| format!("{r:?}"));
         let outcome = || out.outcomes.first().map(|o| format!("{o:?}"));
         let errand = || out.controls.first().map(|c| format!("{c:?}"));
-        request.or_else(outcome).or_else(errand).map_or(Ok(()), Err)
+        request.or_else(outcome).or_else(errand).map_or(Ok(()), |now| Err(Fault::Differs(now)))
     }
 }

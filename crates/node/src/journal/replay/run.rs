@@ -13,11 +13,15 @@ use serde::Serialize;
 
 use super::alpha::{AlphaReplay, Was};
 use super::book::{Apart, BookReplay};
+use super::fault::Fault;
 use super::router::RouterReplay;
 use crate::config::Config;
 use crate::error::Failure;
+use crate::journal::bounds::check;
 use crate::journal::header::{Header, RECORDS};
-use crate::journal::records::{ALPHA, BOOK, FRAME, ROUTER, ROUTER_KINDS, TICK, kind_name, value};
+use crate::journal::records::{
+    ALPHA, BOOK, FRAME, ROUTER, ROUTER_KINDS, TICK, kind_name, stream_name, value,
+};
 use crate::journal::states::States;
 use crate::stages::alpha::AlphaMemo;
 
@@ -203,9 +207,10 @@ pub fn replay(
     for (run, segments) in within.choose(files, runs(files, path)?)? {
         let mut replay = Replay::new(run, within.until, forewarner);
         for found in &segments {
+            replay.segment = found.name.to_string();
             let read = library::read(files, &found.path, |record| replay.record(&record, observer));
             let condition = read.map_err(|e| Failure::input(format!("{}: {e:?}", found.path.display())))?;
-            let name = found.name.to_string();
+            let name = &replay.segment;
             replay.damage.extend(condition.lost.into_iter().map(|l| (name.clone(), l)));
             replay.ended = condition.run_ended;
             if replay.over {
@@ -251,6 +256,8 @@ struct Replay<'a> {
     until: Option<u64>,
     forewarner: &'a dyn Fn(&Config) -> Option<Forewarner>,
     header: Option<Header>,
+    /// The file that is read.
+    segment: String,
     /// Those that the segment begins with, until its first record.
     states: States,
     alpha: Result<Option<AlphaReplay>, Stopped>,
@@ -276,6 +283,7 @@ impl<'a> Replay<'a> {
             until,
             forewarner,
             header: None,
+            segment: String::new(),
             states: States::default(),
             alpha: Ok(None),
             router: Ok(None),
@@ -422,6 +430,15 @@ impl<'a> Replay<'a> {
 
     fn feed(&mut self, record: &Record<'_>, wall_ns: u64) {
         let Record { stream, kind, seq, at, payload } = *record;
+        if let Err(why) = check(&at, 0) {
+            let stopped = || Stopped(Verdict::Stopped(self.named(record, &format!("its time: {why}"))));
+            match stream {
+                ALPHA if self.alpha.is_ok() => self.alpha = Err(stopped()),
+                ROUTER if self.router.is_ok() => self.router = Err(stopped()),
+                BOOK if matches!(self.book, Ok(Some(_))) => self.book = Err(stopped()),
+                _ => {}
+            }
+        }
         let (result, stage) = match stream {
             ALPHA => match &mut self.alpha {
                 Ok(Some(alpha)) => (alpha.take(kind, at, payload), "alpha"),
@@ -436,7 +453,15 @@ impl<'a> Replay<'a> {
         };
         match result {
             Ok(was) => self.count(stream, kind, was),
-            Err(now) => {
+            Err(Fault::Unusable(why)) => {
+                let stopped = Err(Stopped(Verdict::Stopped(self.named(record, &why))));
+                if stream == ALPHA {
+                    self.alpha = stopped.map(|()| None);
+                } else {
+                    self.router = stopped.map(|()| None);
+                }
+            }
+            Err(Fault::Differs(now)) => {
                 let before = self.before.iter().filter(|r| r.0 == stream);
                 let before = before.map(|(stream, kind, seq, at, payload)| {
                     shown(&Record { stream: *stream, kind: *kind, seq: *seq, at: *at, payload })
@@ -464,6 +489,13 @@ impl<'a> Replay<'a> {
         }
     }
 
+    /// Which record it is that cannot be used, and why.
+    fn named(&self, record: &Record<'_>, why: &str) -> String {
+        let (segment, stream) = (&self.segment, stream_name(record.stream));
+        let kind = kind_name(record.stream, record.kind);
+        format!("{segment}: record {} of {stream} ({kind}) cannot be used: {why}", record.seq)
+    }
+
     /// Gives the book stage an input, or a tick that the engine took.
     fn feed_book(
         &mut self,
@@ -477,7 +509,7 @@ impl<'a> Replay<'a> {
         (self.counts.ticks, self.counts.conflated) = (book.equal(), book.conflated());
         let verdict = match given {
             Ok(()) => return,
-            Err(Apart::Cannot(why)) => Verdict::Stopped(why),
+            Err(Apart::Cannot(why)) => Verdict::Stopped(self.named(record, &why)),
             Err(Apart::Differs { then, now }) => {
                 let (stage, seq, before) = ("book", record.seq, Vec::new());
                 Verdict::Differs(Box::new(Difference { stage, seq, wall_ns, then, now, before }))
