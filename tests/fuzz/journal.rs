@@ -68,13 +68,13 @@ pub struct Records {
 }
 
 /// As many are enough for every kind.
-const RECORDS: usize = 400;
+const RECORDS: usize = 600;
 
 impl Records {
     pub fn of_a_demo() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = format!(
-            "{}\nruntime: {{idle: park, unpinned: true}}\njournal: {{path: {}}}\n",
+            "{}\nruntime: {{idle: park, unpinned: true}}\njournal: {{content: frames, path: {}}}\n",
             include_str!("../../configs/demo.yml"),
             dir.path().join("journal").display()
         );

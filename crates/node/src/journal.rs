@@ -9,7 +9,10 @@
 //! decision has left ([`crate::stages::alpha::AlphaRecord`], [`crate::stages::router::RouterRecord`]); how the
 //! workers raced does not matter, and one layout's journal is decided again on one thread. What passes between the two is
 //! recorded at both ends, as an output of one and an input of the other: each can be decided again alone. Every segment
-//! begins with the state of both, so that any of them can be decided again without those before it ([`shadow`]).
+//! begins with the state of both, so that any of them can be decided again without those before it ([`shadow`]). On request
+//! (`content: frames`) the book stage records its inputs too ([`crate::stages::book::record`]): books, features and scans are
+//! made again of them from the beginning of a run, because their state (the scanner's sums over every phase) is far too large
+//! for a segment, and what comes of it must be the ticks that the engine recorded.
 //!
 //! [`recorder`] is the thread behind the rings, [`mod@replay`] takes the records in again: the same stages, fed one record
 //! at a time; what they decide is compared with what was decided, byte by byte of its encoding, so that NaN equals NaN
