@@ -21,9 +21,11 @@ pub fn record(journal: &Path, out: &Path) -> Result<Recorded, Failure> {
         }
         let expected = newest.replace((header.run, record.seq));
         match expected {
-            Some((run, _)) if run != header.run => made.gap(record.at, "another run of the node")?,
-            Some((_, seq)) if seq + 1 != record.seq => {
-                made.gap(record.at, "records of the journal are missing")?
+            Some((run, _)) if run != header.run => {
+                made.gap(record.at, "another run of the node")?;
+            }
+            Some((_, seq)) if seq.saturating_add(1) != record.seq => {
+                made.gap(record.at, "records of the journal are missing")?;
             }
             _ => {}
         }

@@ -120,9 +120,7 @@ async fn one_run(
     rest.set_patient(false);
     let (day, kept) = (parts.day.clone(), parts.day.clone());
     let gates_before = *parts.engine.gate_counts();
-    let beginning = Beginning::of(options, &parts, environment);
-    parts.journal = beginning.is_some();
-    parts.frames = beginning.as_ref().is_some_and(Beginning::keeps_frames);
+    let beginning = Beginning::of(options, &mut parts, environment);
     let pipeline = topology::start(&options.config, parts, environment)
         .map_err(|e| Failure::unavailable(format!("cannot start the workers: {e}")))?;
     let Pipeline { ends, memory, journal, workers, stop, layout } = pipeline;

@@ -152,7 +152,7 @@ fn programs(setup: &Setup, symbols: Vec<String>) -> Result<Vec<Program>, String>
     // As small as they may be, so that many begin with a state.
     config.journal.segment_mb = 1;
     // Of every other seed the ticks are made again of the market's frames.
-    if setup.seed % 2 == 0 {
+    if setup.seed.is_multiple_of(2) {
         config.journal.content = JournalContent::Frames;
     }
     let program =

@@ -199,14 +199,12 @@ mod tests {
             let mut payload = record.payload.to_vec();
             // A bid of ten times the quantity, from the middle of the run on.
             let text = String::from_utf8_lossy(&payload).into_owned();
-            if record.stream == BOOK && record.kind == FRAME && record.seq > 400 && changed == 0 {
-                if let Some(at) = text.find("\"b\":[[\"") {
-                    let quantity = at + text[at + 8..].find(",\"").unwrap() + 10;
-                    let digit =
-                        payload.iter().skip(quantity).position(|c| (b'1'..=b'8').contains(c)).unwrap();
-                    payload[quantity + digit] += 1;
-                    changed += 1;
-                }
+            let candidate = record.stream == BOOK && record.kind == FRAME && record.seq > 400 && changed == 0;
+            if let Some(at) = text.find("\"b\":[[\"").filter(|_| candidate) {
+                let quantity = at + text[at + 8..].find(",\"").unwrap() + 10;
+                let digit = payload.iter().skip(quantity).position(|c| (b'1'..=b'8').contains(c)).unwrap();
+                payload[quantity + digit] += 1;
+                changed += 1;
             }
             one.clear();
             append(&mut one, Record { payload: &payload, ..record });

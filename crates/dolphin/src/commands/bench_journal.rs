@@ -207,7 +207,7 @@ fn frames() -> HotRow {
         |f| {
             (0..FRAMES).for_each(|_| {
                 black_box(&f);
-            })
+            });
         },
         |_| (),
     );

@@ -27,8 +27,9 @@ pub struct Beginning {
 }
 
 impl Beginning {
-    /// `None`: there is no journal, by the configuration or because nothing says where it would lie.
-    pub fn of(options: &Options, parts: &Parts, environment: &Environment) -> Option<Self> {
+    /// `None`: there is no journal, by the configuration or because nothing says where it would lie. The parts are told what is
+    /// kept.
+    pub fn of(options: &Options, parts: &mut Parts, environment: &Environment) -> Option<Self> {
         let config = &options.config.journal;
         if !config.enabled {
             return None;
@@ -58,16 +59,12 @@ impl Beginning {
         let alpha = (encoded(&parts.engine.snapshot()), encoded(&memo));
         let mut states = States::new(alpha, (encoded(&parts.router), encoded(&0u64)), [0, 0]);
         if config.content == JournalContent::Frames && matches!(parts.source, Source::Streams(..)) {
-            let (instruments, bars) = (parts.instruments.clone(), parts.bars.clone());
+            let (instruments, bars) = (parts.instruments.clone(), std::mem::take(&mut parts.bars));
             states.market = encoded(&MarketBeginning { instruments, bars });
         }
         let limits = limits(config, dir, states.len());
+        (parts.journal, parts.frames) = (true, !states.market.is_empty());
         Some(Self { header, states, limits })
-    }
-
-    /// Are market frames kept?
-    pub const fn keeps_frames(&self) -> bool {
-        !self.states.market.is_empty()
     }
 
     /// Starts the journal's thread.
