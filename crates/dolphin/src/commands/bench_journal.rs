@@ -11,6 +11,7 @@ use market::{Bbo, Level, Nanos, ObFeatures, Px, Qty, SymbolId};
 use node::config::{Config, JournalContent};
 use node::error::Failure;
 use node::journal::recorder::limits;
+use node::journal::records::MARKET_STATE;
 use node::journal::replay::{RunReport, Verdict, Within, replay};
 use node::stages::Tick;
 use node::stages::alpha::{AlphaJournal, AlphaRecord, shared_ticks};
@@ -19,7 +20,7 @@ use node::stages::feed::Frame;
 use node::stages::router::{Quote, RouterRecord};
 use runtime::conveyor::conveyor;
 use runtime::journal::frame::{self, Record};
-use runtime::journal::library::{read, segments};
+use runtime::journal::library::{read, segments, state};
 use runtime::journal::segment::{OWN, Packer, kind};
 use runtime::journal::tap::{Drain, Tap, tap};
 use runtime::ring::ring;
@@ -277,7 +278,11 @@ impl Sizes {
             let mut add = |record: Record<'_>| {
                 one.clear();
                 frame::append(&mut one, record);
+                // What books and scanner began with stands in the first segment alone.
+                let once = record.kind == kind::STATE
+                    && state(record.payload).is_some_and(|(name, _)| name == MARKET_STATE);
                 match (record.stream, record.kind) {
+                    (OWN, _) if once => {}
                     (OWN, kind::HEADER | kind::STATE) if n == 0 => {
                         states.add(&one);
                         sizes.states += one.len() as u64;
