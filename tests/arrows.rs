@@ -50,7 +50,10 @@ fn dependencies_point_one_way() {
         ("node", &["market", "runtime", "book", "alpha", "execution", "binance", "memory", "telemetry"]),
         ("flows", &["market", "runtime", "alpha", "archive", "memory", "replay", "node"]),
         ("bench", &["market", "runtime", "alpha", "archive", "binance", "memory", "venue", "node"]),
-        ("sim", &["market", "runtime", "alpha", "execution", "binance", "memory", "venue", "node"]),
+        (
+            "sim",
+            &["market", "runtime", "alpha", "execution", "binance", "memory", "venue", "node", "telemetry"],
+        ),
     ]);
     for (name, ours) in arrows() {
         if name == "dolphin" {

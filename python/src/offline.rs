@@ -129,7 +129,8 @@ pub(crate) fn recompute<'py>(
         Some(names) => AssetColumns::named(&names.join(",")).map_err(|e| usage(format!("assets: {e}")))?,
         None => AssetColumns::default(),
     };
-    let done = interruptible(py, move |_| replay::eigen::recompute(&data, &out, stride, assets, Earlier::Replaced))?;
+    let done =
+        interruptible(py, move |_| replay::eigen::recompute(&data, &out, stride, assets, Earlier::Replaced))?;
     let done = done.map_err(|e| match e {
         EigenError::Day(_) | EigenError::Unsound { .. } => crate::error::data(e),
         other => usage(other),

@@ -1,4 +1,4 @@
-//! What a run begins with, and how it is set going: the run of a seed, a sample, and those that a test leads by hand.
+//! How a run is set going: the run of a seed, a sample, and those that a test leads by hand.
 
 use std::rc::Rc;
 
@@ -6,24 +6,8 @@ use tokio::task::LocalSet;
 use venue::VenueConfig;
 
 use crate::time::EPOCH_NS;
+pub use crate::world::Scene;
 use crate::world::{Program, World};
-
-/// What a run begins with.
-#[derive(Debug, Clone)]
-pub struct Scene {
-    /// Seed of network, memory and machines.
-    pub seed: u64,
-    /// The venue.
-    pub venue: VenueConfig,
-    /// What runs, each on a machine of its own.
-    pub programs: Vec<Program>,
-    /// Bars of prices that the nodes are given for their warm-up.
-    pub bars: usize,
-    /// Time at the beginning, ns since the Unix epoch.
-    pub begins_ns: u64,
-    /// Do the nodes publish their state, as they do where somebody looks at them? It changes nothing of the run.
-    pub published: bool,
-}
 
 impl Scene {
     /// A venue and the nodes before it, with prices enough for the widest window of the scanner.

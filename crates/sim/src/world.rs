@@ -27,13 +27,12 @@ use tokio::sync::watch;
 use tokio::time::sleep_until;
 use venue::core::{AccountId, SymbolStatus};
 use venue::faults::Fault as VenueFault;
-use venue::{Answer, HttpRequest, PolledVenue, RequestId};
+use venue::{Answer, HttpRequest, PolledVenue, RequestId, VenueConfig};
 
 use crate::cluster::Cluster;
 use crate::machine::Host;
 use crate::network::{Machine, Network, address};
 use crate::process::{Process, ProcessSpawner};
-use crate::scene::Scene;
 use crate::time::TrueTime;
 
 /// Key of the account; it opens nothing but the venue of the run.
@@ -61,6 +60,23 @@ pub struct Program {
     pub share: Share,
     /// The model that judges its days, if any.
     pub forewarner: Option<alpha::Forewarner>,
+}
+
+/// What a run begins with.
+#[derive(Debug, Clone)]
+pub struct Scene {
+    /// Seed of network, memory and machines.
+    pub seed: u64,
+    /// The venue.
+    pub venue: VenueConfig,
+    /// What runs, each on a machine of its own.
+    pub programs: Vec<Program>,
+    /// Bars of prices that the nodes are given for their warm-up.
+    pub bars: usize,
+    /// Time at the beginning, ns since the Unix epoch.
+    pub begins_ns: u64,
+    /// Do the nodes publish their state, as they do where somebody looks at them? It changes nothing of the run.
+    pub published: bool,
 }
 
 /// How a process ended.

@@ -23,6 +23,7 @@ use super::lease::{Fence, LeaseView};
 use super::status::{AlphaStatus, SharedAlphaStatus};
 use super::waiting::{self, Waiting};
 use crate::config::Config;
+use crate::control::orders::Orders;
 use crate::control::shown;
 use crate::environment::Environment;
 use crate::error::Failure;
@@ -31,7 +32,7 @@ use crate::memory_link::MemoryLink;
 use crate::options::Options;
 use crate::preflight::rest_error as unavailable;
 use crate::restart;
-use crate::shards::assembly::Assembly;
+use crate::shards::assembly::{Assembly, ShardCounters};
 use crate::shards::reader::{Reader, ReaderHandle};
 use crate::stages::Tick;
 use crate::stages::shards::ShardSource;
@@ -185,16 +186,7 @@ impl Alpha {
             }
             if now >= progress_due {
                 progress_due = now + PROGRESS_NS;
-                let c = warm.source.assembly.counters();
-                orders.say(&format!(
-                    "{:>5.0} s  standby, {} active; {} ticks, {} of {} symbols fresh, oldest {} ms",
-                    (now - started) as f64 / 1e9,
-                    view.holder,
-                    c.ticks,
-                    c.fresh,
-                    c.symbols,
-                    c.oldest_ms
-                ));
+                tell(orders, now - started, &view.holder, &warm.source.assembly.counters());
             }
         }
     }
@@ -225,6 +217,18 @@ impl Alpha {
         }
         self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
     }
+}
+
+/// A line of progress.
+fn tell(orders: &Orders, for_ns: u64, holder: &str, c: &ShardCounters) {
+    orders.say(&format!(
+        "{:>5.0} s  standby, {holder} active; {} ticks, {} of {} symbols fresh, oldest {} ms",
+        for_ns as f64 / 1e9,
+        c.ticks,
+        c.fresh,
+        c.symbols,
+        c.oldest_ms
+    ));
 }
 
 /// A node of the role alpha that may trade.
