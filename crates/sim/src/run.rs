@@ -203,12 +203,11 @@ impl Setup {
 
 /// Runs it on this thread.
 pub fn run(setup: &Setup) -> Result<Report, String> {
-    let played = setup.scene()?.play(async |world| {
+    setup.scene()?.play(async |world| {
         let mut run = Run::new(setup, Rc::clone(world));
         run.play().await;
-        run
-    });
-    played.map(Run::report)
+        run.report()
+    })
 }
 
 struct Run<'s> {
