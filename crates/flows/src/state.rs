@@ -175,6 +175,7 @@ fn state_of(flow: Flow, run: &DayRun, at: Nanos) -> Result<EngineState, Failure>
         image: run.snapshot.image(),
         exit: None,
         booked: Nanos(0),
+        unsettled: Vec::new(),
         recent: Vec::new(),
         day: None,
         rearm: String::new(),

@@ -7,6 +7,8 @@
 //! reported, so that capital, trades and position are booked by the code that always books them; what is open is
 //! adopted by the router, and its exits go on.
 
+pub mod settle;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

@@ -19,6 +19,7 @@ use crate::error::Failure;
 use crate::memory_link::{Loaded, Numbered, PriceRows, Saved};
 use crate::options::Options;
 use crate::preflight::rest_error as unavailable;
+use crate::recovery::settle::settle;
 use crate::recovery::{self, Before, Believed, Recovered, Sending};
 
 /// What a run begins with.
@@ -116,6 +117,11 @@ pub async fn begin(
     };
     let ask = || recovery::ask(rest, symbols, believed, before.booked, now, sending);
     let found = while_holding(believed.position.is_some(), "what happened meanwhile", ask).await?;
+    if let Some(saved) = loaded.saved.as_mut().filter(|saved| !saved.unsettled.is_empty()) {
+        let tick = (Nanos::from_millis(options.config.market.tick_ms).0, now);
+        let settle = async || settle(rest, symbols, (&mut engine, &mut *saved), &found, tick).await;
+        while_holding(believed.position.is_some(), "what trades came to", settle).await?;
+    }
     let policy = options.config.router.unexpected_position;
     let recovered = recovery::book(&mut engine, symbols.all(), &found, before, policy, now);
     say(&recovered, symbols);

@@ -227,6 +227,21 @@ fn what_a_person_closes_while_the_node_is_dead_reaches_the_capital() {
     assert!(closed >= 3, "only {closed} positions were closed by hand");
 }
 
+/// Seen (seed 16): the exit was told by a comparison alone, at a stand-in price and without commission; the run ended before the
+/// fill was, and the next one never looked at the trade again.
+#[test]
+fn a_trade_that_was_unsettled_when_a_run_ended_is_put_right_by_the_next() {
+    let circumstances = Setup::of(16, 0, 8).circumstances;
+    let faults = [
+        (513_074, Fault::Delay { machine: 0, latency_ms: 1_784, jitter_ms: 26, for_ms: 989 }),
+        (526_468, Fault::KillSwitch { machine: 0, flatten: true }),
+    ];
+    let planned = |(at_ms, fault): &(u64, Fault)| Planned { at_ms: *at_ms, fault: fault.clone() };
+    let script = Some(faults.iter().map(planned).collect());
+    let report = run(&Setup { circumstances, script, ..Setup::of(16, 600_000, 8) }).unwrap();
+    holds(&report, faults.len());
+}
+
 /// Seen: what was paid in or out while the user stream was down counted as profit or loss of the day.
 #[test]
 fn money_moved_while_nobody_listens_is_no_profit() {

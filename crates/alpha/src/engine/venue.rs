@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Booking, Engine, Hold};
 use crate::params::Params;
-use crate::position::{Fill, Position, Trade, When};
+use crate::position::{Fill, Position, Trade, TradeRecord, When};
 use crate::report::Action;
 
 /// Trades that may still be corrected: a correction comes within a few comparisons with the venue, and while those fail
@@ -235,6 +235,16 @@ impl Engine {
             if let Some(trade) = taken {
                 *trade = known.trade;
             }
+        }
+    }
+
+    /// A trade of an earlier run, booked in the capital that this engine began with, came to something else.
+    pub fn correct_past(&mut self, was: &TradeRecord, pnl: f64, newest: bool) {
+        let (change, book) = (pnl - was.pnl, &mut self.state.book);
+        book.capital += change;
+        if let Some(day) = book.day.as_mut().filter(|day| day.date == was.exit_date) {
+            day.pnl += change;
+            book.breaker.on_correction(was.pnl, pnl, newest);
         }
     }
 

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::history::{self, PriceRows};
 use crate::config::Deployment;
 use crate::day::KeptDay;
+use crate::stages::memory::Unsettled;
 
 /// Trades that travel with the state, so that none is missing where the program died between two writes.
 pub(super) const RECENT: usize = 32;
@@ -47,6 +48,9 @@ pub struct Saved {
     pub booked: Nanos,
     /// The newest trades, oldest first.
     pub recent: Vec<Numbered>,
+    /// Those of them that were booked at a provisional price.
+    #[serde(default)]
+    pub unsettled: Vec<Unsettled>,
     /// The router's day: figures, counts, and what has latched.
     #[serde(default)]
     pub day: Option<DayState>,

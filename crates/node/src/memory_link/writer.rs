@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use alpha::{Image, Safety};
+use arrayvec::ArrayVec;
 use futures_util::StreamExt;
 use market::{ExitReason, Nanos, utc_date};
 use memory::schema::{self, EngineState, Heartbeat, ObRecord, Phase, to_text};
@@ -25,7 +26,7 @@ use crate::config::{Config, Signal};
 use crate::day::KeptDay;
 use crate::sensors::{self, Health, Stress};
 use crate::stages::Tick;
-use crate::stages::memory::{MemoryNews, Step};
+use crate::stages::memory::{MemoryNews, Step, UNSETTLED, Unsettled};
 
 /// Bars that warm a scanner from nothing, and some more.
 const SCANNER_BARS: u64 = alpha::eigen::WINDOWS[3] as u64 + 50;
@@ -194,6 +195,7 @@ struct Writer {
     at: Nanos,
     exit: Option<ExitReason>,
     booked: Nanos,
+    unsettled: ArrayVec<Unsettled, UNSETTLED>,
     recent: VecDeque<Numbered>,
     day: KeptDay,
     history: HistoryWriter,
@@ -234,6 +236,7 @@ impl Writer {
             at: Nanos(0),
             exit: None,
             booked: Nanos(0),
+            unsettled: ArrayVec::new(),
             recent: VecDeque::with_capacity(RECENT + 1),
             day: identity.day.get(),
             tick: None,
@@ -259,6 +262,7 @@ impl Writer {
             none => *none = Some(step.image.clone()),
         }
         (self.at, self.exit, self.booked) = (step.at, step.exit, step.booked);
+        self.unsettled.clone_from(&step.unsettled);
         self.urgent |= step.urgent;
         let Some(tick) = step.tick.take() else { return };
         self.tick_at = self.clock.now_ns();
@@ -386,6 +390,7 @@ impl Writer {
             exit: self.exit,
             booked: self.booked,
             recent,
+            unsettled: self.unsettled.to_vec(),
             day: self.day.state.clone(),
             rearm: self.day.rearm.clone(),
         };

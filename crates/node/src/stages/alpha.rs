@@ -18,7 +18,7 @@ use runtime::shared::Shared;
 use runtime::stage::{Stage, Work};
 use serde::{Deserialize, Serialize};
 
-use super::memory::{MemoryNews, MemoryScan, Step};
+use super::memory::{MemoryNews, MemoryScan, Step, UNSETTLED, Unsettled};
 use super::{Cause, Hop, StampedIntent, Stamps, Tick, Trace};
 use crate::config::{Config, HibernateAction, Signal};
 use crate::published::EngineView;
@@ -221,6 +221,9 @@ pub struct AlphaStage {
     polled_at: u64,
     /// Intents of the last input that the journal does not have yet: the router has them first.
     decided: ArrayVec<Intent, 4>,
+    /// Trades that were booked at a provisional price; so was the entry of the open one.
+    unsettled: ArrayVec<Unsettled, UNSETTLED>,
+    entry_unsettled: bool,
     /// Where ticks lie while journal and memory read them.
     ticks_shared: Shared<Tick>,
     /// A tick that was decided upon and has not been handed on to journal, memory and people.
@@ -290,6 +293,8 @@ impl AlphaStage {
             polled_at: 0,
             decided: ArrayVec::new(),
             ticks_shared: shared_ticks(symbols),
+            unsettled: ArrayVec::new(),
+            entry_unsettled: false,
             unfinished: None,
             newest: None,
             room: Rehearsal::default(),
@@ -362,6 +367,7 @@ impl AlphaStage {
         step.at = self.at;
         step.exit = self.exit;
         step.booked = self.booked;
+        step.unsettled.clone_from(&self.unsettled);
         step.urgent = std::mem::take(&mut self.unrecorded);
         self.engine.refresh(&mut step.image);
         self.links.steps.send(step);
@@ -369,8 +375,13 @@ impl AlphaStage {
 
     fn outcome(&mut self, outcome: &Outcome) {
         match self.engine.on_outcome(outcome) {
-            Ok(Booked::Entered { exit: Some(exit) }) => self.emit(Action::Intent(exit), 0),
-            Ok(Booked::Entered { exit: None } | Booked::Abandoned) => {}
+            Ok(Booked::Entered { exit }) => {
+                self.entry_unsettled = matches!(outcome, Outcome::Entered(e) if e.provisional);
+                if let Some(exit) = exit {
+                    self.emit(Action::Intent(exit), 0);
+                }
+            }
+            Ok(Booked::Abandoned) => {}
             Ok(Booked::Corrected { since }) => {
                 for (number, trade) in since.into_iter().flat_map(|n| self.engine.trades_since(n)) {
                     // The same number again: the record is written anew.
@@ -381,6 +392,7 @@ impl AlphaStage {
                 if let Outcome::Exited(filled) | Outcome::Unplanned { exit: filled, .. } = outcome {
                     self.booked = self.booked.max(filled.ts_event);
                 }
+                self.note_unsettled(outcome);
                 while let Some(trade) = self.engine.take_trade() {
                     self.send_news(AlphaNews::Closed(trade));
                     let number = self.engine.trades_closed();
@@ -395,6 +407,21 @@ impl AlphaStage {
         }
         self.unrecorded = true;
         self.record(None, None);
+    }
+
+    /// Remembers a trade that the venue has not told all of: the next start looks at it again, if this run ends before.
+    fn note_unsettled(&mut self, outcome: &Outcome) {
+        let (provisional, exit_at) = match outcome {
+            Outcome::Exited(x) => (x.provisional | std::mem::take(&mut self.entry_unsettled), x.ts_event),
+            Outcome::Unplanned { entry, exit } => (entry.provisional | exit.provisional, exit.ts_event),
+            _ => return,
+        };
+        if provisional {
+            if self.unsettled.is_full() {
+                self.unsettled.remove(0);
+            }
+            self.unsettled.push(Unsettled { number: self.engine.trades_closed(), exit_at });
+        }
     }
 
     fn command(&mut self, command: AlphaCommand, now_ns: u64) {

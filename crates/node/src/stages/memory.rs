@@ -4,10 +4,23 @@
 use std::sync::Arc;
 
 use ::alpha::{DayResult, Image, Trade};
+use arrayvec::ArrayVec;
 use market::{ExitReason, Nanos};
 use serde::{Deserialize, Serialize};
 
 use super::Tick;
+
+/// Most unsettled trades that are remembered: the newest.
+pub const UNSETTLED: usize = 8;
+
+/// A trade that was booked before the venue had told all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsettled {
+    /// Its number.
+    pub number: u64,
+    /// Venue time of its exit, as far as it was known.
+    pub exit_at: Nanos,
+}
 
 /// A step of the engine, or a change between two steps.
 #[derive(Debug, Clone)]
@@ -24,6 +37,8 @@ pub struct Step {
     pub exit: Option<ExitReason>,
     /// Venue time up to which fills are booked in closed trades.
     pub booked: Nanos,
+    /// Trades of this run that were booked at a provisional price, the newest.
+    pub unsettled: ArrayVec<Unsettled, UNSETTLED>,
     /// Something happened that a restart must know: position, order, trade or day.
     pub urgent: bool,
 }
@@ -38,6 +53,7 @@ impl Step {
             image: image.clone(),
             exit: None,
             booked: Nanos(0),
+            unsettled: ArrayVec::new(),
             urgent: false,
         }
     }
