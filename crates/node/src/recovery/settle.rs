@@ -55,6 +55,10 @@ async fn settle_one(
     };
     let is = restated(&was, &trip, instrument);
     let change = is.pnl - was.pnl;
+    // It was put right before the run ended.
+    if change.abs() < 1e-8 {
+        return Ok(());
+    }
     tracing::info!("trade {} in {} is put right by {change:+.8}", unsettled.number, was.symbol);
     engine.correct_past(&was, is.pnl, place + 1 == saved.recent.len());
     saved.recent[place].trade = is;
