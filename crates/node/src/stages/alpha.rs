@@ -241,7 +241,7 @@ struct Unfinished {
 }
 
 /// Ticks that journal, memory and rehearsals may have at once: what their links hold, and the one each is reading.
-const SHARED: usize = 256 + 32 + 5;
+const SHARED: usize = 1024 + 32 + 5;
 /// Of these, places that have their size from the start; the others get it with their first tick, in a catch-up.
 const SIZED: usize = 16;
 

@@ -152,11 +152,11 @@ links! {
     ROUTER_COMMANDS:  [All Alpha]  control -> router, Ring RouterCommand, 1024, "kept by the control thread";
     GATEWAY_COMMANDS: [All Alpha]  control -> gateway, Ring GatewayCommand, 1024, "the stage is dead, and the run is ending";
     HEALTH:           [All Alpha]  control -> memory, Ring Health, 1024, "given up";
-    KEPT_TICKS:       [All Alpha]  alpha -> journal as "alpha_to_journal_ticks", Ring SharedTick, 256, "a hole in the journal: counted, told, and nothing is opened for a minute";
+    KEPT_TICKS:       [All Alpha]  alpha -> journal as "alpha_to_journal_ticks", Ring SharedTick, 1024, "a hole in the journal: counted, told, and nothing is opened for a minute";
     ALPHA_JOURNAL:    [All Alpha]  alpha -> journal, Ring AlphaEntry, 4096, "a hole in the journal: counted, told, and nothing is opened for a minute";
     ROUTER_JOURNAL:   [All Alpha]  router -> journal, Ring RouterEntry, 16384, "a hole in the journal: counted, told, and nothing is opened for a minute";
-    BOOK_FRAMES:      [All]        book -> journal as "book_to_journal_frames", Boxes Frame, 8192, "a hole in the journal: counted, told, and nothing is opened for a minute";
-    BOOK_JOURNAL:     [All]        book -> journal, Ring BookEntry, 16384, "a hole in the journal: counted, told, and nothing is opened for a minute";
+    BOOK_FRAMES:      [All]        book -> journal as "book_to_journal_frames", Boxes Frame, 16384, "a hole in the journal: counted, told, and nothing is opened for a minute";
+    BOOK_JOURNAL:     [All]        book -> journal, Ring BookEntry, 32768, "a hole in the journal: counted, told, and nothing is opened for a minute";
     BOOK_VIEW:        [All Ingest] book -> control as "book_view", Slots BookSlot, 1, "newest wins";
     ENGINE_VIEW:      [All Alpha]  alpha -> control as "engine_view", Latest EngineView, 1, "newest wins";
     ROUTER_VIEW:      [All Alpha]  router -> control as "router_view", Latest RouterView, 1, "newest wins";
