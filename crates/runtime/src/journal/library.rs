@@ -25,7 +25,7 @@ pub struct Limits {
     pub fsync_ns: u64,
 }
 
-/// The name of a segment's file; the order of names is the order of the segments.
+/// The name of a segment's file; where the clock is not set back, the order of names is that of the segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
     /// When it was begun, seconds since 1970 by the wall clock.
@@ -86,8 +86,13 @@ pub fn segments(files: &dyn Files, dir: &Path) -> io::Result<Vec<Found>> {
             }
         }
     }
+    // Within a run by number: a clock that was set back gives a later segment an earlier time.
+    let mut begun: BTreeMap<u64, u64> = BTreeMap::new();
+    for ((run, _), one) in &found {
+        begun.entry(*run).or_insert(one.name.start_s);
+    }
     let mut found: Vec<Found> = found.into_values().collect();
-    found.sort_by_key(|f| f.name);
+    found.sort_by_key(|f| (begun.get(&f.name.run).copied(), f.name.run, f.name.number));
     Ok(found)
 }
 
@@ -99,8 +104,12 @@ pub fn trim(files: &dyn Files, limits: &Limits, wall_s: u64, open: Option<Name>)
     let mut removed = Vec::new();
     for found in all {
         let too_old = found.name.start_s < oldest;
-        if Some(found.name) == open || !(too_old || total > limits.max_bytes) {
+        if Some(found.name) == open {
             continue;
+        }
+        // From the front: nothing is taken out of the middle of a run.
+        if !(too_old || total > limits.max_bytes) {
+            break;
         }
         files.remove(&found.path)?;
         total -= found.bytes;

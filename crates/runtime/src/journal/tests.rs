@@ -412,3 +412,19 @@ proptest! {
         prop_assert!(!condition.is_whole() || records == whole);
     }
 }
+
+/// A wall clock that is set back gives a later segment an earlier time; it stays behind those before it.
+#[test]
+fn segments_of_a_run_stand_by_their_numbers_whatever_the_clock_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let wanted = [(95, 4, 0), (100, 5, 0), (90, 5, 1), (101, 5, 2), (99, 6, 0)];
+    let name = |(start_s, run, number)| Name { start_s, run, number, sealed: true };
+    for one in wanted {
+        std::fs::write(dir.path().join(name(one).to_string()), b"").unwrap();
+    }
+    let found = segments(&SystemFiles, dir.path()).unwrap();
+    let order: Vec<Name> = found.iter().map(|f| f.name).collect();
+    let of_run = |run: u64| order.iter().filter(|n| n.run == run).map(|n| n.number).collect::<Vec<_>>();
+    assert_eq!(of_run(5), [0, 1, 2]);
+    assert_eq!(order.first(), Some(&name(wanted[0])));
+}
