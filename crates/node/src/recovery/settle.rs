@@ -37,7 +37,9 @@ async fn settle_one(
     (tick_ns, now): (u64, Nanos),
     unsettled: Unsettled,
 ) -> Result<(), RestError> {
-    let Some(place) = saved.recent.iter().position(|t| t.number == unsettled.number) else { return Ok(()) };
+    // The newest of that number: a correction is kept behind what it corrects.
+    let place = saved.recent.iter().rposition(|t| t.number == unsettled.number);
+    let Some(place) = place else { return Ok(()) };
     let was = saved.recent[place].trade.clone();
     let Some(symbol) = symbols.id(&was.symbol) else { return Ok(()) };
     let Some(instrument) = symbols.get(symbol) else { return Ok(()) };
@@ -60,9 +62,10 @@ async fn settle_one(
         return Ok(());
     }
     tracing::info!("trade {} in {} is put right by {change:+.8}", unsettled.number, was.symbol);
-    engine.correct_past(&was, is.pnl, place + 1 == saved.recent.len());
+    let newest = saved.recent.iter().all(|t| t.number <= unsettled.number);
+    engine.correct_past(&was, is.pnl, newest);
     saved.recent[place].trade = is;
-    for later in &mut saved.recent[place..] {
+    for later in saved.recent[place..].iter_mut().filter(|t| t.number >= unsettled.number) {
         later.trade.capital_after += change;
     }
     Ok(())
