@@ -45,23 +45,7 @@ impl Market {
 }
 
 fn features() -> ObFeatures {
-    ObFeatures {
-        bid_depth: [1.0; 5],
-        ask_depth: [1.0; 5],
-        bid_notional: [1.0; 5],
-        ask_notional: [1.0; 5],
-        coverage_pct: 5.0,
-        spread_proxy_bps: 1.0,
-        depth_quality: 0.5,
-        fill_probability_bid: 0.9,
-        fill_probability_ask: 0.9,
-        fill_probability: 0.9,
-        depth_asymmetry: -0.2,
-        imbalance_persistence: -0.9,
-        withdrawal_velocity: 0.0,
-        macro_imbalance: 0.0,
-        macro_spread_bps: 1.0,
-    }
+    ObFeatures { depth_asymmetry: -0.2, imbalance_persistence: -0.9, ..ObFeatures::plain() }
 }
 
 #[test]

@@ -58,21 +58,9 @@ impl Market {
             self.shown[i] = if i > 0 && draw() > 0.45 { f64::NAN } else { self.prices[i] };
             let lean = draw();
             self.features[i] = (draw() < 0.45).then_some(ObFeatures {
-                bid_depth: [1.0; 5],
-                ask_depth: [1.0; 5],
-                bid_notional: [1.0; 5],
-                ask_notional: [1.0; 5],
-                coverage_pct: 5.0,
-                spread_proxy_bps: 1.0,
-                depth_quality: 0.5,
-                fill_probability_bid: 0.9,
-                fill_probability_ask: 0.9,
-                fill_probability: 0.9,
                 depth_asymmetry: lean,
                 imbalance_persistence: lean.signum(),
-                withdrawal_velocity: 0.0,
-                macro_imbalance: 0.0,
-                macro_spread_bps: 1.0,
+                ..ObFeatures::plain()
             });
         }
     }

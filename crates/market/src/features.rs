@@ -40,6 +40,29 @@ pub struct ObFeatures {
     pub macro_spread_bps: f64,
 }
 
+impl ObFeatures {
+    /// Of an even book, liquid on both sides: for measurements and tests.
+    pub const fn plain() -> Self {
+        Self {
+            bid_depth: [1.0; DEPTH_BANDS],
+            ask_depth: [1.0; DEPTH_BANDS],
+            bid_notional: [1.0; DEPTH_BANDS],
+            ask_notional: [1.0; DEPTH_BANDS],
+            coverage_pct: 5.0,
+            spread_proxy_bps: 1.0,
+            depth_quality: 0.5,
+            fill_probability_bid: 0.9,
+            fill_probability_ask: 0.9,
+            fill_probability: 0.9,
+            depth_asymmetry: 0.0,
+            imbalance_persistence: 0.0,
+            withdrawal_velocity: 0.0,
+            macro_imbalance: 0.0,
+            macro_spread_bps: 1.0,
+        }
+    }
+}
+
 /// What the symbols with features say together at one sample (SPEC §5, cross-asset).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct CrossAsset {

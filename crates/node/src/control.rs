@@ -1,8 +1,8 @@
-//! The control thread: everything slow around the pipeline. Snapshots, errands, signals, progress, and the end of a
+//! The control thread: everything slow around the pipeline. Snapshots, requests, signals, progress, and the end of a
 //! run in good order; [`account`] is its private side (user stream, reconciliation, REST), [`watch`] looks after what
 //! may change at the venue.
 //!
-//! It turns every 20 ms: takes what the stages tell, starts errands as futures, hands their results back. Nothing on
+//! It turns every 20 ms: takes what the stages tell, starts requests as futures, hands their results back. Nothing on
 //! the hot path waits for it.
 
 mod account;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use execution::{AlertKind, Check, Control as Errand, Gate, KillTrigger, TradingState};
+use execution::{AlertKind, Check, Control as ControlRequest, Gate, KillTrigger, TradingState};
 use futures_util::StreamExt;
 use market::planted::{Bug, planted};
 use market::{Nanos, SymbolId};
@@ -81,7 +81,7 @@ impl Control {
                 Some(fetched) = fetched(&mut self.market) => self.snapshot(fetched),
             }
         }
-        // Errands under way (a last cancel) get a moment.
+        // Requests under way (a last cancel) get a moment.
         let rest = async {
             while let Some(done) = self.jobs.next().await {
                 drop(done);
@@ -234,7 +234,7 @@ impl Control {
 
     fn router(&mut self, news: RouterNews) {
         match news {
-            RouterNews::Errand(errand) => self.errand(errand),
+            RouterNews::ControlRequest(request) => self.control_request(request),
             RouterNews::Alert(alert) => {
                 // The ladder that ends every run is no alert.
                 if self.ending != Ending::No
@@ -274,12 +274,12 @@ impl Control {
         symbol.and_then(|id| self.symbols.get(id)).map_or("", |i| i.symbol.as_str())
     }
 
-    fn errand(&mut self, errand: Errand) {
-        match errand {
-            Errand::Reconcile => self.reconcile(),
-            Errand::SyncClock => self.sync_clock(true),
-            Errand::DeadMan { .. } if !self.may_send() => {}
-            Errand::DeadMan { symbol, countdown_ms } => {
+    fn control_request(&mut self, request: ControlRequest) {
+        match request {
+            ControlRequest::Reconcile => self.reconcile(),
+            ControlRequest::SyncClock => self.sync_clock(true),
+            ControlRequest::DeadMan { .. } if !self.may_send() => {}
+            ControlRequest::DeadMan { symbol, countdown_ms } => {
                 let Some(name) = self.symbols.get(symbol).map(|i| i.symbol.clone()) else { return };
                 let rest = Arc::clone(&self.rest);
                 self.start(async move {
@@ -291,9 +291,9 @@ impl Control {
                     }
                 });
             }
-            Errand::ListTransfers => self.list_transfers(),
-            Errand::ClearUnlisted { .. } if !self.may_send() => {}
-            Errand::ClearUnlisted { flatten } => {
+            ControlRequest::ListTransfers => self.list_transfers(),
+            ControlRequest::ClearUnlisted { .. } if !self.may_send() => {}
+            ControlRequest::ClearUnlisted { flatten } => {
                 let (rest, symbols, clock) =
                     (Arc::clone(&self.rest), self.symbols.clone(), self.clock.clone());
                 self.start(async move {
@@ -303,7 +303,7 @@ impl Control {
                     )
                 });
             }
-            Errand::RefreshFilters(symbol) => self.refresh_filters(symbol),
+            ControlRequest::RefreshFilters(symbol) => self.refresh_filters(symbol),
         }
     }
 
@@ -452,7 +452,7 @@ impl Control {
         self.orders.seconds.is_some_and(|s| elapsed >= s).then_some("its time")
     }
 
-    // ---- errands ------------------------------------------------------------------------------------------------
+    // ---- requests -----------------------------------------------------------------------------------------------
 
     fn snapshot(&mut self, fetched: Fetched) {
         let now = self.clock.now_ns();

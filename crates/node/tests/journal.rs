@@ -86,14 +86,8 @@ fn features() -> ObFeatures {
         coverage_pct: 1.0,
         spread_proxy_bps: 0.5,
         depth_quality: 1.0,
-        fill_probability_bid: 0.9,
-        fill_probability_ask: 0.9,
-        fill_probability: 0.9,
-        depth_asymmetry: 0.0,
-        imbalance_persistence: 0.0,
-        withdrawal_velocity: 0.0,
-        macro_imbalance: 0.0,
         macro_spread_bps: 0.5,
+        ..ObFeatures::plain()
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-/// The places, in the hands of the one who fills them.
+/// The places, as their one writer holds them.
 #[derive(Debug)]
 pub struct Shared<T>(Vec<Arc<T>>);
 

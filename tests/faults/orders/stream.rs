@@ -100,7 +100,7 @@ fn row_33_a_storm_of_disconnects_is_met_with_patience() {
     let before = node.venue.hits(refused);
     let watched = Duration::from_secs(3);
     node.holds_for(watched, "nothing is opened meanwhile", |now| !now.seen.gate.user_stream);
-    // Two WebSocket connections at most one attempt a second each; REST has its own pace of errands.
+    // Two WebSocket connections at most one attempt a second each; REST has a pace of its own.
     let attempts = node.venue.hits(refused) - before;
     assert!(attempts <= 24, "{attempts} attempts in {watched:?}");
     node.venue.clear_faults();

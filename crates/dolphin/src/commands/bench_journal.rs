@@ -155,14 +155,11 @@ fn full(symbols: usize) -> Tick {
         coverage_pct: 1.0,
         spread_proxy_bps: 0.5,
         depth_quality: 1.0,
-        fill_probability_bid: 0.9,
-        fill_probability_ask: 0.9,
-        fill_probability: 0.9,
         depth_asymmetry: 0.1,
         imbalance_persistence: 0.2,
-        withdrawal_velocity: 0.0,
         macro_imbalance: 0.1,
         macro_spread_bps: 0.5,
+        ..ObFeatures::plain()
     }));
     tick
 }

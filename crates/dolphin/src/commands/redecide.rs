@@ -59,7 +59,7 @@ fn print(r: &RunReport, seconds: f64) {
     println!(
         "  the same again: {} steps of the engine, {} intents, {} order requests, {} outcomes, {} requests to the \
          control thread, {} states of the router, {} whole states",
-        c.steps, c.intents, c.requests, c.outcomes, c.errands, c.states, c.snapshots
+        c.steps, c.intents, c.requests, c.outcomes, c.control_requests, c.states, c.snapshots
     );
     if r.book.is_some() {
         println!(

@@ -50,7 +50,7 @@ pub const ROUTER_KINDS: [&str; 10] = [
     "waits",
     "request",
     "outcome_told",
-    "errand",
+    "control_request",
     "state",
 ];
 
@@ -98,7 +98,7 @@ pub const fn router_kind(record: &RouterRecord) -> u8 {
         RouterRecord::Waits(_) => 5,
         RouterRecord::Request(_) => 6,
         RouterRecord::Outcome(_) => 7,
-        RouterRecord::Errand(_) => 8,
+        RouterRecord::ControlRequest(_) => 8,
         RouterRecord::State(_) => 9,
     }
 }

@@ -1,7 +1,7 @@
 //! Who may trade: the lease of the role alpha (`memory::Lease`), and the fence that its holder acts behind.
 //!
 //! The fence is a deadline on the monotonic clock, in one atomic that everybody who sends anything to the venue reads:
-//! the gateway before each request, the control thread before each errand. It is moved on by each beat that memory
+//! the gateway before each request, the control thread before each of its own. It is moved on by each beat that memory
 //! confirmed, and passes by itself when none does, before anybody else may take the lease. So a process that was frozen,
 //! or cannot reach memory, sends nothing from then on, whatever its threads believe.
 

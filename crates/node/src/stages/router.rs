@@ -118,8 +118,8 @@ pub enum Quote {
 /// What the router tells the control thread.
 #[derive(Debug, Clone, Copy)]
 pub enum RouterNews {
-    /// An errand over REST.
-    Errand(Control),
+    /// A request to the control thread, over REST.
+    ControlRequest(Control),
     /// For people.
     Alert(Alert),
     /// An order that our own checks refused.
@@ -199,7 +199,7 @@ pub enum RouterRecord {
     /// Decided: an outcome.
     Outcome(Outcome),
     /// Decided: something for the control thread.
-    Errand(Control),
+    ControlRequest(Control),
     /// The state as others see it.
     State(RouterState),
 }
@@ -329,11 +329,11 @@ impl RouterStage {
             self.links.journal.push(now_ns, RouterRecord::Outcome(outcome));
             out.outcomes.remove(0);
         }
-        while let Some(errand) = out.controls.first().copied() {
-            if self.links.news.push(RouterNews::Errand(errand)).is_err() {
+        while let Some(request) = out.controls.first().copied() {
+            if self.links.news.push(RouterNews::ControlRequest(request)).is_err() {
                 return false;
             }
-            self.links.journal.push(now_ns, RouterRecord::Errand(errand));
+            self.links.journal.push(now_ns, RouterRecord::ControlRequest(request));
             out.controls.remove(0);
         }
         for alert in out.alerts.drain(..) {

@@ -65,7 +65,7 @@ impl RouterReplay {
             }
             RouterRecord::Request(_) => out.requests.pop_at(0).map(RouterRecord::Request),
             RouterRecord::Outcome(_) => out.outcomes.pop_at(0).map(RouterRecord::Outcome),
-            RouterRecord::Errand(_) => out.controls.pop_at(0).map(RouterRecord::Errand),
+            RouterRecord::ControlRequest(_) => out.controls.pop_at(0).map(RouterRecord::ControlRequest),
             RouterRecord::State(_) => Some(RouterRecord::State(self.stage.state())),
             input => {
                 self.all_compared()?;
@@ -96,7 +96,7 @@ impl RouterReplay {
         let out = self.stage.outbox();
         let request = out.requests.first().map(|r| format!("{r:?}"));
         let outcome = || out.outcomes.first().map(|o| format!("{o:?}"));
-        let errand = || out.controls.first().map(|c| format!("{c:?}"));
-        request.or_else(outcome).or_else(errand).map_or(Ok(()), |now| Err(Fault::Differs(now)))
+        let control = || out.controls.first().map(|c| format!("{c:?}"));
+        request.or_else(outcome).or_else(control).map_or(Ok(()), |now| Err(Fault::Differs(now)))
     }
 }

@@ -48,7 +48,7 @@ pub struct Counts {
     /// Outcomes that the router told.
     pub outcomes: u64,
     /// Requests to the control thread.
-    pub errands: u64,
+    pub control_requests: u64,
     /// Digests of the router's state.
     pub states: u64,
     /// Whole states of both stages, at the beginnings of segments.
@@ -529,7 +529,7 @@ impl<'a> Replay<'a> {
             "intent" => counts.intents += 1,
             "request" => counts.requests += 1,
             "outcome_told" => counts.outcomes += 1,
-            "errand" => counts.errands += 1,
+            "control_request" => counts.control_requests += 1,
             _ => counts.states += 1,
         }
     }
