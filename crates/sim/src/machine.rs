@@ -12,7 +12,7 @@ use binance::hosts::Hosts;
 use binance::rest::{RestError, Transport};
 use memory::{MemoryConfig, MemoryError, SystemMemory};
 use node::environment::{Environment, Surroundings};
-use runtime::environment::{AppendFile, Entropy, Files, Spawner};
+use runtime::environment::{AppendFile, Entropy, Files, Room, Spawner};
 use runtime::journal::segment::walk;
 
 use crate::cluster::Cluster;
@@ -20,6 +20,9 @@ use crate::network::{Machine, Network, Uplink};
 use crate::process::{MachineClock, Process, ProcessSpawner};
 use crate::random::Random;
 use crate::time::TrueTime;
+
+/// Size of a machine's disk.
+const DISK_BYTES: u64 = 100_000_000_000;
 
 /// Small files that outlive the processes of a machine, on a disk that may be full.
 #[derive(Debug, Clone, Default)]
@@ -131,6 +134,11 @@ impl Files for MachineFiles {
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         self.files().retain(|file, _| !file.starts_with(path));
         Ok(())
+    }
+
+    fn room(&self, _: &Path) -> Option<Room> {
+        let free = if self.0.full.load(Ordering::Relaxed) { 0 } else { DISK_BYTES / 2 };
+        Some(Room { free, size: DISK_BYTES })
     }
 
     fn temp_dir(&self) -> PathBuf {
