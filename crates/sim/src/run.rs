@@ -1,6 +1,7 @@
 //! One run: storms of faults, each followed by a heal and a look at everything, and a flat end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -219,16 +220,20 @@ struct Run<'s> {
     violations: Vec<Violation>,
     /// Bytes of the market were changed on their way: books may be wrong without anybody's fault.
     spoiled: bool,
+    /// Sealed journals of each machine that hold no secret.
+    looked_at: Vec<BTreeSet<PathBuf>>,
     digest: Sha256,
 }
 
 impl<'s> Run<'s> {
     fn new(setup: &'s Setup, world: Rc<World>) -> Self {
         let script = setup.script.clone().unwrap_or_else(|| Self::drawn(setup, &world));
+        let looked_at = vec![BTreeSet::new(); world.slots.borrow().len()];
         Self {
             setup,
             world,
             script,
+            looked_at,
             struck: BTreeMap::new(),
             ledger: Ledger::default(),
             violations: Vec::new(),
@@ -395,17 +400,20 @@ impl<'s> Run<'s> {
     fn look(&mut self, after: &str) {
         let at_ms = self.world.now_ms();
         self.ledger.one_order_an_intent(at_ms, &mut self.violations);
-        let texts: Vec<String> = std::iter::once(self.world.cluster.dump())
-            .chain(self.world.slots.borrow().iter().map(|s| s.host.files.dump()))
-            .collect();
-        secrets(&texts, at_ms, &mut self.violations);
+        let memory = self.world.cluster.dump();
+        let mut told: Vec<String> = memory.contains(KEY.1).then(|| "memory".to_owned()).into_iter().collect();
+        for (slot, looked_at) in self.world.slots.borrow().iter().zip(&mut self.looked_at) {
+            let files = slot.host.files.that_hold(KEY.1.as_bytes(), looked_at);
+            told.extend(files.iter().map(|path| format!("{} of {}", path.display(), slot.program.name)));
+        }
+        secrets(told, at_ms, &mut self.violations);
         self.digest.update(after.as_bytes());
         let state = self.world.venue.borrow().inspect(|e| {
             let account = e.account(ACCOUNT);
             format!("{:?} {:?} {}", account.wallet, positions(e, ACCOUNT), account.fills.len())
         });
         self.digest.update(state.as_bytes());
-        self.digest.update(texts[0].as_bytes());
+        self.digest.update(memory.as_bytes());
         let (sent, requests) = self.world.network.sent();
         self.digest.update(format!("{sent} {requests}").as_bytes());
     }
