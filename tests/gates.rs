@@ -223,7 +223,8 @@ fn a_start_and_what_it_waits_for() {
         1,
         |s| s.bars = 10,
         async |w| {
-            w.venue(VenueFault::RefuseConnections);
+            // REST answers, or nothing would begin.
+            w.venue(VenueFault::Page { on: "WS *".to_owned(), status: 503 });
             w.closes("starting").await;
             w.closes("order_path").await;
             w.world.heal();

@@ -1,44 +1,40 @@
-//! A local venue and a live node on it, in this process; see the fields of [`Setup`] for what a test may choose.
+//! A local venue and a live node before it, in one simulated world; see the fields of [`Setup`] for what a test may choose.
 //!
-//! Nothing here sleeps and hopes: a test names a condition and [`Node::until`] waits for it, up to [`PATIENCE`].
-//! [`Node::finish`] ends the run in good order and checks [`always`] what must hold after every fault.
-
-#![allow(dead_code, reason = "the halves of the suite use different parts")]
+//! A scenario is a seed, settings, a story that injects faults, and what it expects. Time is simulated, so a story takes
+//! as long as its work and goes the same way on every machine. A test names a condition and [`Node::until`] waits for
+//! it, up to [`PATIENCE_MS`]; [`Node::finish`] ends the run in good order and checks [`always`] what must hold after
+//! every fault.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, Once, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::rc::Rc;
+use std::time::Duration;
 
-use binance::hosts::{Hosts, Venue as VenueName};
-use binance::key::ApiKey;
+use binance::hosts::Hosts;
 use market::{ClientOrderId, Nanos, Qty};
 use node::config::Config;
-use node::control::{Orders, Seen};
-use node::environment::Environment;
+use node::control::Seen;
 use node::error::Failure;
-use node::live::{self, History, Options};
-use node::roles::Role;
 use node::summary::Summary;
-use node::topology::ExtraStage;
-use runtime::stage::{Stage, Work};
-use runtime::worker::Idle;
-use telemetry::published::Published;
+use sim::faults::Fault as Strike;
+use sim::invariants::secrets;
+use sim::journals::{Again, decide_again};
+use sim::scene::Scene;
+use sim::strike::strike;
+pub use sim::world::KEY;
+use sim::world::{ACCOUNT, End, Program, World};
 use tokio::sync::watch;
-use venue::core::Order;
-use venue::faults::Rule;
-use venue::{AccountConfig, Venue, VenueConfig, VenueHandle};
+use venue::core::{AccountId, Exchange, Order};
+use venue::faults::{Fault, Rule};
+use venue::{AccountConfig, Counters, VenueConfig};
 
-/// How long a condition may take to come true. Only a failure takes so long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-/// Nodes that run at one time: more than cores would make each other late.
-const AT_ONCE: usize = 2;
-/// The account; it opens nothing but the venue of its test.
-pub const KEY: (&str, &str) = ("faults", "dummy-secret-of-a-test");
+/// How long a condition may take to come true, simulated. Only a failure takes so long.
+pub const PATIENCE_MS: u64 = 60_000;
+/// Between two looks at a condition.
+const LOOK_MS: u64 = 5;
 /// The engine's settings of the demo: short bars and holds, so that trades come within seconds.
 pub const DEMO: &str = include_str!("../../configs/demo.yml");
+/// The machine of the node.
+const HERE: usize = 0;
 
 /// What is started.
 pub struct Setup {
@@ -48,14 +44,10 @@ pub struct Setup {
     pub venue: VenueConfig,
     /// Close the position at the end (the default), or leave it.
     pub flatten: bool,
-    /// Pulls the kill switch when it appears.
-    pub kill_file: Option<PathBuf>,
     /// Changes the hosts that the node is told.
     pub hosts: fn(&mut Hosts),
-    /// Stages polled beside the node's own.
-    pub extra_stages: Vec<ExtraStage>,
-    /// Warm the histories with prices from before the start (the default).
-    pub warm: bool,
+    /// How long after midnight it begins: windows of limits begin with the minute.
+    pub begins_ms: u64,
 }
 
 impl Setup {
@@ -63,21 +55,10 @@ impl Setup {
     pub fn new(seed: u64) -> Self {
         let mut config = Config::parse(DEMO).unwrap();
         config.market.max_symbols = 8;
-        config.runtime.idle = Some(Idle::Park);
-        config.runtime.unpinned = true;
-        // It would lie in the state directory of whoever runs the tests.
-        config.journal.enabled = false;
+        config.runtime.layout = Some(1);
         let accounts = vec![AccountConfig::hmac(KEY.0, KEY.1, 100_000)];
         let venue = VenueConfig { seed, symbols: 8, accounts, ..VenueConfig::default() };
-        Self {
-            config,
-            venue,
-            flatten: true,
-            kill_file: None,
-            hosts: |_| {},
-            extra_stages: Vec::new(),
-            warm: true,
-        }
+        Self { config, venue, flatten: true, hosts: |_| {}, begins_ms: 0 }
     }
 
     /// With other settings of the node.
@@ -86,82 +67,84 @@ impl Setup {
         self
     }
 
-    /// With other settings of the venue.
-    pub fn venue(mut self, change: impl FnOnce(&mut VenueConfig)) -> Self {
-        change(&mut self.venue);
-        self
-    }
-
     /// Starts both and waits until the node is ready to trade: all books in sync, connected, reconciled.
-    pub fn start(self) -> Node {
+    pub fn start(self, story: impl AsyncFnOnce(Node)) {
         let symbols = self.config.market.max_symbols as u32;
-        let node = self.launch(&[]);
-        node.until("all books in sync, everything connected and reconciled", |now| {
-            let s = now.seen;
-            s.book.live_books == symbols && s.gate.order_path && s.gate.user_stream && s.router.reconciled
+        self.launch(&[], async |node| {
+            node.ready(symbols).await;
+            story(node).await;
         });
-        node
     }
 
     /// Starts both, the venue with these faults from the first connection on, and waits for nothing.
-    pub fn launch(self, faults: &[Rule]) -> Node {
+    pub fn launch(self, faults: &[Rule], story: impl AsyncFnOnce(Node)) {
         logs();
-        let turn = Turn::take();
-        let venue = Venue::start(self.venue).unwrap();
-        for fault in faults {
-            venue.inject(fault.clone()).unwrap();
-        }
-        let name = VenueName::Local(venue.addr().to_string());
-        let bars = alpha::eigen::WINDOWS[3] + 150;
-        let preroll = venue.preroll(bars, Duration::from_millis(self.config.market.bar_ms));
-        let history = match self.warm {
-            true => History { symbols: preroll.symbols, bars: preroll.rows },
-            false => History::default(),
-        };
-        let (show, seen) = watch::channel(Seen::default());
-        let orders = Orders {
-            seconds: None,
-            flatten: self.flatten,
-            kill_file: self.kill_file,
-            private_path: String::new(),
-            progress: false,
-            watch: Some(show),
-        };
-        let signalled = Arc::new(AtomicBool::new(false));
-        let published = Arc::new(Published::default());
-        let mut hosts = name.hosts();
-        (self.hosts)(&mut hosts);
-        let options = Options {
-            role: Role::All,
-            hosts,
-            venue: name,
-            key: ApiKey::hmac(KEY.0, KEY.1).unwrap(),
-            config: self.config,
-            history,
-            forewarner: None,
-            orders,
-            signalled: Arc::clone(&signalled),
-            extra_stages: self.extra_stages,
-            published: Some(Arc::clone(&published)),
-        };
-        let thread = std::thread::Builder::new()
-            .name("node".into())
-            .spawn(move || live::run(options, &Environment::system()))
+        let mut program = Program::all("node".to_owned(), self.config);
+        (program.hosts, program.flatten, program.restarts) = (self.hosts, self.flatten, false);
+        let mut scene = Scene::of(self.venue.seed, self.venue, vec![program]);
+        scene.begins_ns += self.begins_ms * Nanos::MS;
+        scene
+            .play(async |world| {
+                let seen = world.slots.borrow()[HERE].seen.subscribe();
+                let venue = Venue(Rc::clone(world));
+                let node = Node { world: Rc::clone(world), venue, seen, ends: 0 };
+                for fault in faults {
+                    node.inject(fault.clone());
+                }
+                story(node).await;
+            })
             .unwrap();
-        Node { venue, seen, published, signalled, thread: Some(thread), _turn: turn }
+    }
+}
+
+/// The venue, as a test sees it.
+pub struct Venue(Rc<World>);
+
+impl Venue {
+    /// Puts a fault in force; the error says what is wrong with it.
+    pub fn inject(&self, rule: impl Into<Rule>) -> Result<u64, String> {
+        let now = Nanos(self.0.time.now_ns());
+        let id = self.0.venue.borrow_mut().inject(rule, None, now);
+        self.0.network.sooner.notify_one();
+        id
+    }
+
+    /// Removes all faults.
+    pub fn clear_faults(&self) {
+        self.0.venue.borrow_mut().clear_faults();
+        self.0.network.sooner.notify_one();
+    }
+
+    /// How often a rule struck.
+    pub fn hits(&self, id: u64) -> u64 {
+        self.0.venue.borrow().hits(id)
+    }
+
+    /// What it counted.
+    pub fn counters(&self) -> Counters {
+        self.0.venue.borrow_mut().counters()
+    }
+
+    /// Looks at the exchange: accounts, orders, fills, books.
+    pub fn inspect<T>(&self, look: impl FnOnce(&Exchange) -> T) -> T {
+        self.0.venue.borrow().inspect(look)
+    }
+
+    /// The account of a place in its configuration.
+    pub const fn account(&self, n: u16) -> AccountId {
+        AccountId(n)
     }
 }
 
 /// A running node and its venue.
 pub struct Node {
+    /// The world that both live in.
+    pub world: Rc<World>,
     /// The venue: faults go in here, and its view of orders and positions is read here.
-    pub venue: VenueHandle,
+    pub venue: Venue,
     seen: watch::Receiver<Seen>,
-    /// What it shows to whoever looks from outside.
-    pub published: Arc<Published>,
-    signalled: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Result<Summary, Failure>>>,
-    _turn: Turn,
+    /// Ends that were looked at.
+    ends: usize,
 }
 
 /// What a condition looks at.
@@ -169,7 +152,7 @@ pub struct Now<'a> {
     /// The node's view.
     pub seen: &'a Seen,
     /// The venue.
-    pub venue: &'a VenueHandle,
+    pub venue: &'a Venue,
 }
 
 impl Now<'_> {
@@ -185,14 +168,28 @@ impl Now<'_> {
 }
 
 impl Node {
-    /// Puts a fault in force.
+    /// Waits until the node is ready to trade: all books in sync, connected, reconciled.
+    pub async fn ready(&self, symbols: u32) {
+        self.until("all books in sync, everything connected and reconciled", |now| {
+            let s = now.seen;
+            s.book.live_books == symbols && s.gate.order_path && s.gate.user_stream && s.router.reconciled
+        })
+        .await;
+    }
+
+    /// Puts a fault of the venue in force.
     pub fn inject(&self, rule: impl Into<Rule>) -> u64 {
         self.venue.inject(rule).unwrap()
     }
 
-    /// Puts a fault in force that strikes once.
-    pub fn inject_once(&self, fault: venue::faults::Fault) -> u64 {
-        self.inject(Rule { fault, times: 1, skip: 0 })
+    /// Puts a fault of the venue in force that strikes once.
+    pub fn inject_once(&self, fault: Fault) -> u64 {
+        self.inject(Rule::once(fault))
+    }
+
+    /// Lets a fault of the network, the machine or its operator happen.
+    pub fn strike(&self, fault: &Strike) {
+        assert!(strike(&self.world, fault), "{fault:?} struck nothing");
     }
 
     /// What the node shows now.
@@ -200,112 +197,149 @@ impl Node {
         self.seen.borrow().clone()
     }
 
-    /// Waits for a condition and says how long it took; fails, with what the node shows, after [`PATIENCE`] or when the
-    /// node ends.
-    pub fn until(&self, what: &str, mut holds: impl FnMut(&Now<'_>) -> bool) -> Duration {
-        let start = Instant::now();
+    /// How often the node has raised this alert.
+    pub fn alerts(&self, kind: &str) -> u64 {
+        self.seen.borrow().alerts.get(kind).copied().unwrap_or(0)
+    }
+
+    /// The true time, which is the venue's unless a fault put its clock off; for comparing with order times.
+    pub fn wall(&self) -> Nanos {
+        Nanos(self.world.time.now_ns())
+    }
+
+    /// Has it not ended yet?
+    pub fn runs(&self) -> bool {
+        let slots = self.world.slots.borrow();
+        slots[HERE].ends.len() == self.ends
+    }
+
+    /// Waits for a condition and says how long it took; fails, with what the node shows, after [`PATIENCE_MS`] or when
+    /// the node ends.
+    pub async fn until(&self, what: &str, mut holds: impl FnMut(&Now<'_>) -> bool) -> Duration {
+        let start = self.world.now_ms();
         loop {
-            let seen = self.seen();
-            if holds(&Now { seen: &seen, venue: &self.venue }) {
-                return start.elapsed();
+            if holds(&Now { seen: &self.seen.borrow(), venue: &self.venue }) {
+                return Duration::from_millis(self.world.now_ms() - start);
             }
-            let over = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
-            assert!(!over, "the node ended before: {what}\n{seen:#?}");
-            assert!(start.elapsed() < PATIENCE, "this did not come about: {what}\n{seen:#?}");
-            std::thread::sleep(Duration::from_millis(5));
+            let told = || format!("{:#?}\n{:#?}", self.seen(), self.world.timeline());
+            assert!(self.runs(), "the node ended before: {what}\n{}", told());
+            assert!(self.world.now_ms() - start < PATIENCE_MS, "this did not come about: {what}\n{}", told());
+            self.world.wait_ms(LOOK_MS).await;
+        }
+    }
+
+    /// Waits for something at the venue, whether the node runs or not.
+    pub async fn until_venue(&self, what: &str, holds: impl Fn(&Venue) -> bool) {
+        let start = self.world.now_ms();
+        while !holds(&self.venue) {
+            let told = || self.world.timeline();
+            assert!(
+                self.world.now_ms() - start < PATIENCE_MS,
+                "this did not come about: {what}\n{:#?}",
+                told()
+            );
+            self.world.wait_ms(LOOK_MS).await;
         }
     }
 
     /// Watches that something stays true for a while; for what must *not* happen.
-    pub fn holds_for(&self, time: Duration, what: &str, mut holds: impl FnMut(&Now<'_>) -> bool) {
-        let start = Instant::now();
-        while start.elapsed() < time {
-            let seen = self.seen();
-            assert!(holds(&Now { seen: &seen, venue: &self.venue }), "no longer true: {what}\n{seen:#?}");
-            std::thread::sleep(Duration::from_millis(5));
+    pub async fn holds_for(&self, time: Duration, what: &str, mut holds: impl FnMut(&Now<'_>) -> bool) {
+        let end = self.world.now_ms() + time.as_millis() as u64;
+        while self.world.now_ms() < end {
+            let holds = holds(&Now { seen: &self.seen.borrow(), venue: &self.venue });
+            assert!(holds, "no longer true: {what}\n{:#?}", self.seen());
+            self.world.wait_ms(LOOK_MS).await;
         }
     }
 
     /// Ends all faults and waits until the node has come to rest with the venue: nothing unknown, reconciled, positions
     /// equal.
-    pub fn heal(&self) {
+    pub async fn heal(&self) {
         self.venue.clear_faults();
         self.until("healed: reconciled, no order unknown, positions equal", |now| {
             let r = &now.seen.router;
             r.reconciled && r.unknown == 0 && now.positions_agree()
-        });
+        })
+        .await;
     }
 
     /// Heals, ends the run in good order, and holds it to what must be true after every run.
-    pub fn finish(self) -> Summary {
-        self.heal();
-        let (summary, _venue) = self.end();
-        summary
+    pub async fn finish(self) -> Summary {
+        self.heal().await;
+        self.end().await
     }
 
     /// Ends the run without healing first; the checks are made all the same.
-    pub fn end(mut self) -> (Summary, BTreeMap<String, Qty>) {
-        self.signalled.store(true, Ordering::Release);
-        let result = self.thread.take().unwrap().join().expect("the node does not panic");
-        let summary = result.unwrap_or_else(|e| panic!("the run ended with an error: {e:?}"));
-        always(&self.venue, &summary);
-        let left = positions(&self.venue);
-        (summary, left)
+    pub async fn end(mut self) -> Summary {
+        self.signal();
+        let summary = self.ended().await;
+        let summary = summary.unwrap_or_else(|e| panic!("the run ended with an error: {e:?}"));
+        always(&self, &summary);
+        same_again(&self);
+        summary
     }
 
     /// Asks the node to end, as a signal does.
     pub fn signal(&self) {
-        self.signalled.store(true, Ordering::Release);
+        self.world.signal(HERE);
     }
 
     /// Waits for a node that ends by itself, with its result.
-    pub fn ended(&mut self) -> Result<Summary, Failure> {
-        let start = Instant::now();
-        while !self.thread.as_ref().unwrap().is_finished() {
-            assert!(start.elapsed() < PATIENCE, "the node did not end\n{:#?}", self.seen());
-            std::thread::sleep(Duration::from_millis(5));
+    pub async fn ended(&mut self) -> Result<Summary, Failure> {
+        let start = self.world.now_ms();
+        loop {
+            let end = self.world.slots.borrow()[HERE].ends.get(self.ends).cloned();
+            if let Some((_, end)) = end {
+                self.ends += 1;
+                return match end {
+                    End::Done(summary) => Ok(*summary),
+                    End::Failed(exit, message) => Err(Failure { exit, message }),
+                    End::Killed => panic!("the node was killed"),
+                };
+            }
+            assert!(self.world.now_ms() - start < PATIENCE_MS, "the node did not end\n{:#?}", self.seen());
+            self.world.wait_ms(LOOK_MS).await;
         }
-        self.thread.take().unwrap().join().expect("the node does not panic")
     }
-}
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.signalled.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+    /// Waits for the end of a process that is killed.
+    pub async fn killed(&mut self) {
+        while self.runs() {
+            self.world.wait_ms(1).await;
         }
+        self.ends += 1;
+    }
+
+    /// Starts the next process on the machine of one that has ended.
+    pub fn start_again(&self) {
+        self.world.start_now(HERE);
     }
 }
 
 /// Positions of the account at the venue that are not zero, by symbol.
-pub fn positions(venue: &VenueHandle) -> BTreeMap<String, Qty> {
-    venue.inspect(|exchange| {
-        let account = exchange.account(venue.account(0));
-        let open = account.positions.iter().filter(|(_, p)| !p.qty.is_zero());
-        open.map(|((symbol, _), p)| (exchange.listing(*symbol).instrument.symbol.clone(), p.qty)).collect()
-    })
+pub fn positions(venue: &Venue) -> BTreeMap<String, Qty> {
+    venue.inspect(|exchange| sim::invariants::positions(exchange, ACCOUNT))
 }
 
 /// Orders of the account at the venue, oldest first.
-pub fn orders(venue: &VenueHandle) -> Vec<Order> {
-    venue.inspect(|exchange| exchange.orders_of(venue.account(0)).cloned().collect())
+pub fn orders(venue: &Venue) -> Vec<Order> {
+    venue.inspect(|exchange| exchange.orders_of(ACCOUNT).cloned().collect())
 }
 
 /// Orders of the account that are open at the venue.
-pub fn open_orders(venue: &VenueHandle) -> Vec<Order> {
+pub fn open_orders(venue: &Venue) -> Vec<Order> {
     orders(venue).into_iter().filter(Order::is_open).collect()
 }
 
 /// What is true after every run, whatever happened in it.
-fn always(venue: &VenueHandle, summary: &Summary) {
+pub fn always(node: &Node, summary: &Summary) {
     let text = summary.text();
-    let all = orders(venue);
+    let all = orders(&node.venue);
     let left: Vec<&Order> = all.iter().filter(|o| o.is_open()).collect();
     assert!(left.is_empty(), "orders left at the venue: {left:#?}\n{text}");
     assert_eq!(summary.open_orders, Some(0), "{text}");
     assert_eq!(summary.router.unknown, 0, "the fate of every order is known\n{text}");
-    let at_venue = positions(venue);
+    let at_venue = positions(&node.venue);
     let symbols: BTreeSet<&String> = at_venue.keys().collect();
     assert_eq!(symbols, summary.open_positions.iter().flatten().map(|p| &p.symbol).collect(), "{text}");
 
@@ -334,62 +368,23 @@ fn one_at_a_time(intent: u32, orders: &[&Order], text: &str) {
     assert!(filled <= wanted.0, "intent {intent} was filled beyond its size: {orders:#?}\n{text}");
 }
 
+/// The journal of each run decides the same again, and no secret stands in it or elsewhere on the machine.
+pub fn same_again(node: &Node) -> Again {
+    let (mut again, mut violations) = (Again::default(), Vec::new());
+    let slots = node.world.slots.borrow();
+    let at_ms = node.world.now_ms();
+    decide_again(&slots[HERE].host.files, at_ms, &mut again, &mut violations);
+    secrets(&[slots[HERE].host.files.dump(), node.world.cluster.dump()], at_ms, &mut violations);
+    assert!(violations.is_empty(), "{violations:#?}");
+    again
+}
+
 /// Log lines of a failing test; `RUST_LOG` chooses the level.
-fn logs() {
-    static ONCE: Once = Once::new();
+pub fn logs() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         let filter = std::env::var("RUST_LOG").ok().and_then(|v| v.parse().ok());
         let level = filter.unwrap_or(tracing_subscriber::filter::LevelFilter::INFO);
         tracing_subscriber::fmt().with_max_level(level).with_test_writer().init();
     });
-}
-
-/// The right to run a node: held while it runs.
-pub struct Turn;
-
-static RUNNING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
-
-impl Turn {
-    pub fn take() -> Self {
-        let running = RUNNING.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = |running: &mut usize| *running >= AT_ONCE;
-        *RUNNING.1.wait_while(running, free).unwrap_or_else(PoisonError::into_inner) += 1;
-        Self
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        *RUNNING.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        RUNNING.1.notify_one();
-    }
-}
-
-/// A stage that does nothing, until it is told to stand still: then its whole worker does.
-pub struct Stall(Arc<AtomicU64>);
-
-impl Stall {
-    /// On this worker; the handle takes the milliseconds of the next stall.
-    pub fn on(worker: &'static str) -> (ExtraStage, Arc<AtomicU64>) {
-        let handle = Arc::new(AtomicU64::new(0));
-        (ExtraStage { worker, stage: Box::new(Self(Arc::clone(&handle))) }, handle)
-    }
-}
-
-impl Stage for Stall {
-    fn name(&self) -> &'static str {
-        "stall"
-    }
-
-    fn poll(&mut self, _now_ns: u64) -> Work {
-        // Set back after the stall: a test sees its end by it.
-        std::thread::sleep(Duration::from_millis(self.0.load(Ordering::Acquire)));
-        self.0.store(0, Ordering::Release);
-        Work::Idle
-    }
-}
-
-/// Nanoseconds of the venue's wall clock, for comparing with order times.
-pub fn wall() -> Nanos {
-    Nanos(runtime::clock::Clock::new().wall_ns())
 }

@@ -4,20 +4,18 @@ mod account;
 mod close_stop;
 mod fate;
 mod limits;
-mod process;
 mod stop;
 mod stream;
 
 use std::time::Duration;
 
-use venue::VenueHandle;
 use venue::core::Order;
 use venue::faults::Fault;
 
-use crate::harness::{Node, Now, Setup, orders};
+use crate::harness::{Node, Now, Setup, Venue, orders};
 
 /// A node whose lost requests are given up soon: what cannot arrive within 1.2 s cannot arrive.
-fn setup(seed: u64) -> Setup {
+pub fn setup(seed: u64) -> Setup {
     Setup::new(seed).config(|c| {
         c.router.recv_window_ms = 1_000;
         c.router.max_clock_error_ms = 200;
@@ -33,22 +31,22 @@ fn setup(seed: u64) -> Setup {
 
 impl Node {
     /// Lets it strike once, then waits until both sides agree again.
-    fn survives(&self, fault: Fault) {
+    pub async fn survives(&self, fault: Fault) {
         let what = format!("{fault:?}");
         let id = self.inject_once(fault);
-        self.until(&format!("struck by {what}"), |now| now.venue.hits(id) > 0);
-        self.until(&format!("in order again after {what}"), in_order);
+        self.until(&format!("struck by {what}"), |now| now.venue.hits(id) > 0).await;
+        self.until(&format!("in order again after {what}"), in_order).await;
     }
 
     /// Waits for a round trip that begins after now.
-    fn trades_again(&self) {
+    pub async fn trades_again(&self) {
         let before = self.seen().trades.len();
         // One may have begun before.
-        self.until("it trades again", |now| now.seen.trades.len() >= before + 2);
+        self.until("it trades again", |now| now.seen.trades.len() >= before + 2).await;
     }
 
     /// Waits until a position is held, its entry over.
-    fn holds(&self) -> String {
+    pub async fn holds(&self) -> String {
         let mut held = String::new();
         self.until("a position is held", |now| {
             let only = now.seen.positions.keys().next().filter(|_| now.positions_agree());
@@ -56,28 +54,29 @@ impl Node {
                 held.clone_from(symbol);
                 true
             })
-        });
+        })
+        .await;
         held
     }
 
     /// Watches that nothing is opened for a while.
-    fn opens_nothing(&self, time: Duration) {
+    pub async fn opens_nothing(&self, time: Duration) {
         let before = openings(&self.venue);
-        self.holds_for(time, "nothing is opened", |now| openings(now.venue) == before);
+        self.holds_for(time, "nothing is opened", |now| openings(now.venue) == before).await;
     }
 }
 
 /// Compared with the venue, every fate known, positions equal.
-fn in_order(now: &Now<'_>) -> bool {
+pub fn in_order(now: &Now<'_>) -> bool {
     let r = &now.seen.router;
     now.seen.gate.user_stream && r.reconciled && r.unknown == 0 && now.positions_agree()
 }
 
 /// Orders that open, as the venue has taken them.
-fn openings(venue: &VenueHandle) -> usize {
+pub fn openings(venue: &Venue) -> usize {
     orders(venue).iter().filter(|o| is_ours(o) && !o.reduce_only).count()
 }
 
-fn is_ours(o: &Order) -> bool {
+pub fn is_ours(o: &Order) -> bool {
     o.client_id.starts_with("dlp-")
 }

@@ -176,16 +176,16 @@ impl Control {
         }
     }
 
-    /// Does the disk refuse the journal, or were records lost within the last minute? What is decided then can never be
+    /// Within the last minute, did the disk refuse the journal, or were records lost? What is decided then can never be
     /// explained again.
     fn journal_has_hole(&mut self) -> bool {
         let Some(journal) = &self.journal else { return false };
         let (lost, now) = (journal.lost(), self.clock.now_ns());
-        if lost != self.journal_lost.0 {
-            self.journal_lost = (lost, now);
+        // What a disk that refuses costs is counted only when it takes records again, and a little later.
+        if journal.is_failing() || lost != self.journal_lost.0 {
+            self.journal_lost = (lost, Some(now));
         }
-        let recent = lost > 0 && now.saturating_sub(self.journal_lost.1) < JOURNAL_WHOLE_NS;
-        journal.is_failing() || recent
+        self.journal_lost.1.is_some_and(|at| now.saturating_sub(at) < JOURNAL_WHOLE_NS)
     }
 
     /// What the router believes, for the drop copy; and its word.

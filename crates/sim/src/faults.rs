@@ -41,6 +41,10 @@ pub enum Fault {
     Pause { machine: Machine, for_ms: u64 },
     /// The stages hang.
     Hang { machine: Machine },
+    /// One worker stands still; the name is that of the layout.
+    Stall { machine: Machine, worker: String, for_ms: u64 },
+    /// A stage on a worker panics.
+    Panic { machine: Machine, worker: String },
     /// SIGTERM, and a start after `back_ms`.
     Terminate { machine: Machine, back_ms: u64 },
     /// The wall clock steps.

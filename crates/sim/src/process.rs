@@ -5,6 +5,7 @@
 //! the process is alive and running. A killed process is never polled again: its tasks are dropped where they stand, as
 //! the operating system would.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,6 +22,7 @@ use runtime::worker::{DutyCycle, Worker, WorkerConfig, stopped};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::sleep_until;
 
 use crate::time::TrueTime;
 
@@ -89,6 +91,10 @@ pub struct Process {
     stopped: AtomicBool,
     /// Its workers do not come back from a poll.
     hangs: AtomicBool,
+    /// Workers that do not come back from a poll before a time, by name.
+    stalls: Mutex<BTreeMap<String, u64>>,
+    /// The worker whose next poll panics.
+    panics: Mutex<Option<String>>,
     /// Polls left before it is killed; `u64::MAX`: none planned.
     kill_in: AtomicU64,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -112,6 +118,8 @@ impl Process {
             dead: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             hangs: AtomicBool::new(false),
+            stalls: Mutex::default(),
+            panics: Mutex::default(),
             kill_in: AtomicU64::new(u64::MAX),
             tasks: Mutex::default(),
             waiting: Mutex::default(),
@@ -170,6 +178,27 @@ impl Process {
     /// From now on none of its workers comes back from a poll; everything else goes on.
     pub fn hang(&self) {
         self.hangs.store(true, Ordering::Relaxed);
+    }
+
+    /// A worker does not come back from its next poll before this time.
+    pub fn stall(&self, worker: &str, until: u64) {
+        lock(&self.stalls).insert(worker.to_owned(), until);
+    }
+
+    /// A stage on this worker panics at its next poll.
+    pub fn panic(&self, worker: &str) {
+        *lock(&self.panics) = Some(worker.to_owned());
+    }
+
+    /// Stands still for as long as this worker is to.
+    async fn stand_still(&self, worker: &str) {
+        if self.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        let until = lock(&self.stalls).remove(worker);
+        if let Some(until) = until {
+            sleep_until(self.time.instant(until)).await;
+        }
     }
 
     fn go_on(&self) {
@@ -309,7 +338,12 @@ impl Workers for ProcessSpawner {
             let mut result = Ok(());
             'run: while !stop.load(Ordering::Acquire) {
                 for _ in 0..PASSES {
-                    match catch_unwind(AssertUnwindSafe(|| cycle.pass())) {
+                    let pass = || {
+                        let told = lock(&process.panics).take_if(|worker| *worker == config.name);
+                        assert!(told.is_none(), "told to panic");
+                        cycle.pass()
+                    };
+                    match catch_unwind(AssertUnwindSafe(pass)) {
                         Ok(Work::Done) => {}
                         Ok(Work::Idle) => break,
                         Err(panic) => {
@@ -318,9 +352,7 @@ impl Workers for ProcessSpawner {
                         }
                     }
                 }
-                if process.hangs.load(Ordering::Relaxed) {
-                    std::future::pending::<()>().await;
-                }
+                process.stand_still(&config.name).await;
                 tokio::select! {
                     biased;
                     () = process.arrived.notified() => {}

@@ -167,13 +167,8 @@ fn programs(setup: &Setup, symbols: Vec<String>) -> Result<Vec<Program>, String>
     if setup.seed.is_multiple_of(2) {
         config.journal.content = JournalContent::Frames;
     }
-    let program = |name: &str, role, share| Program {
-        name: name.to_owned(),
-        config: config.clone(),
-        role,
-        share,
-        forewarner: None,
-    };
+    let program =
+        |name: &str, role, share| Program { role, share, ..Program::all(name.to_owned(), config.clone()) };
     Ok(match setup.layout {
         Layout::One => vec![program("all", Role::All, Share::Whole)],
         Layout::Two => {
@@ -423,7 +418,7 @@ impl<'s> Run<'s> {
         let n = self.world.slots.borrow().len();
         for slot in self.world.slots.borrow_mut().iter_mut() {
             // A node that ends takes the wish to close with it only from its start.
-            slot.flatten = true;
+            slot.program.flatten = true;
         }
         for machine in 0..n {
             self.world.kill_switch(machine, true);

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use node::config::{Backend, Config};
-use node::roles::{Role, Share};
 use runtime::environment::Files;
 use tokio::time::sleep;
 use venue::{AccountConfig, VenueConfig};
@@ -49,8 +48,7 @@ pub fn sample(
     config.memory.backend = Backend::Hazelcast;
     config.memory.path = Some("/var/lib/dolphin/memory".into());
     config.runtime.layout = Some(1);
-    let (name, forewarner) = ("all".to_owned(), None);
-    let program = Program { name, config, role: Role::All, share: Share::Whole, forewarner };
+    let program = Program::all("all".to_owned(), config);
     let scene = Scene { bars: alpha::eigen::WINDOWS[3] + 1, ..Scene::of(seed, venue, vec![program]) };
     scene.play(async |world| {
         live(world, seconds, end).await?;

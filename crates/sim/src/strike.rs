@@ -49,6 +49,8 @@ pub fn strike(world: &World, fault: &Fault) -> bool {
         }
         Fault::Pause { machine, for_ms } => world.pause(*machine, *for_ms),
         Fault::Hang { machine } => world.hang(*machine),
+        Fault::Stall { machine, worker, for_ms } => world.stall(*machine, worker, *for_ms),
+        Fault::Panic { machine, worker } => world.panic(*machine, worker),
         Fault::Terminate { machine, back_ms } => world.terminate(*machine, *back_ms),
         Fault::ClockStep { machine, ms } => {
             world.slots.borrow()[*machine].host.clock.step(ms * Nanos::MS as i64);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use binance::hosts::Venue as VenueName;
+use binance::hosts::{Hosts, Venue as VenueName};
 use binance::key::ApiKey;
 use binance::rest::{HttpFailure, HttpResponse, TransportKind};
 use market::Nanos;
@@ -60,6 +60,20 @@ pub struct Program {
     pub share: Share,
     /// The model that judges its days, if any.
     pub forewarner: Option<alpha::Forewarner>,
+    /// Changes the hosts that it is told.
+    pub hosts: fn(&mut Hosts),
+    /// Close positions at the end.
+    pub flatten: bool,
+    /// It is started again when it has ended, as systemd would.
+    pub restarts: bool,
+}
+
+impl Program {
+    /// One that does everything, on the venue's own hosts, started again whenever it has ended.
+    pub const fn all(name: String, config: Config) -> Self {
+        let (role, share) = (Role::All, Share::Whole);
+        Self { name, config, role, share, forewarner: None, hosts: |_| {}, flatten: false, restarts: true }
+    }
 }
 
 /// What a run begins with.
@@ -100,8 +114,6 @@ pub struct Slot {
     pub process: Option<Arc<Process>>,
     /// Sets SIGTERM.
     pub signalled: Arc<AtomicBool>,
-    /// Close positions at the end.
-    pub flatten: bool,
     /// What its control thread sees.
     pub seen: watch::Sender<Seen>,
     outcome: Rc<RefCell<Option<End>>>,
@@ -158,7 +170,6 @@ impl World {
             program,
             process: None,
             signalled: Arc::default(),
-            flatten: false,
             seen: watch::Sender::default(),
             outcome: Rc::default(),
             start_at: now.0,
@@ -329,10 +340,12 @@ impl World {
             End::Failed(exit, message) => format!("exit {exit}: {message}"),
             End::Killed => "killed".to_owned(),
         };
-        let restart = if matches!(end, End::Failed(USAGE, _)) { u64::MAX } else { now + RESTART };
+        let stays = matches!(end, End::Failed(USAGE, _)) || !slot.program.restarts;
+        let restart = if stays { u64::MAX } else { now + RESTART };
         let open = self.venue.borrow().inspect(|e| e.account(ACCOUNT).open.len());
         self.note(format!("{} ends with {open} orders at the venue: {how}", process.name));
         process.kill_after(0);
+        self.venue.borrow_mut().client_gone(address(machine));
         slot.process = None;
         slot.ends.push((now, end));
         if slot.start_at == u64::MAX {
@@ -351,7 +364,8 @@ impl World {
         let spawner = ProcessSpawner::new(Arc::clone(&process));
         let (outcome, program) = (Rc::clone(&slot.outcome), slot.program.clone());
         let venue = VenueName::Local("127.0.0.1:9080".to_owned());
-        let (hosts, signalled) = (venue.hosts(), Arc::clone(&slot.signalled));
+        let (mut hosts, signalled) = (venue.hosts(), Arc::clone(&slot.signalled));
+        (program.hosts)(&mut hosts);
         self.starts.set(self.starts.get() + 1);
         if program.role == Role::Ingest {
             let Program { config, share, .. } = program;
@@ -370,7 +384,7 @@ impl World {
             let key = ApiKey::hmac(KEY.0, KEY.1);
             let orders = Orders {
                 seconds: None,
-                flatten: slot.flatten,
+                flatten: program.flatten,
                 kill_file: Some(KILL_FILE.into()),
                 private_path: String::new(),
                 progress: false,
@@ -408,13 +422,19 @@ impl World {
         slot.process = Some(process);
     }
 
+    /// Starts the process of a machine, unless there is one.
+    pub fn start_now(&self, machine: Machine) {
+        self.slots.borrow_mut()[machine].start_at = self.time.now_ns();
+        self.network.sooner.notify_one();
+    }
+
     /// Kills the process of a machine after so many polls; it starts again after `back_ms`. Was there one?
     pub fn kill(&self, machine: Machine, after_polls: u64, power: bool, back_ms: u64) -> bool {
         let now = self.time.now_ns();
         let mut slots = self.slots.borrow_mut();
         let slot = &mut slots[machine];
         let Some(process) = &slot.process else { return false };
-        slot.start_at = now + back_ms * Nanos::MS;
+        slot.start_at = now.saturating_add(back_ms.saturating_mul(Nanos::MS));
         slot.continue_at = u64::MAX;
         if power {
             self.network.unplug(machine);
@@ -443,7 +463,31 @@ impl World {
         })
     }
 
-    /// SIGTERM; it starts again `back_ms` after its end.
+    /// A worker of a machine does not come back from a poll for `for_ms`. Was there a process?
+    pub fn stall(&self, machine: Machine, worker: &str, for_ms: u64) -> bool {
+        let until = self.time.now_ns() + for_ms * Nanos::MS;
+        self.slots.borrow()[machine].process.as_ref().is_some_and(|process| {
+            process.stall(worker, until);
+            true
+        })
+    }
+
+    /// A stage on a worker of a machine panics at its next poll. Was there a process?
+    pub fn panic(&self, machine: Machine, worker: &str) -> bool {
+        self.slots.borrow()[machine].process.as_ref().is_some_and(|process| {
+            process.panic(worker);
+            true
+        })
+    }
+
+    /// SIGTERM. Was there a process?
+    pub fn signal(&self, machine: Machine) -> bool {
+        let slots = self.slots.borrow();
+        slots[machine].signalled.store(true, Ordering::Release);
+        slots[machine].process.is_some()
+    }
+
+    /// SIGTERM; it starts again `back_ms` after now, or when it has ended.
     pub fn terminate(&self, machine: Machine, back_ms: u64) -> bool {
         let now = self.time.now_ns();
         let mut slots = self.slots.borrow_mut();

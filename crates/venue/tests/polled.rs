@@ -234,6 +234,42 @@ fn connections_are_cut_refused_ignored_and_turned_away() {
 }
 
 #[test]
+fn connections_of_requests_are_kept_open_refused_and_die() {
+    let mut b = Bench::small();
+    let ask = |b: &mut Bench| {
+        let id = b.request("GET", "/fapi/v1/time", "");
+        b.run(100);
+        match b.answer(id) {
+            Some(Answer::Reply(_)) => "answered",
+            Some(Answer::Lost) => "lost",
+            None => "never",
+        }
+    };
+    let end = |b: &mut Bench, how| {
+        b.venue.inject(Fault::Disconnect { route: "rest".into(), how }, None, b.now).unwrap()
+    };
+    let refused = b.venue.inject(Fault::RefuseConnections, None, b.now).unwrap();
+    assert_eq!([ask(&mut b), ask(&mut b)], ["lost"; 2]);
+    assert_eq!(b.venue.hits(refused), 2);
+    b.venue.clear_faults();
+    assert_eq!(ask(&mut b), "answered");
+    // The connection is open, and nobody needs a new one.
+    let refused = b.venue.inject(Fault::RefuseConnections, None, b.now).unwrap();
+    assert_eq!([ask(&mut b), ask(&mut b)], ["answered"; 2]);
+    end(&mut b, Ending::Reset);
+    assert_eq!(ask(&mut b), "lost");
+    assert_eq!(b.venue.hits(refused), 1);
+    b.venue.clear_faults();
+    assert_eq!(ask(&mut b), "answered");
+    // A dead one swallows a request, and is given up with it.
+    end(&mut b, Ending::Silence);
+    assert_eq!([ask(&mut b), ask(&mut b)], ["never", "answered"]);
+    b.venue.client_gone(IP);
+    b.venue.inject(Rule::once(Fault::IgnoreConnections), None, b.now).unwrap();
+    assert_eq!([ask(&mut b), ask(&mut b)], ["never", "answered"]);
+}
+
+#[test]
 fn requests_are_late_lost_and_never_answered() {
     let mut b = Bench::small();
     let query =

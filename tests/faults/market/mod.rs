@@ -33,13 +33,14 @@ fn entries(node: &Node, symbol: &str, since: Nanos) -> Vec<Order> {
 
 #[test]
 fn row_00_without_faults_it_trades_and_ends_flat() {
-    let node = Setup::new(1).start();
-    node.until("two round trips", |now| now.seen.trades.len() >= 2);
-    let summary = node.finish();
-    let (b, text) = (&summary.book, summary.text());
-    assert!(summary.open_positions.as_ref().unwrap().is_empty(), "{text}");
-    assert_eq!((b.gaps, b.crossed, b.rejected, b.resyncs, b.old_snapshots), (0, 0, 0, 0, 0), "{text}");
-    assert_eq!((b.streams.silent, b.streams.replaced, b.streams.trades_missed), (0, 0, 0), "{text}");
-    assert_eq!(summary.feed.dropped_frames, 0, "{text}");
-    assert!(summary.connections.values().all(|c| c.opened == 1 && c.lost.is_empty()), "{text}");
+    Setup::new(1).start(async |node| {
+        node.until("two round trips", |now| now.seen.trades.len() >= 2).await;
+        let summary = node.finish().await;
+        let (b, text) = (&summary.book, summary.text());
+        assert!(summary.open_positions.as_ref().unwrap().is_empty(), "{text}");
+        assert_eq!((b.gaps, b.crossed, b.rejected, b.resyncs, b.old_snapshots), (0, 0, 0, 0, 0), "{text}");
+        assert_eq!((b.streams.silent, b.streams.replaced, b.streams.trades_missed), (0, 0, 0), "{text}");
+        assert_eq!(summary.feed.dropped_frames, 0, "{text}");
+        assert!(summary.connections.values().all(|c| c.opened == 1 && c.lost.is_empty()), "{text}");
+    });
 }

@@ -137,8 +137,8 @@ pub struct Control {
     pub unkept: Arc<AtomicBool>,
     /// What the journal's thread tells of itself.
     pub journal: Option<Arc<Status>>,
-    /// Records that the journal had lost, and when the last of them was.
-    pub(super) journal_lost: (u64, u64),
+    /// Records that the journal had lost, and when it last lost some or was refused by the disk.
+    pub(super) journal_lost: (u64, Option<u64>),
     pub(super) rearming: Rearming,
     /// How the lease stands, and what operators ordered in memory; `None`: no lease is held.
     pub lease_view: Option<watch::Receiver<LeaseView>>,
@@ -206,7 +206,7 @@ impl Control {
             drop_copy: DropCopy::default(),
             unkept: Arc::default(),
             journal: None,
-            journal_lost: (0, 0),
+            journal_lost: (0, None),
             told_state: (false, false, false),
             told_armed: false,
             rearming: Rearming::default(),

@@ -115,6 +115,11 @@ impl RestCall {
         Self { request, trouble, due, reply: None }
     }
 
+    /// Where it comes from.
+    pub(crate) fn ip(&self) -> IpAddr {
+        self.request.ip
+    }
+
     /// Carries the request out, or hands the answer over, when it is time.
     pub(crate) fn step(&mut self, w: &mut World, now: Nanos) -> Progress {
         if now < self.due {

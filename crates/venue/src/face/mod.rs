@@ -19,6 +19,7 @@ mod polled;
 mod public;
 mod request;
 mod rest;
+mod rest_connections;
 mod session;
 mod socket;
 mod stream;

@@ -12,6 +12,7 @@ use super::call::{self, Answer, Progress, RestCall};
 use super::connection::{self, Admission};
 use super::mirror::Mirrored;
 use super::request::HttpRequest;
+use super::rest_connections::RestConnections;
 use super::socket::{Socket, State};
 use super::stream::ByteStream;
 use super::world::{Counters, World};
@@ -39,6 +40,7 @@ pub struct PolledVenue {
     calls: BTreeMap<(Nanos, RequestId), RestCall>,
     /// Requests that never get an answer, until their connection is reset.
     unanswered: Vec<RequestId>,
+    rest: RestConnections,
     answers: Vec<(RequestId, Answer)>,
     next_request: u64,
     /// When the world has something to do.
@@ -62,6 +64,7 @@ impl PolledVenue {
             next_connection: 0,
             calls: BTreeMap::new(),
             unanswered: Vec::new(),
+            rest: RestConnections::default(),
             answers: Vec::new(),
             next_request: 0,
             due: now,
@@ -117,7 +120,8 @@ impl PolledVenue {
     }
 
     /// Takes a REST request (or one to `/dolphin/…`). Its answer comes by [`Self::take_answers`] when it is time, or
-    /// never where a fault wants that.
+    /// never where a fault wants that. It comes over a connection that its client kept open, or else over a new one,
+    /// which faults may refuse.
     pub fn request(&mut self, request: HttpRequest, now: Nanos) -> RequestId {
         self.next_request += 1;
         let id = RequestId(self.next_request);
@@ -127,10 +131,21 @@ impl PolledVenue {
             self.end_rest();
             return id;
         }
-        let call = RestCall::new(&mut self.world, request, now);
-        self.calls.insert((now, id), call);
-        self.step_calls(now);
+        match self.rest.carry(&mut self.world, request.ip) {
+            Admission::Serve => {
+                let call = RestCall::new(&mut self.world, request, now);
+                self.calls.insert((now, id), call);
+                self.step_calls(now);
+            }
+            Admission::Refuse => self.answers.push((id, Answer::Lost)),
+            Admission::Ignore => self.unanswered.push(id),
+        }
         id
+    }
+
+    /// The client at this address is gone, and the connections that it kept open for requests with it.
+    pub fn client_gone(&mut self, ip: IpAddr) {
+        self.rest.client_gone(ip);
     }
 
     /// The answers that have come to be by `now`, in the order they did.
@@ -149,7 +164,12 @@ impl PolledVenue {
             let mut call = entry.remove();
             match call.step(&mut self.world, now) {
                 Progress::Wait(due) => drop(self.calls.insert((due, id), call)),
-                Progress::Done(answer) => self.answers.push((id, answer)),
+                Progress::Done(answer) => {
+                    if matches!(answer, Answer::Reply(_)) {
+                        self.rest.keep(call.ip());
+                    }
+                    self.answers.push((id, answer));
+                }
                 Progress::Never => self.unanswered.push(id),
             }
         }
@@ -158,6 +178,7 @@ impl PolledVenue {
     /// Ends the REST connections that a fault wants ended, with the requests on them.
     fn end_rest(&mut self) {
         for how in std::mem::take(&mut self.world.rest_endings) {
+            self.rest.end(how);
             let calls = std::mem::take(&mut self.calls);
             let waiting = calls.into_keys().map(|(_, id)| id).chain(std::mem::take(&mut self.unanswered));
             if how != Ending::Silence {

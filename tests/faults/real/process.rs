@@ -10,8 +10,9 @@ use market::Date;
 use tempfile::TempDir;
 use venue::{AccountConfig, Venue, VenueConfig, VenueHandle};
 
-use super::is_ours;
-use crate::harness::{DEMO, KEY, PATIENCE, Turn, open_orders, orders};
+use super::harness::{KEY, PATIENCE, Turn, open_orders, orders};
+use crate::harness::DEMO;
+use crate::orders::is_ours;
 
 /// A venue, and `dolphin live` on it as a child.
 struct Process {
