@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use binance::hosts::Hosts;
 use binance::rest::{RestError, Transport};
-use memory::{MemoryConfig, MemoryError, SystemMemory};
 use memchr::memmem::Finder;
+use memory::{MemoryConfig, MemoryError, SystemMemory};
 use node::environment::{Environment, Surroundings};
 use runtime::environment::{AppendFile, Entropy, Files, Room, Spawner};
 use runtime::journal::segment::walk;

@@ -1,7 +1,6 @@
 //! One run: storms of faults, each followed by a heal and a look at everything, and a flat end.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,7 +16,7 @@ use venue::faults::Fault as VenueFault;
 use venue::{AccountConfig, VenueConfig};
 
 use crate::faults::{Fault, Planned, Stage, draw};
-use crate::invariants::{Ledger, Violation, agreement, books, not_armed, positions, secrets};
+use crate::invariants::{Ledger, LookedAt, Violation, agreement, books, not_armed, positions, secrets};
 use crate::journals::{Again, decide_again};
 use crate::random::Random;
 use crate::scene::Scene;
@@ -216,19 +215,18 @@ struct Run<'s> {
     /// Bytes of the market were changed on their way: books may be wrong without anybody's fault.
     spoiled: bool,
     /// Sealed journals of each machine that hold no secret.
-    looked_at: Vec<BTreeSet<PathBuf>>,
+    looked_at: LookedAt,
     digest: Sha256,
 }
 
 impl<'s> Run<'s> {
     fn new(setup: &'s Setup, world: Rc<World>) -> Self {
         let script = setup.script.clone().unwrap_or_else(|| Self::drawn(setup, &world));
-        let looked_at = vec![BTreeSet::new(); world.slots.borrow().len()];
         Self {
             setup,
             world,
             script,
-            looked_at,
+            looked_at: LookedAt::default(),
             struck: BTreeMap::new(),
             ledger: Ledger::default(),
             violations: Vec::new(),
@@ -396,12 +394,7 @@ impl<'s> Run<'s> {
         let at_ms = self.world.now_ms();
         self.ledger.one_order_an_intent(at_ms, &mut self.violations);
         let memory = self.world.cluster.dump();
-        let mut told: Vec<String> = memory.contains(KEY.1).then(|| "memory".to_owned()).into_iter().collect();
-        for (slot, looked_at) in self.world.slots.borrow().iter().zip(&mut self.looked_at) {
-            let files = slot.host.files.that_hold(KEY.1.as_bytes(), looked_at);
-            told.extend(files.iter().map(|path| format!("{} of {}", path.display(), slot.program.name)));
-        }
-        secrets(told, at_ms, &mut self.violations);
+        secrets(&self.world, &memory, &mut self.looked_at, &mut self.violations);
         self.digest.update(after.as_bytes());
         let state = self.world.venue.borrow().inspect(|e| {
             let account = e.account(ACCOUNT);
