@@ -239,3 +239,37 @@ fn row_42_a_key_that_the_venue_does_not_know_ends_the_start() {
         assert_eq!(node.world.orders(), 0);
     });
 }
+
+/// A start waits for no person where time will do, and leaves no position alone.
+#[test]
+fn row_13_a_start_with_a_clock_that_is_off_is_tried_again_and_closes_what_it_holds() {
+    let off = Fault::ClockOffset { ms: 5_000 };
+    setup(101).launch(&[off.clone().into()], async |mut node| {
+        let failure = node.ended().await.unwrap_err();
+        assert_eq!(failure.exit, 4, "a supervisor tries again: {failure:?}");
+        assert!(failure.message.contains(" ms behind the venue's"), "{failure:?}");
+        assert_eq!(node.world.orders(), 0);
+        node.venue.clear_faults();
+        node.start_again();
+        node.ready(8).await;
+        node.trades_again().await;
+        node.finish().await;
+    });
+    setup(102).config(|c| c.alpha.max_hold_bars = 24).start(async |mut node| {
+        node.holds().await;
+        kill(&mut node, false);
+        node.killed().await;
+        let opened = openings(&node.venue);
+        node.inject(off.clone());
+        node.start_again();
+        node.until("the position is closed", |now| {
+            assert_eq!(openings(now.venue), opened, "nothing is opened");
+            now.seen.trades.len() == 1 && now.positions_agree() && now.seen.positions.is_empty()
+        })
+        .await;
+        node.opens_nothing(Duration::from_secs(2)).await;
+        node.venue.clear_faults();
+        node.trades_again().await;
+        node.finish().await;
+    });
+}

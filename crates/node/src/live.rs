@@ -38,7 +38,7 @@ use crate::journal::recorder::Recorder;
 use crate::killed;
 use crate::memory_link::{self, Identity, Loaded, MemoryLink, MemoryStatus, Owner};
 pub use crate::options::{History, Options};
-use crate::preflight::{self, rest_error as unavailable};
+use crate::preflight::{self, Verdict, rest_error as unavailable};
 use crate::recovery::Sending;
 use crate::restart::{self, Begun, while_holding};
 use crate::role::Role;
@@ -532,7 +532,17 @@ async fn prepare(
 ) -> Result<Ready, Failure> {
     let holds = held.is_some();
     let server = while_holding(holds, "the venue's clock", || rest.sync_clock(5)).await?;
-    preflight::clock(&server, options.config.router.risk.max_clock_offset_ms).into_result()?;
+    let clock = preflight::clock(&server, options.config.router.risk.max_clock_offset_ms);
+    if clock.verdict == Verdict::Fail {
+        if !holds {
+            // No fault of the configuration: the machine's clock is set while the supervisor tries again.
+            return Err(Failure::unavailable(clock.text));
+        }
+        tracing::error!(
+            "{}; the start goes on because a position is held: it can be closed, nothing is opened",
+            clock.text
+        );
+    }
     let instruments = async || match named {
         Some(symbols) => preflight::named(rest, symbols).await,
         None => preflight::instruments(&options.config, rest, held.as_ref()).await,

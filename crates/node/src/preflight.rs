@@ -95,7 +95,7 @@ pub fn clock(server: &ServerClock, limit_ms: u64) -> Finding {
     let side = if offset > 0 { "behind" } else { "ahead of" };
     let text = format!("this machine's clock is {} {side} the venue's", length(ms));
     if ms > limit_ms {
-        let todo = "set it (timedatectl set-ntp true), then start again";
+        let todo = "set it (timedatectl set-ntp true); nothing is opened before";
         return Finding::fail(
             "clock",
             format!("{text}, more than router.risk.max_clock_offset_ms ({limit_ms} ms): {todo}"),
