@@ -17,7 +17,7 @@ use node::control::Seen;
 use node::error::Failure;
 use node::summary::Summary;
 use sim::faults::Fault as Strike;
-use sim::invariants::{Ledger, books, secrets};
+use sim::invariants::{Ledger, LookedAt, books, secrets};
 use sim::journals::{Again, decide_again};
 use sim::scene::Scene;
 use sim::strike::strike;
@@ -372,10 +372,9 @@ fn one_at_a_time(intent: u32, orders: &[&Order], text: &str) {
 /// The journal of each run decides the same again, and no secret stands in it or elsewhere on the machine.
 pub fn same_again(node: &Node) -> Again {
     let (mut again, mut violations) = (Again::default(), Vec::new());
-    let slots = node.world.slots.borrow();
-    let at_ms = node.world.now_ms();
-    decide_again(&slots[HERE].host.files, at_ms, &mut again, &mut violations);
-    secrets(&[slots[HERE].host.files.dump(), node.world.cluster.dump()], at_ms, &mut violations);
+    let files = node.world.slots.borrow()[HERE].host.files.clone();
+    decide_again(&files, node.world.now_ms(), &mut again, &mut violations);
+    secrets(&node.world, &node.world.cluster.dump(), &mut LookedAt::default(), &mut violations);
     assert!(violations.is_empty(), "{violations:#?}");
     again
 }

@@ -103,7 +103,7 @@ fn of_kinds(
         counts[place] += 1;
         let name = if counts[place] == 1 { name.to_owned() } else { format!("{name}-{}", counts[place]) };
         let conn = feed_connection(config, feed, environment)?;
-        routes.push(Route { name, url: feed.url().to_owned(), conn });
+        routes.push(Route { name, url: feed.url().to_owned(), conn, heard_at: 0 });
     }
     Ok((routes, feeds))
 }

@@ -143,10 +143,21 @@ pub trait Files: Send + Sync + Debug {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Removes a directory with all in it, if it is there.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
+    /// Room on the disk that a directory lies on, or will lie on; `None`: it cannot be told.
+    fn room(&self, dir: &Path) -> Option<Room>;
     /// Where temporary files go.
     fn temp_dir(&self) -> PathBuf;
     /// A variable of the process's environment.
     fn variable(&self, name: &str) -> Option<String>;
+}
+
+/// Room on a disk, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Free for us.
+    pub free: u64,
+    /// All of it.
+    pub size: u64,
 }
 
 impl AppendFile for std::fs::File {
@@ -245,6 +256,13 @@ impl Files for SystemFiles {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             _ => Ok(()),
         }
+    }
+
+    fn room(&self, dir: &Path) -> Option<Room> {
+        // The first directory on the way that is there: the rest is made when it is needed.
+        let there = dir.ancestors().find(|d| d.is_dir()).unwrap_or(Path::new("."));
+        let stat = rustix::fs::statvfs(there).ok()?;
+        Some(Room { free: stat.f_bavail * stat.f_frsize, size: stat.f_blocks * stat.f_frsize })
     }
 
     fn temp_dir(&self) -> PathBuf {

@@ -1,7 +1,6 @@
 //! A machine: its clock, its files, and what a process that is started on it is given.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -10,9 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use binance::hosts::Hosts;
 use binance::rest::{RestError, Transport};
+use memchr::memmem::Finder;
 use memory::{MemoryConfig, MemoryError, SystemMemory};
 use node::environment::{Environment, Surroundings};
-use runtime::environment::{AppendFile, Entropy, Files, Spawner};
+use runtime::environment::{AppendFile, Entropy, Files, Room, Spawner};
 use runtime::journal::segment::walk;
 
 use crate::cluster::Cluster;
@@ -20,6 +20,9 @@ use crate::network::{Machine, Network, Uplink};
 use crate::process::{MachineClock, Process, ProcessSpawner};
 use crate::random::Random;
 use crate::time::TrueTime;
+
+/// Size of a machine's disk.
+const DISK_BYTES: u64 = 100_000_000_000;
 
 /// Small files that outlive the processes of a machine, on a disk that may be full.
 #[derive(Debug, Clone, Default)]
@@ -67,22 +70,28 @@ impl MachineFiles {
         files.keys().filter(is_segment).filter_map(|path| Some(path.parent()?.to_owned())).collect()
     }
 
-    /// All of them, as one text: to look for secrets. Sealed journals as what is sealed in them.
-    pub fn dump(&self) -> String {
-        let mut text = String::new();
-        for (path, bytes) in self.files().iter() {
-            let _ = write!(text, "{} ", path.display());
-            if path.extension().is_some_and(|e| e == "djz") {
-                walk(bytes, |record| {
-                    text.push_str(&String::from_utf8_lossy(record.payload));
-                    ControlFlow::Continue(())
-                });
-            } else {
-                text.push_str(&String::from_utf8_lossy(bytes));
+    /// The files that hold these bytes. A sealed journal is looked at once, as what is sealed in it: it does not change.
+    pub fn that_hold(&self, secret: &[u8], looked_at: &mut BTreeSet<PathBuf>) -> Vec<PathBuf> {
+        let finder = Finder::new(secret);
+        let holds = |path: &Path, bytes: &[u8]| {
+            if !is_sealed(path) {
+                return finder.find(bytes).is_some();
             }
-        }
-        text
+            let mut found = false;
+            walk(bytes, |record| {
+                found |= finder.find(record.payload).is_some();
+                ControlFlow::Continue(())
+            });
+            found
+        };
+        let files = self.files();
+        let new = files.iter().filter(|(path, _)| !is_sealed(path) || looked_at.insert((*path).clone()));
+        new.filter(|(path, bytes)| holds(path, bytes)).map(|(path, _)| path.clone()).collect()
     }
+}
+
+fn is_sealed(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "djz")
 }
 
 impl Files for MachineFiles {
@@ -131,6 +140,11 @@ impl Files for MachineFiles {
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         self.files().retain(|file, _| !file.starts_with(path));
         Ok(())
+    }
+
+    fn room(&self, _: &Path) -> Option<Room> {
+        let free = if self.0.full.load(Ordering::Relaxed) { 0 } else { DISK_BYTES / 2 };
+        Some(Room { free, size: DISK_BYTES })
     }
 
     fn temp_dir(&self) -> PathBuf {

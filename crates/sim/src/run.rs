@@ -16,7 +16,7 @@ use venue::faults::Fault as VenueFault;
 use venue::{AccountConfig, VenueConfig};
 
 use crate::faults::{Fault, Planned, Stage, draw};
-use crate::invariants::{Ledger, Violation, agreement, books, not_armed, positions, secrets};
+use crate::invariants::{Ledger, LookedAt, Violation, agreement, books, not_armed, positions, secrets};
 use crate::journals::{Again, decide_again};
 use crate::random::Random;
 use crate::scene::Scene;
@@ -214,6 +214,8 @@ struct Run<'s> {
     violations: Vec<Violation>,
     /// Bytes of the market were changed on their way: books may be wrong without anybody's fault.
     spoiled: bool,
+    /// Sealed journals of each machine that hold no secret.
+    looked_at: LookedAt,
     digest: Sha256,
 }
 
@@ -224,6 +226,7 @@ impl<'s> Run<'s> {
             setup,
             world,
             script,
+            looked_at: LookedAt::default(),
             struck: BTreeMap::new(),
             ledger: Ledger::default(),
             violations: Vec::new(),
@@ -390,17 +393,15 @@ impl<'s> Run<'s> {
     fn look(&mut self, after: &str) {
         let at_ms = self.world.now_ms();
         self.ledger.one_order_an_intent(at_ms, &mut self.violations);
-        let texts: Vec<String> = std::iter::once(self.world.cluster.dump())
-            .chain(self.world.slots.borrow().iter().map(|s| s.host.files.dump()))
-            .collect();
-        secrets(&texts, at_ms, &mut self.violations);
+        let memory = self.world.cluster.dump();
+        secrets(&self.world, &memory, &mut self.looked_at, &mut self.violations);
         self.digest.update(after.as_bytes());
         let state = self.world.venue.borrow().inspect(|e| {
             let account = e.account(ACCOUNT);
             format!("{:?} {:?} {}", account.wallet, positions(e, ACCOUNT), account.fills.len())
         });
         self.digest.update(state.as_bytes());
-        self.digest.update(texts[0].as_bytes());
+        self.digest.update(memory.as_bytes());
         let (sent, requests) = self.world.network.sent();
         self.digest.update(format!("{sent} {requests}").as_bytes());
     }

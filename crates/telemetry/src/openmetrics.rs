@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::latency::BOUNDS_NS;
 use crate::registry::{self as r, Kind, Metric};
-use crate::state::{Hop, State};
+use crate::state::{Hop, Journal, State};
 
 /// The media type of [`text`].
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -213,6 +213,8 @@ fn market(out: &mut Out, s: &State) {
         s.connections.iter().map(move |c| ([("conn", c.name.as_str())], value(c)))
     };
     out.many(&r::CONNECT_FAILED, by_name(|c| c.failed as f64));
+    let ages = s.connections.iter().filter_map(|c| Some(([("conn", c.name.as_str())], ms(c.heard_ms?))));
+    out.many(&r::CONN_AGE, ages);
     out.many(&r::CONN_UP, by_name(|c| flag(c.up)));
 }
 
@@ -266,4 +268,18 @@ fn machine(out: &mut Out, s: &State) {
     out.one(&r::MEMORY_WRITTEN, m.written as f64);
     out.one(&r::MEMORY_LOST, m.lost as f64);
     out.one(&r::MEMORY_OUTAGES, m.outages as f64);
+    journal(out, s.journal.as_ref());
+}
+
+fn journal(out: &mut Out, journal: Option<&Journal>) {
+    let mut one = |m, value: fn(&Journal) -> Option<f64>| out.one(m, journal.and_then(value));
+    one(&r::JOURNAL_RECORDS, |j| Some(j.records as f64));
+    one(&r::JOURNAL_LOST, |j| Some(j.lost as f64));
+    one(&r::JOURNAL_BYTES, |j| Some(j.bytes as f64));
+    one(&r::JOURNAL_LAG, |j| Some(j.waiting as f64));
+    one(&r::JOURNAL_SYNCS, |j| Some(j.syncs as f64));
+    one(&r::JOURNAL_SYNC, |j| Some(j.sync_s));
+    one(&r::JOURNAL_SYNC_LONGEST, |j| Some(j.sync_longest_s));
+    one(&r::DISK_FREE, |j| j.disk_free.map(|b| b as f64));
+    one(&r::DISK_SIZE, |j| j.disk_size.map(|b| b as f64));
 }

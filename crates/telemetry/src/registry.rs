@@ -136,6 +136,7 @@ metrics! {
     STREAMS_SILENT = Counter "dolphin_streams_silent" "" [] "Streams found silent.";
     RECONNECTS = Counter "dolphin_ws_reconnects" "" ["conn" "reason"] "Connections lost, by reason. Absent before the first of a reason.";
     CONNECT_FAILED = Counter "dolphin_ws_connect_failed" "" ["conn"] "Attempts to connect that failed.";
+    CONN_AGE = Gauge "dolphin_ws_last_message_age_seconds" "seconds" ["conn"] "Since the last frame of a market connection, to half a second. Absent before its first one; the account's connections are silent while nothing happens.";
     CONN_UP = Gauge "dolphin_ws_up" "" ["conn"] "1: the connection is there.";
     VEL_DIV = Gauge "dolphin_signal_vel_div" "" [] "Velocity divergence of the newest scan. Absent during warm-up and between scans.";
     THRESHOLD = Gauge "dolphin_signal_threshold" "" ["kind"] "Below it a short may fire; below the extreme one at the highest strength.";
@@ -162,6 +163,15 @@ metrics! {
     MEMORY_WRITTEN = Counter "dolphin_memory_written" "" [] "Values that memory has.";
     MEMORY_LOST = Counter "dolphin_memory_lost" "" [] "Values given up.";
     MEMORY_OUTAGES = Counter "dolphin_memory_outages" "" [] "Times that memory went away.";
+    JOURNAL_RECORDS = Counter "dolphin_journal_records" "" [] "Records in the journal. Absent without a journal.";
+    JOURNAL_LOST = Counter "dolphin_journal_records_lost" "" [] "Records that the journal has not: a hole, and nothing is opened for a minute. Absent without a journal.";
+    JOURNAL_BYTES = Counter "dolphin_journal_written_bytes" "bytes" [] "Bytes written, before segments are compressed. Absent without a journal.";
+    JOURNAL_LAG = Gauge "dolphin_journal_lag_records" "records" [] "Records that waited for the journal's writer when it looked last, which it does every 20 ms. Absent without a journal.";
+    JOURNAL_SYNCS = Counter "dolphin_journal_fsyncs" "" [] "Times that the disk was asked to keep what was written. Absent without a journal.";
+    JOURNAL_SYNC = Counter "dolphin_journal_fsync_seconds" "seconds" [] "Time that this took in all. Absent without a journal.";
+    JOURNAL_SYNC_LONGEST = Gauge "dolphin_journal_fsync_longest_seconds" "seconds" [] "The longest since the start. Absent without a journal.";
+    DISK_FREE = Gauge "dolphin_disk_free_bytes" "bytes" [] "Free on the journal's disk. Absent without a journal.";
+    DISK_SIZE = Gauge "dolphin_disk_size_bytes" "bytes" [] "All of the journal's disk. Absent without a journal.";
     ALERTS = Counter "dolphin_alerts" "" ["kind"] "Alerts of the node by kind. Absent before the first of a kind.";
 }
 

@@ -57,6 +57,8 @@ pub struct State {
     pub rings: Vec<Ring>,
     /// System memory.
     pub memory: Memory,
+    /// The journal; absent where none is kept.
+    pub journal: Option<Journal>,
     /// The venue's clock against ours.
     pub clock: Clock,
     /// Share used of each limit of the venue and of our own.
@@ -362,6 +364,9 @@ pub struct Connection {
     pub lost: BTreeMap<String, u64>,
     /// Attempts that failed.
     pub failed: u64,
+    /// Since its last frame, ms; absent before the first, and for the account's connections, which are silent while nothing
+    /// happens.
+    pub heard_ms: Option<u64>,
 }
 
 /// Percentiles, seconds.
@@ -443,6 +448,32 @@ pub struct Memory {
     pub pending: u64,
     pub lost: u64,
     pub outages: u64,
+}
+
+/// The journal of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Journal {
+    /// Records written.
+    pub records: u64,
+    /// Records lost: each is a hole.
+    pub lost: u64,
+    /// Bytes written, before compression.
+    pub bytes: u64,
+    /// Records that waited for the writer when it looked last.
+    pub waiting: u64,
+    /// Times that the disk was asked to keep what was written.
+    pub syncs: u64,
+    /// Time that this took in all, and the longest, s.
+    pub sync_s: f64,
+    /// The longest of them, s.
+    pub sync_longest_s: f64,
+    /// Can nothing be written at present?
+    pub failing: bool,
+    /// Bytes that its disk has free; absent: not known.
+    pub disk_free: Option<u64>,
+    /// Bytes that its disk has in all; absent: not known.
+    pub disk_size: Option<u64>,
 }
 
 /// The venue's clock against ours.

@@ -73,11 +73,13 @@ fn full(symbols: usize) -> State {
         connections: vec![Connection {
             name: "public".into(),
             lost: BTreeMap::from([("reset".to_owned(), 1)]),
+            heard_ms: Some(120),
             ..Connection::default()
         }],
         latency: ["book", "tick_to_order", "acknowledged"].map(hop).into(),
         stages: vec![Stage { name: "book".into(), ..Stage::default() }],
         rings: vec![Ring { name: "feed_to_book".into(), ..Ring::default() }],
+        journal: Some(Journal { disk_free: Some(7), disk_size: Some(9), ..Journal::default() }),
         clock: Clock { offset_ms: some, error_ms: some },
         limits: BTreeMap::from([("venue_weight_60s".to_owned(), 0.1)]),
         alerts: BTreeMap::from([("Refused -2010".to_owned(), 1), ("Denied BookAge".to_owned(), 2)]),

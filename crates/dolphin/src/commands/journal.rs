@@ -207,9 +207,10 @@ fn survey(journal: &Path) -> Result<Vec<RunLine>, Failure> {
     for (run, segments) in runs(&SystemFiles, journal)? {
         let mut header: Option<Header> = None;
         let mut span: Option<(u64, u64)> = None;
-        let (mut numbers, mut records) = (Numbers::default(), BTreeMap::<String, u64>::new());
-        let (mut damage, mut closed, mut ended, mut bytes) = (Vec::new(), false, false, 0);
         let first_segment = segments.first().map_or(0, |s| s.name.number);
+        let (mut numbers, mut records) =
+            (Numbers::from_segment(first_segment), BTreeMap::<String, u64>::new());
+        let (mut damage, mut closed, mut ended, mut bytes) = (Vec::new(), false, false, 0);
         let mut next = first_segment;
         for segment in &segments {
             bytes += std::fs::metadata(&segment.path).map_or(segment.bytes, |m| m.len());

@@ -187,6 +187,13 @@ impl MarketController {
     fn on_feed(&mut self, news: FeedNews, seen: &mut Seen) {
         let (route, change) = match news {
             FeedNews::Counters(counters) => return seen.feed = counters,
+            FeedNews::Heard { route, at } => {
+                let name = self.connection(route);
+                if let Some(line) = seen.connections.get_mut(name) {
+                    line.heard_at = Some(at);
+                }
+                return;
+            }
             FeedNews::Changed { route, change } => (route, change),
         };
         let name = self.connection(route).to_owned();

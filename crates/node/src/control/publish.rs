@@ -147,6 +147,7 @@ impl Control {
             stages: show_stages(p, now),
             rings: self.ends.rings.iter().map(|r| show_ring(r)).collect(),
             memory: show_memory(&p.facts.memory.status()),
+            journal: self.journal.as_deref().map(show_journal),
             clock: show::Clock {
                 offset_ms: self.gate.clock.map(|c| c.offset_ns as f64 / 1e6),
                 error_ms: self.gate.clock.map(|c| c.error_at(Nanos(now)) as f64 / 1e6),
@@ -506,7 +507,7 @@ impl Control {
             up,
             ..show::Connection::default()
         });
-        shown::connections(&self.seen).chain(private).collect()
+        shown::connections(&self.seen, self.clock.now_ns()).chain(private).collect()
     }
 
     fn show_latency(&self, p: &mut Publishing, now: u64) -> Vec<show::Hop> {
@@ -625,5 +626,21 @@ fn show_memory(m: &crate::memory_link::MemoryStatus) -> show::Memory {
         pending: m.pending as u64,
         lost: m.lost,
         outages: m.outages,
+    }
+}
+
+fn show_journal(status: &runtime::journal::writer::Status) -> show::Journal {
+    let ((syncs, took_ns, longest_ns), room) = (status.syncs(), status.room());
+    show::Journal {
+        records: status.records(),
+        lost: status.lost(),
+        bytes: status.bytes(),
+        waiting: status.waiting(),
+        syncs,
+        sync_s: took_ns as f64 / 1e9,
+        sync_longest_s: longest_ns as f64 / 1e9,
+        failing: status.is_failing(),
+        disk_free: room.map(|r| r.free),
+        disk_size: room.map(|r| r.size),
     }
 }

@@ -96,14 +96,15 @@ pub fn market(seen: &Seen, books: usize, age: Option<u64>) -> show::Market {
 }
 
 /// Connections of market data.
-pub fn connections(seen: &Seen) -> impl Iterator<Item = show::Connection> + '_ {
-    seen.connections.iter().map(|(name, c)| show::Connection {
+pub fn connections(seen: &Seen, now: u64) -> impl Iterator<Item = show::Connection> + '_ {
+    seen.connections.iter().map(move |(name, c)| show::Connection {
         name: name.clone(),
         up: c.opened > c.lost.values().sum(),
         opened: c.opened,
         replaced: c.replaced,
         lost: c.lost.clone(),
         failed: c.failed,
+        heard_ms: c.heard_at.map(|at| now.saturating_sub(at) / Nanos::MS),
     })
 }
 

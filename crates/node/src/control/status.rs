@@ -24,6 +24,9 @@ pub struct LineSummary {
     pub lost: BTreeMap<String, u64>,
     /// Attempts that failed.
     pub failed: u64,
+    /// When its newest frame came (monotonic), to half a second.
+    #[serde(skip)]
+    pub heard_at: Option<u64>,
     /// Why the last one did.
     pub last_failure: String,
 }

@@ -50,8 +50,18 @@ pub struct BookEnds {
     pub frames: Unloader<Frame>,
 }
 
+impl JournalEnds {
+    /// Records that wait.
+    fn waiting(&self) -> u64 {
+        let book = self.book.as_ref().map_or(0, |ends| ends.records.waiting());
+        (self.alpha.waiting() + self.router.waiting() + book) as u64
+    }
+}
+
 /// Between two looks at the rings: they hold seconds.
 const LOOK: Duration = Duration::from_millis(20);
+/// Between two looks at how much room the disk has.
+const ROOM_NS: u64 = 2 * Nanos::SECOND;
 /// A segment holds at least so many times the states that it begins with.
 const SEGMENT_STATES: u64 = 2;
 /// How long the end of a run waits for the last segment.
@@ -147,13 +157,23 @@ impl Thread {
     async fn run(&mut self, states: &States, stop: &Stop) {
         let begun = self.writer.begin(&states.named(), self.wall_s(), self.clock.now_ns());
         self.tell(begun);
+        let (status, mut room_due) = (self.writer.status(), 0);
         loop {
             // Read before the rings: what was pushed before the stop is then taken.
             let last = stop.wanted.load(Ordering::Acquire);
+            status.waits(self.ends.waiting());
             self.drain();
-            let flushed = self.writer.flush(self.clock.now_ns());
-            self.tell(flushed);
+            let at = self.clock.now_ns();
+            let flushed = self.writer.flush(at);
+            if matches!(flushed, Ok(true)) {
+                status.synced(self.clock.now_ns() - at);
+            }
+            self.tell(flushed.map(drop));
             self.next_segment();
+            if at >= room_due {
+                status.has_room(self.writer.room());
+                room_due = at + ROOM_NS;
+            }
             if last {
                 let closed = self.writer.close(self.clock.now_ns());
                 self.tell(closed);

@@ -312,7 +312,7 @@ impl Control {
         let (seen, age) = (&self.seen, self.frames.1.map(|at| now.saturating_sub(at)));
         self.shown.publish(&self.clock, waiting::of_ingest, |state| {
             state.market = shown::market(seen, self.symbols, age);
-            state.connections = shown::connections(seen).collect();
+            state.connections = shown::connections(seen, now).collect();
             state.alerts.clone_from(&seen.alerts);
             let done = writes.counts();
             state.memory.written = done.delivered;

@@ -50,6 +50,8 @@ pub struct Route {
     pub url: String,
     /// The connection; its streams are subscribed once it is open.
     pub conn: WsConn,
+    /// When its newest frame came, 0: none has.
+    pub heard_at: u64,
 }
 
 /// What is wanted of a connection.
@@ -80,6 +82,13 @@ pub struct FeedCommand {
 pub enum FeedNews {
     /// Counters, twice a second.
     Counters(FeedCounters),
+    /// The newest frame of a connection came at this time (monotonic); as often.
+    Heard {
+        /// Which one.
+        route: u8,
+        /// When.
+        at: u64,
+    },
     /// A connection changed.
     Changed {
         /// Which one.
@@ -153,8 +162,10 @@ impl FeedStage {
 
     fn read(&mut self, route: u8, now_ns: u64) -> bool {
         let Self { routes, feed_to_book, counters, .. } = self;
-        let activity = routes[usize::from(route)].conn.poll(Nanos(now_ns), &mut |bytes, at, generation| {
+        let Route { conn, heard_at, .. } = &mut routes[usize::from(route)];
+        let activity = conn.poll(Nanos(now_ns), &mut |bytes, at, generation| {
             counters.frames += 1;
+            *heard_at = at.0;
             // No empty box: the book is behind. The frame is given up; its `pu` check will find the gap.
             let Some(mut frame) = feed_to_book.acquire() else {
                 counters.dropped_frames += 1;
@@ -215,6 +226,9 @@ impl Stage for FeedStage {
         if now_ns.saturating_sub(self.told_at) > 500 * Nanos::MS {
             self.told_at = now_ns;
             let _ = self.feed_to_control.push(FeedNews::Counters(self.counters));
+            for (route, r) in self.routes.iter().enumerate().filter(|(_, r)| r.heard_at > 0) {
+                let _ = self.feed_to_control.push(FeedNews::Heard { route: route as u8, at: r.heard_at });
+            }
         }
     }
 }

@@ -136,11 +136,18 @@ pub struct Gap {
 pub struct Numbers {
     newest: BTreeMap<u8, u64>,
     holes: Vec<(u8, u64, u64)>,
+    /// What was before the first segment is not kept: each stream begins with the first number of it that comes.
+    trimmed: bool,
     /// What was found missing.
     pub gaps: Vec<Gap>,
 }
 
 impl Numbers {
+    /// Of a run whose segments begin with this number: those before it were trimmed.
+    pub fn from_segment(number: u32) -> Self {
+        Self { trimmed: number > 0, ..Self::default() }
+    }
+
     /// Newest number of a stream.
     pub fn newest(&self, stream: u8) -> u64 {
         self.newest.get(&stream).copied().unwrap_or(0)
@@ -173,7 +180,13 @@ impl Numbers {
         if record.seq <= *newest {
             return false;
         }
-        let (stream, first, last) = (record.stream, *newest + 1, record.seq - 1);
+        let (stream, last) = (record.stream, record.seq - 1);
+        let mut first = *newest + 1;
+        if *newest == 0 && self.trimmed {
+            // Missing is only what the journal itself says so.
+            let told = self.holes.iter().find(|h| h.0 == stream && h.2 == last);
+            first = told.map_or(record.seq, |h| h.1);
+        }
         *newest = record.seq;
         if first <= last {
             let known = self.holes.contains(&(stream, first, last));

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::frame::{self, MAX_PAYLOAD, Record};
 use super::library::{self, Limits, Name};
 use super::segment::{OPEN_MARK, OWN, Packer, STREAMS, kind, walk};
-use crate::environment::{AppendFile, Files};
+use crate::environment::{AppendFile, Files, Room};
 
 /// After an error the disk is tried again after this.
 const RETRY_NS: u64 = 1_000_000_000;
@@ -21,6 +21,11 @@ pub struct Status {
     lost: AtomicU64,
     bytes: AtomicU64,
     segments: AtomicU64,
+    waiting: AtomicU64,
+    syncs: AtomicU64,
+    sync_ns: AtomicU64,
+    longest_sync_ns: AtomicU64,
+    room: (AtomicU64, AtomicU64),
     failing: AtomicBool,
 }
 
@@ -40,6 +45,36 @@ impl Status {
     /// Segments begun.
     pub fn segments(&self) -> u64 {
         self.segments.load(Ordering::Relaxed)
+    }
+    /// Records that waited in the links when they were looked at last.
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+    /// Times that the disk was asked to keep what was written, the time that it took in all, and the longest, ns.
+    pub fn syncs(&self) -> (u64, u64, u64) {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (read(&self.syncs), read(&self.sync_ns), read(&self.longest_sync_ns))
+    }
+    /// Room on its disk; `None`: not known.
+    pub fn room(&self) -> Option<Room> {
+        let (free, size) = (self.room.0.load(Ordering::Relaxed), self.room.1.load(Ordering::Relaxed));
+        (size > 0).then_some(Room { free, size })
+    }
+    /// The writer's thread saw so many records wait in its links.
+    pub fn waits(&self, records: u64) {
+        self.waiting.store(records, Ordering::Relaxed);
+    }
+    /// The disk has kept what was written, which took so long.
+    pub fn synced(&self, took_ns: u64) {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        self.sync_ns.fetch_add(took_ns, Ordering::Relaxed);
+        self.longest_sync_ns.fetch_max(took_ns, Ordering::Relaxed);
+    }
+    /// There is so much room on its disk.
+    pub fn has_room(&self, room: Option<Room>) {
+        let Room { free, size } = room.unwrap_or(Room { free: 0, size: 0 });
+        self.room.0.store(free, Ordering::Relaxed);
+        self.room.1.store(size, Ordering::Relaxed);
     }
     /// Can nothing be written at present?
     pub fn is_failing(&self) -> bool {
@@ -167,21 +202,26 @@ impl Writer {
     }
 
     /// Brings what was taken to the file, and on to the disk where it is due. After an error everything since the last
-    /// call is lost, and so is what comes until the disk can be written again.
-    pub fn flush(&mut self, at: u64) -> io::Result<()> {
-        let Some(open) = &mut self.open else { return Ok(()) };
+    /// call is lost, and so is what comes until the disk can be written again. Was the disk asked to keep it?
+    pub fn flush(&mut self, at: u64) -> io::Result<bool> {
+        let Some(open) = &mut self.open else { return Ok(false) };
         let (before, limit) = (open.pending.len() as u64, self.limits.fsync_ns);
         match open.flush(limit, at) {
-            Ok(()) => {
+            Ok(synced) => {
                 self.status.bytes.fetch_add(before, Ordering::Relaxed);
                 self.written = self.taken;
+                Ok(synced)
             }
             Err(e) => {
                 self.fail(at);
-                return Err(e);
+                Err(e)
             }
         }
-        Ok(())
+    }
+
+    /// Room on the journal's disk.
+    pub fn room(&self) -> Option<Room> {
+        self.files.room(&self.limits.dir)
     }
 
     /// Is it time for the next segment: the open one is full, or the disk is to be tried again?
@@ -225,7 +265,7 @@ impl Writer {
         let Some(mut open) = self.open.take() else { return Ok(()) };
         let count = open.records.to_le_bytes();
         open.add(Record { stream: OWN, kind: kind::END, seq: 0, at, payload: &count });
-        let done = open.flush(0, at).and_then(|()| {
+        let done = open.flush(0, at).and_then(|_| {
             let Open { name, packer, file, .. } = open;
             drop(file);
             self.seal(name, &packer.finish())
@@ -298,16 +338,17 @@ impl Open {
         self.records += 1;
     }
 
-    fn flush(&mut self, fsync_ns: u64, at: u64) -> io::Result<()> {
+    fn flush(&mut self, fsync_ns: u64, at: u64) -> io::Result<bool> {
         if !self.pending.is_empty() {
             self.file.write_all(&self.pending)?;
             self.pending.clear();
             self.dirty_since.get_or_insert(at);
         }
-        if self.dirty_since.is_some_and(|since| at.saturating_sub(since) >= fsync_ns) {
+        let due = self.dirty_since.is_some_and(|since| at.saturating_sub(since) >= fsync_ns);
+        if due {
             self.file.sync()?;
             self.dirty_since = None;
         }
-        Ok(())
+        Ok(due)
     }
 }

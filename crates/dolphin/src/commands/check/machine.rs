@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use alpha::breaker::BreakerLimits;
 use node::config::Config;
 use node::preflight::Finding;
+use runtime::environment::{Files, SystemFiles};
 use rustix::process::{Resource, getrlimit};
 
 const MB: u64 = 1 << 20;
@@ -73,8 +74,7 @@ fn state_directory(config: &Config) -> PathBuf {
 
 /// State and logs need room: a full disk stops entries (FAULTS row 24).
 fn disk(directory: &Path) -> Option<Finding> {
-    let stat = rustix::fs::statvfs(directory).ok()?;
-    let free = stat.f_bavail * stat.f_frsize / MB;
+    let free = SystemFiles.room(directory)?.free / MB;
     let text = format!("{free} MB free at {}", directory.display());
     Some(match free {
         0..100 => {
