@@ -5,6 +5,7 @@
 //! it, up to [`PATIENCE_MS`]; [`Node::finish`] ends the run in good order and checks [`always`] what must hold after
 //! every fault.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use node::control::Seen;
 use node::error::Failure;
 use node::summary::Summary;
 use sim::faults::Fault as Strike;
-use sim::invariants::{LookedAt, secrets};
+use sim::invariants::{Ledger, LookedAt, books, secrets};
 use sim::journals::{Again, decide_again};
 use sim::scene::Scene;
 use sim::strike::strike;
@@ -87,7 +88,7 @@ impl Setup {
             .play(async |world| {
                 let seen = world.slots.borrow()[HERE].seen.subscribe();
                 let venue = Venue(Rc::clone(world));
-                let node = Node { world: Rc::clone(world), venue, seen, ends: 0 };
+                let node = Node { world: Rc::clone(world), venue, seen, ends: Cell::default() };
                 for fault in faults {
                     node.inject(fault.clone());
                 }
@@ -144,7 +145,7 @@ pub struct Node {
     pub venue: Venue,
     seen: watch::Receiver<Seen>,
     /// Ends that were looked at.
-    ends: usize,
+    ends: Cell<usize>,
 }
 
 /// What a condition looks at.
@@ -210,7 +211,7 @@ impl Node {
     /// Has it not ended yet?
     pub fn runs(&self) -> bool {
         let slots = self.world.slots.borrow();
-        slots[HERE].ends.len() == self.ends
+        slots[HERE].ends.len() == self.ends.get()
     }
 
     /// Waits for a condition and says how long it took; fails, with what the node shows, after [`PATIENCE_MS`] or when
@@ -264,18 +265,18 @@ impl Node {
     }
 
     /// Heals, ends the run in good order, and holds it to what must be true after every run.
-    pub async fn finish(self) -> Summary {
+    pub async fn finish(&self) -> Summary {
         self.heal().await;
         self.end().await
     }
 
     /// Ends the run without healing first; the checks are made all the same.
-    pub async fn end(mut self) -> Summary {
+    pub async fn end(&self) -> Summary {
         self.signal();
         let summary = self.ended().await;
         let summary = summary.unwrap_or_else(|e| panic!("the run ended with an error: {e:?}"));
-        always(&self, &summary);
-        same_again(&self);
+        always(self, &summary);
+        same_again(self);
         summary
     }
 
@@ -285,12 +286,12 @@ impl Node {
     }
 
     /// Waits for a node that ends by itself, with its result.
-    pub async fn ended(&mut self) -> Result<Summary, Failure> {
+    pub async fn ended(&self) -> Result<Summary, Failure> {
         let start = self.world.now_ms();
         loop {
-            let end = self.world.slots.borrow()[HERE].ends.get(self.ends).cloned();
+            let end = self.world.slots.borrow()[HERE].ends.get(self.ends.get()).cloned();
             if let Some((_, end)) = end {
-                self.ends += 1;
+                self.ends.set(self.ends.get() + 1);
                 return match end {
                     End::Done(summary) => Ok(*summary),
                     End::Failed(exit, message) => Err(Failure { exit, message }),
@@ -303,11 +304,11 @@ impl Node {
     }
 
     /// Waits for the end of a process that is killed.
-    pub async fn killed(&mut self) {
+    pub async fn killed(&self) {
         while self.runs() {
             self.world.wait_ms(1).await;
         }
-        self.ends += 1;
+        self.ends.set(self.ends.get() + 1);
     }
 
     /// Starts the next process on the machine of one that has ended.
@@ -376,6 +377,19 @@ pub fn same_again(node: &Node) -> Again {
     secrets(&node.world, &node.world.cluster.dump(), &mut LookedAt::default(), &mut violations);
     assert!(violations.is_empty(), "{violations:#?}");
     again
+}
+
+/// Trades and capital in memory, after an orderly and flat end, are the venue's fills to 1e-6.
+pub fn books_agree(node: &Node) -> u64 {
+    let (mut ledger, mut violations) = (Ledger::default(), Vec::new());
+    let at_ms = node.world.now_ms();
+    node.venue.inspect(|exchange| ledger.follow(exchange, ACCOUNT, at_ms, &mut violations));
+    let trades = node.world.cluster.entries("DOLPHIN_TRADES_BLUE");
+    let state = node.world.cluster.get("DOLPHIN_STATE_BLUE", "latest_nautilus");
+    let initial = node.world.slots.borrow()[HERE].program.config.alpha.initial_capital;
+    books(&trades, state.as_deref(), initial, &ledger, at_ms, &mut violations);
+    assert!(violations.is_empty(), "{violations:#?}");
+    ledger.round_trips
 }
 
 /// Log lines of a failing test; `RUST_LOG` chooses the level.

@@ -10,5 +10,6 @@
 mod harness;
 mod machine;
 mod market;
+mod memory;
 mod orders;
 mod real;

@@ -61,7 +61,7 @@ fn row_02_a_half_open_socket_is_found_by_our_own_pings() {
 
 #[test]
 fn row_03_subscriptions_that_never_deliver_end_the_start_with_the_url() {
-    Setup::new(13).config(fast).launch(&[Fault::SubscribeSilently.into()], async |mut node| {
+    Setup::new(13).config(fast).launch(&[Fault::SubscribeSilently.into()], async |node| {
         let error = node.ended().await.expect_err("a node without data does not run").to_string();
         assert!(error.contains("/public/stream") || error.contains("/market/stream"), "{error}");
         assert!(error.contains("subscribed twice"), "{error}");
@@ -72,7 +72,7 @@ fn row_03_subscriptions_that_never_deliver_end_the_start_with_the_url() {
 fn row_03_a_wrong_route_is_acknowledged_and_named() {
     let mut setup = Setup::new(14).config(fast);
     setup.hosts = |hosts| hosts.market = hosts.public.clone();
-    setup.launch(&[], async |mut node| {
+    setup.launch(&[], async |node| {
         let error = node.ended().await.expect_err("market streams on the public route").to_string();
         assert!(error.contains("/public/stream") && error.contains("markPrice"), "{error}");
     });

@@ -8,6 +8,7 @@ mod stalls;
 
 use market::Nanos;
 use venue::core::Order;
+use venue::faults::Fault;
 
 use crate::harness::{Node, Now, Setup, orders};
 
@@ -43,4 +44,21 @@ fn row_00_without_faults_it_trades_and_ends_flat() {
         assert_eq!(summary.feed.dropped_frames, 0, "{text}");
         assert!(summary.connections.values().all(|c| c.opened == 1 && c.lost.is_empty()), "{text}");
     });
+}
+
+/// In each layout, whose workers take turns here.
+#[test]
+fn a_story_goes_the_same_way_twice() {
+    let mut told = Vec::new();
+    for layout in [1, 4, 6] {
+        for _ in 0..2 {
+            Setup::new(3).config(|c| c.runtime.layout = Some(layout)).start(async |node| {
+                node.inject(Fault::Late { stream: "user@*".into(), ms: 150 });
+                node.until("two round trips", |now| now.seen.trades.len() >= 2).await;
+                let summary = node.finish().await;
+                told.push((node.wall(), node.world.network.sent(), summary.text()));
+            });
+        }
+    }
+    assert!(told.chunks(2).all(|pair| pair[0] == pair[1]), "{told:#?}");
 }

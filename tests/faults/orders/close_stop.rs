@@ -69,7 +69,7 @@ fn the_stop_outlives_the_run_and_closes_the_position_of_a_dead_node() {
     // Held long, so that it is not closed just then.
     let mut wanted = guarded(81).config(|c| c.alpha.max_hold_bars = 60);
     wanted.flatten = false;
-    wanted.start(async |mut node| {
+    wanted.start(async |node| {
         let stop = guards(&node).await;
         let held = positions(&node.venue);
         node.signal();

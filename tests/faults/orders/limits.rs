@@ -81,7 +81,7 @@ fn row_30_too_many_requests_pause_what_can_wait() {
 /// Nobody can be asked what is left: the summary says so, and what worked is cancelled over the way that is left.
 #[test]
 fn row_30_a_run_that_ends_while_the_limit_is_used_up_does_not_know_what_is_left() {
-    setup(41).start(async |mut node| {
+    setup(41).start(async |node| {
         let fault = Fault::TooManyRequests { retry_after_s: 2 };
         let id = node.inject(Rule { fault, times: 2, skip: 0 });
         node.until("refused", |now| now.venue.hits(id) >= 2).await;
@@ -173,7 +173,7 @@ fn row_35_maintenance_pages_are_waited_out() {
 
 #[test]
 fn row_34_a_revoked_key_stops_trading_says_so_and_is_not_asked_again() {
-    setup(44).start(async |mut node| {
+    setup(44).start(async |node| {
         node.holds().await;
         node.inject(Fault::RevokeKey { api_key: crate::harness::KEY.0.into() });
         node.until("it stopped", |now| now.alerts("TradingStopped") == 1).await;

@@ -15,7 +15,7 @@ fn kill(node: &Node, flatten: bool) {
 
 #[test]
 fn the_kill_file_cancels_closes_verifies_reports_and_latches() {
-    setup(70).start(async |mut node| {
+    setup(70).start(async |node| {
         node.holds().await;
         kill(&node, true);
         let summary = node.ended().await.unwrap();
@@ -42,7 +42,7 @@ fn the_kill_file_cancels_closes_verifies_reports_and_latches() {
 
 #[test]
 fn the_kill_file_without_a_wish_leaves_the_position() {
-    setup(71).start(async |mut node| {
+    setup(71).start(async |node| {
         node.holds().await;
         kill(&node, false);
         let summary = node.ended().await.unwrap();
