@@ -254,7 +254,7 @@ fn row_42_a_key_that_the_venue_does_not_know_ends_the_start() {
 #[test]
 fn row_13_a_start_with_a_clock_that_is_off_is_tried_again_and_closes_what_it_holds() {
     let off = Fault::ClockOffset { ms: 5_000 };
-    setup(101).launch(&[off.clone().into()], async |mut node| {
+    setup(101).launch(&[off.clone().into()], async |node| {
         let failure = node.ended().await.unwrap_err();
         assert_eq!(failure.exit, 4, "a supervisor tries again: {failure:?}");
         assert!(failure.message.contains(" ms behind the venue's"), "{failure:?}");
@@ -265,9 +265,9 @@ fn row_13_a_start_with_a_clock_that_is_off_is_tried_again_and_closes_what_it_hol
         node.trades_again().await;
         node.finish().await;
     });
-    setup(102).config(|c| c.alpha.max_hold_bars = 24).start(async |mut node| {
+    setup(102).config(|c| c.alpha.max_hold_bars = 24).start(async |node| {
         node.holds().await;
-        kill(&mut node, false);
+        kill(&node, false);
         node.killed().await;
         let opened = openings(&node.venue);
         node.inject(off.clone());

@@ -43,7 +43,6 @@ fn each_signal_ends_it_within_seconds_with_no_order_left() {
             signal(name, running.id());
         }
         let output = running.finish();
-        assert!(output.status.success(), "{name}: {:?} {}", output.status, stderr(&output));
         assert_eq!(json(&output)["ended_by"], "a signal", "{name}");
         assert!(began.elapsed() < Duration::from_secs(20), "{name}: {:?}", began.elapsed());
         assert_eq!(open_orders(&set), 0, "{name}");
@@ -51,6 +50,8 @@ fn each_signal_ends_it_within_seconds_with_no_order_left() {
         // A third start within a minute may leave no room to ask the venue at the end: then it says so.
         let unknown = summary["open_orders"] == "unknown" && summary["alerts"]["LeftUnknown"] == 1;
         assert!(summary["open_orders"] == 0 || unknown, "{name}: {summary}");
+        let exit = if unknown { 4 } else { 0 };
+        assert_eq!(output.status.code(), Some(exit), "{name}: {}", stderr(&output));
     }
 }
 

@@ -341,6 +341,9 @@ async fn begin(
     Ok((ready, begun, source))
 }
 
+/// The alert of an end at which the venue could not be asked what is left.
+pub const LEFT_UNKNOWN: &str = "LeftUnknown";
+
 /// How long a start that a signal ends has for its last words to the venue.
 const LAST_WORDS: Duration = Duration::from_millis(700);
 
@@ -377,7 +380,9 @@ async fn interrupted(
             Left::default()
         }
     };
-    Summary { open_positions: left.positions, open_orders: left.orders, ..standby::waited_in_vain(options) }
+    let alerts = left.orders.is_none().then(|| (LEFT_UNKNOWN.to_owned(), 1)).into_iter().collect();
+    let (open_positions, open_orders) = (left.positions, left.orders);
+    Summary { open_positions, open_orders, alerts, ..standby::waited_in_vain(options) }
 }
 
 /// The control thread of a pipeline that runs.
@@ -741,7 +746,7 @@ fn summarise(options: &Options, ready: &Ready, control: &mut Control, run: Run) 
     let mut alerts = seen.alerts.clone();
     let left = run.left.unwrap_or_else(|error| {
         tracing::error!("cannot ask the venue what is left: {error}");
-        *alerts.entry("LeftUnknown".to_owned()).or_default() += 1;
+        *alerts.entry(LEFT_UNKNOWN.to_owned()).or_default() += 1;
         Left::default()
     });
     let gates =

@@ -11,9 +11,11 @@ use node::config::{Backend, Config, MAINNET_LINE};
 use node::control::Orders;
 use node::environment::Environment;
 use node::error::Failure;
+use node::live::LEFT_UNKNOWN;
 use node::live::{History, Options};
 use node::role::{Role, Share};
 use node::roles::ingest;
+use node::summary::Summary;
 
 /// The trading node
 #[derive(clap::Args)]
@@ -166,7 +168,18 @@ pub fn run(args: Args) -> Result<(), Failure> {
         summary.venue = format!("paper: fills simulated here on the market of {named}");
     }
     super::tell(args.json, &summary)?;
-    super::leave(args.out.as_deref(), staging, &session_config, &summary)
+    super::leave(args.out.as_deref(), staging, &session_config, &summary)?;
+    is_known(&summary)
+}
+
+/// A run of which nobody knows what it has left at the venue is not done.
+fn is_known(summary: &Summary) -> Result<(), Failure> {
+    match summary.alerts.contains_key(LEFT_UNKNOWN) {
+        true => Err(Failure::unavailable(
+            "the venue could not be asked what is left: look there, or order `dolphin kill` once it answers",
+        )),
+        false => Ok(()),
+    }
 }
 
 /// The first lines: what it is, and what comes next.
