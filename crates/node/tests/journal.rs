@@ -425,6 +425,9 @@ fn cut_or_flipped_at_any_byte_what_is_whole_is_decided_again_and_the_loss_is_tol
     fs::write(&path, &open).unwrap();
     let whole = decide(&path);
     assert!(whole.is_equal() && whole.ended && whole.damage.is_empty(), "{whole:#?}");
+    let mut end = Vec::new();
+    frame::append(&mut end, Record { stream: OWN, kind: kind::END, seq: 0, at: 0, payload: &[0; 8] });
+    check(&open[..open.len() - end.len()], "without the end of the segment");
     let every = std::env::var_os("DOLPHIN_EVERY_BYTE").is_some();
     let mut seed = 11;
     for (file, is_open) in [(&open, true), (&sealed, false)] {

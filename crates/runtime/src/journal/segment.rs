@@ -91,6 +91,8 @@ pub fn walk(file: &[u8], mut take: impl FnMut(Record<'_>) -> ControlFlow<()>) ->
     let mut walker = Walker { found: &mut found, take: &mut take, count: 0 };
     let _ =
         if walker.found.sealed { walker.blocks(file) } else { walker.records(file, 8.min(file.len()), None) };
+    // A file that was cut right before its end has lost no more than the word that nothing was behind it.
+    found.run_ended &= found.ended;
     found
 }
 
@@ -124,7 +126,6 @@ impl<F: FnMut(Record<'_>) -> ControlFlow<()>> Walker<'_, F> {
             // Damage may have taken records before it without a trace in the numbers.
             let counted = record.payload.try_into().map(u64::from_le_bytes).ok();
             self.found.ended = counted == Some(self.count);
-            self.found.run_ended &= self.found.ended;
             self.found.records += 1;
             return ControlFlow::Continue(());
         }
