@@ -9,6 +9,7 @@
 
 mod history;
 mod kept;
+mod replaced;
 mod state;
 mod watches;
 mod writer;

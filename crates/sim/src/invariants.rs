@@ -73,6 +73,8 @@ pub struct Ledger {
     /// Realised profit after commissions of what is in closed round trips, and of what is open, USDT.
     closed: f64,
     open: BTreeMap<SymbolId, f64>,
+    /// The profit of each closed round trip, by symbol, in their order.
+    trips: BTreeMap<String, Vec<f64>>,
 }
 
 impl Ledger {
@@ -152,7 +154,10 @@ impl Ledger {
             *money += fill.realised.to_f64() - fill.commission.to_f64();
             if *position == 0 {
                 self.round_trips += 1;
-                self.closed += std::mem::take(money);
+                let money = std::mem::take(money);
+                self.closed += money;
+                let symbol = &exchange.listing(fill.symbol).instrument.symbol;
+                self.trips.entry(symbol.clone()).or_default().push(money);
             }
         }
     }
@@ -218,6 +223,21 @@ impl Ledger {
     /// Realised profit after commissions of closed round trips, USDT.
     pub const fn closed(&self) -> f64 {
         self.closed
+    }
+
+    /// The first trade in memory whose profit is not that of the venue's round trip in its place.
+    fn first_that_differs(&self, trades: &[(String, String)]) -> Option<String> {
+        let mut next: BTreeMap<&str, std::slice::Iter<'_, f64>> =
+            self.trips.iter().map(|(symbol, trips)| (symbol.as_str(), trips.iter())).collect();
+        let number = |key: &str| key.rsplit('.').next().and_then(|n| n.parse::<u64>().ok());
+        let mut in_order: Vec<_> = trades.iter().collect();
+        in_order.sort_by_key(|(key, _)| number(key));
+        in_order.into_iter().find_map(|(key, text)| {
+            let trade: Value = serde_json::from_str(text).ok()?;
+            let venue = next.get_mut(trade.get("symbol")?.as_str()?)?.next()?;
+            let differs = (trade.get("pnl")?.as_f64()? - venue).abs() > 1e-6;
+            differs.then(|| format!("; {key} should have made {venue:.8}: {text}"))
+        })
     }
 }
 
@@ -295,7 +315,11 @@ pub fn books(
     // A sum that is no number is never right.
     let equal = |a: f64, b: f64| (a - b).abs() <= 1e-6;
     if !equal(sum, ledger.closed()) {
-        say("capital = start + Σ pnl", format!("trades say {sum:.8}, the venue {:.8}", ledger.closed()));
+        let first = ledger.first_that_differs(trades).unwrap_or_default();
+        say(
+            "capital = start + Σ pnl",
+            format!("trades say {sum:.8}, the venue {:.8}{first}", ledger.closed()),
+        );
     }
     let state: Value = state.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let capital = state.get("capital").and_then(Value::as_f64).unwrap_or(f64::NAN);

@@ -5,6 +5,7 @@
 
 use sim::faults::{Fault, Planned};
 use sim::run::{Circumstances, Layout, Report, Setup, run};
+use venue::faults::{Fault as VenueFault, Rule};
 
 fn play(seed: u64, minutes: u64, layout: Layout, faults: &[(u64, Fault)]) -> Report {
     let planned = |(at_ms, fault): &(u64, Fault)| Planned { at_ms: *at_ms, fault: fault.clone() };
@@ -294,4 +295,20 @@ fn orders_of_the_node_before_that_arrive_after_a_takeover_are_no_surprise() {
         let report = play(seed, 5, Layout::Four, &faults);
         holds(&report, faults.len());
     }
+}
+
+/// The price of an exit becomes known while memory is split and the node is with the smaller half: when the halves come
+/// together the value before the correction counts.
+#[test]
+fn a_trade_that_is_corrected_while_memory_is_split_is_right_in_the_end() {
+    let never = VenueFault::ReplyNever { on: "GET /fapi/v3/positionRisk".into(), executed: true };
+    let faults = [
+        (398_677, Fault::Partition { machine: 0, up: true, down: false, for_ms: 16_927 }),
+        (409_051, Fault::Venue { rule: Rule { fault: never, times: 4, skip: 0 }, for_ms: Some(9_355) }),
+        (423_761, Fault::MemorySplit { machine: 0, for_ms: 7_155 }),
+    ];
+    let planned = |(at_ms, fault): &(u64, Fault)| Planned { at_ms: *at_ms, fault: fault.clone() };
+    let script = Some(faults.iter().map(planned).collect());
+    let report = run(&Setup { script, ..Setup::of(86, 600_000, 8) }).unwrap();
+    holds(&report, faults.len());
 }

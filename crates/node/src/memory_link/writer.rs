@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 
 use super::history::{self, HistoryWriter};
 use super::kept::Kept;
+use super::replaced::Replaced;
 use super::state::{Numbered, RECENT, Saved};
 use super::watches::{self, SafetyWatch};
 use super::{Identity, Shared, Start, TURN};
@@ -197,6 +198,9 @@ struct Writer {
     booked: Nanos,
     unsettled: ArrayVec<Unsettled, UNSETTLED>,
     recent: VecDeque<Numbered>,
+    /// The highest number of a trade that was written.
+    newest_trade: u64,
+    replaced: Replaced,
     day: KeptDay,
     history: HistoryWriter,
     bars: HistoryWriter,
@@ -238,6 +242,8 @@ impl Writer {
             booked: Nanos(0),
             unsettled: ArrayVec::new(),
             recent: VecDeque::with_capacity(RECENT + 1),
+            newest_trade: 0,
+            replaced: Replaced::default(),
             day: identity.day.get(),
             tick: None,
             tick_at: 0,
@@ -283,7 +289,7 @@ impl Writer {
                 self.trade(Numbered { number: *number, trade: trade.record(&self.identity.assets) });
             }
             MemoryNews::DayEnded(result) => {
-                self.put(self.deployment.pnl_map(), &result.date.to_string(), to_text(result));
+                self.put_last(self.deployment.pnl_map(), result.date.to_string(), to_text(result));
                 self.put_state(schema::STATE_LATEST);
             }
         }
@@ -291,7 +297,13 @@ impl Writer {
 
     fn trade(&mut self, numbered: Numbered) {
         let key = format!("{}.{:08}", numbered.trade.exit_date, numbered.number);
-        self.put(trades_map(self.identity.owner.deployment), &key, to_text(&numbered));
+        let map = trades_map(self.identity.owner.deployment);
+        if numbered.number > self.newest_trade {
+            self.newest_trade = numbered.number;
+            self.put(map, &key, to_text(&numbered));
+        } else {
+            self.put_last(map, key, to_text(&numbered));
+        }
         // What memory does not have travels with the local state.
         if self.recent.len() >= RECENT && self.may_write {
             self.recent.pop_front();
@@ -299,8 +311,17 @@ impl Writer {
         self.recent.push_back(numbered);
     }
 
+    /// A value that may take the place of another, and that is the last word on its key.
+    fn put_last(&mut self, map: &'static str, key: String, value: String) {
+        self.put(map, &key, value.clone());
+        self.replaced.keep(map, key, value, self.clock.now_ns());
+    }
+
     /// Writes what is due.
     fn write(&mut self, now: u64, own: &OwnRm) {
+        for (map, key, value) in self.replaced.due(now) {
+            self.put(map, &key, value);
+        }
         let due = self.state.is_due(now);
         if std::mem::take(&mut self.urgent) || due {
             self.put_state(schema::STATE_LATEST_NAUTILUS);
@@ -441,6 +462,9 @@ impl Writer {
 
     /// The end of a run: everything as it is now, and the day's result so far.
     fn close(&mut self) {
+        for (map, key, value) in self.replaced.all() {
+            self.put(map, &key, value);
+        }
         self.put_block();
         self.put_state(schema::STATE_LATEST_NAUTILUS);
         self.put_state(schema::STATE_LATEST);
