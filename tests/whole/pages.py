@@ -13,20 +13,24 @@ EVENTS = {
 }  # fmt: skip
 
 
-def check(table: Table, pages: list[dict[str, Any]], ended: list[tuple[str, float, str]]) -> None:
-    """`ended`: machine, time and how, of each run that ended before the end of the test."""
+def check(table: Table, pages: list[dict[str, Any]], ended: list[tuple[str, float, str]], calm: float) -> None:
+    """`ended`: machine, time and how, of each run. `calm`: when all had been well for a while, and the nodes were told to end."""
     twice: list[str] = []
     stand: dict[tuple[str, str], float] = {}
     left: list[str] = []
+    standing: list[str] = []
     names: collections.Counter[str] = collections.Counter()
-    events = sorted([(page["received"], 1, page) for page in pages] + [(at, 0, {"machine": m, "how": how}) for m, at, how in ended], key=lambda e: e[:2])
+    events = sorted([(page["received"], 1, page) for page in pages] + [(at, 2, {"machine": m, "how": how}) for m, at, how in ended] + [(calm, 0, {"machine": "", "how": ""})], key=lambda e: e[:2])
     for at, _, page in events:
         machine = page["machine"]
-        if "how" in page:
+        if machine == "":
+            standing = [f"{name} of {node}" for node, name in stand]
+        elif "how" in page:
             # A new process knows nothing of what the one before has said.
             for open_page in [p for p in stand if p[0] == machine]:
                 left.append(f"{open_page[1]} of {machine} ({page['how']})")
                 del stand[open_page]
+        if "how" in page:
             continue
         key = (machine, page["key"])
         if page["key"] in EVENTS:
@@ -41,6 +45,5 @@ def check(table: Table, pages: list[dict[str, Any]], ended: list[tuple[str, floa
             stand[key] = at
     told = ", ".join(f"{name} {times}" for name, times in sorted(names.items()))
     table.row("every page was sent once", not twice and names.total() > 0, f"{names.total()} pages ({told}); {'; '.join(twice) or 'none twice'}")
-    still = [f"{key} of {machine}" for machine, key in stand]
-    table.row("every page of a run that goes on was taken back", not still, f"still standing: {', '.join(still) or 'none'}")
+    table.row("every page of a run that goes on was taken back", not standing, f"still standing: {', '.join(standing) or 'none'}")
     table.row("every page of a run that ended was taken back", not left, f"{len(left)} never: {', '.join(left) or 'none'}")

@@ -37,6 +37,7 @@ class Story:
     def __init__(self, world: World, seconds: float) -> None:
         self.world, self.seconds, self.table = world, seconds, Table()
         self.ended: list[tuple[str, float, str]] = []
+        self.calm = 0.0
         self.latched: list[str] = []
         self.latency: dict[str, dict[str, float]] = {}
 
@@ -264,7 +265,11 @@ class Story:
         world = self.world
         active, standby = world.active(), world.standby()
         order = [node for node in (standby, active) if node] + world.ingest
-        codes = {node.name: node.process.end(60) for node in order}
+        self.calm = time.time()
+        codes = {}
+        for node in order:
+            codes[node.name] = node.process.end(60)
+            self.ended.append((node.name, time.time(), "SIGTERM"))
         self.table.row("every node ends in good order", all(code == 0 for code in codes.values()) and len(codes) == 4, str(codes))
 
     def outs(self) -> list[tuple[Node, pathlib.Path]]:
@@ -274,11 +279,12 @@ class Story:
         self.phase("the checks")
         world, table = self.world, self.table
         outs = self.outs()
+        (world.folder / "pages.jsonl").write_text("".join(json.dumps(page) + "\n" for page in world.webhook.pages))
         sessions = [[json.loads(line) for line in (out / "fills.jsonl").read_text().splitlines()] for _, out in outs]
         account = Account(world)
         account.check(table, sessions, START)
         self.journals()
-        pages.check(table, world.webhook.pages, self.ended)
+        pages.check(table, world.webhook.pages, self.ended, self.calm)
         self.report(outs, account)
         self.secrets()
         self.compare_latency()
