@@ -33,6 +33,9 @@ class Node:
         self.port = free_ports(1)[0]
         self.url = f"http://127.0.0.1:{self.port}"
         self.config = world.configuration(self.folder, self.port, name)
+        #: Where it comes from, as the venue sees it.
+        self.address = f"127.0.0.{11 + world.machines}"
+        world.machines += 1
         self.runs: list[Process] = []
 
     @property
@@ -46,7 +49,10 @@ class Node:
             arguments += ["--keys", str(self.world.keys), "--out", str(self.out(len(self.runs)))]
         state = str(self.folder / "state")
         command = [self.world.binary, "live", "--json", "--config", self.config, *arguments]
-        self.runs.append(Process(run, command, self.world.folder, STATE_DIRECTORY=state))
+        environment = {"STATE_DIRECTORY": state}
+        if self.world.own_addresses:
+            environment |= {"LD_PRELOAD": os.environ["SOURCE_ADDRESS_LIBRARY"], "SOURCE_ADDRESS": self.address}
+        self.runs.append(Process(run, command, self.world.folder, **environment))
 
     def out(self, run: int) -> pathlib.Path:
         return self.folder / f"out{run + 1}"
@@ -100,6 +106,7 @@ class World:
     def __init__(self, binary: pathlib.Path, folder: pathlib.Path, symbols: int, seed: int) -> None:
         self.binary, self.folder, self.symbols = binary, folder, symbols
         self.key, self.secret = "whole" + secrets.token_hex(8), secrets.token_hex(32)
+        self.own_addresses, self.machines = "SOURCE_ADDRESS_LIBRARY" in os.environ, 0
         self.secret_files: list[pathlib.Path] = []
         self.webhook = Webhook()
         self.cluster = Cluster(folder)
