@@ -61,6 +61,8 @@ class Process:
                 self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env={**os.environ, **environment},
                 preexec_fn=_dies_with_the_test,
             )  # fmt: skip
+        #: Of an alpha node: since when it has been seen active.
+        self.active_since: float | None = None
         #: Resident memory, kB, by the second since the start of the test.
         self.resident: list[tuple[float, int]] = []
         Process.all.append(self)

@@ -19,10 +19,10 @@ from table import Table
 from world import Node, World
 
 START = 25_000.0
-#: Between what is measured with nothing on and with everything on. The promise is 1.1 where each process has its cores.
-#: Here they share two, and p99 of the few orders of a phase is the slowest of them: measured from run to run with nothing
-#: changed, see docs/testing.md.
-LATENCY_FACTOR = 10.0
+#: p99 with everything on against nothing on. The promise is 1.1, where each process has its cores. On two, p99 of the some
+#: twenty orders of a phase is the slowest of them: with nothing on it was 410, 467, 934 and 1278 µs in four runs (24 symbols),
+#: a factor of 3.1 with nothing changed. What is beyond 5 is no chance.
+LATENCY_FACTOR = 5.0
 
 
 DRILL = "drill of the whole"
@@ -38,6 +38,8 @@ class Story:
         self.world, self.seconds, self.table = world, seconds, Table()
         self.ended: list[tuple[str, float, str]] = []
         self.calm = 0.0
+        #: Symbols that each run of an alpha node trades on.
+        self.followed: dict[str, int] = {}
         self.latched: list[str] = []
         self.latency: dict[str, dict[str, float]] = {}
 
@@ -71,7 +73,8 @@ class Story:
         before = node.state().get("counts", {}).get("round_trips", 0)
         self.armed(node)
         until("it closes a trade", 240, lambda: node.state().get("counts", {}).get("round_trips", 0) > before, node.process)
-        say(f"{node.process.name} trades")
+        self.followed[node.process.name] = node.state().get("market", {}).get("books", 0)
+        say(f"{node.process.name} trades on {self.followed[node.process.name]} symbols")
 
     def armed(self, node: Node) -> None:
         """Waits for it. What only a person lifts is lifted, and is a finding: no fault of the schedule is a person's doing."""
@@ -186,6 +189,7 @@ class Story:
         self.trades()
         done = world.schedule.done
         self.table.row("faults every few seconds", len(done) > 0, f"{len(done)} in {time.monotonic() - storm:.0f} s, {len(set(done))} kinds")
+        self.table.row("every run of an alpha node trades on all symbols", set(self.followed.values()) == {world.symbols}, f"{self.followed} of {world.symbols}")
         self.table.row("no limit latched by a fault", not self.latched, "; ".join(self.latched) or "none")
         until("all books are in sync", 180, lambda: self.books() == world.symbols, *(n.process for n in world.ingest))
         # What still stands must be taken back by then: gates are looked at once a second.
@@ -243,13 +247,14 @@ class Story:
         self.table.row("the Prefect flow of yesterday's date", code == 0, f"exit {code}: {prefect.log().strip().splitlines()[-1][:200]}")
 
     def resident(self) -> None:
-        """Resident memory of each process: two minutes after its start (45 s in a short form), and at its end."""
+        """Resident memory of each process: two minutes after it began to trade (45 s in a short form), and at its end."""
         told, grown = [], []
         for process in Process.all:
             process.look()
             if not process.resident or not process.name.startswith(("venue", "ingest", "alpha")):
                 continue
-            begun = process.started - BEGAN + (120 if self.seconds >= 480 else 45)
+            # A standby that has become active keeps a journal and trades: it is another program from then on.
+            begun = (process.active_since or process.started) - BEGAN + (120 if self.seconds >= 480 else 45)
             early = [kb for at, kb in process.resident if at >= begun]
             last = process.resident[-1]
             if not early or last[0] - begun < 30:
@@ -296,7 +301,7 @@ class Story:
         told, wrong = [], []
         for node in self.world.nodes:
             for folder in node.journals():
-                for run in sorted({file.name.rsplit("-", 1)[0] for file in folder.glob("*.dj*")}):
+                for run in sorted({file.name.split("-")[1] for file in folder.glob("*.dj*")}):
                     code, text = self.replay(folder, run)
                     lines = text.strip().splitlines()
                     told.append(f"{node.name} {next((line for line in lines if line.startswith('run ')), text[-200:])}")
@@ -308,7 +313,7 @@ class Story:
         """One run of a journal, in a directory of its own: the newest run of a directory is what is replayed."""
         alone = self.world.folder / "replay" / run
         alone.mkdir(parents=True)
-        for file in folder.glob(f"{run}-*"):
+        for file in folder.glob(f"*-{run}-*"):
             os.link(file, alone / file.name)
         return self.world.dolphin(f"replay.{run}", "replay", "--journal", alone, patience=600)
 

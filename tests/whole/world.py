@@ -165,6 +165,9 @@ class World:
             self._looked = time.monotonic()
             for process in Process.all:
                 process.look()
+            for node in self.alphas:
+                if node.runs and node.process.active_since is None and node.active():
+                    node.process.active_since = time.monotonic()
 
     # -- the nodes ---------------------------------------------------------------------------------------------------
 
