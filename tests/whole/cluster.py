@@ -58,8 +58,8 @@ class Cluster:
         for n, port in enumerate(self.ports):
             (folder / f"member{n}.yaml").write_text(CONFIG.format(port=port, members=listed))
             self.members.append(self._start(n))
-        for member in self.members:
-            until(f"{member.name} is in a cluster of {size}", 240, lambda m=member: f"Members {{size:{size}" in m.log(), member)
+        whole = f"Members {{size:{size}"
+        until(f"a cluster of {size}", 240, lambda: all(whole in member.log() for member in self.members), *self.members)
 
     def _start(self, n: int) -> Process:
         config = self.folder / f"member{n}.yaml"

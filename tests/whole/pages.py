@@ -13,6 +13,15 @@ EVENTS = {
 }  # fmt: skip
 
 
+def standing(pages: list[dict[str, Any]], machine: str) -> set[str]:
+    """Pages of a machine that have not been taken back."""
+    open_pages: set[str] = set()
+    for page in pages:
+        if page["machine"] == machine and page["key"] not in EVENTS:
+            (open_pages.discard if page["status"] == "resolved" else open_pages.add)(page["key"])
+    return open_pages
+
+
 def check(table: Table, pages: list[dict[str, Any]], ended: list[tuple[str, float, str]], calm: float) -> None:
     """`ended`: machine, time and how, of each run. `calm`: when all had been well for a while, and the nodes were told to end."""
     twice: list[str] = []

@@ -12,7 +12,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 BEGAN = time.monotonic()
@@ -51,7 +51,7 @@ class Process:
 
     all: list["Process"] = []
 
-    def __init__(self, name: str, command: list[str | pathlib.Path], folder: pathlib.Path, **environment: str) -> None:
+    def __init__(self, name: str, command: Sequence[object], folder: pathlib.Path, **environment: str) -> None:
         self.name = name
         self.out, self.err = folder / f"{name}.out", folder / f"{name}.err"
         self.command = [str(part) for part in command]

@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import pathlib
+import random
 import secrets
 import shutil
 import subprocess
@@ -18,6 +19,9 @@ from typing import Any
 from cluster import ROOT, Cluster
 from exchange import Schedule, Venue
 from processes import Process, beside, end_all, free_ports, get, get_json, meanwhile, say, until
+
+sys.path.insert(0, str(ROOT / "docs/examples"))
+import make_days  # noqa: E402
 
 BALANCE = 100_000
 PATHS = ("/", "/healthz", "/readyz", "/api/state", "/api/history", "/metrics")
@@ -135,6 +139,7 @@ class World:
         self.answers = folder / "answers"
         self.answers.mkdir()
         self._looked = 0.0
+        self.prometheus = ""
         meanwhile.append(self._beside)
 
     def private(self, name: str, text: str) -> pathlib.Path:
@@ -256,10 +261,6 @@ class World:
         text = config.read_text()
         config.write_text(text[: text.index("telemetry:")])
         yesterday = datetime.datetime.now(datetime.timezone.utc).date() - datetime.timedelta(days=1)
-        sys.path.insert(0, str(ROOT / "docs/examples"))
-        import make_days
-        import random
-
         number = (yesterday - datetime.date(2026, 1, 1)).days
         make_days.day(days / yesterday.isoformat(), number, {symbol: 100.0 * 3**n for n, symbol in enumerate(make_days.SYMBOLS)}, random.Random(7))
         state = {"STATE_DIRECTORY": str(folder / "state")}
