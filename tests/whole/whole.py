@@ -52,16 +52,17 @@ class Story:
         world = self.world
         for node in world.ingest:
             node.start()
+        began = time.monotonic()
+        until("all books are in sync", 600, lambda: self.books() == world.symbols, *(n.process for n in world.ingest))
+        say(f"{world.symbols} books in sync after {time.monotonic() - began:.0f} s")
+        if not world.own_addresses:
+            self.table.skipped("an address of its own for each node", "no C compiler: all share one, and its request weight")
+        # Which symbols an alpha node trades on is settled when it starts.
         first, second = world.alphas
         first.start()
         until("an alpha node is active", 120, first.active, first.process)
         second.start()
         until("the other one stands by", 60, lambda: "stands by" in second.process.log(), second.process)
-        began = time.monotonic()
-        until("all books are in sync", 600, lambda: self.books() == world.symbols, *(n.process for n in world.nodes))
-        say(f"{world.symbols} books in sync after {time.monotonic() - began:.0f} s")
-        if not world.own_addresses:
-            self.table.skipped("an address of its own for each node", "no C compiler: all share one, and its request weight")
         self.trades()
 
     def books(self) -> int:
