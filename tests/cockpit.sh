@@ -45,3 +45,17 @@ until_so() { # what, seconds, command…
 
 fault() { curl -sSf -d "$1" "$venue/dolphin/faults" >/dev/null; }
 armed() { curl -sf "$node/readyz"; }
+
+# Chromium, and playwright to drive it; sets NODE_PATH.
+browser() {
+  need chromium chromium
+  need node nodejs
+  need npm npm
+  local modules=${DASHBOARD_DIR:-${CARGO_TARGET_DIR:-target}/dashboard}
+  mkdir -p "$modules"
+  cp tests/dashboard/package.json "$modules"
+  [ -d "$modules/node_modules/playwright-core" ] ||
+    PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm install --prefix "$modules" --no-audit --no-fund --silent
+  NODE_PATH=$(realpath "$modules")/node_modules
+  export NODE_PATH
+}
