@@ -1,12 +1,14 @@
 //! What a session leaves for its report besides the summary: every fill and every done order, and when each gate was closed.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 /// Most of each that is kept; what comes after is counted.
 const KEPT: usize = 50_000;
 
 /// A fill.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Fill {
     /// Venue time, ms since the epoch.
     pub ts_ms: u64,
@@ -56,12 +58,17 @@ pub struct Session {
     pub gates: Vec<Closed>,
     /// What was not kept because there was too much.
     pub not_kept: u64,
+    /// Fills that were told: symbol and trade id.
+    #[serde(skip)]
+    told: BTreeSet<(String, u64)>,
 }
 
 impl Session {
-    /// Adds a fill.
+    /// Adds a fill, however often it is told: by the user stream, a reply, a comparison with the venue.
     pub fn fill(&mut self, fill: Fill) {
-        Self::keep(&mut self.fills, fill, &mut self.not_kept);
+        if self.told.insert((fill.symbol.clone(), fill.trade_id)) {
+            Self::keep(&mut self.fills, fill, &mut self.not_kept);
+        }
     }
 
     /// Adds a done order.
@@ -99,6 +106,16 @@ impl Session {
 mod tests {
     use super::*;
     use telemetry::state::ClosedGate;
+
+    #[test]
+    fn a_fill_counts_once_however_often_it_is_told() {
+        let mut session = Session::default();
+        let fill = |symbol: &str, trade_id| Fill { symbol: symbol.into(), trade_id, ..Fill::default() };
+        for one in [fill("A", 1), fill("A", 2), fill("A", 1), fill("B", 1)] {
+            session.fill(one);
+        }
+        assert_eq!(session.fills.len(), 3);
+    }
 
     #[test]
     fn a_gate_is_one_period_from_closing_to_opening() {
