@@ -128,8 +128,8 @@ fn a_worker_that_hangs_ends_the_run_with_nothing_left_at_the_venue() {
 #[test]
 fn an_order_of_the_run_before_that_arrives_late_is_no_surprise() {
     let slow = |at| {
-        let fault = venue::faults::Fault::RequestDelay { on: "order.place".to_owned(), ms: 1_800 };
-        (at, Fault::Venue { rule: venue::faults::Rule::times(fault, 3), for_ms: Some(1_500) })
+        let fault = VenueFault::RequestDelay { on: "order.place".to_owned(), ms: 1_800 };
+        (at, Fault::Venue { rule: Rule::times(fault, 3), for_ms: Some(1_500) })
     };
     let faults: Vec<(u64, Fault)> =
         (0..6).flat_map(|i| [slow(70_000 + i * 23_000), (71_300 + i * 23_000, kill(0, 10))]).collect();
@@ -251,16 +251,15 @@ fn money_moved_while_nobody_listens_is_no_profit() {
         let story = setup.scene().unwrap().play(async |world| {
             let state = || world.published(0).unwrap().newest();
             let strike = |fault| assert!(sim::strike::strike(world, &fault), "{fault:?}");
-            let venue =
-                |fault| Fault::Venue { rule: venue::faults::Rule { fault, times: 0, skip: 0 }, for_ms: None };
+            let venue = |fault| Fault::Venue { rule: Rule { fault, times: 0, skip: 0 }, for_ms: None };
             world.wait_ms(40_000).await;
             let before = state();
             assert!(before.armed, "{:?}", before.gates);
-            strike(venue(venue::faults::Fault::RefuseConnections));
+            strike(venue(VenueFault::RefuseConnections));
             strike(Fault::Reset { machine: 0, link: sim::network::Link::User });
             world.wait_ms(2_000).await;
             let amount = amount.to_owned();
-            strike(venue(venue::faults::Fault::Transfer { account: 0, amount: amount.clone() }));
+            strike(venue(VenueFault::Transfer { account: 0, amount: amount.clone() }));
             world.wait_ms(5_000).await;
             world.heal();
             world.wait_ms(40_000).await;
@@ -283,8 +282,8 @@ fn money_moved_while_nobody_listens_is_no_profit() {
 #[test]
 fn orders_of_the_node_before_that_arrive_after_a_takeover_are_no_surprise() {
     let round = |i: u64| {
-        let fault = venue::faults::Fault::RequestDelay { on: "order.place".to_owned(), ms: 3_500 };
-        let slow = Fault::Venue { rule: venue::faults::Rule::times(fault, 4), for_ms: Some(6_000) };
+        let fault = VenueFault::RequestDelay { on: "order.place".to_owned(), ms: 3_500 };
+        let slow = Fault::Venue { rule: Rule::times(fault, 4), for_ms: Some(6_000) };
         let away = |machine| Fault::MemoryAway { machine, for_ms: 8_000 };
         let at = 70_000 + i * 40_000;
         // Whichever of the two is active.
