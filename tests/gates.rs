@@ -358,8 +358,9 @@ fn nodes_that_trade_nothing_say_why() {
         Layout::Four,
         6,
         |_| (),
-        async |w| {
-            let state = |machine: usize| w.world.published(machine).unwrap().newest();
+        async |mut w| {
+            let world = w.world;
+            let state = |machine: usize| world.published(machine).unwrap().newest();
             let cause =
                 |machine: usize| state(machine).gates.first().map_or(String::new(), |g| g.cause.clone());
             w.world.wait_ms(20_000).await;
@@ -374,9 +375,11 @@ fn nodes_that_trade_nothing_say_why() {
                 assert!(market.data_age_ms.is_some_and(|age| age < 1_000), "{market:?}");
                 assert!(state(ingest).memory.connected && state(ingest).memory.written > 100);
             }
+            w.published = world.published(standby).unwrap();
+            w.closes("role").await;
             w.strike(Fault::Kill { machine: active, after_polls: 0, power: false, back_ms: 3_600_000 });
-            w.world.wait_ms(30_000).await;
-            assert!(state(standby).armed, "{:?}", state(standby).gates);
+            w.opens("role").await;
+            w.armed().await;
         },
     );
 }

@@ -371,10 +371,12 @@ impl Router {
         }
     }
 
-    /// A new order with an id of ours and of another run, later than a run before this one can have sent it.
+    /// A new order with an id of ours and of another run, later than a run before this one can have sent it. When the venue
+    /// took it counts, not when we hear of it: a stream may tell late, and again.
     fn is_of_another_node(&self, now: Nanos, id: ClientOrderId, r: &ExecutionReport) -> bool {
         let new = r.exec_type == ExecType::New && Self::is_live(r);
-        new && self.cfg.stop_on_foreign_orders && id.run != self.run && now > self.predecessor_until
+        let later = self.event_time(now, r.ts_event) > self.to_venue(self.predecessor_until);
+        new && self.cfg.stop_on_foreign_orders && id.run != self.run && later
     }
 
     fn is_live(r: &ExecutionReport) -> bool {

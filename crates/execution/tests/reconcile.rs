@@ -401,6 +401,8 @@ fn an_order_of_another_run_that_is_new_is_another_node_and_stops_entries() {
     d.report(late);
     assert_eq!(d.router.tripped(), None, "the run before may have sent it");
     d.wait_with_book(2_501);
+    d.report(late);
+    assert_eq!(d.router.tripped(), None, "told late, and again: the venue took it before");
     let another = new(&d);
     d.report(another);
     assert_eq!(d.router.tripped(), Some(Check::Foreign));

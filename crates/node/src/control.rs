@@ -41,7 +41,7 @@ pub use account::account;
 use self::market_data::{Fetched, MarketController};
 pub use self::orders::{KILL_FLATTEN, Orders, say};
 pub use self::state::{Control, WatchConfig};
-use self::state::{Done, Ending, push};
+use self::state::{Done, Ending, VERIFIED_WITHIN_NS, push};
 pub use self::status::Seen;
 
 /// How often the control thread looks.
@@ -390,7 +390,10 @@ impl Control {
                 }
             }
             Ending::Killing { until } => {
-                if self.seen.router.kill_done || now >= until {
+                let r = &self.seen.router;
+                let nothing_works = r.working == 0 && r.unknown == 0;
+                let until = if nothing_works { until + VERIFIED_WITHIN_NS } else { until };
+                if r.kill_done || now >= until {
                     self.ending = Ending::Over;
                 }
             }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use market::text::counted;
 use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::client;
 use crate::config::NotifySection;
@@ -22,11 +24,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const ATTEMPTS: u32 = 4;
 /// Messages that wait for a channel; older ones are given up.
 const WAITING: usize = 64;
+/// How long the end of a node waits for its last pages.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 /// A state older than this means that the node hangs or has ended without a word.
 const SILENT_MS: u64 = 15_000;
 
 /// Gates that are no reason to wake somebody: the node's own doing, or over by themselves.
-const QUIET: [&str; 8] = [
+const QUIET: [&str; 9] = [
+    "role",
     "starting",
     "warm_up",
     "dry_run",
@@ -144,6 +149,18 @@ impl Pager {
         self.within_rate(wanted, now_ms)
     }
 
+    /// The node has ended: whatever stands is taken back, for a node that starts again tells it anew.
+    fn end(&mut self, now_ms: u64) -> Vec<Message> {
+        let stood = std::mem::take(&mut self.open).into_iter();
+        let over = |(key, open): (String, Open)| Message {
+            key,
+            resolved: true,
+            text: format!("the node has ended; until then: {}", open.text),
+            at_ms: now_ms,
+        };
+        stood.map(over).collect()
+    }
+
     /// Alerts that were counted since the last look.
     fn alerts(&mut self, s: &State) -> Vec<(String, u64)> {
         let first = std::mem::replace(&mut self.run, s.node.started_ms) != s.node.started_ms;
@@ -158,7 +175,8 @@ impl Pager {
         self.said_ms.retain(|at| now_ms.saturating_sub(*at) < 60_000);
         let mut said = Vec::new();
         for mut message in wanted {
-            if self.said_ms.len() >= self.max_per_minute {
+            // There are no more of these than there were pages; one that is held back would leave its page standing for ever.
+            if self.said_ms.len() >= self.max_per_minute && !message.resolved {
                 self.held_back += 1;
                 continue;
             }
@@ -294,37 +312,81 @@ async fn post(http: &reqwest::Client, channel: &Channel, m: &Message, who: &str)
     }
 }
 
-/// Watches what is published and sends pages, for ever.
-pub async fn run(notifier: Notifier, published: Arc<Published>) {
-    let Notifier { channels, mut pager, http } = notifier;
-    if channels.is_empty() {
-        return std::future::pending().await;
+/// Pages of a running node.
+pub struct Pages {
+    pager: Pager,
+    published: Arc<Published>,
+    /// One for each channel, and the task that sends what is in it.
+    queues: Vec<mpsc::Sender<(Message, String)>>,
+    senders: Vec<JoinHandle<()>>,
+}
+
+impl Pages {
+    /// Of what is published; to be called in the runtime that sends them.
+    pub fn start(notifier: Notifier, published: Arc<Published>) -> Self {
+        let Notifier { channels, pager, http } = notifier;
+        let (mut queues, mut senders) = (Vec::new(), Vec::new());
+        for channel in channels {
+            let (queue, mut waiting) = mpsc::channel::<(Message, String)>(WAITING);
+            queues.push(queue);
+            let http = http.clone();
+            senders.push(tokio::spawn(async move {
+                while let Some((message, who)) = waiting.recv().await {
+                    deliver(&http, &channel, &message, &who).await;
+                }
+            }));
+        }
+        Self { pager, published, queues, senders }
     }
-    let mut queues = Vec::new();
-    for channel in channels {
-        let (sender, mut waiting) = tokio::sync::mpsc::channel::<(Message, String)>(WAITING);
-        queues.push(sender);
-        let http = http.clone();
-        tokio::spawn(async move {
-            while let Some((message, who)) = waiting.recv().await {
-                deliver(&http, &channel, &message, &who).await;
+
+    /// Looks and sends, for ever.
+    pub async fn run(&mut self) {
+        if self.queues.is_empty() {
+            return std::future::pending().await;
+        }
+        let mut every = tokio::time::interval(LOOK_EVERY);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            let newest = self.published.newest();
+            let messages = self.pager.look(&newest, wall::now_ms());
+            self.send(messages);
+        }
+    }
+
+    /// The node has ended: takes back what stands, and waits a little for what is on its way.
+    pub async fn finish(mut self) {
+        let messages = self.pager.end(wall::now_ms());
+        self.send(messages);
+        self.queues.clear();
+        let sent = async {
+            for sender in self.senders {
+                // A task that panicked sends nothing more.
+                let _ = sender.await;
             }
-        });
+        };
+        if tokio::time::timeout(LAST_WORDS, sent).await.is_err() {
+            tracing::warn!("the last pages did not reach their channel");
+        }
     }
-    let mut every = tokio::time::interval(LOOK_EVERY);
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        every.tick().await;
-        let newest = published.newest();
-        let who = format!("{} ({})", newest.node.venue, newest.node.profile);
-        for message in pager.look(&newest, wall::now_ms()) {
-            for queue in &queues {
+
+    fn send(&self, messages: Vec<Message>) {
+        let who = who(&self.published.newest());
+        for message in messages {
+            for queue in &self.queues {
                 if queue.try_send((message.clone(), who.clone())).is_err() {
                     tracing::warn!("a page was given up: its channel takes none ({})", message.key);
                 }
             }
         }
     }
+}
+
+/// Which node a page is of: several of a deployment may share a machine.
+fn who(state: &State) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let n = &state.node;
+    format!("{} on {}, process {} ({}, {})", n.role, host.trim(), std::process::id(), n.venue, n.profile)
 }
 
 async fn deliver(http: &reqwest::Client, channel: &Channel, message: &Message, who: &str) {
@@ -396,6 +458,16 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_node_takes_back_what_stands() {
+        let mut pager = pager();
+        assert_eq!(pager.look(&with_gates(100_000, &[("kill", 90_000), ("role", 1)]), 100_000).len(), 1);
+        let said = pager.end(101_000);
+        assert_eq!((said.len(), said[0].key.as_str(), said[0].resolved), (1, "kill", true));
+        assert!(said[0].text.starts_with("the node has ended; until then: "), "{said:?}");
+        assert_eq!(pager.end(102_000), []);
+    }
+
+    #[test]
     fn too_many_at_once_are_summed_up() {
         let mut pager = pager();
         let names: Vec<String> = (0..10).map(|i| format!("gate{i}")).collect();
@@ -406,6 +478,7 @@ mod tests {
             said[0].resolved && said[0].text.contains("(4 messages before it were held back"),
             "{said:?}"
         );
+        assert_eq!(said.len(), 10, "what is over is always said");
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::access::Access;
 use crate::config::TelemetrySection;
 use crate::connections::Connections;
 use crate::line;
-use crate::notify::{self, Notifier};
+use crate::notify::{self, Notifier, Pages};
 use crate::openmetrics;
 use crate::published::Published;
 use crate::state::State;
@@ -153,7 +153,7 @@ pub fn start(section: &TelemetrySection, published: Arc<Published>) -> Result<Se
         .map_err(|e| format!("telemetry cannot start: {e}"))?;
     let (stop, stopped) = oneshot::channel();
     let run = async move {
-        let pages = notify::run(notifier, Arc::clone(&published));
+        let mut pages = Pages::start(notifier, Arc::clone(&published));
         let serve = async {
             if let (Some(socket), Some(shared)) = (socket, shared) {
                 serve(socket, tls, shared).await;
@@ -162,9 +162,10 @@ pub fn start(section: &TelemetrySection, published: Arc<Published>) -> Result<Se
         };
         tokio::select! {
             _ = stopped => {}
-            () = pages => {}
+            () = pages.run() => {}
             () = serve => {}
         }
+        pages.finish().await;
     };
     let thread = std::thread::Builder::new()
         .name("telemetry".to_owned())

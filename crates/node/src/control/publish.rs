@@ -184,8 +184,13 @@ impl Control {
                         gate.cause = format!("{}: {}", gate.cause, self.seen.unlisted);
                     }
                     // Whoever changed the trading state says why, where it is one of ours.
-                    let told =
-                        |g: &Shut| g.name == gate.name || (gate.name == "state" && STOPS.contains(&g.name));
+                    let ours = self.killed().is_none();
+                    let told = |g: &Shut| {
+                        g.name == gate.name
+                            || (gate.name == "state" && STOPS.contains(&g.name))
+                            // A run that ends in good order goes down the kill switch's ladder, too.
+                            || (gate.name == "kill" && g.name == "stopping" && ours)
+                    };
                     if !shut.iter().any(told) {
                         shut.push(gate);
                     }

@@ -62,6 +62,8 @@ pub(super) type Job = Pin<Box<dyn Future<Output = Done>>>;
 /// done by then is done over REST as far as orders go.
 const CANCELLED_WITHIN_NS: u64 = 4 * Nanos::SECOND;
 const CLOSED_WITHIN_NS: u64 = 12 * Nanos::SECOND;
+/// And so much longer where nothing works any more and the ladder has but to ask the venue whether that is so.
+pub(super) const VERIFIED_WITHIN_NS: u64 = 3 * Nanos::SECOND;
 
 /// Where the end of a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use std::time::Duration;
 use alpha::Engine;
 use alpha::eigen::Scanner;
 use binance::rest::RestClient;
+use market::text::counted;
 use market::{Instrument, Nanos};
 use memory::schema::{HEARTBEAT, Heartbeat, Kill, Phase, to_text};
 use memory::{SystemMemory, WriteBehind};
@@ -366,6 +367,10 @@ pub async fn discover(
         let there = found.first() == Some(reference);
         let full = found.len() == config.market.max_symbols;
         if there && (full || grown.elapsed() >= SETTLED || begun.elapsed() >= limit) {
+            tracing::info!(
+                "{} found in the shards are followed; what ingest nodes add later is not, until the next start",
+                counted(found.len() as u64, "symbol")
+            );
             return Some(found);
         }
         if signalled.load(Ordering::Acquire) {

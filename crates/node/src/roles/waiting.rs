@@ -74,7 +74,7 @@ pub fn of_standby(view: &LeaseView) -> Vec<Shut> {
     shut.push(match view.state {
         "standby" if !view.holder.is_empty() => {
             let cause = format!("standing by: {} holds the lease and trades", view.holder);
-            Shut::new("lease", cause, "when it ends, or gives no sign of life for the lease's time to live")
+            Shut::new("role", cause, "when it ends, or gives no sign of life for the lease's time to live")
         }
         "held" => Shut::new("lease", "the lease has just come, the node begins", "in a moment"),
         _ => Shut::new("lease", "system memory does not say who holds the lease", "when memory answers"),
@@ -85,7 +85,7 @@ pub fn of_standby(view: &LeaseView) -> Vec<Shut> {
 /// Why an ingest node trades nothing.
 pub fn of_ingest() -> Vec<Shut> {
     vec![Shut::new(
-        "lease",
+        "role",
         "an ingest node trades nothing: it keeps books for the others",
         "never, by its role",
     )]
