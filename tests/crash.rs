@@ -93,8 +93,12 @@ impl Stage {
         let mut out = String::new();
         node.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
         let status = node.child.wait().unwrap();
-        assert!(status.success(), "{status}\n{}", node.log());
-        serde_json::from_str(&out).unwrap()
+        let summary: Value =
+            serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}\n{}", node.log()));
+        // Some starts within a minute use up the venue's limit: then nobody can ask it what is left, and that is told.
+        let unknown = summary["alerts"]["LeftUnknown"].is_number();
+        assert_eq!(status.code(), Some(if unknown { 4 } else { 0 }), "{}", node.log());
+        summary
     }
 
     /// The account's fills, oldest first.
