@@ -13,33 +13,13 @@ import time
 import pytest
 from conftest import ROOT
 
-CONFIG = """hazelcast:
-  cluster-name: dolphin
-  network:
-    port: {{port: {port}, auto-increment: false}}
-    interfaces: {{enabled: true, interfaces: [127.0.0.1]}}
-    join:
-      auto-detection: {{enabled: false}}
-      multicast: {{enabled: false}}
-      tcp-ip: {{enabled: true, member-list: ["127.0.0.1:{port}"]}}
-  jet: {{enabled: false}}
-  properties:
-    hazelcast.phone.home.enabled: "false"
-    hazelcast.socket.bind.any: "false"
-"""
-OPENED = [
-    "--add-modules", "java.se", "--add-exports", "java.base/jdk.internal.ref=ALL-UNNAMED",
-    "--add-opens", "java.base/java.lang=ALL-UNNAMED", "--add-opens", "java.base/sun.nio.ch=ALL-UNNAMED",
-    "--add-opens", "java.management/sun.management=ALL-UNNAMED",
-    "--add-opens", "jdk.management/com.sun.management.internal=ALL-UNNAMED",
-    "-Xms32m", "-Xmx160m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-]  # fmt: skip
+HAZELCAST = ROOT / "tests/hazelcast"
 
 
 @contextlib.contextmanager
 def member(version: str = "5.4.0"):
     """Its address. One cluster at a time on the machine, as the other tests have it."""
-    fetched = subprocess.run([ROOT / "tests/hazelcast/fetch", "jar", version], capture_output=True, text=True)
+    fetched = subprocess.run([HAZELCAST / "fetch", "jar", version], capture_output=True, text=True)
     if fetched.returncode != 0:
         print(f"skipped: {fetched.stderr.strip()}")
         pytest.skip(f"no Hazelcast member: {fetched.stderr.strip()}")
@@ -51,12 +31,10 @@ def member(version: str = "5.4.0"):
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         config, log = pathlib.Path(folder) / "hazelcast.yaml", pathlib.Path(folder) / "log"
-        config.write_text(CONFIG.format(port=port))
+        text = (HAZELCAST / "member.yaml").read_text()
+        config.write_text(text.replace("PORT", str(port)).replace("MEMBERS", f'"127.0.0.1:{port}"'))
         with open(log, "w") as out:
-            process = subprocess.Popen(
-                ["java", *OPENED, f"-Dhazelcast.config={config}", "-Dhazelcast.logging.type=jdk", "-cp", jar, "com.hazelcast.core.server.HazelcastMemberStarter"],
-                stdout=out, stderr=out,
-            )  # fmt: skip
+            process = subprocess.Popen([HAZELCAST / "member", jar, config], stdout=out, stderr=out)
         try:
             until = time.time() + 90
             while "is STARTED" not in log.read_text():

@@ -8,41 +8,21 @@ import subprocess
 
 from processes import Failed, Process, free_ports, until
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+HAZELCAST = pathlib.Path(__file__).resolve().parents[1] / "hazelcast"
 VERSION = "5.7.0"
 # As docs/lease.md asks for: the smaller side of a split refuses.
-CONFIG = """hazelcast:
-  cluster-name: dolphin
-  network:
-    port: {{port: {port}, auto-increment: false}}
-    interfaces: {{enabled: true, interfaces: [127.0.0.1]}}
-    join:
-      auto-detection: {{enabled: false}}
-      multicast: {{enabled: false}}
-      tcp-ip: {{enabled: true, member-list: [{members}]}}
-  jet: {{enabled: false}}
-  properties:
-    hazelcast.phone.home.enabled: "false"
-    hazelcast.socket.bind.any: "false"
-  split-brain-protection:
-    majority: {{enabled: true, minimum-cluster-size: 2, protect-on: READ_WRITE}}
+MAJORITY = """  split-brain-protection:
+    majority: {enabled: true, minimum-cluster-size: 2, protect-on: READ_WRITE}
   map:
-    DOLPHIN_LEASE: {{split-brain-protection-ref: majority}}
-    DOLPHIN_CONTROL: {{split-brain-protection-ref: majority}}
-    DOLPHIN_STATE_*: {{split-brain-protection-ref: majority}}
+    DOLPHIN_LEASE: {split-brain-protection-ref: majority}
+    DOLPHIN_CONTROL: {split-brain-protection-ref: majority}
+    DOLPHIN_STATE_*: {split-brain-protection-ref: majority}
 """
-OPENED = [
-    "--add-modules", "java.se", "--add-exports", "java.base/jdk.internal.ref=ALL-UNNAMED",
-    "--add-opens", "java.base/java.lang=ALL-UNNAMED", "--add-opens", "java.base/sun.nio.ch=ALL-UNNAMED",
-    "--add-opens", "java.management/sun.management=ALL-UNNAMED",
-    "--add-opens", "jdk.management/com.sun.management.internal=ALL-UNNAMED",
-    "-Xms32m", "-Xmx160m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-]  # fmt: skip
 
 
 class Cluster:
     def __init__(self, folder: pathlib.Path, size: int = 3) -> None:
-        fetched = subprocess.run([ROOT / "tests/hazelcast/fetch", "jar", VERSION], capture_output=True, text=True)
+        fetched = subprocess.run([HAZELCAST / "fetch", "jar", VERSION], capture_output=True, text=True)
         if fetched.returncode != 0:
             raise Failed(f"no Hazelcast member: {fetched.stderr.strip()}")
         # Maven colours what it prints, even the empty lines.
@@ -55,19 +35,15 @@ class Cluster:
         self.addresses = [f"127.0.0.1:{port}" for port in self.ports]
         self.members: list[Process] = []
         listed = ", ".join(f'"{address}"' for address in self.addresses)
+        config = (HAZELCAST / "member.yaml").read_text().replace("MEMBERS", listed) + MAJORITY
         for n, port in enumerate(self.ports):
-            (folder / f"member{n}.yaml").write_text(CONFIG.format(port=port, members=listed))
+            (folder / f"member{n}.yaml").write_text(config.replace("PORT", str(port)))
             self.members.append(self._start(n))
         whole = f"Members {{size:{size}"
         until(f"a cluster of {size}", 240, lambda: all(whole in member.log() for member in self.members), *self.members)
 
     def _start(self, n: int) -> Process:
-        config = self.folder / f"member{n}.yaml"
-        return Process(
-            f"member{n}",
-            ["java", *OPENED, f"-Dhazelcast.config={config}", "-Dhazelcast.logging.type=jdk", "-cp", self.jar, "com.hazelcast.core.server.HazelcastMemberStarter"],
-            self.folder,
-        )  # fmt: skip
+        return Process(f"member{n}", [HAZELCAST / "member", self.jar, self.folder / f"member{n}.yaml"], self.folder)
 
     def restart(self, n: int) -> None:
         """A member that was killed comes back, empty, and takes its share again."""

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 pub const CURRENT: &str = "5.7.0";
 /// The last open-source member with CP.
 pub const WITH_CP: &str = "5.4.0";
-/// The name of the clusters started here.
+/// The name of the clusters started here, as `tests/hazelcast/member.yaml` has it.
 pub const CLUSTER_NAME: &str = "dolphin";
 /// Generous: a JVM on a busy machine. Nothing is asserted about it.
 pub const PATIENCE: Duration = Duration::from_secs(240);
@@ -71,22 +71,13 @@ impl Member {
     fn spawn(jar: &Path, config: &Path, log: &Path) -> Child {
         let file = File::options().create(true).append(true).open(log).expect("a log of the member");
         let errors = file.try_clone().expect("a second handle on the log");
-        Command::new("java")
-            .args(["--add-modules", "java.se", "--add-exports", "java.base/jdk.internal.ref=ALL-UNNAMED"])
-            .args(["--add-opens", "java.base/java.lang=ALL-UNNAMED"])
-            .args(["--add-opens", "java.base/sun.nio.ch=ALL-UNNAMED"])
-            .args(["--add-opens", "java.management/sun.management=ALL-UNNAMED"])
-            .args(["--add-opens", "jdk.management/com.sun.management.internal=ALL-UNNAMED"])
-            .args(["-Xms32m", "-Xmx160m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
-            .arg(format!("-Dhazelcast.config={}", config.display()))
-            .args(["-Dhazelcast.logging.type=jdk", "-cp"])
-            .arg(jar)
-            .arg("com.hazelcast.core.server.HazelcastMemberStarter")
+        Command::new(script("member"))
+            .args([jar, config])
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(errors)
             .spawn()
-            .expect("java starts")
+            .expect("tests/hazelcast/member runs")
     }
 
     /// `host:port`.
@@ -187,22 +178,9 @@ impl Cluster {
 }
 
 fn yaml(port: u16, members: &str) -> String {
-    format!(
-        "hazelcast:
-  cluster-name: {CLUSTER_NAME}
-  network:
-    port: {{port: {port}, auto-increment: false}}
-    interfaces: {{enabled: true, interfaces: [127.0.0.1]}}
-    join:
-      auto-detection: {{enabled: false}}
-      multicast: {{enabled: false}}
-      tcp-ip: {{enabled: true, member-list: [{members}]}}
-  jet: {{enabled: false}}
-  properties:
-    hazelcast.phone.home.enabled: \"false\"
-    hazelcast.socket.bind.any: \"false\"
-"
-    )
+    include_str!("../../../tests/hazelcast/member.yaml")
+        .replace("PORT", &port.to_string())
+        .replace("MEMBERS", members)
 }
 
 /// The plainest client there can be: one blocking socket, one request at a time. It tells when a member lets clients
