@@ -8,7 +8,8 @@ import subprocess
 
 from processes import Failed, Process, free_ports, until
 
-HAZELCAST = pathlib.Path(__file__).resolve().parents[1] / "hazelcast"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+HAZELCAST = ROOT / "tests/hazelcast"
 VERSION = "5.7.0"
 # As docs/lease.md asks for: the smaller side of a split refuses.
 MAJORITY = """  split-brain-protection:
