@@ -17,6 +17,7 @@ use node::topology::table::Layout;
 use runtime::clock::Clock;
 use runtime::environment::splitmix64;
 use runtime::worker::{available_cores, cores_in_order};
+use telemetry::published::Published;
 use tokio::sync::watch;
 
 use crate::environment::{Link, Logs, ToVenue, environment};
@@ -52,6 +53,8 @@ pub struct Setting {
     pub cold: bool,
     /// Where the journal goes; it is removed by whoever made it.
     pub scratch: PathBuf,
+    /// Where the node publishes its state, if it is to be watched.
+    pub published: Option<Arc<Published>>,
 }
 
 /// Both ends of a connection, over.
@@ -197,7 +200,7 @@ fn node_options(
         },
         signalled: Arc::default(),
         extra_stages: Vec::new(),
-        published: None,
+        published: options.published.clone(),
     })
 }
 

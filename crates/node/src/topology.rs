@@ -510,10 +510,15 @@ impl Plan {
         }
         let stop = Arc::new(AtomicBool::new(false));
         let mut workers = Vec::new();
-        let cores = cores_in_order(config.runtime.first_core);
+        let unpinned = config.runtime.unpinned;
+        let mut cores = if unpinned { Vec::new() } else { cores_in_order(config.runtime.first_core) };
+        cores.truncate(placed.len());
+        if self.idle != Idle::Park && !cores.is_empty() {
+            environment.workers.keep_off(&cores);
+        }
         for (i, (name, stages)) in placed.into_iter().enumerate() {
-            let core = cores.get(i).copied().filter(|_| !config.runtime.unpinned);
-            if core.is_none() && !config.runtime.unpinned {
+            let core = cores.get(i).copied();
+            if core.is_none() && !unpinned {
                 tracing::warn!(worker = name, "there is no core left to pin it to");
             }
             let worker = WorkerConfig {

@@ -56,6 +56,9 @@ pub trait Workers: Send + Sync + Debug {
         stop: Arc<AtomicBool>,
     ) -> io::Result<Worker>;
 
+    /// Workers will be pinned to these cores: everything else of the process keeps off them from now on, where it can.
+    fn keep_off(&self, _cores: &[usize]) {}
+
     /// Cores that workers may have.
     fn cores(&self) -> usize;
 }
@@ -109,6 +112,11 @@ impl Workers for SystemSpawner {
         Worker::start_thread(config, DutyCycle::new(stages, clock), stop)
     }
 
+    fn keep_off(&self, cores: &[usize]) {
+        // Where no core would be left all share what there is.
+        let _ = crate::worker::keep_off(cores);
+    }
+
     fn cores(&self) -> usize {
         crate::worker::available_cores()
     }
@@ -132,6 +140,8 @@ pub trait Files: Send + Sync + Debug {
     fn read_bytes(&self, path: &Path) -> io::Result<Option<Vec<u8>>>;
     /// Replaces a file whole, by a rename, once its bytes are on the disk.
     fn write_bytes(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+    /// Gives a file another name; one that has it already is replaced.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Opens a file to write at its end; it and its directory are made where they are not there. While it is open it is
     /// in use for every other process.
     fn append(&self, path: &Path) -> io::Result<Box<dyn AppendFile>>;
@@ -208,6 +218,10 @@ impl Files for SystemFiles {
         io::Write::write_all(&mut file, bytes)?;
         file.sync_all()?;
         std::fs::rename(&name, path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
     }
 
     fn append(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {

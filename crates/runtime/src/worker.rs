@@ -5,11 +5,14 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use core_affinity::CoreId;
 use crossbeam_utils::CachePadded;
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_setaffinity};
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
@@ -104,9 +107,15 @@ pub struct WorkerConfig {
     pub rehearse: bool,
 }
 
+/// The cores that this process was given when it first asked: [`keep_off`] takes none of them away.
+fn given() -> &'static [CoreId] {
+    static GIVEN: OnceLock<Vec<CoreId>> = OnceLock::new();
+    GIVEN.get_or_init(|| core_affinity::get_core_ids().unwrap_or_default())
+}
+
 /// Number of cores that this process may run on.
 pub fn available_cores() -> usize {
-    core_affinity::get_core_ids().map_or(1, |ids| ids.len().max(1))
+    given().len().max(1)
 }
 
 /// Stages that share a worker, and their counters: what a worker runs, whoever lends it the time.
@@ -242,16 +251,33 @@ fn rest(idle: Idle, empty: u32) {
 
 /// Pins the calling thread to a core. `false`: the core is not ours, or the kernel refused.
 pub fn pin(core: usize) -> bool {
-    let ids = core_affinity::get_core_ids().unwrap_or_default();
-    ids.into_iter().find(|id| id.id == core).is_some_and(core_affinity::set_for_current)
+    given().iter().find(|id| id.id == core).copied().is_some_and(core_affinity::set_for_current)
+}
+
+/// From now on every thread of this process, those that are there and those that they start, runs on other cores than these:
+/// the scheduler else puts a busy thread on the core of a worker that spins, and takes it away in the middle of a tick. Who
+/// pins himself goes to his core all the same. `false`: no core would be left, or the kernel refused; nothing has changed then.
+pub fn keep_off(cores: &[usize]) -> bool {
+    let mut rest = CpuSet::new();
+    let left: Vec<usize> = given().iter().map(|id| id.id).filter(|id| !cores.contains(id)).collect();
+    left.iter().for_each(|&core| rest.set(core));
+    if left.is_empty() || sched_setaffinity(None, &rest).is_err() {
+        return false;
+    }
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    for thread in threads {
+        let id = thread.file_name().to_str().and_then(|name| Pid::from_raw(name.parse().ok()?));
+        // One that has ended meanwhile needs no core.
+        let _ = id.map(|id| sched_setaffinity(Some(id), &rest));
+    }
+    true
 }
 
 /// The cores that this process may run on, in the order in which workers take them. Core 0 comes last, because interrupts
 /// and the kernel's own work like it; a second hardware thread of a core comes after every first one, because the two share
 /// all that makes a core fast. From `first` on, where that is given, in the kernel's own order.
 pub fn cores_in_order(first: Option<usize>) -> Vec<usize> {
-    let ids = core_affinity::get_core_ids().unwrap_or_default();
-    let ours: Vec<usize> = ids.into_iter().map(|id| id.id).collect();
+    let ours: Vec<usize> = given().iter().map(|id| id.id).collect();
     match first {
         Some(first) => ours.into_iter().filter(|&core| core >= first).collect(),
         None => order(ours, hardware_threads),
@@ -332,6 +358,26 @@ mod tests {
             }
             Work::Done
         }
+    }
+
+    #[test]
+    fn others_are_kept_off_a_core_that_its_worker_still_takes() {
+        let all: Vec<usize> = given().iter().map(|id| id.id).collect();
+        assert!(!keep_off(&all), "nothing would be left");
+        let Some((&hot, rest)) = all.split_last().filter(|(_, rest)| !rest.is_empty()) else {
+            println!("skipped: there is one core");
+            return;
+        };
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let may = |core| rustix::thread::sched_getaffinity(None).unwrap().is_set(core);
+        let before = std::thread::spawn(move || wait.recv().map(|()| may(hot)).unwrap());
+        assert!(keep_off(&[hot]));
+        go.send(()).unwrap();
+        assert!(!before.join().unwrap(), "a thread that was there");
+        assert!(!std::thread::spawn(move || may(hot)).join().unwrap(), "a thread that comes later");
+        assert!(std::thread::spawn(move || pin(hot) && may(hot)).join().unwrap(), "its worker");
+        assert_eq!((available_cores(), may(rest[0])), (all.len(), true));
+        assert!(keep_off(&[]) && may(hot));
     }
 
     fn start(stages: Vec<Box<dyn Stage>>, stop: &Arc<AtomicBool>) -> Worker {

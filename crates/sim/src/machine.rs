@@ -113,6 +113,13 @@ impl Files for MachineFiles {
         Ok(())
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut files = self.files();
+        let bytes = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        files.insert(to.to_owned(), bytes);
+        Ok(())
+    }
+
     fn append(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
         self.room()?;
         self.files().entry(path.to_owned()).or_default();

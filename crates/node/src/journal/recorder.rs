@@ -113,7 +113,8 @@ impl Recorder {
             state: None,
         };
         let writer = Writer::new(Arc::clone(&environment.files), limits, header.run, text);
-        let (status, stop) = (writer.status(), Arc::<Stop>::default());
+        let (status, stop, left) = (writer.status(), Arc::<Stop>::default(), writer.left());
+        environment.spawner.block(Box::new(move || left.seal()));
         let mut thread = Thread {
             writer,
             ends,

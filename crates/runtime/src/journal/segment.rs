@@ -191,6 +191,8 @@ fn block(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
 pub struct Packer {
     block: Vec<u8>,
     packed: Vec<u8>,
+    /// The mark of the file is made.
+    begun: bool,
 }
 
 impl Packer {
@@ -209,8 +211,9 @@ impl Packer {
         // Level 1: three times as fast as 3 and within a tenth of its size here.
         let data = zstd::bulk::compress(&self.block, 1).unwrap_or_default();
         let sizes = [self.block.len() as u32, data.len() as u32].map(u32::to_le_bytes).concat();
-        if self.packed.is_empty() {
+        if !self.begun {
             self.packed.extend_from_slice(&SEALED_MARK);
+            self.begun = true;
         }
         self.packed.extend_from_slice(&BLOCK_MARK);
         self.packed.extend_from_slice(&sizes);
@@ -219,7 +222,12 @@ impl Packer {
         self.block.clear();
     }
 
-    /// The sealed file.
+    /// What is packed since it was taken last: the next part of the sealed file.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.packed)
+    }
+
+    /// The rest of the sealed file; all of it, where nothing was taken before.
     pub fn finish(mut self) -> Vec<u8> {
         self.close();
         self.packed

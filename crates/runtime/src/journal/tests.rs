@@ -57,6 +57,12 @@ impl Files for TestFiles {
         inner.files.insert(path.to_owned(), bytes.to_owned());
         Ok(())
     }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut inner = self.0.lock().unwrap();
+        let bytes = inner.files.remove(from).unwrap();
+        inner.files.insert(to.to_owned(), bytes);
+        Ok(())
+    }
     fn append(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
         self.0.lock().unwrap().files.entry(path.to_owned()).or_default();
         Ok(Box::new(TestFile(self.clone(), path.to_owned())))
@@ -92,10 +98,11 @@ impl TestFiles {
     fn tear(&self, at: Option<usize>) {
         self.0.lock().unwrap().torn = at;
     }
+    /// The only segment.
     fn only(&self) -> Vec<u8> {
-        let inner = self.0.lock().unwrap();
-        assert_eq!(inner.files.len(), 1, "{:?}", inner.files.keys());
-        inner.files.values().next().unwrap().clone()
+        let found = segments(self, Path::new("/j")).unwrap();
+        assert_eq!(found.len(), 1, "{found:?}");
+        self.read_bytes(&found[0].path).unwrap().unwrap()
     }
 }
 
@@ -292,6 +299,8 @@ fn a_disk_that_fails_leaves_a_hole_of_the_right_size() {
         (11..=12).for_each(|seq| put(&mut writer, seq));
         writer.close(5_000_000_000).unwrap();
         assert_eq!(status.lost(), 5);
+        // Nothing unfinished is left, neither of the segment that failed nor of the one that was sealed.
+        assert!(files.0.lock().unwrap().files.keys().all(|p| p.extension().is_some_and(|e| e != "new")));
         let mut numbers = Numbers::default();
         let mut kept = Vec::new();
         for found in segments(&files, Path::new("/j")).unwrap() {
@@ -348,6 +357,7 @@ fn segments_rotate_are_sealed_and_the_oldest_go() {
     flush(&mut writer, 2).unwrap();
     // Another process leaves it alone while it is written.
     let mut beside = Writer::new(Arc::clone(&files), limits.clone(), 9, Vec::new());
+    beside.left().seal();
     beside.begin(&[], 1_000_000, 1).unwrap();
     beside.close(1).unwrap();
     let killed = segments(&*files, dir.path()).unwrap()[0].path.clone();
@@ -358,7 +368,13 @@ fn segments_rotate_are_sealed_and_the_oldest_go() {
     // The next one seals what it left, and rotates.
     let mut state = 1;
     let mut writer = Writer::new(Arc::clone(&files), limits.clone(), 2, b"two".to_vec());
+    writer.left().seal();
     writer.begin(&[], 1_000_100, 1).unwrap();
+    let unfinished = std::fs::read_dir(dir.path())
+        .unwrap()
+        .flatten()
+        .filter(|f| f.path().extension() == Some("new".as_ref()));
+    assert_eq!(unfinished.count(), 1, "only this run's own");
     let left = segments(&*files, dir.path()).unwrap();
     assert!(left[0].name.sealed && left[0].name.run == 1 && !left[2].name.sealed);
     let (records, condition) = all(&std::fs::read(&left[0].path).unwrap());

@@ -1,11 +1,12 @@
 //! The writer: records into segments, with rotation, sealing, retention, and disks that fail.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::frame::{self, MAX_PAYLOAD, Record};
-use super::library::{self, Limits, Name};
+use super::library::{self, Found, Limits, Name};
 use super::segment::{OPEN_MARK, OWN, Packer, STREAMS, kind, walk};
 use crate::environment::{AppendFile, Files, Room};
 
@@ -87,11 +88,46 @@ struct Open {
     file: Box<dyn AppendFile>,
     /// Whole records that are not in the file yet.
     pending: Vec<u8>,
-    packer: Packer,
+    sealed: SealedFile,
     bytes: u64,
     records: u64,
     /// The file has bytes that are not synced, the oldest since this time.
     dirty_since: Option<u64>,
+}
+
+/// The sealed form of a segment, which grows beside it under a name of its own: all of it never lies in memory.
+struct SealedFile {
+    file: Box<dyn AppendFile>,
+    packer: Packer,
+}
+
+/// What is appended to the name of a sealed segment until it is whole.
+const UNFINISHED: &str = ".new";
+
+fn unfinished(dir: &Path, name: Name) -> PathBuf {
+    dir.join(format!("{}{UNFINISHED}", Name { sealed: true, ..name }))
+}
+
+impl SealedFile {
+    fn begin(files: &dyn Files, dir: &Path, name: Name) -> io::Result<Self> {
+        Ok(Self { file: files.append(&unfinished(dir, name))?, packer: Packer::default() })
+    }
+
+    /// Brings what is packed to the file.
+    fn flush(&mut self) -> io::Result<()> {
+        let packed = self.packer.take();
+        if packed.is_empty() { Ok(()) } else { self.file.write_all(&packed) }
+    }
+
+    /// The sealed file stands before the open one is removed.
+    fn finish(self, files: &dyn Files, dir: &Path, name: Name) -> io::Result<()> {
+        let Self { mut file, packer } = self;
+        file.write_all(&packer.finish())?;
+        file.sync()?;
+        drop(file);
+        files.rename(&unfinished(dir, name), &dir.join(Name { sealed: true, ..name }.to_string()))?;
+        files.remove(&dir.join(name.to_string()))
+    }
 }
 
 /// The writer of one run.
@@ -132,10 +168,16 @@ impl Writer {
         Arc::clone(&self.status)
     }
 
-    /// Looks after the segments of earlier runs and opens the first of this one, with the states that it begins with.
+    /// The segments that earlier runs have left.
+    pub fn left(&self) -> Left {
+        Left { files: Arc::clone(&self.files), limits: self.limits.clone(), run: self.run }
+    }
+
+    /// Opens the first segment, with the states that it begins with, and removes what is too old.
     pub fn begin(&mut self, states: &[(&str, &[u8])], wall_s: u64, at: u64) -> io::Result<()> {
-        self.seal_left(wall_s);
-        self.begin_segment(states, wall_s, at)
+        self.begin_segment(states, wall_s, at)?;
+        self.trim(wall_s);
+        Ok(())
     }
 
     fn begin_segment(&mut self, states: &[(&str, &[u8])], wall_s: u64, at: u64) -> io::Result<()> {
@@ -156,12 +198,13 @@ impl Writer {
         let name = Name { start_s: wall_s, run: self.run, number: self.number, sealed: false };
         let mut file = self.files.append(&self.limits.dir.join(name.to_string()))?;
         file.write_all(&OPEN_MARK)?;
-        let (mut pending, mut packer, mut records) = (Vec::new(), Packer::default(), 0);
+        let mut sealed = SealedFile::begin(&*self.files, &self.limits.dir, name)?;
+        let (mut pending, mut records) = (Vec::new(), 0);
         let mut own = |kind, payload: &[u8]| {
             let from = pending.len();
             frame::append(&mut pending, Record { stream: OWN, kind, seq: 0, at, payload });
             // One by one: a block holds a few.
-            packer.add(&pending[from..]);
+            sealed.packer.add(&pending[from..]);
             records += 1;
         };
         own(kind::HEADER, &self.header);
@@ -176,7 +219,7 @@ impl Writer {
         self.status.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.status.segments.fetch_add(1, Ordering::Relaxed);
         self.number += 1;
-        self.open = Some(Open { name, file, pending, packer, bytes, records, dirty_since: None });
+        self.open = Some(Open { name, file, pending, sealed, bytes, records, dirty_since: None });
         Ok(())
     }
 
@@ -246,7 +289,10 @@ impl Writer {
     }
 
     fn fail(&mut self, at: u64) {
-        self.open = None;
+        if let Some(Open { name, .. }) = self.open.take() {
+            // What cannot be removed now is removed by the next run.
+            let _ = self.files.remove(&unfinished(&self.limits.dir, name));
+        }
         // What was not written is found missing when the next record comes.
         self.taken = self.written;
         self.retry_at = Some(at + RETRY_NS);
@@ -265,60 +311,22 @@ impl Writer {
         let Some(mut open) = self.open.take() else { return Ok(()) };
         let count = open.records.to_le_bytes();
         open.add(Record { stream: OWN, kind: kind::END, seq: 0, at, payload: &count });
-        let done = open.flush(0, at).and_then(|_| {
-            let Open { name, packer, file, .. } = open;
-            drop(file);
-            self.seal(name, &packer.finish())
-        });
+        let done = match open.flush(0, at) {
+            Ok(_) => {
+                let Open { name, sealed, file, .. } = open;
+                drop(file);
+                sealed.finish(&*self.files, &self.limits.dir, name)
+            }
+            Err(e) => {
+                self.open = Some(open);
+                Err(e)
+            }
+        };
         match done {
             Ok(()) => self.written = self.taken,
             Err(_) => self.fail(at),
         }
         done
-    }
-
-    /// The sealed file stands before the open one is removed.
-    fn seal(&self, name: Name, sealed: &[u8]) -> io::Result<()> {
-        let to = self.limits.dir.join(Name { sealed: true, ..name }.to_string());
-        self.files.write_bytes(&to, sealed)?;
-        self.files.remove(&self.limits.dir.join(name.to_string()))
-    }
-
-    /// Seals what killed runs have left open; a torn end is cut off, anything else that is damaged stays as it is.
-    fn seal_left(&self, wall_s: u64) {
-        for found in library::segments(&*self.files, &self.limits.dir).unwrap_or_default() {
-            let name = found.name;
-            if name.sealed || name.run == self.run || self.files.is_in_use(&found.path) {
-                continue;
-            }
-            let Ok(Some(bytes)) = self.files.read_bytes(&found.path) else { continue };
-            let mut packer = Packer::default();
-            let (mut one, mut count) = (Vec::new(), 0u64);
-            let condition = walk(&bytes, |record| {
-                one.clear();
-                frame::append(&mut one, record);
-                packer.add(&one);
-                count += 1;
-                std::ops::ControlFlow::Continue(())
-            });
-            let mut end = |kind, payload: &[u8]| {
-                one.clear();
-                frame::append(&mut one, Record { stream: OWN, kind, seq: 0, at: 0, payload });
-                packer.add(&one);
-            };
-            if condition.run_ended {
-                end(kind::RUN_END, &[]);
-                count += 1;
-            }
-            if condition.ended {
-                end(kind::END, &count.to_le_bytes());
-            }
-            if condition.is_whole() || condition.is_torn(bytes.len()) {
-                // A disk that refuses keeps the open file, which can be read as well.
-                let _ = self.seal(name, &packer.finish());
-            }
-        }
-        self.trim(wall_s);
     }
 
     /// Removes the oldest segments beyond the limits.
@@ -329,11 +337,71 @@ impl Writer {
     }
 }
 
+/// What killed runs have left in the directory. It takes as long as a segment is large: not for the writer's thread, whose
+/// links would run over.
+pub struct Left {
+    files: Arc<dyn Files>,
+    limits: Limits,
+    run: u64,
+}
+
+impl Left {
+    /// Seals the segments that are open; a torn end is cut off, anything else that is damaged stays as it is.
+    pub fn seal(&self) {
+        let (files, dir) = (&*self.files, &self.limits.dir);
+        for (file, _) in files.list(dir).unwrap_or_default() {
+            let of = file.strip_suffix(UNFINISHED).and_then(Name::parse);
+            if of.is_some_and(|name| name.run != self.run) && !files.is_in_use(&dir.join(&file)) {
+                // One that stays takes room and nothing else.
+                let _ = files.remove(&dir.join(&file));
+            }
+        }
+        for found in library::segments(files, dir).unwrap_or_default() {
+            let foreign = !found.name.sealed && found.name.run != self.run;
+            if foreign && !files.is_in_use(&found.path) {
+                // A disk that refuses keeps the open file, which can be read as well.
+                let _ = self.seal_one(&found);
+            }
+        }
+    }
+
+    fn seal_one(&self, found: &Found) -> io::Result<()> {
+        let Some(bytes) = self.files.read_bytes(&found.path)? else { return Ok(()) };
+        let mut packer = Packer::default();
+        let (mut one, mut count) = (Vec::new(), 0u64);
+        let condition = walk(&bytes, |record| {
+            one.clear();
+            frame::append(&mut one, record);
+            packer.add(&one);
+            count += 1;
+            std::ops::ControlFlow::Continue(())
+        });
+        if !(condition.is_whole() || condition.is_torn(bytes.len())) {
+            return Ok(());
+        }
+        let mut end = |kind, payload: &[u8]| {
+            one.clear();
+            frame::append(&mut one, Record { stream: OWN, kind, seq: 0, at: 0, payload });
+            packer.add(&one);
+        };
+        if condition.run_ended {
+            end(kind::RUN_END, &[]);
+            count += 1;
+        }
+        if condition.ended {
+            end(kind::END, &count.to_le_bytes());
+        }
+        let sealed = Name { sealed: true, ..found.name };
+        self.files.write_bytes(&self.limits.dir.join(sealed.to_string()), &packer.finish())?;
+        self.files.remove(&found.path)
+    }
+}
+
 impl Open {
     fn add(&mut self, record: Record<'_>) {
         let from = self.pending.len();
         frame::append(&mut self.pending, record);
-        self.packer.add(&self.pending[from..]);
+        self.sealed.packer.add(&self.pending[from..]);
         self.bytes += (self.pending.len() - from) as u64;
         self.records += 1;
     }
@@ -341,6 +409,7 @@ impl Open {
     fn flush(&mut self, fsync_ns: u64, at: u64) -> io::Result<bool> {
         if !self.pending.is_empty() {
             self.file.write_all(&self.pending)?;
+            self.sealed.flush()?;
             self.pending.clear();
             self.dirty_since.get_or_insert(at);
         }

@@ -15,6 +15,8 @@ use node::environment::Environment;
 use node::error::Failure;
 use node::summary::time;
 use runtime::clock::Clock;
+use telemetry::published::Published;
+use telemetry::server::Server;
 
 use super::html;
 
@@ -43,6 +45,9 @@ pub struct Market {
     /// those of $DOLPHIN_SHARED/data/recordings, else a made-up market]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     recording: Vec<PathBuf>,
+    /// Serve the node's dashboard and metrics there while it is measured: what watching costs is the difference
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
 }
 
 /// What to measure.
@@ -158,6 +163,8 @@ struct Bench<'a> {
     clock: Clock,
     scratch: Scratch,
     report: Report,
+    /// What the node publishes and who serves it, where it is to be watched.
+    served: Option<(Arc<Published>, Server)>,
 }
 
 impl<'a> Bench<'a> {
@@ -165,8 +172,13 @@ impl<'a> Bench<'a> {
         let clock = Clock::new();
         let source = Arc::new(market.source()?);
         let scratch = Scratch(Environment::system().scratch());
-        let config = Config::parse(bench::run::CONFIG)
+        let mut config = Config::parse(bench::run::CONFIG)
             .map_err(|e| Failure::usage(format!("the bench's configuration{e}")))?;
+        let serve = |listen: &String| {
+            config.telemetry.listen.clone_from(listen);
+            crate::commands::serve(&config)
+        };
+        let served = market.listen.as_ref().map(serve).transpose()?;
         let cores = runtime::worker::cores_in_order(config.runtime.first_core);
         let hot = cores.first().copied();
         let floor = round_trips(ROUND_TRIPS, [hot, cores.get(1).copied()], &clock)
@@ -184,7 +196,7 @@ impl<'a> Bench<'a> {
             floor,
             ..Report::default()
         };
-        Ok(Self { market, source, clock, scratch, report })
+        Ok(Self { market, source, clock, scratch, report, served })
     }
 
     /// One run; its histograms where they are wanted.
@@ -198,6 +210,7 @@ impl<'a> Bench<'a> {
             cold,
             rate: (rate * 1000.0) as u64,
             scratch: self.scratch.0.clone(),
+            published: self.served.as_ref().map(|(published, _)| Arc::clone(published)),
         };
         let raw = run_once(&setting, &self.source, &self.clock).map_err(Failure::unavailable)?;
         let ways = ways(&raw);
