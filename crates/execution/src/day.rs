@@ -10,6 +10,7 @@ use crate::kill::KillLatch;
 use crate::ledger::Day;
 use crate::outbox::{Alert, AlertKind, Outbox};
 use crate::rearm::{Rearm, RearmError, Rearmed, Reason};
+use crate::risk::Risk;
 use crate::router::Router;
 
 /// The day in one instrument.
@@ -64,36 +65,41 @@ impl Router {
     /// What must outlive the process: to be taken off the hot path, whenever [`Self::day_changes`] says that it has changed.
     pub fn day_state(&self, now: Nanos) -> DayState {
         let mut state = DayState::default();
-        self.day_state_into(now, &mut state);
+        self.day_state_into(now, &mut state, &mut self.day_room());
         state
     }
 
-    /// The same into a state that is there: allocates where that has no room, the first times and with each instrument that
-    /// is new in it.
-    pub fn day_state_into(&self, now: Nanos, state: &mut DayState) {
-        fn copy<T: Copy>(to: &mut Vec<T>, from: &[T]) {
+    /// Room for every instrument of a day: [`Self::day_state_into`] takes it from here and puts it back.
+    pub fn day_room(&self) -> Vec<SymbolDay> {
+        let longest = self.instruments.iter().map(|i| i.symbol.len()).max().unwrap_or(0);
+        let empty =
+            || SymbolDay { name: String::with_capacity(longest), realised: Amount::ZERO, halted: false };
+        self.instruments.iter().map(|_| empty()).collect()
+    }
+
+    /// The same into a state that is there: allocates the first time alone, where `room` is that of [`Self::day_room`].
+    pub fn day_state_into(&self, now: Nanos, state: &mut DayState, room: &mut Vec<SymbolDay>) {
+        fn copy<T: Copy>(to: &mut Vec<T>, from: &[T], most: usize) {
             to.clear();
+            to.reserve(most);
             to.extend_from_slice(from);
         }
         state.saved_at = now;
         state.day = *self.ledger.day();
         (state.wallet, state.wallet_as_of) = (self.ledger.wallet(), self.ledger.as_of());
-        copy(&mut state.latches, self.risk.latches());
+        copy(&mut state.latches, self.risk.latches(), Risk::MOST_LATCHES);
         state.kill = self.kill.latch();
-        copy(&mut state.entries, self.risk.entry_times());
-        copy(&mut state.rejects, self.risk.reject_times());
+        copy(&mut state.entries, self.risk.entry_times(), Risk::MOST_TIMES);
+        copy(&mut state.rejects, self.risk.reject_times(), Risk::MOST_TIMES);
+        room.append(&mut state.symbols);
+        state.symbols.reserve(self.instruments.len());
         let symbols = self.symbols.iter().zip(&self.instruments);
-        let mut places = 0;
         for (s, i) in symbols.filter(|(s, _)| s.halted || !s.day_realised.is_zero()) {
-            if state.symbols.len() == places {
-                state.symbols.push(SymbolDay { name: String::new(), realised: Amount::ZERO, halted: false });
-            }
-            let told = &mut state.symbols[places];
+            let Some(mut told) = room.pop() else { break };
             i.symbol.clone_into(&mut told.name);
             (told.realised, told.halted) = (s.day_realised, s.halted);
-            places += 1;
+            state.symbols.push(told);
         }
-        state.symbols.truncate(places);
         let text = |r: Rearmed| RearmedText { at: r.at, reason: r.reason.as_str().to_owned(), day: r.day };
         // Seldom another one: its text is kept.
         if state.rearmed.as_ref().map(|r| r.at) != self.rearmed.map(|r| r.at) {

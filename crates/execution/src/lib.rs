@@ -43,7 +43,7 @@ mod work;
 
 pub use check::{Check, ClosedGate, Denial, Latch, Reopens};
 pub use config::{RouterConfig, UnexpectedPosition};
-pub use day::DayState;
+pub use day::{DayState, SymbolDay};
 pub use gate::{Gate, TradingState};
 pub use gates::Margin;
 pub use kill::{KillReport, KillSwitch, KillTrigger, Remains};

@@ -45,9 +45,6 @@ pub(crate) struct Allowed {
     pub limit: f64,
 }
 
-/// Latches at one time: there are fewer checks that latch.
-const LATCHES: usize = 16;
-
 /// The budget and counters behind the checks.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Risk {
@@ -55,18 +52,23 @@ pub struct Risk {
     orders_10s: TokenBucket,
     orders_1m: TokenBucket,
     weight_1m: TokenBucket,
-    entries: WindowCount<64>,
-    rejects: WindowCount<64>,
+    entries: WindowCount<{ Risk::MOST_TIMES }>,
+    rejects: WindowCount<{ Risk::MOST_TIMES }>,
     recent: ArrayVec<(Nanos, SymbolId, Side, Px, Qty), 8>,
     pub(crate) margin_short_at: Option<Nanos>,
     pub(crate) backoff_until: Nanos,
     overloads: u32,
-    latches: ArrayVec<Latch, LATCHES>,
+    latches: ArrayVec<Latch, { Risk::MOST_LATCHES }>,
     /// Capital of the newest intent.
     pub(crate) capital: Option<f64>,
 }
 
 impl Risk {
+    /// Latches at one time: there are fewer checks that latch.
+    pub(crate) const MOST_LATCHES: usize = 16;
+    /// Times of one kind that are kept.
+    pub(crate) const MOST_TIMES: usize = 64;
+
     pub(crate) fn new(limits: RiskConfig) -> Self {
         let share = |n: u32| (f64::from(n) * limits.rate_share) as u32;
         let (ten, minute) = (10 * Nanos::SECOND, 60 * Nanos::SECOND);

@@ -346,15 +346,19 @@ fn a_day_written_over_an_older_one_is_the_same_day() {
     let mut over = DayState::default();
     let mut d = Harness::holding(-1, 50);
     let o = d.tp.take().unwrap();
-    d.router.day_state_into(d.now(), &mut over);
+    let mut room = d.router.day_room();
+    d.router.day_state_into(d.now(), &mut over, &mut room);
     assert_eq!(over, d.router.day_state(d.now()));
+    let kept = (room.len(), room.capacity(), over.symbols.capacity(), over.entries.capacity());
     d.fill(&o, o.qty.0, o.qty.0, o.px.0, true);
     d.router.halt(d.now(), SymbolId(1), &mut d.out);
-    d.router.day_state_into(d.now(), &mut over);
+    d.router.day_state_into(d.now(), &mut over, &mut room);
     assert_eq!(over, d.router.day_state(d.now()));
     assert_eq!(over.symbols.len(), 2, "{over:?}");
+    // It took its room from what was there.
+    assert_eq!((room.len() + 2, room.capacity(), over.symbols.capacity(), over.entries.capacity()), kept);
     d.router.rearm(d.now(), Rearm::LatchesAndDay, "because of a test", &mut d.out).unwrap();
-    d.router.day_state_into(d.now(), &mut over);
+    d.router.day_state_into(d.now(), &mut over, &mut room);
     assert_eq!(over, d.router.day_state(d.now()));
     assert!(over.symbols.is_empty() && over.rearmed.is_some(), "{over:?}");
 }

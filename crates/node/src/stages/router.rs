@@ -6,7 +6,7 @@
 
 use execution::{
     Alert, Check, Control, Denial, Gate, KillTrigger, Margin, Outbox, Rearm, RearmError, Rehearsal, Router,
-    Transfer, Unlisted, VenuePosition, VenueState,
+    SymbolDay, Transfer, Unlisted, VenuePosition, VenueState,
 };
 use market::{
     Amount, Bbo, ExecutionReport, Instrument, Intent, MarkPrice, Nanos, OrderOrigin, OrderRequest, Outcome,
@@ -250,8 +250,9 @@ pub struct RouterStage {
     waits: bool,
     /// When the view was published last.
     viewed_ns: u64,
-    /// Where the day's figures and latches are kept, what they were when they were offered last, and when.
+    /// Where the day's figures and latches are kept, room to write them, what they were when they were offered last, and when.
     day: SharedDay,
+    day_room: Vec<SymbolDay>,
     day_told: u64,
     day_at: u64,
     /// A router of its own: this one is not touched.
@@ -269,7 +270,7 @@ const BATCH: usize = 64;
 impl RouterStage {
     /// Around a router whose first gate is shut; what must outlive the process goes to `day`.
     pub fn new(router: Router, links: RouterLinks, day: SharedDay, clock: Clock, probe: Probe) -> Self {
-        let day_told = router.day_changes();
+        let (day_told, day_room) = (router.day_changes(), router.day_room());
         let sent_positions = vec![Qty::ZERO; router.instruments().len()];
         Self {
             router,
@@ -286,6 +287,7 @@ impl RouterStage {
             waits: false,
             viewed_ns: 0,
             day,
+            day_room,
             day_told,
             day_at: 0,
             rehearsal: None,
@@ -499,9 +501,9 @@ impl RouterStage {
         }
         // The ladder that ends every run ends with it; a kill by a person has its own record.
         let kept = self.router.kill_switch().trigger().filter(|(by, _)| *by == KillTrigger::Automatic);
-        let router = &self.router;
+        let (router, room) = (&self.router, &mut self.day_room);
         let told = self.day.offer(|state| {
-            router.day_state_into(now, state);
+            router.day_state_into(now, state, room);
             state.kill = state.kill.filter(|_| kept.is_some());
         });
         if told {
