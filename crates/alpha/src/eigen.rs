@@ -245,6 +245,23 @@ impl Scanner {
         }
     }
 
+    /// Takes bars as a start, oldest first: what stepping through all their ticks comes to, bit for bit, where each tick of a
+    /// bar has the bar's prices. Every phase sees the same then, so one of them is stepped and the others are its copies.
+    ///
+    /// # Panics
+    /// If a tick was taken before, or if there is not exactly one price per asset.
+    pub fn warm_bars<'a>(&mut self, bars: impl IntoIterator<Item = &'a [f64]>) {
+        assert!(self.phases.iter().all(|phase| !phase.started), "bars come before all ticks");
+        for bar in bars {
+            self.next = 0;
+            self.step(bar);
+        }
+        self.next = 0;
+        if let Some((first, others)) = self.phases.split_first_mut() {
+            others.iter_mut().for_each(|phase| phase.clone_from(first));
+        }
+    }
+
     fn last_phase(&self) -> usize {
         (self.next + self.phases.len() - 1) % self.phases.len()
     }

@@ -301,12 +301,9 @@ fn warm(
         for (price, column) in prices.iter_mut().zip(&columns) {
             *price = column.and_then(|c| bar.get(c).copied()).unwrap_or(f64::NAN);
         }
-        for _ in 0..stride {
-            scanner.step(&prices);
-            if cold {
-                engine.warm(&prices);
-                rows.push(prices.clone());
-            }
+        for _ in (0..stride).filter(|_| cold) {
+            engine.warm(&prices);
+            rows.push(prices.clone());
         }
         bars.push(prices.clone());
     }
@@ -324,12 +321,8 @@ fn warm(
     let fits = |kept: &PriceRows| kept.assets == assets && kept.stride == stride && gap <= GAP_BARS;
     let kept = loaded.bars.take().filter(fits).map_or_else(Vec::new, |kept| kept.rows);
     let repeated = kept.last().into_iter().flat_map(|last| std::iter::repeat_n(last, gap as usize));
-    for bar in kept.iter().chain(repeated) {
-        for _ in 0..stride {
-            scanner.step(bar);
-        }
-        bars.push(bar.clone());
-    }
+    bars.extend(kept.iter().chain(repeated).cloned());
+    scanner.warm_bars(bars.iter().map(Vec::as_slice));
     let seen = bars.len() as u64;
     let newest = engine.ticks() / u64::from(stride.max(1));
     if let Some(first) = newest.checked_sub(seen).filter(|_| !bars.is_empty()) {

@@ -170,3 +170,25 @@ fn a_followed_pair_that_is_not_the_leading_one_is_left() {
         assert!(scanner.check_copy(index).unwrap().verify().agrees());
     }
 }
+
+#[test]
+fn bars_as_a_start_are_their_ticks_one_by_one() {
+    for (assets, stride, bars) in [(3, 1, 60), (5, 4, 0), (7, 5, 800), (9, 3, 200)] {
+        let mut market = Market::new(assets, 11);
+        let mut rows: Vec<Vec<f64>> = (0..bars).map(|_| market.tick().to_vec()).collect();
+        // A price that is missing for a while, from the beginning and later.
+        rows.iter_mut().take(9).for_each(|row| row[1] = f64::NAN);
+        rows.iter_mut().skip(40).take(3).for_each(|row| row[0] = f64::NAN);
+        let (mut one, mut all) =
+            (Scanner::new(assets, stride).unwrap(), Scanner::new(assets, stride).unwrap());
+        one.warm_bars(rows.iter().map(Vec::as_slice));
+        for row in rows.iter().flat_map(|row| std::iter::repeat_n(row, stride)) {
+            all.step(row);
+        }
+        for tick in 0..4 * stride {
+            let prices = market.tick();
+            // NaN is the same as NaN here.
+            assert_eq!(format!("{:?}", one.step(prices)), format!("{:?}", all.step(prices)), "tick {tick}");
+        }
+    }
+}

@@ -72,14 +72,10 @@ impl BookReplay {
         }
         let stride = config.market.stride() as usize;
         let mut scanner = Scanner::new(n, stride).map_err(|e| e.to_string())?;
-        for bar in &bars {
-            if bar.len() != n {
-                return Err("a bar of other symbols".to_owned());
-            }
-            for _ in 0..stride {
-                let _ = scanner.step(bar);
-            }
+        if bars.iter().any(|bar| bar.len() != n) {
+            return Err("a bar of other symbols".to_owned());
         }
+        scanner.warm_bars(bars.iter().map(Vec::as_slice));
         // Nothing is sent anywhere: where it would go does not matter.
         let symbols = Symbols::new(instruments.clone());
         let feeds = feeds(config, (&symbols, &StreamKind::ALL), ("", "")).map_err(|e| e.message)?;
