@@ -46,8 +46,10 @@ pub(super) struct HistoryWriter {
     last: Vec<f64>,
     /// Number of the block's first row.
     first: u64,
-    /// The block's rows.
-    rows: Vec<f64>,
+    /// The block's rows, and how many there are: as text, so that what was written once is not written again with every row
+    /// that comes.
+    rows: Vec<u8>,
+    count: u64,
     dirty: bool,
 }
 
@@ -64,7 +66,8 @@ impl HistoryWriter {
             rows_per_block: rows_per_block as u64,
             blocks: needed.div_ceil(rows_per_block as u64) + 1,
             first: 0,
-            rows: Vec::with_capacity(rows_per_block * n),
+            rows: Vec::new(),
+            count: 0,
             dirty: false,
         }
     }
@@ -92,16 +95,21 @@ impl HistoryWriter {
         for (last, &price) in self.last.iter_mut().zip(prices) {
             *last = if price > 0.0 && price < f64::INFINITY { price } else { *last };
         }
-        let next = self.first + (self.rows.len() / self.assets.len().max(1)) as u64;
+        let next = self.first + self.count;
         let begins = tick - tick % self.rows_per_block;
         let mut full = None;
-        if tick != next || self.rows.is_empty() || begins != self.first - self.first % self.rows_per_block {
+        if tick != next || self.count == 0 || begins != self.first - self.first % self.rows_per_block {
             // Missed ticks: nothing is known of them, so the rows before are only kept in the blocks before.
             full = self.dirty.then(|| self.block()).flatten();
-            self.first = tick;
+            (self.first, self.count) = (tick, 0);
             self.rows.clear();
         }
-        self.rows.extend_from_slice(&self.last);
+        if self.count > 0 {
+            self.rows.push(b',');
+        }
+        // A vector takes everything, and numbers can always be written: NaN as `null`.
+        serde_json::to_writer(&mut self.rows, &self.last).ok();
+        self.count += 1;
         self.dirty = true;
         full
     }
@@ -113,13 +121,9 @@ impl HistoryWriter {
         }
         self.dirty = false;
         let assets = serde_json::to_string(&self.assets).ok()?;
-        let mut text =
-            format!("{{\"first\":{},\"stride\":{},\"assets\":{assets},\"rows\":[", self.first, self.stride);
-        for (i, row) in self.rows.chunks(self.assets.len()).enumerate() {
-            text.push_str(if i == 0 { "" } else { "," });
-            text.push_str(&serde_json::to_string(row).ok()?);
-        }
-        text.push_str("]}");
+        let rows = str::from_utf8(&self.rows).ok()?;
+        let (first, stride) = (self.first, self.stride);
+        let text = format!("{{\"first\":{first},\"stride\":{stride},\"assets\":{assets},\"rows\":[{rows}]}}");
         let mut key = self.prefix.to_owned();
         write!(key, "{:03}", (self.first / self.rows_per_block) % self.blocks).ok()?;
         Some((key, text))

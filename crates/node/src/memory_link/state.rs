@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use alpha::{Image, Safety, SafetyWord, TradeRecord};
+use alpha::{Image, OpenPosition, Safety, SafetyWord, TradeRecord};
 use execution::DayState;
 use market::planted::{Bug, planted};
-use market::{ExitReason, Nanos};
+use market::{ExitReason, Nanos, Posture};
 use memory::schema::{
     EngineState, FromMemory, SAFETY, SAFETY_LATEST, SAFETY_REFERENCE, STATE_LATEST, STATE_LATEST_NAUTILUS,
 };
@@ -57,6 +57,38 @@ pub struct Saved {
     /// Id of the newest order to rearm that was carried out.
     #[serde(default)]
     pub rearm: String,
+}
+
+/// The state as it is written: what [`EngineState`] reads, of borrowed parts, because it is written after every event.
+#[derive(Debug, Serialize)]
+pub(super) struct StateText<'a> {
+    pub capital: f64,
+    pub date: String,
+    pub pnl: f64,
+    pub param_hash: &'a str,
+    pub snapshot: SavedText<'a>,
+    /// Event time of the newest tick, s.
+    pub ts: f64,
+    pub trades: u64,
+    pub posture: Posture,
+    #[serde(rename = "Rm")]
+    pub rm: f64,
+    pub position: Option<OpenPosition>,
+}
+
+/// [`Saved`] as it is written.
+#[derive(Debug, Serialize)]
+pub(super) struct SavedText<'a> {
+    pub venue: &'a str,
+    pub account: &'a str,
+    pub at: Nanos,
+    pub image: &'a Image,
+    pub exit: Option<ExitReason>,
+    pub booked: Nanos,
+    pub recent: Vec<&'a Numbered>,
+    pub unsettled: &'a [Unsettled],
+    pub day: Option<&'a DayState>,
+    pub rearm: &'a str,
 }
 
 impl Saved {

@@ -10,7 +10,7 @@ use alpha::{Image, Safety};
 use arrayvec::ArrayVec;
 use futures_util::StreamExt;
 use market::{ExitReason, Nanos, utc_date};
-use memory::schema::{self, EngineState, Heartbeat, ObRecord, Phase, to_text};
+use memory::schema::{self, Heartbeat, ObRecord, Phase, to_text};
 use memory::{SystemMemory, WriteBehind};
 use runtime::clock::Clock;
 use runtime::environment::Files;
@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 use super::history::{self, HistoryWriter};
 use super::kept::Kept;
 use super::replaced::Replaced;
-use super::state::{Numbered, RECENT, Saved};
+use super::state::{Numbered, RECENT, SavedText, StateText};
 use super::watches::{self, SafetyWatch};
 use super::{Identity, Shared, Start, TURN};
 use crate::config::{Config, Signal};
@@ -402,36 +402,31 @@ impl Writer {
 
     fn put_state(&self, key: &str) {
         let Some(image) = &self.image else { return };
-        let recent = self.recent.iter().filter(|t| t.number <= image.trades_closed()).cloned().collect();
-        let saved = Saved {
-            venue: self.identity.owner.venue.clone(),
-            account: self.identity.owner.account.clone(),
-            at: self.at,
-            image: image.clone(),
-            exit: self.exit,
-            booked: self.booked,
-            recent,
-            unsettled: self.unsettled.to_vec(),
-            day: self.day.state.clone(),
-            rearm: self.day.rearm.clone(),
-        };
-        let day = image.day_result();
+        let held = image.held();
         let safety = image.safety();
-        let mut extra = Map::new();
-        extra.insert("ts".to_owned(), json!(self.at.0 as f64 / 1e9));
-        extra.insert("trades".to_owned(), json!(image.trades_closed()));
-        extra.insert("posture".to_owned(), json!(safety.posture));
-        extra.insert("Rm".to_owned(), json!(safety.rm));
-        extra.insert("position".to_owned(), json!(image.held().map(|(_, position)| position)));
-        let state = EngineState {
+        let text = to_text(&StateText {
             capital: image.capital(),
-            date: Some(utc_date(self.at).to_string()),
-            pnl: day.map_or(0.0, |d| d.pnl),
-            param_hash: image.param_hash().to_owned(),
-            snapshot: serde_json::to_value(&saved).ok(),
-            extra,
-        };
-        let text = to_text(&state);
+            date: utc_date(self.at).to_string(),
+            pnl: image.day_result().map_or(0.0, |day| day.pnl),
+            param_hash: image.param_hash(),
+            snapshot: SavedText {
+                venue: &self.identity.owner.venue,
+                account: &self.identity.owner.account,
+                at: self.at,
+                image,
+                exit: self.exit,
+                booked: self.booked,
+                recent: self.recent.iter().filter(|t| t.number <= image.trades_closed()).collect(),
+                unsettled: &self.unsettled,
+                day: self.day.state.as_ref(),
+                rearm: &self.day.rearm,
+            },
+            ts: self.at.0 as f64 / 1e9,
+            trades: image.trades_closed(),
+            posture: safety.posture,
+            rm: safety.rm,
+            position: held.map(|(_, position)| position),
+        });
         self.put_local(&text);
         self.put(self.deployment.state_map(), key, text);
     }
