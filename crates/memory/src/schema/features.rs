@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use market::{CrossAsset, Nanos, ObFeatures};
-use serde::{Serialize, Serializer};
+use market::{CrossAsset, DEPTH_BANDS, Nanos, ObFeatures};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 
-use super::json::{FromMemory, Object, SchemaError, to_text};
+use super::json::{FromMemory, Object, SchemaError, parse_time, to_text};
 use super::scan::seconds;
 
 /// The features of a symbol with its name and time, as they stand in the shard maps.
@@ -63,6 +64,9 @@ impl FromMemory for ShardRecord {
 
     /// Beside what [`ObRecord`] wants: a mid, and a bid below an ask.
     fn from_memory(text: &str) -> Result<Self, SchemaError> {
+        if let Some(record) = Plain::read(text) {
+            return Ok(record);
+        }
         let object = Object::parse(Self::KIND, text)?;
         let price = |key: &str| object.within(key, f64::MIN_POSITIVE, 1e15);
         let quantity = |key: &str| object.within(key, 0.0, 1e18);
@@ -79,6 +83,91 @@ impl FromMemory for ShardRecord {
             return Err(object.bad(format!("`bid` {} is not below `ask` {}", record.bid, record.ask)));
         }
         Ok(record)
+    }
+}
+
+/// A [`ShardRecord`] as we write it: read ten times a second for every symbol, and so without a map of values in between.
+/// What it does not take is read with all tolerance.
+#[derive(Deserialize)]
+struct Plain {
+    symbol: String,
+    timestamp: Value,
+    bid_depth: [f64; DEPTH_BANDS],
+    ask_depth: [f64; DEPTH_BANDS],
+    bid_notional: [f64; DEPTH_BANDS],
+    ask_notional: [f64; DEPTH_BANDS],
+    coverage_pct: Option<f64>,
+    spread_proxy_bps: f64,
+    depth_quality: Option<f64>,
+    fill_probability_bid: Option<f64>,
+    fill_probability_ask: Option<f64>,
+    fill_probability: f64,
+    depth_asymmetry: f64,
+    imbalance_persistence: f64,
+    withdrawal_velocity: Option<f64>,
+    macro_imbalance: f64,
+    macro_spread_bps: Option<f64>,
+    agreement_pct: f64,
+    cascade_count: f64,
+    regime_signal: f64,
+    mid: f64,
+    bid: f64,
+    bid_qty: f64,
+    ask: f64,
+    ask_qty: f64,
+    mark: Option<f64>,
+}
+
+impl Plain {
+    /// The record, if it is plain and every number is within its range.
+    fn read(text: &str) -> Option<ShardRecord> {
+        if !text.starts_with('{') {
+            return None;
+        }
+        let p: Self = serde_json::from_str(text).ok()?;
+        let or_nan = |x: Option<f64>| x.unwrap_or(f64::NAN);
+        let (symmetric, price, quantity) = (-1.0..=1.0, f64::MIN_POSITIVE..=1e15, 0.0..=1e18);
+        let sound = (0.0..=1e5).contains(&p.spread_proxy_bps)
+            && (0.0..=1.0).contains(&p.fill_probability)
+            && [p.depth_asymmetry, p.imbalance_persistence, p.macro_imbalance, p.regime_signal]
+                .iter()
+                .all(|x| symmetric.contains(x))
+            && (0.0..=1.0).contains(&p.agreement_pct)
+            && [p.mid, p.bid, p.ask].iter().all(|x| price.contains(x))
+            && [p.bid_qty, p.ask_qty].iter().all(|x| quantity.contains(x))
+            && p.bid < p.ask;
+        let timestamp = parse_time(&p.timestamp).filter(|_| sound)?;
+        let features = ObFeatures {
+            bid_depth: p.bid_depth,
+            ask_depth: p.ask_depth,
+            bid_notional: p.bid_notional,
+            ask_notional: p.ask_notional,
+            coverage_pct: or_nan(p.coverage_pct),
+            spread_proxy_bps: p.spread_proxy_bps,
+            depth_quality: or_nan(p.depth_quality),
+            fill_probability_bid: or_nan(p.fill_probability_bid),
+            fill_probability_ask: or_nan(p.fill_probability_ask),
+            fill_probability: p.fill_probability,
+            depth_asymmetry: p.depth_asymmetry,
+            imbalance_persistence: p.imbalance_persistence,
+            withdrawal_velocity: or_nan(p.withdrawal_velocity),
+            macro_imbalance: p.macro_imbalance,
+            macro_spread_bps: or_nan(p.macro_spread_bps),
+        };
+        let cross_asset = CrossAsset {
+            agreement_pct: p.agreement_pct,
+            cascade_count: p.cascade_count.max(0.0) as u32,
+            regime_signal: p.regime_signal as i8,
+        };
+        Some(ShardRecord {
+            ob: ObRecord { symbol: p.symbol, timestamp, features, cross_asset },
+            mid: p.mid,
+            bid: p.bid,
+            bid_qty: p.bid_qty,
+            ask: p.ask,
+            ask_qty: p.ask_qty,
+            mark: or_nan(p.mark),
+        })
     }
 }
 
@@ -180,6 +269,8 @@ pub(crate) mod tests {
         assert_eq!((read.mid, read.bid, read.ask), (written.mid, written.bid, written.ask));
         assert_eq!((read.bid_qty, read.ask_qty, read.ob.timestamp), (120_000.0, 7.5, written.ob.timestamp));
         assert!(read.mark.is_nan());
+        assert!(Plain::read(&text).is_some(), "what we write needs no tolerance");
+        assert!(Plain::read(&text.replacen("\"bid\":0.0081234", "\"bid\":\"0.0081234\"", 1)).is_none());
         assert_eq!(ObRecord::from_memory(&text).unwrap().symbol, "1000PEPEUSDT");
         for (from, to, reason) in [
             ("\"ask\":0.0081235", "\"ask\":0.0081", "not below"),
