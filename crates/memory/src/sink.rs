@@ -42,6 +42,8 @@ struct State {
     known: BTreeMap<String, u64>,
     /// Keys with an event since the registration began; `None` when no registration is under way.
     fresh: Option<BTreeSet<String>>,
+    /// Told of every change, where one reader has several watches.
+    bell: Option<Arc<Notify>>,
     overflowed: bool,
     closed: bool,
 }
@@ -93,8 +95,21 @@ impl Sink {
             fresh.insert(key.to_owned());
         }
         state.report(key.to_owned(), value);
+        self.tell(state);
+    }
+
+    fn tell(&self, state: MutexGuard<'_, State>) {
+        let bell = state.bell.clone();
         drop(state);
         self.notify.notify_one();
+        if let Some(bell) = bell {
+            bell.notify_one();
+        }
+    }
+
+    /// From now on this is told of every change, too.
+    pub(crate) fn set_bell(&self, bell: Arc<Notify>) {
+        self.state().bell = Some(bell);
     }
 
     /// The whole map was cleared.
@@ -124,8 +139,7 @@ impl Sink {
                 state.report(key, Some(value));
             }
         }
-        drop(state);
-        self.notify.notify_one();
+        self.tell(state);
     }
 
     /// Nobody reads any more.

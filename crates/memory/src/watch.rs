@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 use crate::backend::Backend;
 use crate::sink::{Change, Sink};
 
@@ -21,6 +23,11 @@ impl Watch {
     /// The next change; waits for it, through outages too. Cancel-safe.
     pub async fn next(&mut self) -> Change {
         self.sink.next().await
+    }
+
+    /// Lets `bell` be told of every change from now on: for a reader of several watches.
+    pub fn ring(&self, bell: &Arc<Notify>) {
+        self.sink.set_bell(Arc::clone(bell));
     }
 
     /// The next change if there is one by now.

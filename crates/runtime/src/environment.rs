@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
 use crate::stage::Stage;
@@ -61,6 +63,33 @@ pub trait Workers: Send + Sync + Debug {
 
     /// Cores that workers may have.
     fn cores(&self) -> usize;
+
+    /// Turns of a task that looks at links which workers fill: a worker wakes nobody. Where workers are tasks they can.
+    fn turns(&self, period: Duration) -> Turns {
+        let mut interval = tokio::time::interval(period);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Turns::Every(interval)
+    }
+}
+
+/// See [`Workers::turns`].
+#[derive(Debug)]
+pub enum Turns {
+    /// One each period.
+    Every(tokio::time::Interval),
+    /// One whenever this is told, and after so long at the latest.
+    Told(Arc<Notify>, Duration),
+}
+
+impl Turns {
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        match self {
+            Self::Every(interval) => drop(interval.tick().await),
+            // Nothing was told: it is time all the same.
+            Self::Told(told, longest) => drop(tokio::time::timeout(*longest, told.notified()).await),
+        }
+    }
 }
 
 /// Threads of the operating system, tasks of the present tokio runtime.

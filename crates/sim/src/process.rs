@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use runtime::clock::{Clock, SimulatedTime};
-use runtime::environment::{Ended, LocalTask, Spawner, Task, Workers};
+use runtime::environment::{Ended, LocalTask, Spawner, Task, Turns, Workers};
 use runtime::stage::{Stage, Work};
 use runtime::worker::{DutyCycle, Worker, WorkerConfig, stopped};
 use tokio::runtime::Handle;
@@ -26,8 +26,10 @@ use tokio::time::sleep_until;
 
 use crate::time::TrueTime;
 
-/// An idle worker is polled again after this, if nothing arrives before.
-const IDLE: Duration = Duration::from_millis(5);
+/// An idle worker is polled again after this, if nothing arrives before: as often as the tasks look that fill its links.
+const IDLE: Duration = Duration::from_millis(10);
+/// Who waits for workers to have worked looks after this all the same.
+const LOOK: Duration = Duration::from_millis(20);
 /// Passes of a worker in a row before others get their turn.
 const PASSES: u32 = 256;
 
@@ -102,6 +104,8 @@ pub struct Process {
     waiting: Mutex<Vec<Waker>>,
     /// Something arrived for it.
     pub arrived: Notify,
+    /// Tasks that look at the links of its workers ([`Workers::turns`]): told when a worker has worked.
+    lookers: Mutex<Vec<Arc<Notify>>>,
 }
 
 impl Process {
@@ -124,6 +128,7 @@ impl Process {
             tasks: Mutex::default(),
             waiting: Mutex::default(),
             arrived: Notify::new(),
+            lookers: Mutex::default(),
         };
         process.set_clock();
         Arc::new(process)
@@ -337,6 +342,7 @@ impl Workers for ProcessSpawner {
         self.run(Box::pin(async move {
             let mut result = Ok(());
             'run: while !stop.load(Ordering::Acquire) {
+                let mut worked = false;
                 for _ in 0..PASSES {
                     let pass = || {
                         let told = lock(&process.panics).take_if(|worker| *worker == config.name);
@@ -344,13 +350,16 @@ impl Workers for ProcessSpawner {
                         cycle.pass()
                     };
                     match catch_unwind(AssertUnwindSafe(pass)) {
-                        Ok(Work::Done) => {}
+                        Ok(Work::Done) => worked = true,
                         Ok(Work::Idle) => break,
                         Err(panic) => {
                             result = Err(stopped(&config.name, &*panic));
                             break 'run;
                         }
                     }
+                }
+                if worked {
+                    lock(&process.lookers).iter().for_each(|looker| looker.notify_one());
                 }
                 process.stand_still(&config.name).await;
                 tokio::select! {
@@ -368,5 +377,11 @@ impl Workers for ProcessSpawner {
 
     fn cores(&self) -> usize {
         2
+    }
+
+    fn turns(&self, _period: Duration) -> Turns {
+        let told = Arc::<Notify>::default();
+        lock(&self.process.lookers).push(Arc::clone(&told));
+        Turns::Told(told, LOOK)
     }
 }

@@ -30,7 +30,7 @@ use crate::environment::Environment;
 use crate::error::Failure;
 use crate::preflight;
 use crate::role::{Role, Share};
-use crate::shards::writer::{Writer, WriterCounters};
+use crate::shards::writer::{self, Writer, WriterCounters};
 use crate::stages::book::BookCounters;
 use crate::stages::feed::FeedCounters;
 use crate::topology::{self, IngestPipeline, MarketEnds};
@@ -165,7 +165,8 @@ pub async fn ingest(options: Options, environment: &Environment) -> Result<Summa
     let IngestPipeline { ends, ticks, quotes, latency, workers, stop } = pipeline;
     let writer = Writer::new(name.clone(), &info.instruments, ticks, quotes, writes.clone(), clock.clone());
     let counters = Arc::clone(&writer.counters);
-    let writing = environment.spawner.spawn("shards", Box::pin(writer.run()));
+    let writing =
+        environment.spawner.spawn("shards", Box::pin(writer.run(environment.workers.turns(writer::TURN))));
     let mut control = Control::new(&options, rest, &info.instruments, (ends, latency), &clock);
     let watchdog = Watchdog::start(environment)?;
     watchdog.watch(Watched::of(&workers, &control.beat, &stop, None, config.runtime.watchdog_ms));

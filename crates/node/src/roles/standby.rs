@@ -6,6 +6,7 @@
 //! histories that have missed nothing. A node that loses its lease ends; whoever supervises it starts it again as a
 //! standby.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use market::{Instrument, Nanos};
 use memory::schema::{HEARTBEAT, Heartbeat, Kill, Phase, to_text};
 use memory::{SystemMemory, WriteBehind};
 use runtime::clock::Clock;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::holder::{self, Asked, lease_key};
 use super::lease::{Fence, LeaseView};
@@ -40,8 +41,8 @@ use crate::stages::shards::ShardSource;
 use crate::summary::Summary;
 use crate::topology::shard_updates;
 
-/// How often a standby looks at what has come.
-const TURN: Duration = Duration::from_millis(1);
+/// At the latest after so long a standby looks at what nobody wakes it for.
+const TURN: Duration = Duration::from_millis(20);
 /// Between two signs of life.
 const PULSE: Duration = Duration::from_secs(1);
 /// Between two looks at the shards while their symbols are being discovered.
@@ -73,6 +74,8 @@ pub struct Alpha {
     key: &'static str,
     lease: watch::Receiver<LeaseView>,
     reader: ReaderHandle,
+    /// Updates have come.
+    news: Arc<Notify>,
     stop: watch::Sender<bool>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -113,7 +116,7 @@ impl Alpha {
         let Asked { view: seen, stop, task } =
             holder::ask(link, options, (&name, &fence), false, environment)?;
         status.change(|status| status.state = "standby");
-        let handle = reader.handle();
+        let (handle, news) = (reader.handle(), reader.news());
         let beat = Pulse {
             name: name.clone(),
             status: status.clone(),
@@ -123,7 +126,7 @@ impl Alpha {
             clock: clock.clone(),
         };
         let tasks = vec![task, link.spawn("shards", reader.run()), link.spawn("heartbeat", beat.run())];
-        let alpha = Self { status, fence, name, key, lease: seen, reader: handle, stop, tasks };
+        let alpha = Self { status, fence, name, key, lease: seen, reader: handle, news, stop, tasks };
         Ok((alpha, ShardSource { updates: from_reader, assembly }))
     }
 
@@ -140,7 +143,12 @@ impl Alpha {
         let mut holder = String::new();
         let mut killed = None;
         loop {
-            turn.tick().await;
+            tokio::select! {
+                biased;
+                () = self.news.notified() => {}
+                Ok(()) = self.lease.changed() => {}
+                _ = turn.tick() => {}
+            }
             let now = clock.now_ns();
             while warm.source.take(now, |_| {}) {}
             while warm.source.assembly.is_due(now) {

@@ -13,10 +13,11 @@ use memory::schema::{FromMemory, SHARDS, ShardRecord, shard, shard_map};
 use memory::{Change, MemoryError, SystemMemory, Watch};
 use runtime::ring::Tx;
 use serde::Serialize;
+use tokio::sync::Notify;
 
 use super::Update;
 
-/// How often the listeners are looked at. At 10 Hz values come in bursts, so waking for each would cost more.
+/// After a look the next one comes no sooner than this. At 10 Hz values come in bursts, so waking for each would cost more.
 const TURN: Duration = Duration::from_millis(1);
 /// Names remembered for the log, of symbols not in the table.
 const STRANGERS: usize = 1_000;
@@ -64,6 +65,8 @@ pub struct Reader {
     watches: Vec<(u32, Watch)>,
     columns: HashMap<String, Instrument>,
     updates: Tx<Update>,
+    /// Told when updates have been handed on.
+    news: Arc<Notify>,
     shared: ReaderHandle,
     strangers: HashSet<String>,
     garbage_told: bool,
@@ -81,10 +84,16 @@ impl Reader {
             watches: (0..SHARDS).map(watch).collect::<Result<_, MemoryError>>()?,
             columns: instruments.iter().map(|i| (i.symbol.clone(), i.clone())).collect(),
             updates,
+            news: Arc::default(),
             shared: ReaderHandle::default(),
             strangers: HashSet::new(),
             garbage_told: false,
         })
+    }
+
+    /// Told when updates have been handed on; for one who waits for them.
+    pub fn news(&self) -> Arc<Notify> {
+        Arc::clone(&self.news)
     }
 
     /// Its counters.
@@ -94,15 +103,21 @@ impl Reader {
 
     /// Reads until memory's thread ends.
     pub async fn run(mut self) {
-        let mut turn = tokio::time::interval(TURN);
-        turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let bell = Arc::<Notify>::default();
+        self.watches.iter().for_each(|(_, watch)| watch.ring(&bell));
         loop {
-            turn.tick().await;
+            let mut any = false;
             for at in 0..self.watches.len() {
                 while let Some(change) = self.watches[at].1.try_next() {
                     self.change(self.watches[at].0, &change);
+                    any = true;
                 }
             }
+            if any {
+                self.news.notify_one();
+                tokio::time::sleep(TURN).await;
+            }
+            bell.notified().await;
         }
     }
 

@@ -12,6 +12,7 @@ use memory::WriteBehind;
 use memory::schema::{HEARTBEAT, Heartbeat, ObRecord, Phase, ShardRecord, features_map, to_text};
 use runtime::clock::Clock;
 use runtime::conveyor::Unloader;
+use runtime::environment::Turns;
 use runtime::ring::Rx;
 use serde_json::json;
 
@@ -19,7 +20,7 @@ use crate::stages::Tick;
 use crate::stages::router::Quote;
 
 /// How often the thread looks for a tick.
-const TURN: Duration = Duration::from_millis(1);
+pub const TURN: Duration = Duration::from_millis(1);
 /// How often a sign of life is written.
 const PULSE: u64 = Nanos::SECOND;
 
@@ -82,11 +83,9 @@ impl Writer {
     }
 
     /// Writes until told to finish.
-    pub async fn run(mut self) {
-        let mut turn = tokio::time::interval(TURN);
-        turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    pub async fn run(mut self, mut turns: Turns) {
         while !self.counters.finish.load(Ordering::Acquire) {
-            turn.tick().await;
+            turns.next().await;
             self.turn();
         }
         self.heartbeat(Phase::FlowEnd);
