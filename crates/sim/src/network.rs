@@ -82,6 +82,8 @@ pub struct Conditions {
 }
 
 struct Segment {
+    /// When it was written, and when it arrives.
+    written: u64,
     at: u64,
     bytes: Vec<u8>,
     read: usize,
@@ -98,6 +100,40 @@ struct Pipe {
     dead: bool,
     /// The next segment has a bit flipped.
     flip: Option<u64>,
+}
+
+impl Pipe {
+    /// Takes bytes on their way. They travel with what was written at the same time, as one packet would carry them; else
+    /// this is when they arrive.
+    fn take(&mut self, written: &[u8], now: u64, way: u64) -> Option<u64> {
+        let flip = self.flip.take();
+        let packet = self.segments.back_mut().filter(|s| s.written == now && s.at > now);
+        let (from, bytes, arrives) = if let Some(packet) = packet {
+            let from = packet.bytes.len();
+            packet.bytes.extend_from_slice(written);
+            (from, &mut packet.bytes, None)
+        } else {
+            let at = self.last_at.max(now + way);
+            self.last_at = at;
+            self.segments.push_back(Segment { written: now, at, bytes: written.to_vec(), read: 0 });
+            (0, &mut self.segments.back_mut()?.bytes, Some(at))
+        };
+        if let Some(bit) = flip {
+            let bit = (bit % (written.len().max(1) as u64 * 8)) as usize;
+            if let Some(byte) = bytes.get_mut(from + bit / 8) {
+                *byte ^= 1 << (bit % 8);
+            }
+        }
+        arrives
+    }
+
+    /// Is there anything to be read at this end: bytes, an end, a reset?
+    fn brings(&self, now: u64) -> bool {
+        match self.segments.front() {
+            Some(first) => first.at <= now,
+            None => self.ended.is_some_and(|(at, _)| at <= now),
+        }
+    }
 }
 
 struct Connection {
@@ -544,23 +580,16 @@ impl Write for Stream {
         if outgoing.dead {
             return Ok(n);
         }
-        let mut bytes = buf[..n].to_vec();
-        if let Some(bit) = outgoing.flip.take() {
-            let at = (bit % (bytes.len().max(1) as u64 * 8)) as usize;
-            if let Some(byte) = bytes.get_mut(at / 8) {
-                *byte ^= 1 << (at % 8);
-            }
-        }
-        let at = outgoing.last_at.max(now + way);
-        outgoing.last_at = at;
-        outgoing.segments.push_back(Segment { at, bytes, read: 0 });
+        let arrives = outgoing.take(&buf[..n], now, way);
         let other = if self.end == End::Node { End::Venue } else { End::Node };
         let id = self.id;
         if self.end == End::Node {
             state.sent += n as u64;
         }
-        state.at(at, Event::Arrival(id, other));
-        self.network.changed(&state, at);
+        if let Some(at) = arrives {
+            state.at(at, Event::Arrival(id, other));
+            self.network.changed(&state, at);
+        }
         Ok(n)
     }
 
@@ -572,6 +601,13 @@ impl Write for Stream {
 impl ByteStream for Stream {
     fn abort(&mut self) {
         self.close(true);
+    }
+
+    fn may_bring(&mut self) -> bool {
+        let now = self.network.time.now_ns();
+        let mut state = self.network.state();
+        let end = self.end;
+        state.connections.get_mut(&self.id).is_none_or(|c| c.pipes(end).0.brings(now))
     }
 }
 

@@ -124,6 +124,8 @@ struct Live {
     heard: Nanos,
     pinged: Nanos,
     replace_at: Nanos,
+    /// The last read brought nothing: no whole frame waits in the buffer.
+    drained: bool,
 }
 
 /// A polled WebSocket connection; see the module's text.
@@ -316,8 +318,9 @@ impl WsConn {
         let replace_at = now.plus(self.config.max_age - early);
         self.generation += 1;
         let generation = self.generation;
+        let (outbox, drained) = (Outbox::new(), false);
         let fresh =
-            Live { ws, generation, outbox: Outbox::new(), opened: now, heard: now, pinged: now, replace_at };
+            Live { ws, generation, outbox, opened: now, heard: now, pinged: now, replace_at, drained };
         match self.live.replace(fresh) {
             Some(old) => {
                 self.draining = Some((old, now.plus(self.config.drain)));
@@ -375,6 +378,10 @@ fn frames(
     if !live.outbox.flush(&mut live.ws).map_err(reason)? {
         return Ok(());
     }
+    if std::mem::take(&mut live.drained) && !live.ws.get_mut().may_bring() {
+        live.drained = true;
+        return Ok(());
+    }
     for _ in 0..limit {
         match live.ws.read() {
             Ok(Message::Text(text)) => {
@@ -395,7 +402,10 @@ fn frames(
             }
             // tungstenite has queued the pong; its next read or flush sends it.
             Ok(_) => live.heard = now,
-            Err(Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => break,
+            Err(Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => {
+                live.drained = true;
+                break;
+            }
             Err(e) => return Err(reason(e)),
         }
     }

@@ -10,6 +10,12 @@ use crate::hosts::Endpoint;
 pub trait ByteStream: Read + Write + Send {
     /// Drops the connection at once, in both directions, without a farewell.
     fn abort(&mut self);
+
+    /// Would a read bring anything now, be it an end or an error? A socket knows only by reading; a stream that knows
+    /// better saves its reader the attempt.
+    fn may_bring(&mut self) -> bool {
+        true
+    }
 }
 
 /// An attempt to open a byte stream.

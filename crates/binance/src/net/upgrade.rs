@@ -39,6 +39,12 @@ impl Stream {
         self.reads_left
     }
 
+    /// Would a read bring anything now?
+    #[inline]
+    pub(super) fn may_bring(&mut self) -> bool {
+        self.inner.may_bring()
+    }
+
     /// Drops the connection at once.
     pub(super) fn abort(&mut self) {
         self.inner.abort();
