@@ -17,7 +17,7 @@ use node::control::Seen;
 use node::error::Failure;
 use node::summary::Summary;
 use sim::faults::Fault as Strike;
-use sim::invariants::{Ledger, LookedAt, books, secrets};
+use sim::invariants::{Ledger, books, secrets};
 use sim::journals::{Again, decide_again};
 use sim::scene::Scene;
 use sim::strike::strike;
@@ -374,7 +374,7 @@ pub fn same_again(node: &Node) -> Again {
     let (mut again, mut violations) = (Again::default(), Vec::new());
     let files = node.world.slots.borrow()[HERE].host.files.clone();
     decide_again(&files, node.world.now_ms(), &mut again, &mut violations);
-    secrets(&node.world, &node.world.cluster.dump(), &mut LookedAt::default(), &mut violations);
+    secrets(&node.world, &node.world.cluster.dump(), &mut violations);
     assert!(violations.is_empty(), "{violations:#?}");
     again
 }

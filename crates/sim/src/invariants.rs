@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
 
 use market::{Amount, ClientOrderId, Nanos, Qty, Side, SymbolId};
 use node::control::Seen;
@@ -10,14 +9,10 @@ use serde::Serialize;
 use serde_json::Value;
 use venue::core::{AccountId, Exchange, Order};
 
-use crate::network::Machine;
 use crate::world::{KEY, World};
 
 /// A kill has stopped all opening within this, ns.
 const KILLED_WITHIN: u64 = 3 * Nanos::SECOND;
-
-/// Sealed journals of each machine that hold no secret.
-pub type LookedAt = BTreeMap<Machine, BTreeSet<PathBuf>>;
 
 /// What was violated.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -329,11 +324,11 @@ pub fn books(
     }
 }
 
-/// No secret has got into memory, of which this is the text, or into a file of a machine. Sealed journals are looked at once.
-pub fn secrets(world: &World, memory: &str, looked_at: &mut LookedAt, found: &mut Vec<Violation>) {
+/// No secret has got into memory, of which this is the text, or into a file of a machine.
+pub fn secrets(world: &World, memory: &str, found: &mut Vec<Violation>) {
     let mut places: Vec<String> = memory.contains(KEY.1).then(|| "memory".to_owned()).into_iter().collect();
-    for (machine, slot) in world.slots.borrow().iter().enumerate() {
-        let files = slot.host.files.that_hold(KEY.1.as_bytes(), looked_at.entry(machine).or_default());
+    for slot in world.slots.borrow().iter() {
+        let files = slot.host.files.that_told();
         places.extend(files.iter().map(|path| format!("{} of {}", path.display(), slot.program.name)));
     }
     let at_ms = world.now_ms();

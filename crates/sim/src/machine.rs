@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use binance::hosts::Hosts;
 use binance::rest::{RestError, Transport};
@@ -13,7 +12,6 @@ use memchr::memmem::Finder;
 use memory::{MemoryConfig, MemoryError, SystemMemory};
 use node::environment::{Environment, Surroundings};
 use runtime::environment::{AppendFile, Entropy, Files, Room, Spawner};
-use runtime::journal::segment::walk;
 
 use crate::cluster::Cluster;
 use crate::network::{Machine, Network, Uplink};
@@ -32,6 +30,10 @@ pub struct MachineFiles(Arc<Disk>);
 struct Disk {
     files: Mutex<BTreeMap<PathBuf, Vec<u8>>>,
     full: AtomicBool,
+    /// What no file may ever hold, and those that held it. Every byte is looked at when it is written: what is overwritten,
+    /// removed or packed before anybody looks at the disk counts as well, and a sealed journal need not be unpacked.
+    secret: OnceLock<Finder<'static>>,
+    told: Mutex<BTreeSet<PathBuf>>,
 }
 
 /// A file of a machine, open for writing.
@@ -40,7 +42,11 @@ struct MachineFile(MachineFiles, PathBuf);
 impl AppendFile for MachineFile {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.room()?;
-        self.0.files().entry(self.1.clone()).or_default().extend_from_slice(bytes);
+        let mut files = self.0.files();
+        let file = files.entry(self.1.clone()).or_default();
+        let written = file.len();
+        file.extend_from_slice(bytes);
+        self.0.look(&self.1, file, written);
         Ok(())
     }
 
@@ -70,28 +76,25 @@ impl MachineFiles {
         files.keys().filter(is_segment).filter_map(|path| Some(path.parent()?.to_owned())).collect()
     }
 
-    /// The files that hold these bytes. A sealed journal is looked at once, as what is sealed in it: it does not change.
-    pub fn that_hold(&self, secret: &[u8], looked_at: &mut BTreeSet<PathBuf>) -> Vec<PathBuf> {
-        let finder = Finder::new(secret);
-        let holds = |path: &Path, bytes: &[u8]| {
-            if !is_sealed(path) {
-                return finder.find(bytes).is_some();
-            }
-            let mut found = false;
-            walk(bytes, |record| {
-                found |= finder.find(record.payload).is_some();
-                ControlFlow::Continue(())
-            });
-            found
-        };
-        let files = self.files();
-        let new = files.iter().filter(|(path, _)| !is_sealed(path) || looked_at.insert((*path).clone()));
-        new.filter(|(path, bytes)| holds(path, bytes)).map(|(path, _)| path.clone()).collect()
+    /// These bytes must never stand in a file.
+    pub fn forbid(&self, secret: &'static str) {
+        // Another one is never named.
+        let _ = self.0.secret.set(Finder::new(secret));
     }
-}
 
-fn is_sealed(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e == "djz")
+    /// The files that held what must never stand in one, be it for a moment.
+    pub fn that_told(&self) -> Vec<PathBuf> {
+        self.0.told.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// Looks at what was written to a file behind its first `before` bytes, and over the seam.
+    fn look(&self, path: &Path, bytes: &[u8], before: usize) {
+        let Some(secret) = self.0.secret.get() else { return };
+        let from = (before + 1).saturating_sub(secret.needle().len());
+        if bytes.get(from..).is_some_and(|new| secret.find(new).is_some()) {
+            self.0.told.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
+        }
+    }
 }
 
 impl Files for MachineFiles {
@@ -109,6 +112,7 @@ impl Files for MachineFiles {
 
     fn write_bytes(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.room()?;
+        self.look(path, bytes, 0);
         self.files().insert(path.to_owned(), bytes.to_owned());
         Ok(())
     }

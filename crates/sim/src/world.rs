@@ -165,8 +165,13 @@ impl World {
         let preroll = venue.preroll(bars, Duration::from_millis(bar));
         let history = History { symbols: preroll.symbols, bars: preroll.rows };
         let venue = PolledVenue::new(venue, now).map_err(|e| e.to_string())?;
+        let host = |i: usize| {
+            let host = Host::new(i, seed);
+            host.files.forbid(KEY.1);
+            host
+        };
         let slot = |(i, program): (usize, Program)| Slot {
-            host: Host::new(i, seed),
+            host: host(i),
             program,
             process: None,
             signalled: Arc::default(),
