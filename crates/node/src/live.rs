@@ -431,7 +431,7 @@ fn publishing(
         stages: stages.collect(),
         memory: link.watcher(),
     };
-    Some(Publishing::new(facts, options.published.clone()))
+    Some(Publishing::new(facts, options.published.clone(), clock.wall_ns() / Nanos::MS))
 }
 
 fn at_venue(

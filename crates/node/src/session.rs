@@ -58,15 +58,24 @@ pub struct Session {
     pub gates: Vec<Closed>,
     /// What was not kept because there was too much.
     pub not_kept: u64,
+    /// When the run began, ms since the epoch.
+    #[serde(skip)]
+    began_ms: u64,
     /// Fills that were told: symbol and trade id.
     #[serde(skip)]
     told: BTreeSet<(String, u64)>,
 }
 
 impl Session {
-    /// Adds a fill, however often it is told: by the user stream, a reply, a comparison with the venue.
+    /// Of a run that begins.
+    pub fn new(began_ms: u64) -> Self {
+        Self { began_ms, ..Self::default() }
+    }
+
+    /// Adds a fill, however often it is told: by the user stream, a reply, a comparison with the venue. One from before this run
+    /// is of the run that it was booked by, be it told again.
     pub fn fill(&mut self, fill: Fill) {
-        if self.told.insert((fill.symbol.clone(), fill.trade_id)) {
+        if fill.ts_ms >= self.began_ms && self.told.insert((fill.symbol.clone(), fill.trade_id)) {
             Self::keep(&mut self.fills, fill, &mut self.not_kept);
         }
     }
@@ -109,12 +118,17 @@ mod tests {
 
     #[test]
     fn a_fill_counts_once_however_often_it_is_told() {
-        let mut session = Session::default();
-        let fill = |symbol: &str, trade_id| Fill { symbol: symbol.into(), trade_id, ..Fill::default() };
-        for one in [fill("A", 1), fill("A", 2), fill("A", 1), fill("B", 1)] {
+        let mut session = Session::new(5);
+        let fill = |symbol: &str, trade_id, ts_ms| Fill {
+            symbol: symbol.into(),
+            trade_id,
+            ts_ms,
+            ..Fill::default()
+        };
+        for one in [fill("A", 1, 5), fill("A", 2, 6), fill("A", 1, 5), fill("B", 1, 7), fill("B", 2, 4)] {
             session.fill(one);
         }
-        assert_eq!(session.fills.len(), 3);
+        assert_eq!(session.fills.len(), 3, "and none of an earlier run");
     }
 
     #[test]

@@ -136,7 +136,7 @@ pub struct Publishing {
 
 impl Publishing {
     /// Of a run that begins.
-    pub fn new(facts: Facts, out: Option<Arc<Published>>) -> Self {
+    pub fn new(facts: Facts, out: Option<Arc<Published>>, now_ms: u64) -> Self {
         let stages = facts.stages.len();
         let sequence = out.as_ref().map_or(0, |o| o.newest().sequence);
         Self {
@@ -156,7 +156,7 @@ impl Publishing {
             done: VecDeque::new(),
             trades: VecDeque::new(),
             trades_seen: 0,
-            session: Session::default(),
+            session: Session::new(now_ms),
             state: Arc::default(),
         }
     }
