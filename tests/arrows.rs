@@ -49,7 +49,10 @@ fn dependencies_point_one_way() {
         ("replay", &["market", "book", "alpha", "binance", "archive"]),
         ("node", &["market", "runtime", "book", "alpha", "execution", "binance", "memory", "telemetry"]),
         ("flows", &["market", "runtime", "alpha", "archive", "memory", "replay", "node"]),
-        ("bench", &["market", "runtime", "alpha", "archive", "binance", "memory", "venue", "node"]),
+        (
+            "bench",
+            &["market", "runtime", "alpha", "archive", "binance", "memory", "venue", "node", "telemetry"],
+        ),
         (
             "sim",
             &["market", "runtime", "alpha", "execution", "binance", "memory", "venue", "node", "telemetry"],

@@ -517,7 +517,10 @@ fn somebody_else_on_the_account() {
         w.closes("foreign").await;
         w.once(VenueFault::CancelOrder { account: 0, symbol: "BTCUSDT".into(), client_id: None });
         w.healed("foreign").await;
-        w.once(outside("BTCUSDT", "BUY", "0.5", None));
+        // Where a trade of ours is open it would be a part of that.
+        let held = |s: &str| w.state().positions.iter().any(|p| p.symbol == s);
+        let free = ["BTCUSDT", "BNBUSDT", "SOLUSDT"].into_iter().find(|s| !held(s)).unwrap();
+        w.once(outside(free, "BUY", "0.5", None));
         w.closes("unexpected").await;
         w.strike(Fault::ClosedByHand);
         w.healed("unexpected").await;

@@ -50,8 +50,8 @@ fn row_21_terminated_in_the_middle_of_an_order_at_many_moments() {
             node.signal();
             let summary = node.ended().await.unwrap();
             always(&node, &summary);
-            // A start needs a good part of what the venue allows in a minute.
-            node.world.wait_ms(10_000).await;
+            // A start needs a good part of what the venue allows in a minute: two, and what ends with them may ask what is left.
+            node.world.wait_ms(20_000).await;
             node.start_again();
             node.ready(8).await;
             assert_eq!(runs(&node.venue).len() as u64, stop + 1, "each start has ids of its own");
@@ -155,7 +155,7 @@ fn row_25_a_spoiled_journal_is_named_and_stops_no_start() {
             let files = node.world.slots.borrow()[0].host.files.clone();
             let dir = files.journals().into_iter().next().unwrap();
             let segments = files.list(&dir).unwrap();
-            let (name, _) = segments.iter().rfind(|(name, _)| name.contains(".dj")).unwrap();
+            let (name, _) = segments.iter().rfind(|(name, _)| name.ends_with(".dj")).unwrap();
             let path = dir.join(name);
             let mut bytes = files.read_bytes(&path).unwrap().unwrap();
             if torn {
