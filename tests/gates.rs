@@ -517,9 +517,12 @@ fn somebody_else_on_the_account() {
         w.closes("foreign").await;
         w.once(VenueFault::CancelOrder { account: 0, symbol: "BTCUSDT".into(), client_id: None });
         w.healed("foreign").await;
-        // Where a trade of ours is open it would be a part of that.
-        let held = |s: &str| w.state().positions.iter().any(|p| p.symbol == s);
-        let free = ["BTCUSDT", "BNBUSDT", "SOLUSDT"].into_iter().find(|s| !held(s)).unwrap();
+        // Where a trade of ours begins or is open it would be a part of that.
+        let state = w.state();
+        let taken = |s: &str| {
+            state.positions.iter().any(|p| p.symbol == s) || state.orders.iter().any(|o| o.symbol == s)
+        };
+        let free = ["BTCUSDT", "BNBUSDT", "SOLUSDT"].into_iter().find(|s| !taken(s)).unwrap();
         w.once(outside(free, "BUY", "0.5", None));
         w.closes("unexpected").await;
         w.strike(Fault::ClosedByHand);
