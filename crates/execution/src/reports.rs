@@ -109,7 +109,7 @@ impl Router {
             out.alert(Alert { symbol: Some(o.symbol), id: Some(o.id), qty: d.lots, ..alert });
         }
         // An entry that was reported as abandoned has filled after all.
-        self.close_leftover(now, o.symbol);
+        self.close_leftover(now, o.symbol, out);
     }
 
     /// Remembers where an order's lots without a price are counted.

@@ -341,7 +341,7 @@ impl Router {
             out.outcomes.push(Outcome::Abandoned { symbol, reason });
             s.trade = None;
             s.untold = true;
-            self.close_leftover(now, symbol);
+            self.close_leftover(now, symbol, out);
             return true;
         };
         self.stats.entries += 1;
@@ -378,16 +378,22 @@ impl Router {
                 self.check_slippage(now, symbol, worse, out);
             }
         }
-        self.close_leftover(now, symbol);
+        self.close_leftover(now, symbol, out);
         true
     }
 
-    /// A trade is over, and orders of an earlier one have filled after all: nobody holds that position, so it is closed.
-    pub(crate) fn close_leftover(&mut self, now: Nanos, symbol: SymbolId) {
+    /// A trade is over, and orders of an earlier one have filled after all: nobody holds that position, so it is closed. What
+    /// another one bought in the symbol while ours worked is explained by no trade any more.
+    pub(crate) fn close_leftover(&mut self, now: Nanos, symbol: SymbolId, out: &mut Outbox) {
         let s = &self.symbols[symbol.index()];
-        if s.trade.is_none() && s.trip.is_some_and(|trip| trip.own) {
+        if s.trade.is_some() {
+            return;
+        }
+        if s.trip.is_some_and(|trip| trip.own) {
             self.begin_flatten(symbol);
             self.start_exit(now, symbol, ExitReason::Flatten);
+        } else {
+            self.unexpected_position(now, symbol, out);
         }
     }
 

@@ -320,6 +320,31 @@ fn an_exit_during_the_entry_ends_it_and_closes_what_it_got() {
     assert_eq!((x.order_type, x.qty), (OrderType::Market, Qty(6)));
 }
 
+/// While the entry works it explains the position; once it is given up nothing does.
+#[test]
+fn what_another_one_bought_beside_an_entry_is_unexpected_once_the_entry_is_given_up() {
+    let (mut d, o) = entering();
+    d.report(ExecutionReport {
+        origin: OrderOrigin::External,
+        exec_type: ExecType::Trade,
+        status: OrderStatus::Filled,
+        side: Side::Buy,
+        last_px: Px(10_002),
+        last_qty: Qty(100),
+        cum_qty: Qty(100),
+        trade_id: 999,
+        ..d.base(&o)
+    });
+    assert_eq!(d.router.tripped(), Some(Check::Foreign));
+    assert!(!d.alerted(AlertKind::UnexpectedPosition));
+    d.exit(ExitReason::Flatten);
+    assert_eq!(d.sent_cancel(), o.client_order_id);
+    d.canceled(&o, 0);
+    assert!(matches!(d.outcome(), Outcome::Abandoned { .. }));
+    assert!(d.alerted(AlertKind::UnexpectedPosition));
+    assert_eq!(d.router.position(SYM).qty, Qty(100));
+}
+
 #[test]
 fn foreign_fills_move_the_position_and_the_trade_ends_as_external() {
     let mut d = Harness::holding(1, 100);
