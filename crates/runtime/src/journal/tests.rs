@@ -320,6 +320,19 @@ fn a_disk_that_fails_leaves_a_hole_of_the_right_size() {
 }
 
 #[test]
+fn a_start_on_a_full_disk_removes_what_is_too_old_first() {
+    let files = TestFiles::default();
+    let limits = Limits { days: 1, ..limits() };
+    let mut writer = Writer::new(Arc::new(files.clone()), limits.clone(), 1, b"h".to_vec());
+    writer.begin(&[], 100, 0).unwrap();
+    writer.close(1).unwrap();
+    files.tear(Some(0));
+    let mut writer = Writer::new(Arc::new(files.clone()), limits, 2, b"h".to_vec());
+    assert!(writer.begin(&[], 100 + 3 * 86_400, 2).is_err());
+    assert!(segments(&files, Path::new("/j")).unwrap().iter().all(|found| found.name.run == 2));
+}
+
+#[test]
 fn a_full_ring_is_a_hole_too() {
     let files = TestFiles::default();
     let mut writer = Writer::new(Arc::new(files.clone()), limits(), 7, b"h".to_vec());

@@ -173,11 +173,10 @@ impl Writer {
         Left { files: Arc::clone(&self.files), limits: self.limits.clone(), run: self.run }
     }
 
-    /// Opens the first segment, with the states that it begins with, and removes what is too old.
+    /// Removes what is too old, which may be what fills the disk, and opens the first segment with the states that it begins with.
     pub fn begin(&mut self, states: &[(&str, &[u8])], wall_s: u64, at: u64) -> io::Result<()> {
-        self.begin_segment(states, wall_s, at)?;
         self.trim(wall_s);
-        Ok(())
+        self.begin_segment(states, wall_s, at)
     }
 
     fn begin_segment(&mut self, states: &[(&str, &[u8])], wall_s: u64, at: u64) -> io::Result<()> {
@@ -289,9 +288,8 @@ impl Writer {
     }
 
     fn fail(&mut self, at: u64) {
-        if let Some(Open { name, .. }) = self.open.take() {
-            // What cannot be removed now is removed by the next run.
-            let _ = self.files.remove(&unfinished(&self.limits.dir, name));
+        if let Some(open) = self.open.take() {
+            self.drop_sealed(open.name);
         }
         // What was not written is found missing when the next record comes.
         self.taken = self.written;
@@ -311,22 +309,26 @@ impl Writer {
         let Some(mut open) = self.open.take() else { return Ok(()) };
         let count = open.records.to_le_bytes();
         open.add(Record { stream: OWN, kind: kind::END, seq: 0, at, payload: &count });
-        let done = match open.flush(0, at) {
-            Ok(_) => {
-                let Open { name, sealed, file, .. } = open;
-                drop(file);
-                sealed.finish(&*self.files, &self.limits.dir, name)
-            }
-            Err(e) => {
-                self.open = Some(open);
-                Err(e)
-            }
-        };
+        let name = open.name;
+        let done = open.flush(0, at).and_then(|_| {
+            let Open { sealed, file, .. } = open;
+            drop(file);
+            sealed.finish(&*self.files, &self.limits.dir, name)
+        });
         match done {
             Ok(()) => self.written = self.taken,
-            Err(_) => self.fail(at),
+            Err(_) => {
+                self.drop_sealed(name);
+                self.fail(at);
+            }
         }
         done
+    }
+
+    /// The sealed form of a segment cannot be made: it would only take room from a disk that may be full.
+    fn drop_sealed(&self, name: Name) {
+        // What cannot be removed now is removed by the next run.
+        let _ = self.files.remove(&unfinished(&self.limits.dir, name));
     }
 
     /// Removes the oldest segments beyond the limits.
