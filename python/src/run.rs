@@ -175,7 +175,8 @@ pub(crate) fn replay(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         made_at: py.import("time")?.call_method1("strftime", ("%Y-%m-%dT%H:%M:%SZ",))?.extract()?,
     };
-    let replay = setup.replay_config(data)?;
+    let mut replay = setup.replay_config(data)?;
+    replay.report = out.is_some();
     let done = interruptible(py, move |cancel| -> Result<Run, ReplayError> {
         let staging = out.as_deref().map(|out| Staging::new(out, Earlier::forced(force))).transpose()?;
         let run = ::replay::days::run(&replay, &mut Watch(cancel))?;
@@ -261,6 +262,7 @@ impl Setup<'_, '_> {
             assets: named.map_err(|e| usage(format!("assets: {e}")))?,
             controls: controls(self.postures, self.acb, self.factors)?,
             threads: self.threads.unwrap_or(cores).clamp(1, 1024),
+            report: false,
         })
     }
 }

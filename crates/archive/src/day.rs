@@ -14,6 +14,7 @@
 //! the engine takes it for "not valid now" (SPEC §3.4).
 
 mod list;
+mod pages;
 mod scan;
 mod select;
 mod source;

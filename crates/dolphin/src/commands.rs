@@ -46,13 +46,16 @@ use telemetry::server::Server;
 fn serve(config: &Config) -> Result<(Arc<Published>, Server), Failure> {
     let published = Arc::new(Published::default());
     let section = &config.telemetry;
-    let server = match telemetry::server::start(section, Arc::clone(&published)) {
+    let variable = |name: &str| std::env::var_os(name).map(std::path::PathBuf::from);
+    let pages = node::memory_link::state_directory(variable).map(|directory| directory.join("pages"));
+    let start = |section| telemetry::server::start(section, Arc::clone(&published), pages.as_deref());
+    let server = match start(section) {
         Ok(server) => server,
         // Nobody asked for this port: that another node has it is no reason not to trade.
         Err(why) if section.listen == TelemetrySection::default().listen && why.contains("cannot listen") => {
             tracing::warn!("{why}; this node serves neither dashboard nor metrics");
             let off = TelemetrySection { listen: "off".to_owned(), ..section.clone() };
-            telemetry::server::start(&off, Arc::clone(&published)).map_err(Failure::usage)?
+            start(&off).map_err(Failure::usage)?
         }
         Err(why) => return Err(Failure::usage(why)),
     };

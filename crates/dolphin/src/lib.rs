@@ -6,7 +6,6 @@ mod out;
 pub mod cli;
 pub mod commands;
 mod from_journal;
-mod pages;
 pub mod paper;
 pub mod recorder;
 pub mod secrets;

@@ -92,6 +92,7 @@ pub fn run(
         assets: None,
         controls: Controls { postures: BTreeMap::from([(date, safety)]), ..Controls::default() },
         threads: 1,
+        report: true,
     };
     let mut engine = match before {
         Some(snapshot) => going_on(&replay, snapshot, &data.day.assets, &mut notes)?,

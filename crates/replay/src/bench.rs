@@ -1,7 +1,8 @@
-//! How fast a replay is (TARGETS, `bench replay`): bars per second on one core, over generated days of the champion's
-//! shape. Three figures of one run, to be compared with each other: the engine alone on rows in memory, reading parquet
-//! alone from memory, and both together as a replay does it.
+//! How fast a replay is (TARGETS, `bench replay`): bars per second over generated days of the champion's shape. Figures of one
+//! run, to be compared with each other: the engine alone on rows in memory; decoding alone, on one thread, which bounds what a
+//! replay can reach; and both together, one after the other and side by side, as a replay does it.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 use crate::ReplayError;
 use crate::days::{BarHandler, ReplayConfig};
+use crate::feed::each_decoded;
 use crate::generate::Generator;
 
 /// The percentiles that benches print.
@@ -50,9 +52,11 @@ pub struct ReplayBench {
     pub trades: usize,
     /// Engine on rows in memory.
     pub engine: Rate,
-    /// Parquet in memory to rows.
+    /// Parquet in memory to rows, one thread: the bound.
     pub read: Rate,
-    /// Parquet in memory to trades.
+    /// Parquet in memory to trades, a day after the other, one thread.
+    pub one_thread: Rate,
+    /// The same as a replay does it: the next day is decoded by a thread of its own while this one is stepped.
     pub replay: Rate,
     /// `replay` ÷ `read`, medians: how near to the bound of reading.
     pub of_read_bound: f64,
@@ -73,7 +77,7 @@ pub fn bench(days: usize, rounds: usize) -> Result<ReplayBench, ReplayError> {
     }
     let bars = rows.iter().map(|d| d.len() as u64).sum();
     let mut trades = 0;
-    let engine = rate("engine alone, rows in memory", bars, rounds, || {
+    let engine = rate("engine: rows in memory → trades", bars, rounds, || {
         let mut handler = BarHandler::new(&config, assets.clone())?;
         for day in &rows {
             handler.step_day(day)?;
@@ -82,19 +86,25 @@ pub fn bench(days: usize, rounds: usize) -> Result<ReplayBench, ReplayError> {
         Ok(())
     })?;
     let mut day = Day::default();
-    let read = rate("parquet in memory to rows", bars, rounds, || {
+    let mut day = Day::default();
+    let read = rate("decode: parquet in memory → rows", bars, rounds, || {
         files.iter().try_for_each(|file| Ok(file.decode_into(&mut day).map(drop)?))
     })?;
-    let replay = rate("parquet in memory to trades", bars, rounds, || {
-        let mut handler = BarHandler::new(&config, assets.clone())?;
-        for file in &files {
-            file.decode_into(&mut day)?;
-            handler.step_day(&day)?;
-        }
-        Ok(())
-    })?;
+    let replayed = |what, threads| {
+        rate(what, bars, rounds, || {
+            let mut handler = BarHandler::new(&config, assets.clone())?;
+            let decode = |file: &LoadedDay, day: &mut Day| file.decode_into(day);
+            each_decoded(&files, threads, decode, |day, _| {
+                handler.step_day(day)?;
+                Ok::<_, ReplayError>(ControlFlow::Continue(()))
+            })
+        })
+    };
+    let one_thread = replayed("replay: parquet → trades, one thread", 1)?;
+    let replay = replayed("replay: the next day decoded beside it", 2)?;
     let of_read_bound = replay.p50 / read.p50;
-    Ok(ReplayBench { days: rows.len(), assets: assets.len(), trades, engine, read, replay, of_read_bound })
+    let days = rows.len();
+    Ok(ReplayBench { days, assets: assets.len(), trades, engine, read, one_thread, replay, of_read_bound })
 }
 
 fn rate(

@@ -57,6 +57,8 @@ pub struct ReplayConfig {
     pub controls: Controls,
     /// 1: everything on the caller's thread; more: so many decode days beside it. Changes no result.
     pub threads: usize,
+    /// Keep what a report wants beside the results: the run bar by bar ([`Run::track`]) and the digests of its files.
+    pub report: bool,
 }
 
 impl ReplayConfig {
@@ -72,6 +74,7 @@ impl ReplayConfig {
             assets: None,
             controls: Controls::default(),
             threads: 1,
+            report: true,
         }
     }
 
@@ -121,9 +124,9 @@ pub struct Run {
     pub gates: Vec<GateCount>,
     /// Assets followed.
     pub assets: Vec<String>,
-    /// Files read.
+    /// Files read; empty where no report was wanted.
     pub files: Vec<DataFile>,
-    /// The run bar by bar; `None`: it was not stepped here.
+    /// The run bar by bar; `None`: it was not stepped here, or no report was wanted.
     pub track: Option<Track>,
     /// What a reader of the results should know: passed-over files, gaps, rejected pushes, …
     pub notes: Vec<String>,
@@ -190,7 +193,7 @@ pub fn run(config: &ReplayConfig, observer: &mut impl Observer) -> Result<Run, R
     let mut files = Vec::new();
     let mut interrupted = false;
     let of = list.days.len();
-    each_day(&list.days, config.threads, |day, origin| -> Result<_, ReplayError> {
+    each_day(&list.days, (config.threads, config.report), |day, origin| -> Result<_, ReplayError> {
         files.extend(origin.files);
         if origin.repeats > 0 {
             handler.note(format!("{}: {} repeated scans dropped", day.date, origin.repeats));
@@ -247,7 +250,7 @@ pub struct BarHandler {
     entry_times: Vec<Option<Nanos>>,
     /// Of the open position.
     entered_at: Option<Nanos>,
-    track: Track,
+    track: Option<Track>,
     notes: Vec<String>,
     unnoted: usize,
     late_rows: u64,
@@ -277,7 +280,7 @@ impl BarHandler {
             let symbol = &config.params.reference_symbol;
             notes.push(format!("no column {symbol}: without the reference symbol there can be no entry"));
         }
-        let track = Track::new(engine.assets().len(), engine.capital());
+        let track = config.report.then(|| Track::new(engine.assets().len(), engine.capital()));
         Self {
             row: vec![f64::NAN; engine.assets().len()],
             engine,
@@ -420,7 +423,9 @@ impl BarHandler {
         }
         let capital = self.engine.capital();
         let closed = matches!(report.action, Action::Exited(_));
-        self.track.bar((self.days.len(), at.1), prices, capital, self.engine.position(), closed);
+        if let Some(track) = &mut self.track {
+            track.bar((self.days.len(), at.1), prices, capital, self.engine.position(), closed);
+        }
         let view = BarView { date: at.0, bar_idx: at.1, bar, prices, report, capital };
         self.bar_idx += 1;
         Ok(observer.bar(&view))
@@ -490,7 +495,7 @@ impl BarHandler {
     /// The same, and the engine for the days to come.
     pub fn finish_keeping(mut self, started: Instant) -> (Run, Engine) {
         self.leave_date();
-        self.track.end();
+        self.track.iter_mut().for_each(Track::end);
         self.trades.extend(self.engine.drain_trades());
         let left = self.controls.pushes.len() - self.next_push;
         if left > 0 {
@@ -529,7 +534,7 @@ impl BarHandler {
             entry_times: self.entry_times,
             days: self.days,
             files: Vec::new(),
-            track: Some(self.track),
+            track: self.track,
             notes: self.notes,
             elapsed: started.elapsed(),
         };

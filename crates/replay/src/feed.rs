@@ -1,12 +1,12 @@
 //! The days, one after the other, decoded by threads of their own while the first one steps: decoding takes ten times as
 //! long as stepping.
 //!
-//! Two days a reader are in memory at most: the one handed over and the next. Their buffers go round. The order, and with
-//! it every result, is the same with any number of threads.
+//! One day a reader is in memory at most, and the one that is stepped: new memory costs as much as the decoding that fills it.
+//! Their buffers go round. The order, and with it every result, is the same with any number of threads.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 
 use archive::day::{Day, DayError, DaySource};
 use sha2::{Digest, Sha256};
@@ -24,16 +24,27 @@ pub struct DataFile {
 
 /// What is known of a day beside its rows.
 pub(crate) struct Origin {
+    /// Empty where no digests were asked for.
     pub(crate) files: Vec<DataFile>,
     /// Scans that were there twice.
     pub(crate) repeats: usize,
 }
 
-/// Hands each day to `step` in order; stops at the first error or break.
+/// Hands each day of files to `step` in order; stops at the first error or break. `digest`: tell the files too.
 pub(crate) fn each_day<E: From<DayError>>(
     sources: &[DaySource],
+    (threads, digest): (usize, bool),
+    step: impl FnMut(&Day, Origin) -> Result<ControlFlow<()>, E>,
+) -> Result<(), E> {
+    each_decoded(sources, threads, |source, day| read(source, day, digest), step)
+}
+
+/// Hands each day to `step` in order, as `read` makes it of its source; stops at the first error or break.
+pub(crate) fn each_decoded<S: Sync, O: Send, E: From<DayError>>(
+    sources: &[S],
     threads: usize,
-    mut step: impl FnMut(&Day, Origin) -> Result<ControlFlow<()>, E>,
+    read: impl Fn(&S, &mut Day) -> Result<O, DayError> + Sync,
+    mut step: impl FnMut(&Day, O) -> Result<ControlFlow<()>, E>,
 ) -> Result<(), E> {
     if threads < 2 || sources.len() < 2 {
         let mut day = Day::default();
@@ -46,16 +57,21 @@ pub(crate) fn each_day<E: From<DayError>>(
         return Ok(());
     }
     let readers = threads.min(sources.len());
+    let (used_out, used) = mpsc::channel::<Day>();
+    let used = Mutex::new(used);
     std::thread::scope(|scope| {
+        // It goes with this closure, whatever ends it: a reader that waits for a buffer ends by that.
+        let used_out = used_out;
         // Reader `r` decodes every `readers`-th day from the `r`-th on. A rendezvous each: it holds its next day and waits.
         let ends: Vec<_> = (0..readers)
             .map(|r| {
-                let (days_out, days) = mpsc::sync_channel::<Result<(Day, Origin), DayError>>(0);
-                let (used_out, used) = mpsc::channel::<Day>();
+                let (days_out, days) = mpsc::sync_channel::<Result<(Day, O), DayError>>(0);
+                let (used, read) = (&used, &read);
                 scope.spawn(move || {
-                    for (n, source) in sources.iter().skip(r).step_by(readers).enumerate() {
-                        let spare = if n < 2 { Some(Day::default()) } else { used.recv().ok() };
-                        let Some(mut day) = spare else { return };
+                    let mut first = Some(Day::default());
+                    for source in sources.iter().skip(r).step_by(readers) {
+                        let spare = || used.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
+                        let Some(mut day) = first.take().or_else(spare) else { return };
                         let message = read(source, &mut day).map(|origin| (day, origin));
                         let failed = message.is_err();
                         if days_out.send(message).is_err() || failed {
@@ -63,28 +79,29 @@ pub(crate) fn each_day<E: From<DayError>>(
                         }
                     }
                 });
-                (days, used_out)
+                days
             })
             .collect();
+        // One more than there are readers: one is stepped while each reader has its own.
+        used_out.send(Day::default()).ok();
         for n in 0..sources.len() {
-            let (days, used_out) = &ends[n % readers];
             // A reader ends early only where it has sent an error.
-            let Ok(message) = days.recv() else { break };
+            let Ok(message) = ends[n % readers].recv() else { break };
             let (day, origin) = message?;
             if step(&day, origin)?.is_break() {
                 break;
             }
-            // The reader may be gone already: then nobody needs the buffers.
+            // All readers may be done already: then nobody needs the buffers.
             used_out.send(day).ok();
         }
         Ok(())
     })
 }
 
-fn read(source: &DaySource, day: &mut Day) -> Result<Origin, DayError> {
+fn read(source: &DaySource, day: &mut Day, digest: bool) -> Result<Origin, DayError> {
     let loaded = source.load()?;
     let repeats = loaded.decode_into(day)?;
-    let files = loaded.files.iter().map(|(path, bytes)| DataFile {
+    let files = loaded.files.iter().filter(|_| digest).map(|(path, bytes)| DataFile {
         path: path.clone(),
         bytes: bytes.len() as u64,
         sha256: hex::encode(Sha256::digest(bytes)),

@@ -173,7 +173,7 @@ pub fn sweep(base: &ReplayConfig, axes: &[Axis], observer: &mut impl Observer) -
         }
         let mut done = 0;
         let mut interrupted = false;
-        each_day(&list.days, 1, |day, _| -> Result<_, ReplayError> {
+        each_day(&list.days, (1, false), |day, _| -> Result<_, ReplayError> {
             let shared = Arc::new(day.clone());
             for inbox in &inboxes {
                 // A worker that stopped has an error to tell, which joining it brings out.

@@ -15,5 +15,6 @@ pub mod published;
 pub mod registry;
 pub mod server;
 pub mod slot;
+mod standing;
 pub mod state;
 mod wall;

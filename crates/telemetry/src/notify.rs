@@ -15,11 +15,14 @@ use tokio::task::JoinHandle;
 use crate::client;
 use crate::config::NotifySection;
 use crate::published::Published;
+use crate::standing::{Record, StandingPages};
 use crate::state::State;
 use crate::wall;
 
 /// How often the state is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// So many looks lie between two searches for what others have left standing.
+const SEARCH_EVERY: u64 = 10;
 /// Attempts to send one message, the wait doubled after each.
 const ATTEMPTS: u32 = 4;
 /// Messages that wait for a channel; older ones are given up.
@@ -161,6 +164,11 @@ impl Pager {
         stood.map(over).collect()
     }
 
+    /// What stands, and its text.
+    fn standing(&self) -> Vec<(String, String)> {
+        self.open.iter().map(|(key, open)| (key.clone(), open.text.clone())).collect()
+    }
+
     /// Alerts that were counted since the last look.
     fn alerts(&mut self, s: &State) -> Vec<(String, u64)> {
         let first = std::mem::replace(&mut self.run, s.node.started_ms) != s.node.started_ms;
@@ -232,6 +240,8 @@ impl Channel {
 /// Sends messages. Its URLs hold secrets and are shown nowhere.
 pub struct Notifier {
     channels: Vec<Channel>,
+    /// By what the configuration names them: no secrets.
+    names: Vec<String>,
     pager: Pager,
     http: reqwest::Client,
 }
@@ -281,7 +291,10 @@ impl Notifier {
                 return Err("`telemetry.notify.telegram_file` and `telegram_chat` belong together".to_owned());
             }
         }
-        Ok(Self { channels, pager: Pager::new(section), http: client::http(None)? })
+        let files = [&section.webhook_file, &section.slack_file, &section.telegram_file];
+        let files = files.into_iter().flatten().map(|path| path.display().to_string());
+        let names = files.chain(section.telegram_chat.clone()).collect();
+        Ok(Self { channels, names, pager: Pager::new(section), http: client::http(None)? })
     }
 
     /// Sends one message to every channel, once each: what came of it, by channel.
@@ -319,12 +332,23 @@ pub struct Pages {
     /// One for each channel, and the task that sends what is in it.
     queues: Vec<mpsc::Sender<(Message, String)>>,
     senders: Vec<JoinHandle<()>>,
+    /// By what the configuration names the channels.
+    names: Vec<String>,
+    standing: Option<StandingPages>,
 }
 
 impl Pages {
-    /// Of what is published; to be called in the runtime that sends them.
-    pub fn start(notifier: Notifier, published: Arc<Published>) -> Self {
-        let Notifier { channels, pager, http } = notifier;
+    /// Of what is published; to be called in the runtime that sends them. `folder`: where what stands is kept over a kill.
+    pub fn start(notifier: Notifier, published: Arc<Published>, folder: Option<&Path>) -> Self {
+        let Notifier { channels, names, pager, http } = notifier;
+        let folder = folder.filter(|_| !channels.is_empty());
+        let standing = folder.and_then(|folder| match StandingPages::in_folder(folder) {
+            Ok(standing) => Some(standing),
+            Err(e) => {
+                tracing::warn!("{}: {e}; pages that stand at a kill will be taken back by nobody", folder.display());
+                None
+            }
+        });
         let (mut queues, mut senders) = (Vec::new(), Vec::new());
         for channel in channels {
             let (queue, mut waiting) = mpsc::channel::<(Message, String)>(WAITING);
@@ -336,7 +360,7 @@ impl Pages {
                 }
             }));
         }
-        Self { pager, published, queues, senders }
+        Self { pager, published, queues, senders, names, standing }
     }
 
     /// Looks and sends, for ever.
@@ -346,18 +370,28 @@ impl Pages {
         }
         let mut every = tokio::time::interval(LOOK_EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut looks = 0;
         loop {
             every.tick().await;
             let newest = self.published.newest();
+            if newest.sequence > 0 {
+                if looks % SEARCH_EVERY == 0 {
+                    self.take_back_of_others(&newest.node.role);
+                }
+                looks += 1;
+            }
             let messages = self.pager.look(&newest, wall::now_ms());
-            self.send(messages);
+            self.send(&newest, messages);
+            self.keep(&newest);
         }
     }
 
     /// The node has ended: takes back what stands, and waits a little for what is on its way.
     pub async fn finish(mut self) {
+        let newest = self.published.newest();
         let messages = self.pager.end(wall::now_ms());
-        self.send(messages);
+        self.send(&newest, messages);
+        self.keep(&newest);
         self.queues.clear();
         let sent = async {
             for sender in self.senders {
@@ -370,13 +404,46 @@ impl Pages {
         }
     }
 
-    fn send(&self, messages: Vec<Message>) {
-        let who = who(&self.published.newest());
+    /// Takes back what stands of processes that can no longer do so. They were of this role, on this machine.
+    fn take_back_of_others(&self, role: &str) {
+        let Some(standing) = &self.standing else { return };
+        let left = standing.left_by_others(&self.names, role).unwrap_or_else(|e| {
+            tracing::warn!("pages that a killed process left standing cannot be read: {e}");
+            Vec::new()
+        });
+        for Record { who, pages, .. } in left {
+            for (key, text) in pages {
+                let text = format!("the node is gone without a word, killed or with its machine; until then: {text}");
+                self.queue(&Message { key, resolved: true, text, at_ms: wall::now_ms() }, &who);
+            }
+        }
+    }
+
+    /// What stands outlives a kill.
+    fn keep(&mut self, state: &State) {
+        let Some(standing) = &mut self.standing else { return };
+        let record = Record {
+            channels: self.names.clone(),
+            role: state.node.role.clone(),
+            who: who(state),
+            pages: self.pager.standing(),
+        };
+        if let Err(e) = standing.keep(record) {
+            tracing::warn!("pages that stand cannot be kept: {e}; at a kill they are taken back by nobody");
+        }
+    }
+
+    fn send(&self, state: &State, messages: Vec<Message>) {
+        let who = who(state);
         for message in messages {
-            for queue in &self.queues {
-                if queue.try_send((message.clone(), who.clone())).is_err() {
-                    tracing::warn!("a page was given up: its channel takes none ({})", message.key);
-                }
+            self.queue(&message, &who);
+        }
+    }
+
+    fn queue(&self, message: &Message, who: &str) {
+        for queue in &self.queues {
+            if queue.try_send((message.clone(), who.to_owned())).is_err() {
+                tracing::warn!("a page was given up: its channel takes none ({})", message.key);
             }
         }
     }

@@ -128,8 +128,13 @@ impl Drop for Server {
     }
 }
 
-/// Serves what is published, and sends pages, until it is dropped. An error is for people.
-pub fn start(section: &TelemetrySection, published: Arc<Published>) -> Result<Server, String> {
+/// Serves what is published, and sends pages, until it is dropped. `folder`: where pages that stand are kept over a kill. An
+/// error is for people.
+pub fn start(
+    section: &TelemetrySection,
+    published: Arc<Published>,
+    folder: Option<&Path>,
+) -> Result<Server, String> {
     let address = section.address()?;
     let notifier = Notifier::of(&section.notify)?;
     let token = section.token_file.as_deref().map(notify::secret).transpose()?;
@@ -152,8 +157,9 @@ pub fn start(section: &TelemetrySection, published: Arc<Published>) -> Result<Se
         .build()
         .map_err(|e| format!("telemetry cannot start: {e}"))?;
     let (stop, stopped) = oneshot::channel();
+    let folder = folder.map(Path::to_path_buf);
     let run = async move {
-        let mut pages = Pages::start(notifier, Arc::clone(&published));
+        let mut pages = Pages::start(notifier, Arc::clone(&published), folder.as_deref());
         let serve = async {
             if let (Some(socket), Some(shared)) = (socket, shared) {
                 serve(socket, tls, shared).await;

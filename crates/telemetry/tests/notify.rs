@@ -16,7 +16,7 @@ use telemetry::config::{NotifySection, TelemetrySection};
 use telemetry::notify::Notifier;
 use telemetry::published::Published;
 use telemetry::server;
-use telemetry::state::{ClosedGate, SCHEMA, State};
+use telemetry::state::{ClosedGate, Node as NodeState, SCHEMA, State};
 
 /// A receiver of pages: the path and body of each request; the first `failures` are answered 500.
 fn receiver(failures: usize) -> (String, Receiver<(String, Value)>) {
@@ -90,7 +90,7 @@ fn a_page_reaches_each_channel_is_tried_again_and_is_taken_back() {
     };
     let section = TelemetrySection { listen: "off".into(), notify, ..TelemetrySection::default() };
     let published = Arc::new(Published::default());
-    let server = server::start(&section, Arc::clone(&published)).unwrap();
+    let server = server::start(&section, Arc::clone(&published), None).unwrap();
     assert_eq!(server.address(), None);
     published.publish(killed(1));
     let (path, body) = slacks.recv_timeout(PATIENCE).unwrap();
@@ -107,6 +107,36 @@ fn a_page_reaches_each_channel_is_tried_again_and_is_taken_back() {
 }
 
 #[test]
+fn a_page_of_a_killed_node_is_taken_back_by_the_next_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (webhook, hooks) = receiver(0);
+    let notify = NotifySection { webhook_file: secret(&dir, "webhook", &webhook), ..NotifySection::default() };
+    let section = TelemetrySection { listen: "off".into(), notify, ..TelemetrySection::default() };
+    let (before, after) = (dir.path().join("before"), dir.path().join("after"));
+    let of_role = |role: &str, state: State| {
+        let published = Arc::new(Published::default());
+        published.publish(State { node: NodeState { role: role.to_owned(), ..state.node.clone() }, ..state });
+        published
+    };
+    let killed = server::start(&section, of_role("alpha", killed(1)), Some(&before)).unwrap();
+    let (_, page) = hooks.recv_timeout(PATIENCE).unwrap();
+    // What a kill leaves: its file, which nobody has locked any more.
+    let file = std::fs::read_dir(&before).unwrap().next().unwrap().unwrap();
+    std::fs::create_dir(&after).unwrap();
+    std::fs::copy(file.path(), after.join(file.file_name())).unwrap();
+    let calm = State { gates: Vec::new(), armed: true, ..self::killed(1) };
+    let _other = server::start(&section, of_role("ingest", calm.clone()), Some(&after)).unwrap();
+    assert!(hooks.recv_timeout(Duration::from_secs(2)).is_err(), "a node of another role leaves it alone");
+    let _next = server::start(&section, of_role("alpha", calm), Some(&after)).unwrap();
+    let (_, body) = hooks.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((body["key"].as_str(), body["status"].as_str()), (Some("kill"), Some("resolved")));
+    assert_eq!(body["node"], page["node"], "in the name of the one that said it");
+    assert!(body["text"].as_str().unwrap().starts_with("the node is gone without a word"), "{body}");
+    drop(killed);
+    assert_eq!(std::fs::read_dir(&before).unwrap().count(), 0, "an orderly end leaves nothing");
+}
+
+#[test]
 fn a_channel_that_hangs_keeps_no_other_waiting_and_a_test_says_what_came_of_it() {
     let dir = tempfile::tempdir().unwrap();
     // Connections are accepted by the kernel, and nobody ever answers.
@@ -119,7 +149,7 @@ fn a_channel_that_hangs_keeps_no_other_waiting_and_a_test_says_what_came_of_it()
     };
     let section = TelemetrySection { listen: "off".into(), notify, ..TelemetrySection::default() };
     let published = Arc::new(Published::default());
-    let _server = server::start(&section, Arc::clone(&published)).unwrap();
+    let _server = server::start(&section, Arc::clone(&published), None).unwrap();
     published.publish(killed(1));
     assert!(slacks.recv_timeout(PATIENCE).is_ok());
     published.publish(State { gates: Vec::new(), ..killed(2) });

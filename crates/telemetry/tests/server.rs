@@ -36,7 +36,7 @@ fn state(sequence: u64) -> State {
 fn start(section: TelemetrySection) -> (Server, Arc<Published>, SocketAddr) {
     let published = Arc::new(Published::default());
     let section = TelemetrySection { listen: "127.0.0.1:0".into(), ..section };
-    let server = server::start(&section, Arc::clone(&published)).unwrap();
+    let server = server::start(&section, Arc::clone(&published), None).unwrap();
     let address = server.address().unwrap();
     (server, published, address)
 }
@@ -205,6 +205,6 @@ fn tls_and_token_together() {
     let _hangs: Vec<TcpStream> = (0..5).map(|_| TcpStream::connect(address).unwrap()).collect();
     assert!(with(Some("the-token-of-a-test"), Some(&cert)).is_ok());
     std::fs::set_permissions(&token, PermissionsExt::from_mode(0o644)).unwrap();
-    let error = server::start(&section, Arc::default()).unwrap_err();
+    let error = server::start(&section, Arc::default(), None).unwrap_err();
     assert!(error.contains("chmod 600"), "{error}");
 }

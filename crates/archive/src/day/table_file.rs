@@ -12,21 +12,21 @@ use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Schema};
 use bytes::Bytes;
 use market::Date;
-use parquet::arrow::ProjectionMask;
+use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
 };
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::ChunkReader;
 
+use super::pages::FilePages;
 use super::select::AssetColumns;
 use super::types::{Bar, Columns, Contents, Day, DayError, MAX_CELLS, MAX_COLUMNS, META_COLUMNS};
 use crate::column::{floats, integers, is_number, is_time, times};
 
 /// Bars decoded at a time: the transposed block of 48 assets stays within the second-level cache.
 const BATCH: usize = 512;
-/// Columns read at a time. Each has a decompressor of its own, 160 kB and more, that is new memory where fifty of them stand side
-/// by side; and the prices of so many columns are a cache line of each row.
+/// Columns read at a time: the prices of so many are a cache line of each row.
 const TOGETHER: usize = 8;
 /// Room reserved on the word of a file header alone.
 const TRUSTED_CELLS: usize = 1 << 24;
@@ -103,12 +103,12 @@ fn decode_rows(path: &Path, bytes: &Bytes, assets: &AssetColumns, day: &mut Day)
     day.bars.reserve(rows.min(TRUSTED_CELLS / 16));
     day.prices.reserve(rows.saturating_mul(width).min(TRUSTED_CELLS));
 
+    let schema = meta.parquet_schema();
+    let pages = FilePages::new(meta.clone(), bytes.clone()).map_err(|e| corrupt(path)(&e))?;
     for columns in columns.chunks(TOGETHER) {
-        let mask = ProjectionMask::roots(meta.parquet_schema(), columns.iter().map(|&(root, _)| root));
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), meta.clone())
-            .with_projection(mask)
-            .with_batch_size(BATCH)
-            .build()
+        let mask = ProjectionMask::roots(schema, columns.iter().map(|&(root, _)| root));
+        let reader = parquet_to_arrow_field_levels(schema, mask, None)
+            .and_then(|levels| ParquetRecordBatchReader::try_new_with_row_groups(&levels, &pages, BATCH, None))
             .map_err(|e| corrupt(path)(&e))?;
         let mut first = 0;
         for batch in reader {

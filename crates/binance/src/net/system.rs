@@ -71,6 +71,10 @@ impl Dialer for SystemDialer {
     }
 }
 
+/// A read that finds nothing asks the network card itself, for so long at most, µs (`SO_BUSY_POLL`): a packet is then read
+/// before its interrupt has been served.
+const ASK_THE_CARD_US: u32 = 50;
+
 struct Attempt {
     endpoint: Endpoint,
     tls: Option<Arc<ClientConfig>>,
@@ -145,6 +149,8 @@ fn begin(addr: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
+    // Who may not has what `net.core.busy_read` says (ops/tune-host); loopback has no card to ask.
+    let _ = socket.set_busy_poll(ASK_THE_CARD_US);
     match socket.connect(&addr.into()) {
         Ok(()) => Ok(socket),
         Err(e) if e.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),

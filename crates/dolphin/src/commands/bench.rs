@@ -40,7 +40,7 @@ enum What {
     Features,
     /// The alpha engine, per tick at 10 Hz: without a signal, with a full selection
     Tick,
-    /// Bars per second: engine alone, reading alone, both
+    /// Bars per second: engine alone, decoding alone, both one after the other and side by side
     Replay,
     /// The journal: ns a record on the hot thread, MB an hour, deciding again × real time
     Journal,

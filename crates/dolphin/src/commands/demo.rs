@@ -63,7 +63,6 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: Args) -> Result<(), Failure> {
-    crate::pages::small();
     if !(args.seconds.is_finite() && args.seconds > 0.0) {
         return Err(Failure::usage(format!("--seconds {} is no length of time", args.seconds)));
     }

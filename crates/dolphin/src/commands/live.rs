@@ -99,7 +99,6 @@ Ctrl-C ends it in good order; `dolphin top` shows more, `dolphin status` every c
 
 /// Runs it.
 pub fn run(args: Args) -> Result<(), Failure> {
-    crate::pages::small();
     let mut config = Config::load(&args.at.config)?;
     check_champion(&config)?;
     if let Some(listen) = &args.listen {

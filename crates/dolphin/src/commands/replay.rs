@@ -113,11 +113,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
         return super::redecide::suppose(journal, days.config.as_deref(), &days.settings, within, json);
     }
     let target = Target { out: out.as_deref(), force };
-    let config = days.replay_config()?;
+    let mut config = days.replay_config()?;
     let mut watch = Watch::new(super::on_signal()?, !json);
     if !sweep.is_empty() {
         return grid(&config, &sweep, target, json, &mut watch);
     }
+    config.report = out.is_some();
     single(&days, &config, target, json, &mut watch)
 }
 
@@ -261,6 +262,7 @@ impl DayArgs {
             assets: self.assets.clone(),
             controls,
             threads: self.threads.map_or(cores, usize::from),
+            report: false,
         };
         let was_champion = replay.params.profile == CHAMPION;
         for setting in &self.settings {
