@@ -2,15 +2,44 @@
 //! full. It stores places, not keys: the table itself says whether a place holds what is looked for, so two keys with
 //! one hash do no harm.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 const EMPTY: u32 = u32::MAX;
 
 /// The index of a table of fixed size.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(try_from = "Kept")]
 pub(crate) struct Index {
+    #[serde(serialize_with = "entries")]
     slots: Box<[(u64, u32)]>,
     shift: u32,
+}
+
+/// An index as it is kept in a state: its entries, because nearly all of its slots are empty.
+#[derive(Deserialize)]
+struct Kept {
+    slots: Vec<(u64, u32)>,
+    shift: u32,
+}
+
+/// In an order of their own: where one lies depends on what came and went, and equal indices must have one text.
+fn entries<S: Serializer>(slots: &[(u64, u32)], to: S) -> Result<S::Ok, S::Error> {
+    let mut entries: Vec<_> = slots.iter().filter(|(_, place)| *place != EMPTY).collect();
+    entries.sort_unstable();
+    entries.serialize(to)
+}
+
+impl TryFrom<Kept> for Index {
+    type Error = &'static str;
+
+    fn try_from(Kept { mut slots, shift }: Kept) -> Result<Self, Self::Error> {
+        // Older states hold the empty slots as well.
+        slots.retain(|(_, place)| *place != EMPTY);
+        let size = 1usize.checked_shl(64 - shift.min(64)).filter(|size| slots.len() <= size / 2);
+        let mut index = Self::sized(size.ok_or("an index that is more than half full")?);
+        slots.into_iter().for_each(|(hash, place)| index.insert(hash, place as usize));
+        Ok(index)
+    }
 }
 
 /// Hash of a key of two parts.
@@ -22,7 +51,10 @@ pub(crate) const fn hash(a: u64, b: u64) -> u64 {
 impl Index {
     /// For at most `entries` entries at a time.
     pub(crate) fn new(entries: usize) -> Self {
-        let size = (entries.max(2) * 2).next_power_of_two();
+        Self::sized((entries.max(2) * 2).next_power_of_two())
+    }
+
+    fn sized(size: usize) -> Self {
         Self { slots: vec![(0, EMPTY); size].into_boxed_slice(), shift: 64 - size.trailing_zeros() }
     }
 
@@ -107,6 +139,25 @@ mod tests {
                     prop_assert_eq!(found, map.contains_key(&k).then_some(k as usize));
                 }
             }
+            // And what was kept finds the same, and is kept as the same.
+            let text = serde_json::to_string(&index).unwrap();
+            let again: Index = serde_json::from_str(&text).unwrap();
+            for k in 0..40 {
+                let found = again.find(h(k), |place| place == k as usize);
+                prop_assert_eq!(found, map.contains_key(&k).then_some(k as usize));
+            }
+            prop_assert_eq!(serde_json::to_string(&again).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn older_states_hold_empty_slots_and_broken_ones_are_refused() {
+        let read = |text: &str| serde_json::from_str::<Index>(text);
+        let old = r#"{"slots":[[0,4294967295],[5,1],[0,4294967295],[0,4294967295]],"shift":62}"#;
+        assert_eq!(read(old).unwrap().find(5, |place| place == 1), Some(1));
+        assert!(read(r#"{"slots":[[1,1],[2,2],[3,3]],"shift":62}"#).is_err(), "too full");
+        for shift in [0, 64, 65] {
+            assert!(read(&format!(r#"{{"slots":[[1,1]],"shift":{shift}}}"#)).is_err(), "{shift}");
         }
     }
 }

@@ -78,11 +78,6 @@ impl State {
     }
 
     fn set(&mut self, half: usize, map: &str, key: &str, value: Option<String>) {
-        let cells = self.maps[half].entry(map.to_owned()).or_default();
-        match &value {
-            Some(text) => drop(cells.insert(key.to_owned(), text.clone())),
-            None => drop(cells.remove(key)),
-        }
         self.listeners.retain(|l| !l.sink.is_closed());
         for i in 0..self.listeners.len() {
             let at_half = self.half(self.listeners[i].machine);
@@ -90,6 +85,11 @@ impl State {
             if at_half == half && l.map == map && l.key.as_deref().is_none_or(|k| k == key) && !l.lost {
                 l.sink.event(key, value.clone());
             }
+        }
+        let cells = self.maps[half].entry(map.to_owned()).or_default();
+        match value {
+            Some(text) => drop(cells.insert(key.to_owned(), text)),
+            None => drop(cells.remove(key)),
         }
     }
 

@@ -127,12 +127,9 @@ impl Pipe {
         arrives
     }
 
-    /// Is there anything to be read at this end: bytes, an end, a reset?
-    fn brings(&self, now: u64) -> bool {
-        match self.segments.front() {
-            Some(first) => first.at <= now,
-            None => self.ended.is_some_and(|(at, _)| at <= now),
-        }
+    /// When something is to be read at this end next: bytes, an end, a reset.
+    fn next_at(&self) -> Option<u64> {
+        self.segments.front().map(|first| first.at).or_else(|| self.ended.map(|(at, _)| at))
     }
 }
 
@@ -507,22 +504,23 @@ impl Drop for Stream {
 
 impl Read for Stream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let now = self.network.time.now_ns();
         let mut state = self.network.state();
-        let Some(machine) = state.connections.get(&self.id).map(|c| c.machine) else {
+        let State { connections, conditions, .. } = &mut *state;
+        let Some(connection) = connections.get_mut(&self.id) else {
             return Err(io::ErrorKind::ConnectionReset.into());
         };
-        let c = state.conditions[machine];
+        let c = conditions[connection.machine];
+        let (incoming, _) = connection.pipes(self.end);
+        if incoming.next_at().is_none() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let now = self.network.time.now_ns();
         let stalled = if self.end == End::Node { c.down_stalled_until } else { c.up_stalled_until };
         let most = match self.end {
             End::Node if c.slow_until > now => 64,
             _ if c.split_until > now => 1,
             _ => buf.len(),
         };
-        let Some(connection) = state.connections.get_mut(&self.id) else {
-            return Err(io::ErrorKind::ConnectionReset.into());
-        };
-        let (incoming, _) = connection.pipes(self.end);
         if incoming.dead || now < stalled {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -604,10 +602,11 @@ impl ByteStream for Stream {
     }
 
     fn may_bring(&mut self) -> bool {
-        let now = self.network.time.now_ns();
         let mut state = self.network.state();
-        let end = self.end;
-        state.connections.get_mut(&self.id).is_none_or(|c| c.pipes(end).0.brings(now))
+        let Some(connection) = state.connections.get_mut(&self.id) else { return true };
+        // It is asked in every round, and mostly for nothing: the time is looked up only where it matters.
+        let arrives = connection.pipes(self.end).0.next_at();
+        arrives.is_some_and(|at| at <= self.network.time.now_ns())
     }
 }
 

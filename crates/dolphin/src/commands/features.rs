@@ -56,11 +56,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
 /// Writes the newest features of each symbol to `ob_cache/latest_ob_features.json` beside the output (SPEC 2.3), for whoever
 /// reads features without system memory.
 fn cache(report: &FeaturesReport, out: &Path) -> Result<(), Failure> {
-    let records = report.latest.iter().map(|l| ObRecord {
-        symbol: l.symbol.clone(),
-        timestamp: l.ts,
-        features: l.features,
-        cross_asset: l.cross,
+    let records = report.latest.iter().map(|l| {
+        let (symbol, timestamp, features, cross_asset) = (l.symbol.clone(), l.ts, l.features, l.cross);
+        (symbol.clone(), ObRecord { symbol, timestamp, features, cross_asset })
     });
     let path = out.with_file_name(OB_CACHE);
     SystemFiles.write(&path, &cache_text(records)).map_err(|e| Failure::unwritten(&path, &e))

@@ -33,9 +33,8 @@ fn write_seconds<S: Serializer>(at: &Nanos, serializer: S) -> Result<S::Ok, S::E
 pub const OB_CACHE: &str = "ob_cache/latest_ob_features.json";
 
 /// The text of [`OB_CACHE`].
-pub fn cache_text(records: impl IntoIterator<Item = ObRecord>) -> String {
-    let records: BTreeMap<String, ObRecord> = records.into_iter().map(|r| (r.symbol.clone(), r)).collect();
-    to_text(&records)
+pub fn cache_text<T: Serialize>(records: impl IntoIterator<Item = (String, T)>) -> String {
+    to_text(&records.into_iter().collect::<BTreeMap<_, _>>())
 }
 
 /// What an ingest node writes: the features and the prices that an alpha node needs beside them, so that the shards alone

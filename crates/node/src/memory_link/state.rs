@@ -11,6 +11,7 @@ use memory::schema::{
 };
 use memory::{Fence, MemoryError, Restored, SystemMemory, restore_state};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::history::{self, PriceRows};
 use crate::config::Deployment;
@@ -85,7 +86,8 @@ pub(super) struct SavedText<'a> {
     pub image: &'a Image,
     pub exit: Option<ExitReason>,
     pub booked: Nanos,
-    pub recent: Vec<&'a Numbered>,
+    /// As they were written when they were closed.
+    pub recent: Vec<&'a RawValue>,
     pub unsettled: &'a [Unsettled],
     pub day: Option<&'a DayState>,
     pub rearm: &'a str,

@@ -15,6 +15,8 @@ use memory::{SystemMemory, WriteBehind};
 use runtime::clock::Clock;
 use runtime::environment::Files;
 use runtime::pending::Publisher;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use super::history::{self, HistoryWriter};
@@ -197,7 +199,8 @@ struct Writer {
     exit: Option<ExitReason>,
     booked: Nanos,
     unsettled: ArrayVec<Unsettled, UNSETTLED>,
-    recent: VecDeque<Numbered>,
+    /// The newest trades by number, as text: it travels with every state.
+    recent: VecDeque<(u64, Box<RawValue>)>,
     /// The highest number of a trade that was written.
     newest_trade: u64,
     replaced: Replaced,
@@ -298,17 +301,18 @@ impl Writer {
     fn trade(&mut self, numbered: Numbered) {
         let key = format!("{}.{:08}", numbered.trade.exit_date, numbered.number);
         let map = trades_map(self.identity.owner.deployment);
+        let text = text_of(&numbered);
         if numbered.number > self.newest_trade {
             self.newest_trade = numbered.number;
-            self.put(map, &key, to_text(&numbered));
+            self.put(map, &key, text.get().to_owned());
         } else {
-            self.put_last(map, key, to_text(&numbered));
+            self.put_last(map, key, text.get().to_owned());
         }
         // What memory does not have travels with the local state.
         if self.recent.len() >= RECENT && self.may_write {
             self.recent.pop_front();
         }
-        self.recent.push_back(numbered);
+        self.recent.push_back((numbered.number, text));
     }
 
     /// A value that may take the place of another, and that is the last word on its key.
@@ -360,15 +364,16 @@ impl Writer {
             let Some(features) = *features else { continue };
             let record =
                 ObRecord { symbol: symbol.clone(), timestamp: tick.ts, features, cross_asset: tick.cross };
-            self.put(&schema::features_map(symbol), symbol, to_text(&record));
-            records.push(record);
+            let text = text_of(&record);
+            self.put(&schema::features_map(symbol), symbol, text.get().to_owned());
+            records.push((symbol.clone(), text));
         }
         self.cache_features(records);
     }
 
     /// The file of the newest features (SPEC §2.3), beside the local state. Memory has them too: a disk that fails is no
     /// reason for more than a word.
-    fn cache_features(&self, records: Vec<ObRecord>) {
+    fn cache_features(&self, records: Vec<(String, Box<RawValue>)>) {
         let (Some(files), Some(state)) = (&self.files, &self.identity.local_state) else { return };
         let path = state.with_file_name(schema::OB_CACHE);
         if let Err(error) = files.write(&path, &schema::cache_text(records)) {
@@ -404,6 +409,7 @@ impl Writer {
         let Some(image) = &self.image else { return };
         let held = image.held();
         let safety = image.safety();
+        let recent = self.recent.iter().filter(|(number, _)| *number <= image.trades_closed());
         let text = to_text(&StateText {
             capital: image.capital(),
             date: utc_date(self.at).to_string(),
@@ -416,7 +422,7 @@ impl Writer {
                 image,
                 exit: self.exit,
                 booked: self.booked,
-                recent: self.recent.iter().filter(|t| t.number <= image.trades_closed()).collect(),
+                recent: recent.map(|(_, text)| &**text).collect(),
                 unsettled: &self.unsettled,
                 day: self.day.state.as_ref(),
                 rearm: &self.day.rearm,
@@ -485,6 +491,11 @@ impl Writer {
             None => self.writes.put(map, key, value),
         };
     }
+}
+
+/// The text of a value that is written more than once.
+fn text_of(value: &impl Serialize) -> Box<RawValue> {
+    to_raw_value(value).expect("schema types have text keys and no failing serializer")
 }
 
 /// A heartbeat's text.

@@ -76,6 +76,12 @@ impl<T> Levels<T> {
         Some((self.key(self.keys[at]), &self.values[at]))
     }
 
+    /// The same, to be changed.
+    pub(crate) fn nth_mut(&mut self, n: usize) -> Option<(i64, &mut T)> {
+        let at = self.keys.len().checked_sub(n + 1)?;
+        Some((self.key(self.keys[at]), &mut self.values[at]))
+    }
+
     /// All prices, best first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (i64, &T)> {
         self.keys.iter().zip(&self.values).rev().map(|(key, value)| (self.key(*key), value))
@@ -102,6 +108,9 @@ mod tests {
                 }
                 assert_eq!(levels.get(px), map.get(&px));
                 assert_eq!(levels.get_mut(px), map.get_mut(&px));
+                let (n, len) = (x as usize % 60, levels.len());
+                assert_eq!(levels.nth(n).map(|(px, v)| (px, *v)), levels.nth_mut(n).map(|(px, v)| (px, *v)));
+                assert_eq!(levels.nth(n).is_some(), n < len);
             }
             let mut all: Vec<(i64, &u64)> = map.iter().map(|(px, v)| (*px, v)).collect();
             if side == Side::Buy {

@@ -199,7 +199,9 @@ impl SimBook {
             let nth = self.random.below(reach.max(1) as u64) as usize;
             let Some((px, _)) = self.sides[side].nth(nth) else { continue };
             let qty = self.draw(side, px);
-            self.set(side, px, qty, out);
+            // Where it lies is known: looking for a far price costs more than drawing its quantity.
+            let old = self.sides[side].nth_mut(nth).map_or(0, |(_, at)| std::mem::replace(at, qty));
+            Self::tell(side, px, old, qty, out);
         }
     }
 
@@ -225,6 +227,10 @@ impl SimBook {
     fn set(&mut self, side: usize, px: i64, qty: i64, out: &mut Step) {
         let all = &mut self.sides[side];
         let old = if qty == 0 { all.remove(px) } else { all.insert(px, qty) }.unwrap_or(0);
+        Self::tell(side, px, old, qty, out);
+    }
+
+    fn tell(side: usize, px: i64, old: i64, qty: i64, out: &mut Step) {
         if old != qty {
             let level = Level { px: Px(px), qty: Qty(qty) };
             let levels = if side == 0 { &mut out.bids } else { &mut out.asks };
