@@ -5,6 +5,8 @@
 use serde::{Deserialize, Serialize, Serializer};
 
 const EMPTY: u32 = u32::MAX;
+/// Slots of the largest index that is read: far more than any table has, and nothing that a damaged number can make absurd.
+const MOST_SLOTS: usize = 1 << 22;
 
 /// The index of a table of fixed size.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,8 +37,9 @@ impl TryFrom<Kept> for Index {
     fn try_from(Kept { mut slots, shift }: Kept) -> Result<Self, Self::Error> {
         // Older states hold the empty slots as well.
         slots.retain(|(_, place)| *place != EMPTY);
-        let size = 1usize.checked_shl(64 - shift.min(64)).filter(|size| slots.len() <= size / 2);
-        let mut index = Self::sized(size.ok_or("an index that is more than half full")?);
+        let size = 1usize.checked_shl(64 - shift.min(64)).filter(|size| *size <= MOST_SLOTS);
+        let size = size.filter(|size| slots.len() <= size / 2);
+        let mut index = Self::sized(size.ok_or("an index of no possible size, or more than half full")?);
         slots.into_iter().for_each(|(hash, place)| index.insert(hash, place as usize));
         Ok(index)
     }
@@ -156,7 +159,7 @@ mod tests {
         let old = r#"{"slots":[[0,4294967295],[5,1],[0,4294967295],[0,4294967295]],"shift":62}"#;
         assert_eq!(read(old).unwrap().find(5, |place| place == 1), Some(1));
         assert!(read(r#"{"slots":[[1,1],[2,2],[3,3]],"shift":62}"#).is_err(), "too full");
-        for shift in [0, 64, 65] {
+        for shift in [0, 20, 64, 65] {
             assert!(read(&format!(r#"{{"slots":[[1,1]],"shift":{shift}}}"#)).is_err(), "{shift}");
         }
     }

@@ -214,7 +214,12 @@ impl Control {
     fn alpha(&mut self, news: AlphaNews) {
         match news {
             AlphaNews::Gates(gates) => self.seen.gates = Some(gates),
-            AlphaNews::Closed(trade) => self.seen.trades.push(trade),
+            AlphaNews::Closed(number, trade) => {
+                match self.seen.trades.iter_mut().rev().find(|(known, _)| *known == number) {
+                    Some((_, was)) => *was = trade,
+                    None => self.seen.trades.push((number, trade)),
+                }
+            }
             AlphaNews::DayEnded(_) => self.router_commands.push_back(RouterCommand::BeginDay),
             AlphaNews::StaleState => self.alert("StaleState"),
             AlphaNews::Mismatch => self.alert("EngineMismatch"),

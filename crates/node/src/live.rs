@@ -127,7 +127,8 @@ async fn one_run(
     let recorder = beginning.map(|b| b.record(options, journal, &local_state, environment)).transpose()?;
     let assets = ready.symbols.all().iter().map(|i| i.symbol.clone()).collect();
     let at_venue = at_venue(options, &rest, &ready, &clock, &fence);
-    let identity = Identity { owner, local_state, assets, fence, day: day.clone() };
+    let own_books = options.role != Role::Alpha;
+    let identity = Identity { owner, local_state, assets, own_books, fence, day: day.clone() };
     link.run(&options.config, identity, memory, loaded, &clock);
     let started = clock.now_ns();
     let mut control = controller(options, &rest, &ready, ends, environment)?;
@@ -752,7 +753,7 @@ fn summarise(options: &Options, ready: &Ready, control: &mut Control, run: Run) 
     let gates =
         alpha::Gate::ALL.into_iter().zip(seen.gates.unwrap_or(run.gates_before)).zip(run.gates_before);
     let names: Vec<String> = ready.symbols.all().iter().map(|i| i.symbol.clone()).collect();
-    let trades: Vec<_> = seen.trades.iter().map(|t| t.record(&names)).collect();
+    let trades: Vec<_> = seen.trades.iter().map(|(_, trade)| trade.record(&names)).collect();
     Summary {
         alpha: None,
         venue: format!("{} ({})", options.venue.name(), options.hosts.rest),

@@ -76,6 +76,9 @@ pub struct Identity {
     pub local_state: Option<PathBuf>,
     /// Its symbols, in column order.
     pub assets: Vec<String>,
+    /// It has books of its own, and writes their features; a node that reads them from memory's shards leaves those to the
+    /// nodes that write them.
+    pub own_books: bool,
     /// Nothing is written behind it: the state is another node's by then.
     pub fence: Fence,
     /// The router's day.

@@ -86,7 +86,6 @@ pub fn bench(days: usize, rounds: usize) -> Result<ReplayBench, ReplayError> {
         Ok(())
     })?;
     let mut day = Day::default();
-    let mut day = Day::default();
     let read = rate("decode: parquet in memory → rows", bars, rounds, || {
         files.iter().try_for_each(|file| Ok(file.decode_into(&mut day).map(drop)?))
     })?;

@@ -14,12 +14,11 @@ use market::{Amount, ClockOffset, ExecutionReport, Nanos, OrderRequest, SymbolId
 use runtime::clock::Clock;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::market_data::CLOCK_EVERY_NS;
 use super::state::{Control, Done, push};
 use crate::stages::gateway::{GatewayCommand, GatewayNews, UNMEASURED};
 use crate::stages::router::{AccountState, RouterCommand, UnlistedRow};
 
-/// How often the clock is compared.
-const CLOCK_EVERY_NS: u64 = 30 * Nanos::SECOND;
 /// A failed look at the account is repeated after this, then after twice as long, up to 16 times.
 const READ_AGAIN_NS: u64 = 500 * Nanos::MS;
 /// A refused key does not become good by asking: the account is looked at this often then.

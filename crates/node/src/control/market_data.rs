@@ -29,6 +29,8 @@ use crate::topology::MarketEnds;
 
 /// So many snapshots without success are worth a word, again and again.
 const MANY: u32 = 5;
+/// How often the venue's clock is compared with ours.
+pub const CLOCK_EVERY_NS: u64 = 30 * Nanos::SECOND;
 /// After this a connection that has brought nothing has failed: first data, a second subscription, first data again, and
 /// the time to connect.
 const START_WITHIN_NS: u64 = 20 * Nanos::SECOND;

@@ -401,22 +401,21 @@ impl Control {
 
     fn show_trades(&self, p: &mut Publishing, now_ms: u64) {
         let new = self.seen.trades.get(p.trades_seen..).unwrap_or_default();
-        for t in new {
+        for (_, t) in new {
             let h = &t.position;
-            let symbol = self.symbols.get(h.symbol).map_or_else(String::new, |i| i.symbol.clone());
             p.trades.push_front(show::Trade {
                 at_ms: now_ms,
-                symbol,
+                symbol: self.symbols.get(h.symbol).map_or_else(String::new, |i| i.symbol.clone()),
                 side: if h.direction < 0 { "SHORT" } else { "LONG" }.to_owned(),
-                notional: h.notional,
-                entry_px: h.entry_price,
-                exit_px: t.exit_price,
-                pnl: t.pnl,
-                fees: t.fees,
                 reason: t.reason.name().to_owned(),
-                maker_entry: h.maker_entry,
-                maker_exit: t.maker_exit,
+                ..show::Trade::default()
             });
+        }
+        // What was told before may have been put right since.
+        for (shown, (_, t)) in p.trades.iter_mut().zip(self.seen.trades.iter().rev()) {
+            (shown.notional, shown.entry_px) = (t.position.notional, t.position.entry_price);
+            (shown.exit_px, shown.pnl, shown.fees) = (t.exit_price, t.pnl, t.fees);
+            (shown.maker_entry, shown.maker_exit) = (t.position.maker_entry, t.maker_exit);
         }
         p.trades_seen = self.seen.trades.len();
         p.trades.truncate(KEPT);

@@ -56,8 +56,8 @@ pub struct Seen {
     pub shards: ShardCounters,
     /// The lease was lost: another node may act for the account, so this one does not touch it any more.
     pub fenced: bool,
-    /// Closed trades.
-    pub trades: Vec<Trade>,
+    /// Closed trades and their numbers, as they are known now.
+    pub trades: Vec<(u64, Trade)>,
     /// What the account pays for its fills.
     pub commission: Option<Rates>,
     /// What changed the wallet besides orders, by the venue's reason: funding, transfers, commissions in other assets.

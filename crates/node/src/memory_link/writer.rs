@@ -365,7 +365,9 @@ impl Writer {
             let record =
                 ObRecord { symbol: symbol.clone(), timestamp: tick.ts, features, cross_asset: tick.cross };
             let text = text_of(&record);
-            self.put(&schema::features_map(symbol), symbol, text.get().to_owned());
+            if self.identity.own_books {
+                self.put(&schema::features_map(symbol), symbol, text.get().to_owned());
+            }
             records.push((symbol.clone(), text));
         }
         self.cache_features(records);

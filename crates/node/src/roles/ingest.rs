@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use binance::Symbols;
+use binance::clock::ServerClock;
 use binance::hosts::{Hosts, Venue};
-use binance::rest::RestClient;
+use binance::rest::{RestClient, RestError};
+use futures_util::future::BoxFuture;
 use market::text::counted;
 use market::{ClockOffset, Instrument, Nanos};
 use memory::{SystemMemory, WriteBehind};
@@ -22,7 +24,7 @@ use super::waiting::{self, Waiting};
 use crate::beat::Beat;
 use crate::config::Config;
 use crate::connections;
-use crate::control::market_data::MarketController;
+use crate::control::market_data::{CLOCK_EVERY_NS, MarketController};
 use crate::control::orders::say;
 use crate::control::shown;
 use crate::control::status::{LineSummary, Seen};
@@ -205,8 +207,15 @@ pub async fn ingest(options: Options, environment: &Environment) -> Result<Summa
     })
 }
 
+/// The venue's clock, or why it could not be asked.
+type Measured = Result<ServerClock, RestError>;
+
 struct Control {
     market: MarketController,
+    rest: Arc<RestClient>,
+    /// When the venue's clock is asked next, and the request that runs.
+    clock_due: u64,
+    measuring: Option<BoxFuture<'static, Measured>>,
     latency: Collector,
     symbols: usize,
     clock: Clock,
@@ -234,14 +243,13 @@ impl Control {
         let node = shown::who(&options.config, &options.venue, Role::Ingest, "books", clock);
         let mut seen = Seen::default();
         let names = instruments.iter().map(|i| i.symbol.clone()).collect();
-        let (offset_ns, measured) = (rest.clock().offset(), rest.clock().error_bound());
-        let mut market = MarketController::new(ends, rest, names, now, &mut seen);
-        if let Some(error_ns) = measured {
-            // Measured once: its error grows, and with it what is believed.
-            market.set_clock(ClockOffset { offset_ns, error_ns, at: Nanos(now) });
-        }
-        Self {
+        let market = MarketController::new(ends, Arc::clone(&rest), names, now, &mut seen);
+        let measured = rest.clock();
+        let mut control = Self {
             market,
+            rest,
+            clock_due: now + CLOCK_EVERY_NS,
+            measuring: None,
             latency,
             symbols: instruments.len(),
             clock: clock.clone(),
@@ -254,7 +262,27 @@ impl Control {
             seen,
             shown: Waiting::new(options.published.clone(), node),
             frames: (0, None),
+        };
+        control.use_clock(&measured, now);
+        control
+    }
+
+    /// Event times are judged by it.
+    fn use_clock(&mut self, measured: &ServerClock, now: u64) {
+        if let Some(error_ns) = measured.error_bound() {
+            self.market.set_clock(ClockOffset { offset_ns: measured.offset(), error_ns, at: Nanos(now) });
         }
+    }
+
+    /// Asks for the venue's clock when that is due. It may be moved, and ours drifts: an alpha node takes what is sampled a
+    /// second beside the other nodes' for stale.
+    fn measure_clock(&mut self, now: u64) {
+        if now < self.clock_due || self.measuring.is_some() {
+            return;
+        }
+        self.clock_due = now + CLOCK_EVERY_NS;
+        let rest = Arc::clone(&self.rest);
+        self.measuring = Some(Box::pin(async move { rest.sync_clock(3).await }));
     }
 
     async fn run(
@@ -273,6 +301,10 @@ impl Control {
                 Some(fetched) = self.market.fetched() => {
                     self.market.on_fetched(fetched, self.clock.now_ns());
                 }
+                measured = running(&mut self.measuring) => match measured {
+                    Ok(measured) => self.use_clock(&measured, self.clock.now_ns()),
+                    Err(error) => tracing::warn!("clock: {error}"),
+                },
             }
             let now = self.clock.now_ns();
             self.publish(now, writes, memory);
@@ -328,6 +360,16 @@ impl Control {
     fn turn(&mut self) {
         self.beat.turned();
         self.latency.drain();
-        self.market.poll(self.clock.now_ns(), &mut self.seen);
+        let now = self.clock.now_ns();
+        self.measure_clock(now);
+        self.market.poll(now, &mut self.seen);
     }
+}
+
+/// The end of the request that runs; never, where none does.
+async fn running<T>(request: &mut Option<BoxFuture<'static, T>>) -> T {
+    let Some(running) = request else { return std::future::pending().await };
+    let done = running.await;
+    *request = None;
+    done
 }

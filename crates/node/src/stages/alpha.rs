@@ -45,8 +45,8 @@ pub enum AlphaCommand {
 pub enum AlphaNews {
     /// How many steps came to each gate, in the order of [`Gate::ALL`]; every 10 ticks.
     Gates([u64; Gate::ALL.len()]),
-    /// A trade was closed.
-    Closed(Trade),
+    /// The trade of that number was closed, or what was told of it was put right.
+    Closed(u64, Trade),
     /// A day ended.
     DayEnded(Date),
     /// State changed during a step: its result must not be used.
@@ -383,9 +383,12 @@ impl AlphaStage {
             }
             Ok(Booked::Abandoned) => {}
             Ok(Booked::Corrected { since }) => {
-                for (number, trade) in since.into_iter().flat_map(|n| self.engine.trades_since(n)) {
+                let mut next = since;
+                let from = |engine: &Engine, n| engine.trades_since(n).next().map(|(n, trade)| (n, *trade));
+                while let Some((number, trade)) = next.and_then(|n| from(&self.engine, n)) {
                     // The same number again: the record is written anew.
-                    let _ = self.links.memory_news.push(MemoryNews::Closed(number, *trade));
+                    self.tell_trade(number, trade);
+                    next = Some(number + 1);
                 }
             }
             Ok(Booked::Exited | Booked::Unplanned) => {
@@ -394,10 +397,8 @@ impl AlphaStage {
                 }
                 self.note_unsettled(outcome);
                 while let Some(trade) = self.engine.take_trade() {
-                    self.send_news(AlphaNews::Closed(trade));
-                    let number = self.engine.trades_closed();
-                    // Full only if memory's thread is dead; the venue still tells the trade to the next start.
-                    let _ = self.links.memory_news.push(MemoryNews::Closed(number, trade));
+                    let waiting = self.engine.trades().len() as u64;
+                    self.tell_trade(self.engine.trades_closed() - waiting, trade);
                 }
             }
             Err(_) => self.send_news(AlphaNews::Mismatch),
@@ -407,6 +408,12 @@ impl AlphaStage {
         }
         self.unrecorded = true;
         self.record(None, None);
+    }
+
+    fn tell_trade(&mut self, number: u64, trade: Trade) {
+        self.send_news(AlphaNews::Closed(number, trade));
+        // Full only if memory's thread is dead; the venue still tells the trade to the next start.
+        let _ = self.links.memory_news.push(MemoryNews::Closed(number, trade));
     }
 
     /// Remembers a trade that the venue has not told all of: the next start looks at it again, if this run ends before.
