@@ -61,7 +61,7 @@ fn drill_in(
             let published = world.published(0).unwrap();
             let section = TelemetrySection { listen: "127.0.0.1:0".into(), ..TelemetrySection::default() };
             let shown = Arc::<Published>::default();
-            let server = server::start(&section, Arc::clone(&shown)).unwrap();
+            let server = server::start(&section, Arc::clone(&shown), None).unwrap();
             let address = server.address().unwrap();
             story(Watched { world, published, shown, address, _server: server }).await;
         })

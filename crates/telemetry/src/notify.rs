@@ -345,7 +345,10 @@ impl Pages {
         let standing = folder.and_then(|folder| match StandingPages::in_folder(folder) {
             Ok(standing) => Some(standing),
             Err(e) => {
-                tracing::warn!("{}: {e}; pages that stand at a kill will be taken back by nobody", folder.display());
+                tracing::warn!(
+                    "{}: {e}; pages that stand at a kill will be taken back by nobody",
+                    folder.display()
+                );
                 None
             }
         });
@@ -413,7 +416,9 @@ impl Pages {
         });
         for Record { who, pages, .. } in left {
             for (key, text) in pages {
-                let text = format!("the node is gone without a word, killed or with its machine; until then: {text}");
+                let text = format!(
+                    "the node is gone without a word, killed or with its machine; until then: {text}"
+                );
                 self.queue(&Message { key, resolved: true, text, at_ms: wall::now_ms() }, &who);
             }
         }

@@ -110,7 +110,8 @@ fn a_page_reaches_each_channel_is_tried_again_and_is_taken_back() {
 fn a_page_of_a_killed_node_is_taken_back_by_the_next_one() {
     let dir = tempfile::tempdir().unwrap();
     let (webhook, hooks) = receiver(0);
-    let notify = NotifySection { webhook_file: secret(&dir, "webhook", &webhook), ..NotifySection::default() };
+    let notify =
+        NotifySection { webhook_file: secret(&dir, "webhook", &webhook), ..NotifySection::default() };
     let section = TelemetrySection { listen: "off".into(), notify, ..TelemetrySection::default() };
     let (before, after) = (dir.path().join("before"), dir.path().join("after"));
     let of_role = |role: &str, state: State| {

@@ -12,10 +12,8 @@ use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Schema};
 use bytes::Bytes;
 use market::Date;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader};
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::ChunkReader;
 
@@ -108,7 +106,9 @@ fn decode_rows(path: &Path, bytes: &Bytes, assets: &AssetColumns, day: &mut Day)
     for columns in columns.chunks(TOGETHER) {
         let mask = ProjectionMask::roots(schema, columns.iter().map(|&(root, _)| root));
         let reader = parquet_to_arrow_field_levels(schema, mask, None)
-            .and_then(|levels| ParquetRecordBatchReader::try_new_with_row_groups(&levels, &pages, BATCH, None))
+            .and_then(|levels| {
+                ParquetRecordBatchReader::try_new_with_row_groups(&levels, &pages, BATCH, None)
+            })
             .map_err(|e| corrupt(path)(&e))?;
         let mut first = 0;
         for batch in reader {
