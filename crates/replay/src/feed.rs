@@ -30,7 +30,7 @@ pub(crate) struct Origin {
     pub(crate) repeats: usize,
 }
 
-/// Hands each day of files to `step` in order; stops at the first error or break. `digest`: tell the files too.
+/// Calls `step` with each day of files in order; stops at the first error or break. `digest`: with the digests of its files.
 pub(crate) fn each_day<E: From<DayError>>(
     sources: &[DaySource],
     (threads, digest): (usize, bool),
@@ -39,7 +39,7 @@ pub(crate) fn each_day<E: From<DayError>>(
     each_decoded(sources, threads, |source, day| read(source, day, digest), step)
 }
 
-/// Hands each day to `step` in order, as `read` makes it of its source; stops at the first error or break.
+/// Calls `step` with each day in order, as `read` makes it of its source; stops at the first error or break.
 pub(crate) fn each_decoded<S: Sync, O: Send, E: From<DayError>>(
     sources: &[S],
     threads: usize,

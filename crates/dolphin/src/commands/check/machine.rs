@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use alpha::breaker::BreakerLimits;
 use node::config::Config;
+use node::memory_link;
 use node::preflight::Finding;
 use runtime::environment::{Files, SystemFiles};
 use rustix::process::{Resource, getrlimit};
@@ -61,11 +62,8 @@ fn probe(directory: &Path) -> std::io::Result<()> {
 
 fn state_directory(config: &Config) -> PathBuf {
     let named = config.memory.path.as_ref().and_then(|p| p.parent()).map(Path::to_path_buf);
-    let variable = |name| std::env::var_os(name).map(PathBuf::from);
-    let found = named
-        .or_else(|| variable("STATE_DIRECTORY"))
-        .or_else(|| variable("XDG_STATE_HOME").map(|p| p.join("dolphin")))
-        .or_else(|| variable("HOME").map(|p| p.join(".local/state/dolphin")));
+    let found =
+        named.or_else(|| memory_link::state_directory(|name| std::env::var_os(name).map(PathBuf::from)));
     // The first directory on the way that is there: the rest is made at the start.
     let mut directory = found.unwrap_or_else(|| PathBuf::from("."));
     while !directory.is_dir() && directory.pop() {}
