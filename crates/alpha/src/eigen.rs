@@ -247,14 +247,15 @@ impl Scanner {
 
     /// Takes bars as a start, oldest first: what stepping through all their ticks comes to, bit for bit, where each tick of a
     /// bar has the bar's prices. Every phase sees the same then, so one of them is stepped and the others are its copies.
+    /// `each` is given what each bar said.
     ///
     /// # Panics
     /// If a tick was taken before, or if there is not exactly one price per asset.
-    pub fn warm_bars<'a>(&mut self, bars: impl IntoIterator<Item = &'a [f64]>) {
+    pub fn warm_bars<'a>(&mut self, bars: impl IntoIterator<Item = &'a [f64]>, mut each: impl FnMut(Scan)) {
         assert!(self.phases.iter().all(|phase| !phase.started), "bars come before all ticks");
         for bar in bars {
             self.next = 0;
-            self.step(bar);
+            each(self.step(bar));
         }
         self.next = 0;
         if let Some((first, others)) = self.phases.split_first_mut() {

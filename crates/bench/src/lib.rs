@@ -4,9 +4,10 @@
 //! streams of both ends stamp what passes, with one clock, and the ways of orders are put together from the stamps when
 //! the run is over.
 //!
-//! Read `run` first, then `ways`.
+//! Read `run` first, then `ways`. `eigen` is apart from it: the scanner beside a full decomposition.
 
 pub mod compare;
+pub mod eigen;
 pub mod environment;
 pub mod floor;
 pub mod hlog;

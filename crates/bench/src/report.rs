@@ -41,6 +41,13 @@ pub struct Figure {
 
 /// The percentiles of the tables.
 pub const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
+
+/// Which of them rest on too few of `n` samples, fewer than 10/(1 − q): to be taken with care.
+pub fn few_samples(n: u64) -> Vec<&'static str> {
+    let few = |&(name, q): &(&'static str, f64)| ((n as f64) < (10.0 / (1.0 - q)).round()).then_some(name);
+    QUANTILES.iter().filter_map(few).collect()
+}
+
 /// Those of the curve: halves of what is left.
 const CURVE: usize = 14;
 
@@ -51,7 +58,6 @@ impl Figure {
             return Self::default();
         }
         let n = h.len();
-        let few = QUANTILES.iter().filter(|(_, q)| (n as f64) < 10.0 / (1.0 - q));
         let point = |i: usize| {
             let q = 1.0 - 0.5f64.powi(i as i32);
             (q, h.value_at_quantile(q))
@@ -65,7 +71,7 @@ impl Figure {
             p999: h.value_at_quantile(0.999),
             max: h.max(),
             mean: h.mean(),
-            few_samples: few.map(|(name, _)| (*name).to_owned()).collect(),
+            few_samples: few_samples(n).into_iter().map(str::to_owned).collect(),
             curve: (0..CURVE).take_while(|i| n >> i > 0).map(point).collect(),
         }
     }

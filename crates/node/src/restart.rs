@@ -281,8 +281,8 @@ fn resume(
 }
 
 /// Feeds the histories: each bar's prices held for a bar's ticks. First the file's, then what memory has kept for the
-/// scanner, if that is fresh (`away`: ticks since). An engine that has its prices from memory needs none. Returns the bars that
-/// the scanner has seen.
+/// scanner, if that is fresh (`away`: ticks since). An engine that has its prices from memory needs none; its ranks are of what
+/// the scanner says of these bars. Returns the bars that the scanner has seen.
 fn warm(
     options: &Options,
     scanner: &mut Scanner,
@@ -322,7 +322,10 @@ fn warm(
     let kept = loaded.bars.take().filter(fits).map_or_else(Vec::new, |kept| kept.rows);
     let repeated = kept.last().into_iter().flat_map(|last| std::iter::repeat_n(last, gap as usize));
     bars.extend(kept.iter().chain(repeated).cloned());
-    scanner.warm_bars(bars.iter().map(Vec::as_slice));
+    let own = options.config.signal == Signal::Scanner;
+    scanner.warm_bars(bars.iter().map(Vec::as_slice), |scan| {
+        (0..stride).filter(|_| own).for_each(|_| engine.warm_rank(scan.instability_50, scan.velocity[3]));
+    });
     let seen = bars.len() as u64;
     let newest = engine.ticks() / u64::from(stride.max(1));
     if let Some(first) = newest.checked_sub(seen).filter(|_| !bars.is_empty()) {

@@ -15,15 +15,6 @@ use crate::days::{BarHandler, ReplayConfig};
 use crate::feed::each_decoded;
 use crate::generate::Generator;
 
-/// The percentiles that benches print.
-pub const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
-
-/// Which of them rest on too few of `n` samples, fewer than 10/(1 − q): to be taken with care.
-pub fn few_samples(n: u64) -> Vec<&'static str> {
-    let few = |&(name, q): &(&'static str, f64)| ((n as f64) < (10.0 / (1.0 - q)).round()).then_some(name);
-    QUANTILES.iter().filter_map(few).collect()
-}
-
 /// One figure: rounds over the same days.
 #[derive(Debug, Clone, Serialize)]
 pub struct Rate {

@@ -4,8 +4,6 @@
 //! Day files need not have the same assets. A scanner has, so where they change a new one is made and warmed with
 //! the prices kept from the days before: each day is what a scanner of that day's assets, running all along, says.
 
-pub mod bench;
-
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 

@@ -181,9 +181,10 @@ fn bars_as_a_start_are_their_ticks_one_by_one() {
         rows.iter_mut().skip(40).take(3).for_each(|row| row[0] = f64::NAN);
         let (mut one, mut all) =
             (Scanner::new(assets, stride).unwrap(), Scanner::new(assets, stride).unwrap());
-        one.warm_bars(rows.iter().map(Vec::as_slice));
-        for row in rows.iter().flat_map(|row| std::iter::repeat_n(row, stride)) {
-            all.step(row);
+        let mut said = Vec::new();
+        one.warm_bars(rows.iter().map(Vec::as_slice), |scan| said.push(scan));
+        for (tick, row) in rows.iter().flat_map(|row| std::iter::repeat_n(row, stride)).enumerate() {
+            assert_eq!(format!("{:?}", all.step(row)), format!("{:?}", said[tick / stride]), "tick {tick}");
         }
         for tick in 0..4 * stride {
             let prices = market.tick();

@@ -3,8 +3,8 @@
 use market::SymbolId;
 
 use super::snapshot::{VERSION, check};
-use super::{Engine, Hold, Image, Ledger, SnapshotError};
-use crate::params::Params;
+use super::{Engine, Hold, Image, Ledger, PROXY_BARS, SnapshotError};
+use crate::params::{BoostMode, Params};
 use crate::position::Position;
 use crate::rng::RandomState;
 
@@ -47,7 +47,7 @@ impl Engine {
     ///
     /// `away` ticks went by since: they count (a position is held through them) and repeat the last prices. After
     /// [`Self::history_ticks`] without prices the histories begin anew.
-    /// The ranks of `proxy_b` begin anew in any case.
+    /// The ranks of `proxy_b` begin anew: [`Self::warm_rank`].
     pub fn resume(
         params: Params,
         assets: Vec<String>,
@@ -126,6 +126,21 @@ impl Engine {
         }
     }
 
+    /// Bars of scans, before the newest, that the ranks of `proxy_b` look back to; none in the baseline.
+    pub const fn rank_bars(params: &Params) -> u32 {
+        match params.boost_mode {
+            BoostMode::Baseline => 0,
+            BoostMode::ProxyB => PROXY_BARS as u32,
+        }
+    }
+
+    /// What a scan from before the start said, each tick: into the ranks of `proxy_b`.
+    pub fn warm_rank(&mut self, instability_50: f64, v750_velocity: f64) {
+        if self.params.boost_mode == BoostMode::ProxyB {
+            self.state.rings.proxy.push(instability_50 - v750_velocity);
+        }
+    }
+
     /// Histories alone: nothing is decided.
     pub(super) fn take_prices(&mut self, prices: &[f64]) {
         let state = &mut self.state;
@@ -176,5 +191,51 @@ impl Position {
         let away = ticks.saturating_sub(image.book.ticks);
         let held = u64::try_from(held).unwrap_or(u64::MAX).saturating_add(away);
         Some(Self { symbol, entry_tick: ticks.saturating_sub(held), ..self })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use market::Nanos;
+
+    use super::*;
+    use crate::eigen::{Scanner, WINDOWS};
+    use crate::report::TickInput;
+
+    #[test]
+    fn ranks_go_on_from_the_bars_that_the_scanner_is_warmed_with() {
+        let assets: Vec<String> = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"].map(str::to_owned).to_vec();
+        let params = Params { boost_mode: BoostMode::ProxyB, ..Params::default() };
+        let kept = WINDOWS[3] + 50 + Engine::rank_bars(&params) as usize;
+        assert_eq!((kept, Engine::rank_bars(&Params::default())), (1_300, 0));
+        let mut random = 7u64;
+        let mut prices = [100.0; 4];
+        let bars: Vec<[f64; 4]> = (0..kept + 200)
+            .map(|_| {
+                prices.iter_mut().for_each(|price| {
+                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    *price *= 1.0 + 1e-3 * ((random >> 40) as f64 / (1u64 << 24) as f64 - 0.5);
+                });
+                prices
+            })
+            .collect();
+
+        let mut scanner = Scanner::new(4, 2).unwrap();
+        let mut ran = Engine::new(params.clone(), assets.clone(), 2).unwrap();
+        ran.begin_day(market::Date::constant(2026, 1, 1), market::Posture::Apex, 1.0, -1).unwrap();
+        for (i, bar) in bars.iter().flat_map(|bar| [bar, bar]).enumerate() {
+            let scan = scanner.step(bar);
+            let (instability_50, v750_velocity) = (scan.instability_50, scan.velocity[3]);
+            let quiet = TickInput::quiet(i as u32 / 2, Nanos(i as u64), bar);
+            ran.step_bar(&TickInput { instability_50, v750_velocity, ..quiet });
+        }
+        let mut again = Engine::resume(params, assets, 2, &ran.image(), None, 0).unwrap().engine;
+        assert_eq!(again.proxied(1.0), 1.0, "no ranks");
+        let mut scanner = Scanner::new(4, 2).unwrap();
+        scanner.warm_bars(bars[200..].iter().map(<[f64; 4]>::as_slice), |scan| {
+            (0..2).for_each(|_| again.warm_rank(scan.instability_50, scan.velocity[3]));
+        });
+        let (ran, again) = (ran.proxied(1.0), again.proxied(1.0));
+        assert!(ran != 1.0 && (ran - again).abs() <= 1.0 / 500.0, "{ran} and {again}");
     }
 }

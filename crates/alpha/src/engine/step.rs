@@ -59,11 +59,8 @@ impl Engine {
 
     fn take_histories(&mut self, input: &TickInput<'_>) {
         self.take_prices(input.prices);
-        let state = &mut self.state;
-        if self.params.boost_mode == BoostMode::ProxyB {
-            state.rings.proxy.push(input.instability_50 - input.v750_velocity);
-        }
-        state.book.acb.step(input.v750_velocity);
+        self.warm_rank(input.instability_50, input.v750_velocity);
+        self.state.book.acb.step(input.v750_velocity);
     }
 
     /// Every gate of an entry in order; the first closed one, or what to enter and which way.
@@ -220,7 +217,7 @@ impl Engine {
 
     /// proxy_b (SPEC §3.13): the boost scaled by the rank of this bar's x among those of the last 500 bars. The rank is
     /// only needed when a position is sized, so it is only computed then.
-    fn proxied(&self, boost: f64) -> f64 {
+    pub(super) fn proxied(&self, boost: f64) -> f64 {
         if self.params.boost_mode == BoostMode::Baseline {
             return boost;
         }

@@ -228,12 +228,14 @@ impl Writer {
     fn new(config: &Config, identity: Identity, writes: WriteBehind, clock: Clock) -> Self {
         let (m, stride) = (&config.memory, config.market.stride());
         let needed = alpha::Engine::history_ticks(&config.alpha, stride);
+        // Ranks are of scans, and a scan needs a warm scanner.
+        let bars = SCANNER_BARS + u64::from(alpha::Engine::rank_bars(&config.alpha));
         Self {
             may_write: true,
             files: None,
             deployment: identity.owner.deployment.into(),
             history: HistoryWriter::new(history::PREFIX, identity.assets.clone(), stride, needed),
-            bars: HistoryWriter::new(history::BARS, identity.assets.clone(), stride, SCANNER_BARS),
+            bars: HistoryWriter::new(history::BARS, identity.assets.clone(), stride, bars),
             stride: u64::from(stride.max(1)),
             writes,
             clock,

@@ -153,8 +153,9 @@ impl Alpha {
             while warm.source.take(now, |_| {}) {}
             while warm.source.assembly.is_due(now) {
                 warm.source.assembly.tell(&mut tick, now);
-                warm.scanner.step(&tick.mids);
+                let scan = warm.scanner.step(&tick.mids);
                 warm.engine.warm(&tick.mids);
+                warm.engine.warm_rank(scan.instability_50, scan.velocity[3]);
                 self.status.show(warm.source.assembly.counters());
             }
             let view = self.lease.borrow_and_update().clone();

@@ -3,9 +3,10 @@
 
 use std::time::Instant;
 
-use replay::bench::{QUANTILES, Rate, ReplayBench, bench as replay_bench, few_samples};
+use bench::eigen::{Measured, Options, Times, run as eigen_bench};
+use bench::report::{QUANTILES, few_samples};
+use replay::bench::{Rate, ReplayBench, bench as replay_bench};
 use replay::decode_bench::{Baseline, FrameSet, Runner};
-use replay::eigen::bench::{Measured, Options, Times, run as eigen_bench};
 use replay::signal_bench;
 use runtime::latency::{HopSummary, summarise};
 use serde::Serialize;

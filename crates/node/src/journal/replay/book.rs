@@ -75,7 +75,7 @@ impl BookReplay {
         if bars.iter().any(|bar| bar.len() != n) {
             return Err("a bar of other symbols".to_owned());
         }
-        scanner.warm_bars(bars.iter().map(Vec::as_slice));
+        scanner.warm_bars(bars.iter().map(Vec::as_slice), |_| {});
         // Nothing is sent anywhere: where it would go does not matter.
         let symbols = Symbols::new(instruments.clone());
         let feeds = feeds(config, (&symbols, &StreamKind::ALL), ("", "")).map_err(|e| e.message)?;

@@ -162,7 +162,7 @@ impl Times {
             p99: at(0.99),
             p99_9: at(0.999),
             max: at(1.0),
-            few_samples: crate::bench::few_samples(n as u64),
+            few_samples: crate::report::few_samples(n as u64),
         }
     }
 }
