@@ -95,6 +95,9 @@ fn the_demo_plays_recordings() {
 fn a_signal_ends_the_demo_in_good_order() {
     let child = dolphin(&["demo", "--seconds", "600", "--json"]).spawn().unwrap();
     std::thread::sleep(Duration::from_secs(10));
+    // In between: `.cargo/config.toml` keeps huge pages from it.
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    assert!(status.contains("THP_enabled:\t0"), "{status}");
     let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     assert!(status.success());
     let output = finish(child);

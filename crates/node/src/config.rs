@@ -105,6 +105,33 @@ mod tests {
     }
 
     #[test]
+    fn a_section_by_itself_is_checked_as_in_the_whole() {
+        fn without_defaults(schema: &serde_json::Value) -> serde_json::Value {
+            match schema {
+                serde_json::Value::Object(map) => {
+                    let kept = map.iter().filter(|(key, _)| *key != "default");
+                    kept.map(|(key, value)| (key.clone(), without_defaults(value))).collect()
+                }
+                serde_json::Value::Array(list) => list.iter().map(without_defaults).collect(),
+                other => other.clone(),
+            }
+        }
+        let whole = schema::schema();
+        let names: Vec<&str> = whole["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        let parts = schema::of_sections(names.iter().copied());
+        assert!(parts.get("title").is_none(), "a section of the configuration is not in `schema::section`");
+        for name in names {
+            let [mut part, mut whole] = [&parts, &whole].map(|s| without_defaults(&s["properties"][name]));
+            for text in ["description", "title"] {
+                part.as_object_mut().unwrap().remove(text);
+                whole.as_object_mut().unwrap().remove(text);
+            }
+            assert_eq!(part, whole, "{name}");
+        }
+        assert_eq!(schema::of_sections(["alpha", "no_section"]), schema::schema());
+    }
+
+    #[test]
     fn the_reference_of_the_book_is_the_program_s_own() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
         let text = std::fs::read_to_string(file).unwrap_or_default();

@@ -56,8 +56,7 @@ pub(crate) fn each_decoded<S: Sync, O: Send, E: From<DayError>>(
         }
         return Ok(());
     }
-    // One more than there are cores for: a number of days that they do not divide leaves none of them idle at the end.
-    let readers = (threads + 1).min(sources.len());
+    let readers = threads.min(sources.len());
     let (used_out, used) = mpsc::channel::<Day>();
     let used = Mutex::new(used);
     std::thread::scope(|scope| {

@@ -15,9 +15,13 @@ pub struct Fault {
 }
 
 /// Every fault of a tree.
-pub fn faults(root: &Node, schema: &Schema) -> Vec<Fault> {
+pub fn faults(root: &Node) -> Vec<Fault> {
+    let schema = match &root.value {
+        Value::Mapping(entries) => schema::of_sections(entries.iter().map(|(key, _)| key.name.as_str())),
+        _ => schema::schema(),
+    };
     let mut found = Vec::new();
-    value(root, schema, "", &mut found);
+    value(root, &schema, "", &mut found);
     found
 }
 

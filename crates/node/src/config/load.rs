@@ -34,7 +34,7 @@ impl Config {
             }
             Err(Unread::Unplaced) => None,
         };
-        let faults = document.as_ref().map(|d| check::faults(d, &schema::schema())).unwrap_or_default();
+        let faults = document.as_ref().map(check::faults).unwrap_or_default();
         if !faults.is_empty() {
             let lines = faults.iter().map(|f| format!(":{}:{}: {}", f.place.line, f.place.column, f.text));
             return Err(lines.collect::<Vec<_>>().join("\n"));

@@ -2,16 +2,65 @@
 //! the file's check, `dolphin config` and the book's reference all read it, so that they cannot differ.
 
 use alpha::Params;
+use execution::RouterConfig;
 use schemars::generate::SchemaSettings;
+use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
+use telemetry::config::TelemetrySection;
 
-use super::sections::Config;
+use super::breaker::BreakerConfig;
+use super::sections::{self, Config};
 
 /// The whole schema: every section inline, every default the one that a start uses.
 pub fn schema() -> Value {
-    let settings = SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true);
-    let mut schema = settings.into_generator().into_root_schema_for::<Config>().to_value();
-    let parameters = &mut schema["properties"]["alpha"]["properties"];
+    let mut schema = generator().into_root_schema_for::<Config>().to_value();
+    set_ranges(&mut schema["properties"]["alpha"]);
+    set_defaults(&mut schema, &defaults());
+    schema
+}
+
+/// What the check of a file needs of it: the sections that stand there, without defaults. The whole one takes a millisecond
+/// of each start to make; it is made where a key is none of ours, so that the fault can name those that are.
+pub fn of_sections<'a>(names: impl IntoIterator<Item = &'a str>) -> Value {
+    let mut generator = generator();
+    let mut properties = Map::new();
+    for name in names {
+        let Some(section) = section(name, &mut generator) else { return schema() };
+        properties.insert(name.to_owned(), section.to_value());
+    }
+    if let Some(alpha) = properties.get_mut("alpha") {
+        set_ranges(alpha);
+    }
+    json!({ "properties": properties })
+}
+
+/// A field of [`Config`].
+fn section(name: &str, generator: &mut SchemaGenerator) -> Option<Schema> {
+    Some(match name {
+        "alpha" => generator.subschema_for::<Params>(),
+        "direction" => generator.subschema_for::<sections::Direction>(),
+        "signal" => generator.subschema_for::<sections::Signal>(),
+        "hibernate_action" => generator.subschema_for::<sections::HibernateAction>(),
+        "market" => generator.subschema_for::<sections::MarketConfig>(),
+        "venue" => generator.subschema_for::<sections::VenueConfig>(),
+        "router" => generator.subschema_for::<RouterConfig>(),
+        "breaker" => generator.subschema_for::<BreakerConfig>(),
+        "memory" => generator.subschema_for::<sections::MemorySection>(),
+        "journal" => generator.subschema_for::<sections::JournalConfig>(),
+        "roles" => generator.subschema_for::<sections::RolesConfig>(),
+        "runtime" => generator.subschema_for::<sections::RuntimeConfig>(),
+        "telemetry" => generator.subschema_for::<TelemetrySection>(),
+        _ => return None,
+    })
+}
+
+fn generator() -> SchemaGenerator {
+    SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true).into_generator()
+}
+
+/// The ranges of the parameters, which are the engine's.
+fn set_ranges(alpha: &mut Value) {
+    let parameters = &mut alpha["properties"];
     for (key, least, most) in Params::key_ranges() {
         let property = &mut parameters[key];
         let (least_key, most_key) =
@@ -19,8 +68,6 @@ pub fn schema() -> Value {
         property[least_key] = number(least);
         property[most_key] = number(most);
     }
-    set_defaults(&mut schema, &defaults());
-    schema
 }
 
 /// The effective values of an empty configuration.
