@@ -49,6 +49,9 @@ const PULSE: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(500);
 /// The symbols are taken as they are when none was added for so long.
 const SETTLED: Duration = Duration::from_secs(3);
+/// A symbol is followed if its record is younger, stale or not: what an ingest node has lost with a connection it has again in
+/// seconds, and a node that begins meanwhile would do without it for good.
+const NAMED: Nanos = Nanos(60 * Nanos::SECOND);
 /// At least so much lies between two words about what is missing.
 const TELL: Duration = Duration::from_secs(10);
 /// Between two lines of progress.
@@ -356,13 +359,12 @@ pub async fn discover(
 ) -> Option<Vec<String>> {
     let (reference, limit) =
         (&config.alpha.reference_symbol, Duration::from_millis(config.roles.discover_ms));
-    let max_age = Nanos::from_millis(config.market.ob_stale_after_ms.max(5_000));
     let begun = tokio::time::Instant::now();
     let mut told = begun;
     let (mut found, mut grown): (Vec<String>, _) = (Vec::new(), begun);
     let mut why = String::from("nothing is in the shards");
     loop {
-        match memory::discover(memory, Nanos(clock.now_ns()), max_age).await {
+        match memory::discover(memory, Nanos(clock.now_ns()), NAMED).await {
             Ok(now) => {
                 let mut symbols: Vec<String> = now.records.into_iter().map(|r| r.symbol).collect();
                 symbols.sort_by_key(|s| s != reference);
@@ -395,5 +397,33 @@ pub async fn discover(
             );
         }
         tokio::time::sleep(LOOK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use market::{CrossAsset, ObFeatures};
+    use memory::schema::{ObRecord, features_map};
+    use memory::{EmbeddedConfig, MemoryConfig, MemoryEnvironment};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn symbols_of_an_ingest_node_that_is_away_for_a_moment_are_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("memory");
+        let embedded = MemoryConfig::Embedded(EmbeddedConfig::at(path));
+        let memory = SystemMemory::open(embedded, &MemoryEnvironment::system()).unwrap();
+        let clock = Clock::new();
+        let age = |seconds: u64| Nanos(clock.now_ns() - seconds * Nanos::SECOND);
+        for (symbol, timestamp) in
+            [("ETHUSDT", age(0)), ("BTCUSDT", age(1)), ("SOLUSDT", age(20)), ("LUNAUSDT", age(3_600))]
+        {
+            let (features, cross_asset) = (ObFeatures::plain(), CrossAsset::default());
+            let record = ObRecord { symbol: symbol.to_owned(), timestamp, features, cross_asset };
+            memory.put(&features_map(symbol), symbol, &to_text(&record)).await.unwrap();
+        }
+        let found = discover(&memory, &Config::default(), &clock, &AtomicBool::new(false)).await;
+        assert_eq!(found.unwrap(), ["BTCUSDT", "ETHUSDT", "SOLUSDT"]);
     }
 }
