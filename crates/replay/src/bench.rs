@@ -82,12 +82,13 @@ pub fn bench(days: usize, rounds: usize) -> Result<ReplayBench, ReplayError> {
     })?;
     let replayed = |what, threads| {
         rate(what, bars, rounds, || {
-            let mut handler = BarHandler::new(&config, assets.clone())?;
             let decode = |file: &LoadedDay, day: &mut Day| file.decode_into(day);
-            each_decoded(&files, threads, decode, |day, _| {
+            let begin = || BarHandler::new(&config, assets.clone());
+            each_decoded(&files, threads, decode, begin, |handler, day, _| {
                 handler.step_day(day)?;
                 Ok::<_, ReplayError>(ControlFlow::Continue(()))
             })
+            .map(drop)
         })
     };
     let one_thread = replayed("replay: parquet → trades, one thread", 1)?;

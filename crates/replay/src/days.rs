@@ -23,14 +23,14 @@ use alpha::{
     Action, DayResult, Engine, Forewarner, Gate, McStatus, Metrics, OpenPosition, Params, StepReport,
     TickInput, TradeRecord,
 };
-use archive::day::{self, AssetColumns, Bar, Day, DayList, DaySource, Wanted};
+use archive::day::{self, AssetColumns, Bar, Day, DayError, DayList, DaySource, Wanted};
 use market::{Date, Nanos, utc_date};
 use serde::Serialize;
 
 use crate::ReplayError;
 use crate::controls::Controls;
 pub use crate::feed::DataFile;
-use crate::feed::each_day;
+use crate::feed::{Origin, each_day};
 use crate::track::Track;
 
 /// Notes kept of a run; what comes beyond is only counted.
@@ -80,11 +80,15 @@ impl ReplayConfig {
 
     /// The days it asks for, and their assets in order of first appearance.
     pub(crate) fn list(&self) -> Result<(DayList, Vec<String>), ReplayError> {
-        let of_reference = || AssetColumns::of_reference(&self.params.reference_symbol);
-        let assets = self.assets.clone().unwrap_or_else(of_reference);
-        let mut list = day::list(&self.data, &Wanted { from: self.from, to: self.to, assets })?;
+        let mut list = self.days()?;
         let assets = list.assets()?;
         Ok((list, assets))
+    }
+
+    fn days(&self) -> Result<DayList, DayError> {
+        let of_reference = || AssetColumns::of_reference(&self.params.reference_symbol);
+        let assets = self.assets.clone().unwrap_or_else(of_reference);
+        day::list(&self.data, &Wanted { from: self.from, to: self.to, assets })
     }
 }
 
@@ -186,14 +190,18 @@ impl Observer for Unwatched {}
 /// Replays all days.
 pub fn run(config: &ReplayConfig, observer: &mut impl Observer) -> Result<Run, ReplayError> {
     let started = Instant::now();
-    let (list, assets) = config.list()?;
-    let mut handler = BarHandler::new(config, assets)?;
-    handler.notes.extend(list.notes);
-    handler.note_gaps(&list.days);
+    let mut list = config.days()?;
+    let days = list.days.clone();
+    let begin = || -> Result<_, ReplayError> {
+        let mut handler = BarHandler::new(config, list.assets()?)?;
+        handler.notes.append(&mut list.notes);
+        handler.note_gaps(&list.days);
+        Ok(handler)
+    };
     let mut files = Vec::new();
     let mut interrupted = false;
-    let of = list.days.len();
-    each_day(&list.days, (config.threads, config.report), |day, origin| -> Result<_, ReplayError> {
+    let of = days.len();
+    let step = |handler: &mut BarHandler, day: &Day, origin: Origin| -> Result<_, ReplayError> {
         files.extend(origin.files);
         if origin.repeats > 0 {
             handler.note(format!("{}: {} repeated scans dropped", day.date, origin.repeats));
@@ -212,7 +220,8 @@ pub fn run(config: &ReplayConfig, observer: &mut impl Observer) -> Result<Run, R
         let go = observer.progress(&progress);
         interrupted = go.is_break();
         Ok(go)
-    })?;
+    };
+    let handler = each_day(&days, (config.threads, config.report), begin, step)?;
     if interrupted {
         return Err(ReplayError::Interrupted);
     }

@@ -30,31 +30,34 @@ pub(crate) struct Origin {
     pub(crate) repeats: usize,
 }
 
-/// Calls `step` with each day of files in order; stops at the first error or break. `digest`: with the digests of its files.
-pub(crate) fn each_day<E: From<DayError>>(
+/// As [`each_decoded`], of files. `digest`: with the digests of its files.
+pub(crate) fn each_day<T, E: From<DayError>>(
     sources: &[DaySource],
     (threads, digest): (usize, bool),
-    step: impl FnMut(&Day, Origin) -> Result<ControlFlow<()>, E>,
-) -> Result<(), E> {
-    each_decoded(sources, threads, |source, day| read(source, day, digest), step)
+    begin: impl FnOnce() -> Result<T, E>,
+    step: impl FnMut(&mut T, &Day, Origin) -> Result<ControlFlow<()>, E>,
+) -> Result<T, E> {
+    each_decoded(sources, threads, |source, day| read(source, day, digest), begin, step)
 }
 
-/// Calls `step` with each day in order, as `read` makes it of its source; stops at the first error or break.
-pub(crate) fn each_decoded<S: Sync, O: Send, E: From<DayError>>(
+/// Calls `step` with each day in order, as `read` makes it of its source, and with what `begin` has made while the first days
+/// are decoded; stops at the first error or break. An error of `begin` comes before all others.
+pub(crate) fn each_decoded<S: Sync, O: Send, T, E: From<DayError>>(
     sources: &[S],
     threads: usize,
     read: impl Fn(&S, &mut Day) -> Result<O, DayError> + Sync,
-    mut step: impl FnMut(&Day, O) -> Result<ControlFlow<()>, E>,
-) -> Result<(), E> {
+    begin: impl FnOnce() -> Result<T, E>,
+    mut step: impl FnMut(&mut T, &Day, O) -> Result<ControlFlow<()>, E>,
+) -> Result<T, E> {
     if threads < 2 || sources.len() < 2 {
-        let mut day = Day::default();
+        let (mut begun, mut day) = (begin()?, Day::default());
         for source in sources {
             let origin = read(source, &mut day)?;
-            if step(&day, origin)?.is_break() {
+            if step(&mut begun, &day, origin)?.is_break() {
                 break;
             }
         }
-        return Ok(());
+        return Ok(begun);
     }
     let readers = threads.min(sources.len());
     let (used_out, used) = mpsc::channel::<Day>();
@@ -84,17 +87,18 @@ pub(crate) fn each_decoded<S: Sync, O: Send, E: From<DayError>>(
             .collect();
         // One more than there are readers: one is stepped while each reader has its own.
         used_out.send(Day::default()).ok();
+        let mut begun = begin()?;
         for n in 0..sources.len() {
             // A reader ends early only where it has sent an error.
             let Ok(message) = ends[n % readers].recv() else { break };
             let (day, origin) = message?;
-            if step(&day, origin)?.is_break() {
+            if step(&mut begun, &day, origin)?.is_break() {
                 break;
             }
             // All readers may be done already: then nobody needs the buffers.
             used_out.send(day).ok();
         }
-        Ok(())
+        Ok(begun)
     })
 }
 

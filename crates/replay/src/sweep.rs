@@ -173,18 +173,23 @@ pub fn sweep(base: &ReplayConfig, axes: &[Axis], observer: &mut impl Observer) -
         }
         let mut done = 0;
         let mut interrupted = false;
-        each_day(&list.days, (1, false), |day, _| -> Result<_, ReplayError> {
-            let shared = Arc::new(day.clone());
-            for inbox in &inboxes {
-                // A worker that stopped has an error to tell, which joining it brings out.
-                inbox.send(shared.clone()).ok();
-            }
-            done += 1;
-            let progress =
-                Progress { days: done, of: list.days.len(), date: day.date, bars: 0, capital: f64::NAN };
-            interrupted = observer.progress(&progress).is_break();
-            Ok(if interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-        })?;
+        each_day(
+            &list.days,
+            (1, false),
+            || Ok(()),
+            |(), day, _| -> Result<_, ReplayError> {
+                let shared = Arc::new(day.clone());
+                for inbox in &inboxes {
+                    // A worker that stopped has an error to tell, which joining it brings out.
+                    inbox.send(shared.clone()).ok();
+                }
+                done += 1;
+                let progress =
+                    Progress { days: done, of: list.days.len(), date: day.date, bars: 0, capital: f64::NAN };
+                interrupted = observer.progress(&progress).is_break();
+                Ok(if interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            },
+        )?;
         drop(inboxes);
         let mut runs = Vec::new();
         for thread in threads {
