@@ -87,10 +87,21 @@ enum Command {
     },
 }
 
+impl Command {
+    /// Does it turn files into files and text, and nothing else? Then there is nobody in it whom a reader of stderr could hold
+    /// up, and it does without a thread for that.
+    fn of_files(&self) -> bool {
+        use Command::{Config, Eigen, Features, Parity, Replay, Report, Topology};
+        matches!(self, Replay(_) | Parity(_) | Report(_) | Features(_) | Eigen(_) | Config(_) | Topology(_))
+    }
+}
+
 /// Parses, runs, and turns the result into the exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    runtime::console::start();
+    if !cli.command.of_files() {
+        runtime::console::start();
+    }
     logging();
     let result = match cli.command {
         Command::Demo(args) => commands::demo::run(args),

@@ -65,10 +65,10 @@ pub(crate) fn each_decoded<S: Sync, O: Send, T, E: From<DayError>>(
     std::thread::scope(|scope| {
         // It goes with this closure, whatever ends it: a reader that waits for a buffer ends by that.
         let used_out = used_out;
-        // Reader `r` decodes every `readers`-th day from the `r`-th on. A rendezvous each: it holds its next day and waits.
+        // Reader `r` decodes every `readers`-th day from the `r`-th on, and hands it over before it waits for the next buffer.
         let ends: Vec<_> = (0..readers)
             .map(|r| {
-                let (days_out, days) = mpsc::sync_channel::<Result<(Day, O), DayError>>(0);
+                let (days_out, days) = mpsc::sync_channel::<Result<(Day, O), DayError>>(1);
                 let (used, read) = (&used, &read);
                 scope.spawn(move || {
                     let mut first = Some(Day::default());

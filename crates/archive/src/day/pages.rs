@@ -1,8 +1,9 @@
-//! The pages of a parquet file in memory, all unpacked by one zstd decompressor. The parquet crate makes a compressor and a
-//! decompressor for each column of each file: 160 kB of new memory, and four times the processor is asked what it can do,
+//! The pages of a parquet file in memory, unpacked by one zstd decompressor a thread. The parquet crate makes a compressor and
+//! a decompressor for each column of each file: 160 kB of new memory, and four times the processor is asked what it can do,
 //! which a virtual machine answers in microseconds. Of a day of sixty columns that is more than all of its decoding.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::cell::RefCell;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowGroups};
@@ -16,17 +17,35 @@ use zstd::bulk::Decompressor;
 /// A page holds no more, by the format: its sizes are 32-bit numbers.
 const MAX_PAGE: usize = i32::MAX as usize;
 
-/// A file and what unpacks it.
+thread_local! {
+    static ZSTD: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// Unpacks behind what stands in `unpacked` already.
+fn unpack(packed: &[u8], unpacked: &mut Vec<u8>) -> Result<()> {
+    ZSTD.with_borrow_mut(|zstd| {
+        let zstd = match zstd {
+            Some(zstd) => zstd,
+            None => zstd.insert(Decompressor::new()?),
+        };
+        let position = unpacked.len() as u64;
+        let mut rest = std::io::Cursor::new(unpacked);
+        rest.set_position(position);
+        zstd.decompress_to_buffer(packed, &mut rest)?;
+        Ok(())
+    })
+}
+
+/// A file and what stands in its footer.
 #[derive(Clone)]
 pub(super) struct FilePages {
     meta: ArrowReaderMetadata,
     bytes: Arc<Bytes>,
-    zstd: Arc<Mutex<Decompressor<'static>>>,
 }
 
 impl FilePages {
-    pub(super) fn new(meta: ArrowReaderMetadata, bytes: Bytes) -> Result<Self> {
-        Ok(Self { meta, bytes: Arc::new(bytes), zstd: Arc::new(Mutex::new(Decompressor::new()?)) })
+    pub(super) fn new(meta: ArrowReaderMetadata, bytes: Bytes) -> Self {
+        Self { meta, bytes: Arc::new(bytes) }
     }
 
     /// The pages of a column in a row group.
@@ -42,7 +61,7 @@ impl FilePages {
         // As if it were not compressed: its pages come as they lie in the file.
         let plain = chunk.clone().into_builder().set_compression(Compression::UNCOMPRESSED).build()?;
         let most = usize::try_from(chunk.uncompressed_size()).unwrap_or(0);
-        Ok(Box::new(ZstdPages { packed: open(&plain)?, zstd: Arc::clone(&self.zstd), most }))
+        Ok(Box::new(ZstdPages { packed: open(&plain)?, most }))
     }
 }
 
@@ -86,14 +105,13 @@ impl PageIterator for ColumnPages {}
 /// Pages of a column chunk that are packed by zstd.
 struct ZstdPages {
     packed: SerializedPageReader<Bytes>,
-    zstd: Arc<Mutex<Decompressor<'static>>>,
     /// Bytes of the whole chunk unpacked, as the file says.
     most: usize,
 }
 
 impl ZstdPages {
     /// A packed buffer from `offset` on, behind what stands before it as it is.
-    fn unpack(&self, packed: &Bytes, offset: usize) -> Result<Bytes> {
+    fn page(&self, packed: &Bytes, offset: usize) -> Result<Bytes> {
         let short = || ParquetError::General("a page is shorter than its levels".to_owned());
         let (plain, packed) = packed.split_at_checked(offset).ok_or_else(short)?;
         // A page without values may hold nothing at all.
@@ -105,10 +123,7 @@ impl ZstdPages {
         let size = told.and_then(|size| usize::try_from(size).ok()).unwrap_or(self.most).min(MAX_PAGE);
         let mut unpacked = Vec::with_capacity(plain.len() + size);
         unpacked.extend_from_slice(plain);
-        let mut rest = std::io::Cursor::new(&mut unpacked);
-        rest.set_position(plain.len() as u64);
-        let mut zstd = self.zstd.lock().unwrap_or_else(PoisonError::into_inner);
-        zstd.decompress_to_buffer(packed, &mut rest)?;
+        unpack(packed, &mut unpacked)?;
         Ok(unpacked.into())
     }
 }
@@ -117,11 +132,11 @@ impl PageReader for ZstdPages {
     fn get_next_page(&mut self) -> Result<Option<Page>> {
         let Some(mut page) = self.packed.get_next_page()? else { return Ok(None) };
         match &mut page {
-            Page::DataPage { buf, .. } | Page::DictionaryPage { buf, .. } => *buf = self.unpack(buf, 0)?,
+            Page::DataPage { buf, .. } | Page::DictionaryPage { buf, .. } => *buf = self.page(buf, 0)?,
             Page::DataPageV2 { buf, def_levels_byte_len, rep_levels_byte_len, is_compressed, .. } => {
                 if *is_compressed {
                     let levels = u64::from(*def_levels_byte_len) + u64::from(*rep_levels_byte_len);
-                    *buf = self.unpack(buf, usize::try_from(levels)?)?;
+                    *buf = self.page(buf, usize::try_from(levels)?)?;
                 }
             }
         }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use market::Date;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader};
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ParquetMetaData, ParquetStatisticsPolicy};
 use parquet::file::reader::ChunkReader;
 
 use super::pages::FilePages;
@@ -87,7 +87,11 @@ fn corrupt(path: &Path) -> impl Fn(&dyn std::fmt::Display) -> DayError + use<> {
 }
 
 fn metadata(path: &Path, file: &impl ChunkReader) -> Result<ArrowReaderMetadata, DayError> {
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    // Nobody asks for the statistics of its columns, which are most of a footer.
+    let options = ArrowReaderOptions::new()
+        .with_skip_arrow_metadata(true)
+        .with_column_stats_policy(ParquetStatisticsPolicy::SkipAll)
+        .with_size_stats_policy(ParquetStatisticsPolicy::SkipAll);
     ArrowReaderMetadata::load(file, options).map_err(|e| corrupt(path)(&e))
 }
 
@@ -102,7 +106,7 @@ fn decode_rows(path: &Path, bytes: &Bytes, assets: &AssetColumns, day: &mut Day)
     day.prices.reserve(rows.saturating_mul(width).min(TRUSTED_CELLS));
 
     let schema = meta.parquet_schema();
-    let pages = FilePages::new(meta.clone(), bytes.clone()).map_err(|e| corrupt(path)(&e))?;
+    let pages = FilePages::new(meta.clone(), bytes.clone());
     for columns in columns.chunks(TOGETHER) {
         let mask = ProjectionMask::roots(schema, columns.iter().map(|&(root, _)| root));
         let reader = parquet_to_arrow_field_levels(schema, mask, None)

@@ -295,7 +295,9 @@ impl Watch {
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} days {msg}") {
             bar.set_style(style);
         }
-        bar.enable_steady_tick(Duration::from_millis(200));
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
         Self { interrupted, bar }
     }
 
