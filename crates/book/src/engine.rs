@@ -12,7 +12,8 @@
 //! once the boundary comes, and then they change places, for all symbols at once.
 
 use market::{
-    Bbo, CrossAsset, DepthSnapshot, Instrument, MarkPrice, MarketEvent, Nanos, ObFeatures, SymbolId, Trade,
+    Bbo, CrossAsset, DepthSnapshot, Instrument, MarkPrice, MarketEvent, Nanos, ObAverages, ObFeatures,
+    SymbolId, Trade,
 };
 
 use crate::features::{Decay, Past, SymbolFeatures};
@@ -158,6 +159,15 @@ impl FeatureEngine {
             outputs: [outputs.clone(), outputs],
             stale: Stale::all(n),
             counters: EngineCounters::default(),
+        }
+    }
+
+    /// The symbol's averages go on from those of an earlier run: they advance only on ticks with features (SPEC §5), so that the
+    /// time in between does not count.
+    pub fn go_on(&mut self, symbol: SymbolId, averages: &ObAverages) {
+        if let Some(s) = self.symbols.get_mut(symbol.index()) {
+            s.past[self.side].go_on(averages);
+            self.stale.set(symbol.index());
         }
     }
 

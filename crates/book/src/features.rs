@@ -1,6 +1,6 @@
 //! The order-book features of one symbol (SPEC §5), advanced once per sample.
 
-use market::{DEPTH_BANDS, Instrument, ObFeatures, Px, Side, Trade, TradeKind};
+use market::{DEPTH_BANDS, Instrument, ObAverages, ObFeatures, Px, Side, Trade, TradeKind};
 
 use crate::order_book::{BandSums, OrderBook};
 
@@ -23,6 +23,10 @@ struct Ewma {
 }
 
 impl Ewma {
+    const fn at(value: f64) -> Self {
+        Self { value, started: true }
+    }
+
     fn update(&mut self, k: f64, x: f64) -> f64 {
         self.value = if self.started { k * self.value + (1.0 - k) * x } else { x };
         self.started = true;
@@ -246,6 +250,13 @@ impl SymbolFeatures {
 }
 
 impl Past {
+    /// Goes on from averages of before. What spans two seconds (signs, depths) and the flow, whose half-life is ten, begin anew.
+    pub(crate) const fn go_on(&mut self, averages: &ObAverages) {
+        self.depth = Ewma::at(averages.depth);
+        self.asymmetry = Ewma::at(averages.asymmetry);
+        self.spread = Ewma::at(averages.spread);
+    }
+
     fn persistence(&mut self, asymmetry: f64) -> f64 {
         self.signs.push(sign(asymmetry));
         let sum: i32 = self.signs.iter().map(i32::from).sum();

@@ -5,8 +5,8 @@
 use book::naive::NaiveBook;
 use book::{FeatureEngine, Sample};
 use market::{
-    DepthSnapshot, DepthUpdate, Increment, Instrument, Level, MarketEvent, Nanos, ObFeatures, Px, Qty, Side,
-    SymbolId, Trade, TradeKind,
+    DepthSnapshot, DepthUpdate, Increment, Instrument, Level, MarketEvent, Nanos, ObAverages, ObFeatures, Px,
+    Qty, Side, SymbolId, Trade, TradeKind,
 };
 use proptest::prelude::*;
 
@@ -396,4 +396,57 @@ fn one_broken_time_stamp_does_not_move_the_clock_but_a_hole_does() {
     let sampled: Vec<_> = (0..40).flat_map(|i| boundaries(&mut engine, &trade_at(later + i * 10))).collect();
     assert_eq!(sampled, [later + 200, later + 300]);
     assert_eq!(engine.counters().unbelievable, 16);
+}
+
+/// A book that changes in each of the samples `from` … `to`, and what was sampled last.
+fn run_book(engine: &mut FeatureEngine, from: u64, to: u64) -> Option<ObFeatures> {
+    let symbol = SymbolId(0);
+    let level = |px: i64, lots: u64| Level { px: Px(px), qty: Qty(lots as i64) };
+    let (bids, asks) = ([level(995, 500)], [level(1005, 500)]);
+    let (ts_send, last_update_id) = (Nanos::from_millis(from * 100), from * 10);
+    engine.on_snapshot(&DepthSnapshot { symbol, ts_send, last_update_id, bids: &bids, asks: &asks });
+    let mut last = None;
+    for n in from..=to {
+        let (bids, asks) = ([level(999, 1_000 + n * n % 7_919)], [level(1001 + n as i64 % 3, 900 + n % 777)]);
+        let at = Nanos::from_millis(n * 100 + 50);
+        let update = DepthUpdate {
+            symbol,
+            ts_event: at,
+            ts_send: at,
+            first_update_id: n * 10 - 9,
+            last_update_id: n * 10,
+            prev_last_update_id: (n - 1) * 10,
+            bids: &bids,
+            asks: &asks,
+        };
+        engine.on_event(&MarketEvent::Depth(update), |sample| last = sample.features[0]);
+    }
+    last
+}
+
+#[test]
+fn averages_go_on_from_what_a_record_says() {
+    let new = || FeatureEngine::new(&instruments(1), Nanos::from_millis(100));
+    let (mut before, mut after, mut anew) = (new(), new(), new());
+    let record = run_book(&mut before, 100, 500).unwrap();
+    let averages = ObAverages::after(&record).unwrap();
+    after.go_on(SymbolId(0), &averages);
+    let all = |f: ObFeatures| [f.depth_quality, f.macro_imbalance, f.macro_spread_bps];
+    let through = all(run_book(&mut before, 501, 520).unwrap());
+    let [went_on, begun] = [&mut after, &mut anew].map(|engine| all(run_book(engine, 501, 520).unwrap()));
+    for ((through, went_on), begun) in through.into_iter().zip(went_on).zip(begun) {
+        // The first sample falls out: a book is in sync one update after its snapshot.
+        assert!((went_on / through - 1.0).abs() < 2e-3, "{went_on} after a restart, {through} without one");
+        assert!((begun / through - 1.0).abs() > 1e-2, "{begun} anew, {through} without a restart");
+    }
+    let unusable = |change: fn(&mut ObFeatures)| {
+        let mut sample = record;
+        change(&mut sample);
+        ObAverages::after(&sample)
+    };
+    assert_eq!(unusable(|s| s.depth_quality = 0.0), None);
+    assert_eq!(unusable(|s| s.depth_quality = 1.5), None);
+    assert_eq!(unusable(|s| s.bid_notional[0] = f64::NAN), None);
+    assert_eq!(unusable(|s| s.macro_imbalance = 2.0), None);
+    assert_eq!(unusable(|s| s.macro_spread_bps = f64::INFINITY), None);
 }

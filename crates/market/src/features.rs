@@ -63,6 +63,31 @@ impl ObFeatures {
     }
 }
 
+/// What the features of one symbol remember for minutes: their averages of a half-life of 300 s. Every record of them says it,
+/// so that a start can go on from the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ObAverages {
+    /// Of both 1 % notionals together, quote asset.
+    pub depth: f64,
+    /// Of the asymmetry.
+    pub asymmetry: f64,
+    /// Of the spread, bps.
+    pub spread: f64,
+}
+
+impl ObAverages {
+    /// After that sample; `None`: its numbers are none that a sample can have.
+    pub fn after(sample: &ObFeatures) -> Option<Self> {
+        let total = sample.bid_notional[0] + sample.ask_notional[0];
+        // depth_quality is T/(T + average).
+        let depth = total / sample.depth_quality - total;
+        let (asymmetry, spread) = (sample.macro_imbalance, sample.macro_spread_bps);
+        let good =
+            depth > 0.0 && depth.is_finite() && asymmetry.abs() <= 1.0 && spread > 0.0 && spread.is_finite();
+        good.then_some(Self { depth, asymmetry, spread })
+    }
+}
+
 /// What the symbols with features say together at one sample (SPEC §5, cross-asset).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct CrossAsset {

@@ -19,7 +19,7 @@ pub mod time;
 
 pub use decimal::{Amount, Increment, NumberError, Px, Qty};
 pub use event::{Bbo, DepthSnapshot, DepthUpdate, Level, MarkPrice, MarketEvent, Trade, TradeKind};
-pub use features::{CrossAsset, DEPTH_BANDS, ObFeatures};
+pub use features::{CrossAsset, DEPTH_BANDS, ObAverages, ObFeatures};
 pub use instrument::{Instrument, InstrumentStatus, SymbolId};
 pub use intent::{
     AbandonReason, Correction, EnterIntent, EntryFilled, ExitFilled, ExitIntent, ExitReason, Filled, Intent,

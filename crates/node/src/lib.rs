@@ -1,5 +1,6 @@
 //! The trading node as a library: everything of a live run but the command line. Start reading at [`topology`].
 
+pub mod averages;
 pub mod beat;
 pub mod config;
 pub mod connections;

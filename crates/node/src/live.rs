@@ -13,15 +13,16 @@ use binance::hosts::Venue;
 use binance::limits::Urgency;
 use binance::rest::{AnnouncedLimit, RestClient, RestConfig, RestError, Transport};
 use binance::sign::Signer;
-
 use binance::user::UserDecoder;
 use execution::{Router, RouterConfig};
 use market::planted::{Bug, planted};
 use market::{Amount, ClientOrderId, Instrument, Nanos};
+use memory::SystemMemory;
 use runtime::clock::Clock;
 use runtime::worker::Worker;
 use tokio::sync::watch;
 
+use crate::averages;
 use crate::config::{Config, Signal};
 use crate::connections::{connection, endpoint, routes};
 use crate::control::shown::{self, Facts, Publishing};
@@ -48,7 +49,7 @@ use crate::roles::standby::{self, Active, Alpha, StoodBy, Warm};
 use crate::stages::Hop;
 use crate::stages::gateway::GatewayConnections;
 use crate::summary::{RingSummary, StageSummary, Summary, UNKNOWN};
-use crate::topology::{self, Parts, Pipeline, Source};
+use crate::topology::{self, Parts, Pipeline, Source, Streams};
 use crate::watchdog::{self, Watchdog, Watched};
 
 /// Runs a node on this thread until its end.
@@ -100,11 +101,12 @@ async fn one_run(
         }
     };
     let (owner, local_state, mut loaded) = recall(options, &link, &leave, environment).await;
-    let Leave { fence, lease, .. } = leave;
+    let Leave { fence, lease, asks_memory } = leave;
     let (read, may_open) = (loaded.read, loaded.read || loaded.state.is_some());
     let (alpha, warm) = active.map_or((None, None), |a| (Some(a.alpha), Some((a.symbols, a.warm))));
     let before = predecessor_until(&options.config, &loaded, lease.as_ref(), began);
-    let beginning = begin(options, &rest, warm, &mut loaded, (&fence, environment));
+    let memory = (asks_memory && read).then(|| link.memory());
+    let beginning = begin(options, &rest, warm, &mut loaded, (&fence, memory, environment));
     let begun = tokio::select! {
         biased;
         () = holder::signalled(&options.signalled) => None,
@@ -320,7 +322,7 @@ async fn begin(
     rest: &RestClient,
     warm: Option<(Vec<String>, Warm)>,
     loaded: &mut Loaded,
-    (fence, environment): (&Fence, &Environment),
+    (fence, memory, environment): (&Fence, Option<&SystemMemory>, &Environment),
 ) -> Result<(Ready, Begun, Source), Failure> {
     let (named, kept, shards) = match warm {
         Some((symbols, Warm { scanner, engine, source })) => {
@@ -329,16 +331,25 @@ async fn begin(
         None => (None, None, None),
     };
     let ready = prepare(options, rest, named.as_deref(), loaded.held()).await?;
+    let (fence, clock) = (fence.clone(), environment.clock.clone());
+    let now = Nanos(clock.now_ns());
+    let sending = Sending { fence, clock, most_ms: recv_window_ms(&options.config) };
+    let begun = restart::begin(options, kept, rest, &ready.symbols, &ready.server, loaded, &sending);
+    let averages = async {
+        match memory {
+            Some(memory) if shards.is_none() => averages::kept(memory, ready.symbols.all(), now).await,
+            _ => Vec::new(),
+        }
+    };
+    let (begun, averages) = tokio::join!(begun, averages);
     let source = match shards {
         Some(shards) => Source::Shards(Box::new(shards)),
         None => {
             let (routes, feeds) = routes(&options.config, &options.hosts, &ready.symbols, environment)?;
-            Source::Streams(routes, feeds)
+            Source::Streams(Streams { routes, feeds, averages })
         }
     };
-    let (fence, clock) = (fence.clone(), environment.clock.clone());
-    let sending = Sending { fence, clock, most_ms: recv_window_ms(&options.config) };
-    let begun = restart::begin(options, kept, rest, &ready.symbols, &ready.server, loaded, &sending).await?;
+    let begun = begun?;
     Ok((ready, begun, source))
 }
 

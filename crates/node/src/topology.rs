@@ -18,7 +18,7 @@ use alpha::eigen::Scanner;
 use binance::feed::Feed;
 use binance::gateway::Gateway;
 use execution::Router;
-use market::{Instrument, Nanos};
+use market::{Instrument, Nanos, ObAverages};
 use runtime::clock::Clock;
 use runtime::conveyor::{Loader, Unloader, conveyor};
 use runtime::journal::tap::Tap;
@@ -89,10 +89,20 @@ pub struct Parts {
     pub bars: Vec<Vec<f64>>,
 }
 
+/// The venue's streams of market data.
+pub struct Streams {
+    /// Connections.
+    pub routes: Vec<Route>,
+    /// What each of them carries.
+    pub feeds: Vec<Feed>,
+    /// The averages that the features of an earlier run had, by column; empty, or `None`: they begin anew.
+    pub averages: Vec<Option<ObAverages>>,
+}
+
 /// Where ticks and quotes come from.
 pub enum Source {
-    /// The venue's streams, over feed and books of our own: connections, and what each of them carries.
-    Streams(Vec<Route>, Vec<Feed>),
+    /// The venue's streams, over feed and books of our own.
+    Streams(Streams),
     /// The shards of ingest nodes.
     Shards(Box<ShardSource>),
 }
@@ -150,7 +160,7 @@ pub fn start(config: &Config, mut parts: Parts, environment: &Environment) -> st
 pub fn start_ingest(
     config: &Config,
     instruments: &[Instrument],
-    (routes, feeds): (Vec<Route>, Vec<Feed>),
+    streams: Streams,
     environment: &Environment,
 ) -> std::io::Result<IngestPipeline> {
     let mut wiring = Wiring::new(Role::Ingest);
@@ -162,7 +172,7 @@ pub fn start_ingest(
         samples: &table::INGEST_SAMPLES,
         journal: None,
     };
-    let market = market_side(config, instruments, (routes, feeds), links, &mut wiring, &environment.clock);
+    let market = market_side(config, instruments, streams, links, &mut wiring, &environment.clock);
     let MarketSide { stages, ticks, quotes, ends, .. } = market;
     let (latency, _) = wiring.done(&[]);
     let plan = Plan::new(config, Role::Ingest, environment.workers.cores());
@@ -254,11 +264,12 @@ struct MarketSide {
 fn market_side(
     config: &Config,
     instruments: &[Instrument],
-    (routes, feeds): (Vec<Route>, Vec<Feed>),
+    streams: Streams,
     links: MarketLinks,
     wiring: &mut Wiring,
     clock: &Clock,
 ) -> MarketSide {
+    let Streams { routes, feeds, averages } = streams;
     let (frames_in, frames) = wiring.boxes(links.frames, Frame::default);
     let (commands, commands_out) = wiring.boxes(&table::FEED_COMMANDS, FeedCommand::default);
     let (ticks_in, ticks) = wiring.boxes(links.ticks, || Tick::new(instruments.len()));
@@ -289,7 +300,8 @@ fn market_side(
     };
     let probe = wiring.probe(links.samples);
     let limits = (&config.market, Nanos::from_millis(config.router.risk.max_signal_ahead_ms));
-    let book_stage = BookStage::new(limits, instruments, feeds, links_of_book, clock.clone(), probe);
+    let book_stage = BookStage::new(limits, instruments, feeds, links_of_book, clock.clone(), probe)
+        .with_averages(&averages);
     let stages: Stages = vec![("feed", Box::new(feed_stage)), ("book", Box::new(book_stage))];
     MarketSide { stages, ticks, ahead, quotes, ends, journal }
 }
@@ -328,7 +340,7 @@ fn source_side(
     clock: &Clock,
 ) -> SourceSide {
     match source {
-        Source::Streams(routes, feeds) => {
+        Source::Streams(streams) => {
             let (records, frames) = (&table::BOOK_JOURNAL, &table::BOOK_FRAMES);
             let journal = JournalLinks { records, frames, kept };
             let links = MarketLinks {
@@ -339,7 +351,7 @@ fn source_side(
                 samples: &table::BOOK_SAMPLES,
                 journal: Some(journal),
             };
-            let market = market_side(config, instruments, (routes, feeds), links, wiring, clock);
+            let market = market_side(config, instruments, streams, links, wiring, clock);
             let MarketSide { stages, ticks, ahead, quotes, ends, journal } = market;
             SourceSide { stages, ticks, ahead, quotes, ends: SourceEnds::Streams(ends), journal }
         }

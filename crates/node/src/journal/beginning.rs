@@ -58,9 +58,10 @@ impl Beginning {
         let memo = AlphaMemo::at_start(&parts.engine, parts.booked);
         let alpha = (encoded(&parts.engine.snapshot()), encoded(&memo));
         let mut states = States::new(alpha, (encoded(&parts.router), encoded(&0u64)), [0, 0]);
-        if config.content == JournalContent::Frames && matches!(parts.source, Source::Streams(..)) {
+        if let (JournalContent::Frames, Source::Streams(streams)) = (config.content, &parts.source) {
             let (instruments, bars) = (parts.instruments.clone(), std::mem::take(&mut parts.bars));
-            states.market = encoded(&MarketBeginning { instruments, bars });
+            let averages = streams.averages.clone();
+            states.market = encoded(&MarketBeginning { instruments, bars, averages });
         }
         let limits = limits(config, dir, states.len());
         (parts.journal, parts.frames) = (true, !states.market.is_empty());

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::config::Config;
 
 /// Layout of the records: another one is not decided again.
-pub const RECORDS: u32 = 2;
+pub const RECORDS: u32 = 3;
 
 /// The header of every segment of a run. No secret is in it: the configuration is the one that [`Config`] serialises.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use alpha::Snapshot;
 use execution::Router;
-use market::Instrument;
+use market::{Instrument, ObAverages};
 use serde::{Deserialize, Serialize};
 
 use super::records::{
@@ -30,6 +30,8 @@ pub struct MarketBeginning {
     pub instruments: Vec<Instrument>,
     /// Bars that the scanner was warmed with, prices by column.
     pub bars: Vec<Vec<f64>>,
+    /// The averages that the features went on from, by column.
+    pub averages: Vec<Option<ObAverages>>,
 }
 
 impl States {

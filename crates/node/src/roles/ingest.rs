@@ -21,6 +21,7 @@ use serde::Serialize;
 use telemetry::published::Published;
 
 use super::waiting::{self, Waiting};
+use crate::averages;
 use crate::beat::Beat;
 use crate::config::Config;
 use crate::connections;
@@ -35,7 +36,7 @@ use crate::role::{Role, Share};
 use crate::shards::writer::{self, Writer, WriterCounters};
 use crate::stages::book::BookCounters;
 use crate::stages::feed::FeedCounters;
-use crate::topology::{self, IngestPipeline, MarketEnds};
+use crate::topology::{self, IngestPipeline, MarketEnds, Streams};
 use crate::watchdog::{self, Watchdog, Watched};
 
 /// How often this thread looks.
@@ -161,7 +162,9 @@ pub async fn ingest(options: Options, environment: &Environment) -> Result<Summa
     let writes = WriteBehind::start(&memory);
     let name = super::process_name("ingest", config.roles.node.as_deref(), environment);
     let symbols = Symbols::new(info.instruments.clone());
-    let streams = connections::ingest_routes(config, &options.hosts, &symbols, environment)?;
+    let (routes, feeds) = connections::ingest_routes(config, &options.hosts, &symbols, environment)?;
+    let averages = averages::kept(&memory, &info.instruments, Nanos(clock.now_ns())).await;
+    let streams = Streams { routes, feeds, averages };
     let pipeline = topology::start_ingest(config, &info.instruments, streams, environment)
         .map_err(|e| Failure::unavailable(format!("cannot start the worker: {e}")))?;
     let IngestPipeline { ends, ticks, quotes, latency, workers, stop } = pipeline;

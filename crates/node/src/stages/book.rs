@@ -15,7 +15,7 @@ use binance::decode::{Decoder, Frame as Decoded, Ignored};
 use binance::feed::Feed;
 use binance::snapshots::Purpose;
 use book::{BookOutcome, FeatureEngine, Verdict};
-use market::{Bbo, ClockOffset, Instrument, MarketEvent, Nanos, SymbolId};
+use market::{Bbo, ClockOffset, Instrument, MarketEvent, Nanos, ObAverages, SymbolId};
 use runtime::clock::Clock;
 use runtime::conveyor::{Loader, Unloader};
 use runtime::latency::Probe;
@@ -163,6 +163,17 @@ impl BookStage {
             journal,
             now_ns: 0,
         }
+    }
+
+    /// The averages of an earlier run, by column, go on; `None`: they begin anew.
+    #[must_use]
+    pub fn with_averages(mut self, averages: &[Option<ObAverages>]) -> Self {
+        for (column, averages) in averages.iter().enumerate() {
+            if let Some(averages) = averages {
+                self.features.go_on(SymbolId(column as u16), averages);
+            }
+        }
+        self
     }
 
     /// Takes a frame in; did it make a sample due?

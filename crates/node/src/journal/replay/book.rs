@@ -65,7 +65,7 @@ pub struct BookReplay {
 impl BookReplay {
     /// In the state in which the run began.
     pub fn new(config: &Config, beginning: MarketBeginning) -> Result<Self, String> {
-        let MarketBeginning { instruments, bars } = beginning;
+        let MarketBeginning { instruments, bars, averages } = beginning;
         let n = instruments.len();
         if instruments.iter().enumerate().any(|(i, instrument)| instrument.id.index() != i) {
             return Err("its instruments are not in column order".to_owned());
@@ -99,7 +99,7 @@ impl BookReplay {
         let probe = latency.probe("book", 1);
         let limits = (&config.market, Nanos::from_millis(config.router.risk.max_signal_ahead_ms));
         let clock = Clock::simulated(Arc::default());
-        let stage = BookStage::new(limits, &instruments, feeds, links, clock, probe);
+        let stage = BookStage::new(limits, &instruments, feeds, links, clock, probe).with_averages(&averages);
         let (made, taken) = (VecDeque::new(), VecDeque::new());
         Ok(Self { stage, scanner, ticks, commands, quotes, news, made, taken, equal: 0, conflated: 0 })
     }
