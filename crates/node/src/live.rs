@@ -17,7 +17,6 @@ use binance::user::UserDecoder;
 use execution::{Router, RouterConfig};
 use market::planted::{Bug, planted};
 use market::{Amount, ClientOrderId, Instrument, Nanos};
-use memory::SystemMemory;
 use runtime::clock::Clock;
 use runtime::worker::Worker;
 use tokio::sync::watch;
@@ -101,12 +100,11 @@ async fn one_run(
         }
     };
     let (owner, local_state, mut loaded) = recall(options, &link, &leave, environment).await;
-    let Leave { fence, lease, asks_memory } = leave;
+    let Leave { fence, lease, .. } = leave;
     let (read, may_open) = (loaded.read, loaded.read || loaded.state.is_some());
     let (alpha, warm) = active.map_or((None, None), |a| (Some(a.alpha), Some((a.symbols, a.warm))));
     let before = predecessor_until(&options.config, &loaded, lease.as_ref(), began);
-    let memory = (asks_memory && read).then(|| link.memory());
-    let beginning = begin(options, &rest, warm, &mut loaded, (&fence, memory, environment));
+    let beginning = begin(options, &rest, warm, &mut loaded, (&fence, &link, environment));
     let begun = tokio::select! {
         biased;
         () = holder::signalled(&options.signalled) => None,
@@ -322,7 +320,7 @@ async fn begin(
     rest: &RestClient,
     warm: Option<(Vec<String>, Warm)>,
     loaded: &mut Loaded,
-    (fence, memory, environment): (&Fence, Option<&SystemMemory>, &Environment),
+    (fence, link, environment): (&Fence, &MemoryLink, &Environment),
 ) -> Result<(Ready, Begun, Source), Failure> {
     let (named, kept, shards) = match warm {
         Some((symbols, Warm { scanner, engine, source })) => {
@@ -332,7 +330,7 @@ async fn begin(
     };
     let ready = prepare(options, rest, named.as_deref(), loaded.held()).await?;
     let (fence, clock) = (fence.clone(), environment.clock.clone());
-    let now = Nanos(clock.now_ns());
+    let (memory, now) = (loaded.read.then(|| link.memory()), Nanos(clock.now_ns()));
     let sending = Sending { fence, clock, most_ms: recv_window_ms(&options.config) };
     let begun = restart::begin(options, kept, rest, &ready.symbols, &ready.server, loaded, &sending);
     let averages = async {
