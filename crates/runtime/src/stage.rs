@@ -30,9 +30,14 @@ pub trait Stage: Send {
     /// One bounded piece of the critical path. `now_ns` is monotonic ([`crate::clock::Clock::now_ns`]).
     fn poll(&mut self, now_ns: u64) -> Work;
 
-    /// A small piece of what must not delay the critical path but should not wait long either: what is left of the last
-    /// poll, and what the next one will need, computed ahead. Called while no stage of the worker found anything to do;
-    /// `Done`: there may be more.
+    /// What is left of the last poll: it must not delay the critical path but should not wait long either. Called while no
+    /// stage of the worker found anything to do; `Done`: there may be more.
+    fn settle(&mut self, _now_ns: u64) -> Work {
+        Work::Idle
+    }
+
+    /// A small piece of what the next poll will need, computed ahead: it may be left out, and is then computed when it is
+    /// needed, by the same code. Called while nothing is left of the last poll; `Done`: there may be more.
     fn prepare(&mut self, _now_ns: u64) -> Work {
         Work::Idle
     }

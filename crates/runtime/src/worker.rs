@@ -124,6 +124,8 @@ pub struct DutyCycle {
     stats: Vec<Arc<StageStats>>,
     clock: Clock,
     housekept_ns: u64,
+    /// What the next polls will need is computed ahead.
+    prepares: bool,
     /// Rehearsals are wanted: the time that they take is nobody else's.
     rehearses: bool,
     rehearsed_ns: u64,
@@ -133,7 +135,7 @@ impl DutyCycle {
     /// Of stages, polled in this order.
     pub fn new(stages: Vec<Box<dyn Stage>>, clock: Clock) -> Self {
         let stats = stages.iter().map(|s| Arc::new(StageStats::new(s.name()))).collect();
-        Self { stages, stats, clock, housekept_ns: 0, rehearses: false, rehearsed_ns: 0 }
+        Self { stages, stats, clock, housekept_ns: 0, prepares: true, rehearses: false, rehearsed_ns: 0 }
     }
 
     /// Counters of the stages, in polling order.
@@ -141,8 +143,13 @@ impl DutyCycle {
         &self.stats
     }
 
-    /// Polls every stage once. When none of them found anything to do, a piece of preparation follows, or housekeeping;
-    /// the latter whenever it is overdue.
+    /// Are the next polls to be prepared from now on? They are at first. ([`Stage::prepare`])
+    pub const fn prepare(&mut self, wanted: bool) {
+        self.prepares = wanted;
+    }
+
+    /// Polls every stage once. When none of them found anything to do, a piece of what they left or of preparation follows,
+    /// or housekeeping; the latter whenever it is overdue.
     pub fn pass(&mut self) -> Work {
         let mut now = self.clock.now_ns();
         let mut worked = false;
@@ -157,7 +164,10 @@ impl DutyCycle {
             now = end;
         }
         // One piece, then the sockets are looked at again.
-        let prepared = !worked && self.stages.iter_mut().any(|stage| stage.prepare(now) == Work::Done);
+        let stages = &mut self.stages;
+        let prepared = !worked
+            && (stages.iter_mut().any(|stage| stage.settle(now) == Work::Done)
+                || self.prepares && stages.iter_mut().any(|stage| stage.prepare(now) == Work::Done));
         let since = now.saturating_sub(self.housekept_ns);
         let free = !worked && !prepared;
         if since >= HOUSEKEEP_LATEST_NS || (free && since >= HOUSEKEEP_IDLE_NS) {
@@ -430,6 +440,10 @@ mod tests {
             self.0.push("poll");
             Work::Idle
         }
+        fn settle(&mut self, _: u64) -> Work {
+            self.0.push("settle");
+            Work::Idle
+        }
         fn prepare(&mut self, _: u64) -> Work {
             self.0.push("prepare");
             self.1 = self.1.saturating_sub(1);
@@ -442,7 +456,7 @@ mod tests {
             self.0.push("housekeep");
             assert_eq!(
                 self.0,
-                ["read", "poll", "prepare", "read", "poll", "prepare", "housekeep"],
+                ["read", "poll", "settle", "prepare", "read", "poll", "settle", "prepare", "housekeep"],
                 "housekeeping waits for preparation"
             );
         }

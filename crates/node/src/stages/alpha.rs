@@ -613,7 +613,7 @@ impl Stage for AlphaStage {
         Work::Done
     }
 
-    fn prepare(&mut self, _now_ns: u64) -> Work {
+    fn settle(&mut self, _now_ns: u64) -> Work {
         Work::from(self.finish())
     }
 

@@ -651,10 +651,11 @@ impl Stage for BookStage {
         Work::from(did)
     }
 
+    fn settle(&mut self, now_ns: u64) -> Work {
+        Work::from(self.tell_sample(now_ns))
+    }
+
     fn prepare(&mut self, now_ns: u64) -> Work {
-        if self.tell_sample(now_ns) {
-            return Work::Done;
-        }
         if self.features.prepare(PREPARE) {
             self.ahead.changed();
             return Work::Done;

@@ -255,7 +255,7 @@ impl AlphaReplay {
 
     fn poll(&mut self, at: u64) {
         let _ = self.stage.poll(at);
-        let _ = self.stage.prepare(at);
+        let _ = self.stage.settle(at);
         while self.intents.pop().is_some() {}
         while self.news.pop().is_some() {}
         while self.memory_news.pop().is_some() {}
