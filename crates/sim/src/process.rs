@@ -30,6 +30,12 @@ use crate::time::TrueTime;
 const IDLE: Duration = Duration::from_millis(10);
 /// Who waits for workers to have worked looks after this all the same.
 const LOOK: Duration = Duration::from_millis(20);
+/// Workers compute the next tick ahead in the last part of every tenth of a second, in which its mids are told ahead too.
+/// Elsewhere they do so whenever they are idle; here idle time is what a run costs, and what is computed early is computed
+/// again with the next frame of its symbol.
+const TICK: u64 = 100 * MS;
+const PREPARED_FROM: u64 = 70 * MS;
+const MS: u64 = 1_000_000;
 /// Passes of a worker in a row before others get their turn.
 const PASSES: u32 = 256;
 
@@ -67,8 +73,11 @@ impl MachineClock {
 
     /// What the crystal has gained, ns.
     fn gained(&self, now: u64) -> i64 {
-        let since = now.saturating_sub(self.drifting_since.load(Ordering::Relaxed));
         let ppm = self.drift_ppm.load(Ordering::Relaxed);
+        if ppm == 0 {
+            return self.gained.load(Ordering::Relaxed);
+        }
+        let since = now.saturating_sub(self.drifting_since.load(Ordering::Relaxed));
         let new = i64::try_from(i128::from(since) * i128::from(ppm) / 1_000_000).unwrap_or(0);
         self.gained.load(Ordering::Relaxed).saturating_add(new)
     }
@@ -335,7 +344,7 @@ impl Workers for ProcessSpawner {
         clock: Clock,
         stop: Arc<AtomicBool>,
     ) -> io::Result<Worker> {
-        let mut cycle = DutyCycle::new(stages, clock);
+        let mut cycle = DutyCycle::new(stages, clock.clone());
         let stats = cycle.stats().to_vec();
         let (done, ended) = oneshot::channel();
         let (name, process) = (config.name.clone(), Arc::clone(&self.process));
@@ -343,6 +352,9 @@ impl Workers for ProcessSpawner {
             let mut result = Ok(());
             'run: while !stop.load(Ordering::Acquire) {
                 let mut worked = false;
+                // Who looks at its links is told whenever a worker has done anything, and goes by that.
+                let looked_at = !lock(&process.lookers).is_empty();
+                cycle.prepare(looked_at || clock.now_ns() % TICK >= PREPARED_FROM);
                 for _ in 0..PASSES {
                     let pass = || {
                         let told = lock(&process.panics).take_if(|worker| *worker == config.name);
