@@ -1,6 +1,7 @@
 //! A machine: its clock, its files, and what a process that is started on it is given.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +29,8 @@ pub struct MachineFiles(Arc<Disk>);
 
 #[derive(Debug, Default)]
 struct Disk {
-    files: Mutex<BTreeMap<PathBuf, Vec<u8>>>,
+    /// By their whole names: paths are compared part by part, and this is looked up all the time.
+    files: Mutex<BTreeMap<OsString, Vec<u8>>>,
     full: AtomicBool,
     /// What no file may ever hold, and those that held it. Every byte is looked at when it is written: what is overwritten,
     /// removed or packed before anybody looks at the disk counts as well, and a sealed journal need not be unpacked.
@@ -43,7 +45,11 @@ impl AppendFile for MachineFile {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.room()?;
         let mut files = self.0.files();
-        let file = files.entry(self.1.clone()).or_default();
+        let name = self.1.as_os_str();
+        if !files.contains_key(name) {
+            files.insert(name.to_owned(), Vec::new());
+        }
+        let Some(file) = files.get_mut(name) else { return Ok(()) };
         let written = file.len();
         file.extend_from_slice(bytes);
         self.0.look(&self.1, file, written);
@@ -56,7 +62,7 @@ impl AppendFile for MachineFile {
 }
 
 impl MachineFiles {
-    fn files(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Vec<u8>>> {
+    fn files(&self) -> MutexGuard<'_, BTreeMap<OsString, Vec<u8>>> {
         self.0.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -72,8 +78,13 @@ impl MachineFiles {
     /// Directories that hold segments of a journal.
     pub fn journals(&self) -> BTreeSet<PathBuf> {
         let files = self.files();
-        let is_segment = |path: &&PathBuf| path.extension().is_some_and(|e| e == "dj" || e == "djz");
-        files.keys().filter(is_segment).filter_map(|path| Some(path.parent()?.to_owned())).collect()
+        let is_segment = |path: &&Path| path.extension().is_some_and(|e| e == "dj" || e == "djz");
+        files
+            .keys()
+            .map(Path::new)
+            .filter(is_segment)
+            .filter_map(|path| Some(path.parent()?.to_owned()))
+            .collect()
     }
 
     /// These bytes must never stand in a file.
@@ -99,7 +110,7 @@ impl MachineFiles {
 
 impl Files for MachineFiles {
     fn read(&self, path: &Path) -> io::Result<Option<String>> {
-        Ok(self.files().get(path).map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
+        Ok(self.files().get(path.as_os_str()).map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
     }
 
     fn write(&self, path: &Path, text: &str) -> io::Result<()> {
@@ -107,26 +118,26 @@ impl Files for MachineFiles {
     }
 
     fn read_bytes(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        Ok(self.files().get(path).cloned())
+        Ok(self.files().get(path.as_os_str()).cloned())
     }
 
     fn write_bytes(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.room()?;
         self.look(path, bytes, 0);
-        self.files().insert(path.to_owned(), bytes.to_owned());
+        self.files().insert(path.into(), bytes.to_owned());
         Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut files = self.files();
-        let bytes = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        files.insert(to.to_owned(), bytes);
+        let bytes = files.remove(from.as_os_str()).ok_or(io::ErrorKind::NotFound)?;
+        files.insert(to.into(), bytes);
         Ok(())
     }
 
     fn append(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
         self.room()?;
-        self.files().entry(path.to_owned()).or_default();
+        self.files().entry(path.into()).or_default();
         Ok(Box::new(MachineFile(self.clone(), path.to_owned())))
     }
 
@@ -137,19 +148,20 @@ impl Files for MachineFiles {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>> {
         let files = self.files();
-        let inside = files.iter().filter(|(path, _)| path.parent() == Some(dir));
+        let inside = files.iter().map(|(name, bytes)| (Path::new(name), bytes));
+        let inside = inside.filter(|(path, _)| path.parent() == Some(dir));
         let named = inside
             .filter_map(|(path, bytes)| Some((path.file_name()?.to_str()?.to_owned(), bytes.len() as u64)));
         Ok(named.collect())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.files().remove(path);
+        self.files().remove(path.as_os_str());
         Ok(())
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.files().retain(|file, _| !file.starts_with(path));
+        self.files().retain(|file, _| !Path::new(file).starts_with(path));
         Ok(())
     }
 
