@@ -31,6 +31,9 @@ impl fmt::Display for Violation {
     }
 }
 
+/// What of an order may change.
+type Progress = (Nanos, i64, i64, bool);
+
 /// An opening order of an intent.
 #[derive(Debug, Clone)]
 struct Opening {
@@ -45,6 +48,8 @@ struct Opening {
 /// What the venue has been seen to hold, from check to check.
 #[derive(Debug, Default)]
 pub struct Ledger {
+    /// Orders that were followed, as far as they had come: one that has not changed need not be looked at again.
+    known: BTreeMap<u64, Progress>,
     /// Client order ids of ours, and the venue's id of each.
     ids: BTreeMap<String, u64>,
     openings: BTreeMap<(u64, u32), Vec<Opening>>,
@@ -82,6 +87,10 @@ impl Ledger {
         found: &mut Vec<Violation>,
     ) {
         for order in exchange.orders_of(account) {
+            let progress = (order.updated, order.qty.0, order.filled.0, order.is_open());
+            if self.known.insert(order.id, progress) == Some(progress) {
+                continue;
+            }
             let Some(id) = ClientOrderId::parse(&order.client_id) else { continue };
             match self.ids.get(&order.client_id) {
                 Some(known) if *known != order.id => found.push(Violation {
