@@ -5,7 +5,7 @@ use std::rc::Rc;
 use tokio::task::LocalSet;
 use venue::VenueConfig;
 
-use crate::time::EPOCH_NS;
+use crate::time::{self, EPOCH_NS};
 pub use crate::world::Scene;
 use crate::world::{Program, World};
 
@@ -21,15 +21,19 @@ impl Scene {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
+            .on_thread_unpark(time::moved)
             .build()
             .map_err(|e| format!("no runtime: {e}"))?;
-        LocalSet::new().block_on(&runtime, async {
+        time::told(true);
+        let played = LocalSet::new().block_on(&runtime, async {
             let world = World::new(self)?;
             let driver = tokio::task::spawn_local(Rc::clone(&world).run());
             let told = story(&world).await;
             world.finish();
             driver.await.map_err(|e| format!("the world's loop: {e}"))?;
             Ok(told)
-        })
+        });
+        time::told(false);
+        played
     }
 }

@@ -1,9 +1,40 @@
 //! The true time of a simulated world: tokio's paused clock on a fixed epoch.
 
+use std::cell::Cell;
+
 use tokio::time::Instant;
 
 /// 2026-01-01 00:00 UTC, ns: a simulated run begins then if it says nothing else, so that no result depends on the day.
 pub const EPOCH_NS: u64 = 1_767_225_600_000_000_000;
+
+thread_local! {
+    /// What the clock of this thread's runtime shows, once somebody has asked; it is asked a dozen times between two moves.
+    static SHOWN: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// The runtime tells of every move ([`moved`]).
+    static TOLD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The runtime of this thread tells from now on of every move of its clock, or no longer.
+pub fn told(by_runtime: bool) {
+    TOLD.set(by_runtime);
+    moved();
+}
+
+/// The clock of this thread's runtime may have moved: it moves only while the runtime waits.
+pub fn moved() {
+    SHOWN.set(None);
+}
+
+fn now() -> Instant {
+    if !TOLD.get() {
+        return Instant::now();
+    }
+    SHOWN.get().unwrap_or_else(|| {
+        let now = Instant::now();
+        SHOWN.set(Some(now));
+        now
+    })
+}
 
 /// True time since the run's beginning.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +56,7 @@ impl TrueTime {
 
     /// Now, ns since the beginning.
     pub fn since_begin_ns(&self) -> u64 {
-        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        u64::try_from(now().duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// The instant of a true time.
