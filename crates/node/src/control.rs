@@ -31,7 +31,6 @@ use memory::SystemMemory;
 use memory::schema::Kill;
 use runtime::ring::Rx;
 
-use crate::drop_copy::Believed;
 use crate::killed::{self, Wish};
 use crate::stages::alpha::{AlphaCommand, AlphaNews};
 use crate::stages::router::{RouterCommand, RouterNews};
@@ -192,11 +191,11 @@ impl Control {
     fn drop_copy(&mut self) {
         let r = &self.seen.router;
         let named = |(name, qty): (&String, &market::Qty)| Some((self.symbols.by_name(name)?.id, *qty));
-        self.drop_copy.believe(&Believed {
-            positions: self.seen.positions.iter().filter_map(named).collect(),
-            traded: self.private.traded.keys().copied().collect(),
-            settled: r.reconciled && r.unknown == 0 && r.unpriced == 0,
-        });
+        self.drop_copy.believe(
+            self.seen.positions.iter().filter_map(named),
+            self.private.traded.keys().copied(),
+            r.reconciled && r.unknown == 0 && r.unpriced == 0,
+        );
         if let Some(found) = self.drop_copy.differs() {
             tracing::error!("drop copy: {found}; nothing is opened until a person has looked");
             self.alert("DropCopyDiffers");

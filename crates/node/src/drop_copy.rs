@@ -67,10 +67,22 @@ impl DropCopy {
     }
 
     /// What the router believes now.
-    pub fn believe(&self, believed: &Believed) {
+    ///
+    /// It is said in every turn and is mostly what was said before: nothing is built for that.
+    pub fn believe(
+        &self,
+        positions: impl Iterator<Item = (SymbolId, Qty)> + Clone,
+        traded: impl Iterator<Item = SymbolId> + Clone,
+        settled: bool,
+    ) {
         let mut now = lock(&self.0.believed);
-        if *now != *believed {
-            now.clone_from(believed);
+        now.settled = settled;
+        let known = |(symbol, qty)| now.positions.get(&symbol) == Some(&qty);
+        if positions.clone().count() != now.positions.len() || !positions.clone().all(known) {
+            now.positions = positions.collect();
+        }
+        if !traded.clone().eq(now.traded.iter().copied()) {
+            now.traded = traded.collect();
         }
     }
 
