@@ -536,12 +536,12 @@ impl Feed {
 impl SymbolFeed {
     /// Price text.
     pub(crate) fn px(&self, px: Px) -> String {
-        self.tick.format(px.0).to_string()
+        Text::of(self.tick, px.0)
     }
 
     /// Quantity text.
     pub(crate) fn qty(&self, qty: Qty) -> String {
-        self.lot.format(qty.0).to_string()
+        Text::of(self.lot, qty.0)
     }
 
     /// Quantity of the last trade, as text.

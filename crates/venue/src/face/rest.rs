@@ -7,6 +7,7 @@ use super::auth::{check_time, rest_payload};
 use super::limits::Used;
 use super::params::{Params, percent_decode};
 use super::request::{HttpRequest, Reply, Trouble, error_body};
+use super::text::text_of;
 use super::trade::{Answer, Call};
 use super::world::World;
 use super::{account, algo, public, trade};
@@ -202,7 +203,7 @@ pub(crate) fn handle(w: &mut World, r: &HttpRequest, now: Nanos) -> Reply {
 
 fn finish(w: &mut World, answer: Result<Value, Reject>, used: Used) -> Reply {
     match answer {
-        Ok(v) => Reply { status: 200, body: v.to_string(), used, retry_after: None },
+        Ok(v) => Reply { status: 200, body: text_of(&v), used, retry_after: None },
         Err(e) => {
             w.counters.rejects += 1;
             Reply { status: e.status(), body: error_body(e.code, &e.msg), used, retry_after: None }

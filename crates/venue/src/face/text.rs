@@ -1,17 +1,30 @@
 //! Frames as text, written without detours: numbers digit by digit into one buffer.
 
 use market::{Amount, Increment};
+use serde_json::Value;
 
 /// The first number of nine digits.
 const EIGHT: u64 = 100_000_000;
 /// Eight characters `0`.
 const ZEROS: u64 = 0x3030_3030_3030_3030;
 
+/// A value as JSON: what its `to_string` says, without a formatter between the two.
+pub(crate) fn text_of(value: &Value) -> String {
+    serde_json::to_string(value).expect("the keys of a value are texts")
+}
+
 /// A frame being written.
 #[derive(Debug, Default)]
 pub(crate) struct Text(Vec<u8>);
 
 impl Text {
+    /// A number of increments alone.
+    pub(crate) fn of(increment: Increment, count: i64) -> String {
+        let mut text = Self(Vec::with_capacity(24));
+        text.count(increment, count);
+        text.as_str().to_owned()
+    }
+
     /// Begins anew.
     pub(crate) fn clear(&mut self) -> &mut Self {
         self.0.clear();

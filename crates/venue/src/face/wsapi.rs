@@ -9,6 +9,7 @@ use super::auth::check_time;
 use super::params::{Params, json_text};
 use super::request::Frame;
 use super::session::Session;
+use super::text::text_of;
 use super::trade::{Answer, Call};
 use super::world::World;
 use super::{account, algo, public, trade};
@@ -76,7 +77,7 @@ pub(crate) fn handle(w: &mut World, session: &mut Session, f: &Frame, ip: IpAddr
         rows.push(json!({"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": weight, "count": used.0}));
         reply["rateLimits"] = Value::Array(rows);
     }
-    reply.to_string()
+    text_of(&reply)
 }
 
 type Outcome = (Result<Value, (Reject, u16)>, (u32, Option<AccountId>));
