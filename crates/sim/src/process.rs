@@ -34,7 +34,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Elsewhere they do so whenever they are idle; here idle time is what a run costs, and what is computed early is computed
 /// again with the next frame of its symbol.
 const TICK: u64 = 100 * MS;
-const PREPARED_FROM: u64 = 70 * MS;
+const PREPARED_FROM: u64 = 85 * MS;
 const MS: u64 = 1_000_000;
 /// Passes of a worker in a row before others get their turn.
 const PASSES: u32 = 256;
