@@ -4,6 +4,7 @@
 //! One day a reader is in memory at most, and the one that is stepped: new memory costs as much as the decoding that fills it.
 //! Their buffers go round. The order, and with it every result, is the same with any number of threads.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -61,36 +62,45 @@ pub(crate) fn each_decoded<S: Sync, O: Send, T, E: From<DayError>>(
     }
     let readers = threads.min(sources.len());
     let (used_out, used) = mpsc::channel::<Day>();
-    let used = Mutex::new(used);
+    // One more than there are readers: one is stepped while each reader has its own.
+    for _ in 0..=readers {
+        used_out.send(Day::default()).ok();
+    }
+    // A day's number is taken with its buffers: the earliest day that is not there yet is always being decoded.
+    let next = Mutex::new((used, 0));
+    let take = || {
+        let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
+        let (used, n) = &mut *next;
+        let source = sources.get(*n)?;
+        let day = used.recv().ok()?;
+        *n += 1;
+        Some((*n - 1, source, day))
+    };
     std::thread::scope(|scope| {
         // It goes with this closure, whatever ends it: a reader that waits for a buffer ends by that.
         let used_out = used_out;
-        // Reader `r` decodes every `readers`-th day from the `r`-th on, and hands it over before it waits for the next buffer.
-        let ends: Vec<_> = (0..readers)
-            .map(|r| {
-                let (days_out, days) = mpsc::sync_channel::<Result<(Day, O), DayError>>(1);
-                let (used, read) = (&used, &read);
-                scope.spawn(move || {
-                    let mut first = Some(Day::default());
-                    for source in sources.iter().skip(r).step_by(readers) {
-                        let spare = || used.lock().unwrap_or_else(PoisonError::into_inner).recv().ok();
-                        let Some(mut day) = first.take().or_else(spare) else { return };
-                        let message = read(source, &mut day).map(|origin| (day, origin));
-                        let failed = message.is_err();
-                        if days_out.send(message).is_err() || failed {
-                            return;
-                        }
+        let (days_out, days) = mpsc::channel::<(usize, Result<(Day, O), DayError>)>();
+        for _ in 0..readers {
+            let (days_out, take, read) = (days_out.clone(), &take, &read);
+            scope.spawn(move || {
+                while let Some((n, source, mut day)) = take() {
+                    let message = read(source, &mut day).map(|origin| (day, origin));
+                    if days_out.send((n, message)).is_err() {
+                        return;
                     }
-                });
-                days
-            })
-            .collect();
-        // One more than there are readers: one is stepped while each reader has its own.
-        used_out.send(Day::default()).ok();
+                }
+            });
+        }
+        drop(days_out);
         let mut begun = begin()?;
+        let mut early = BTreeMap::new();
         for n in 0..sources.len() {
-            // A reader ends early only where it has sent an error.
-            let Ok(message) = ends[n % readers].recv() else { break };
+            while !early.contains_key(&n)
+                && let Ok((n, message)) = days.recv()
+            {
+                early.insert(n, message);
+            }
+            let Some(message) = early.remove(&n) else { break };
             let (day, origin) = message?;
             if step(&mut begun, &day, origin)?.is_break() {
                 break;
@@ -111,4 +121,37 @@ fn read(source: &DaySource, day: &mut Day, digest: bool) -> Result<Origin, DayEr
         sha256: hex::encode(Sha256::digest(bytes)),
     });
     Ok(Origin { files: files.collect(), repeats })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn days_stepped(threads: usize, bad: Option<usize>, last: usize) -> (Result<(), DayError>, Vec<usize>) {
+        let sources: Vec<usize> = (0..40).collect();
+        let mut stepped = Vec::new();
+        let read = |&n: &usize, _: &mut Day| {
+            // Some are slow, so that those after them are there before them.
+            std::thread::sleep(std::time::Duration::from_micros([2_000, 0, 0, 300, 0][n % 5]));
+            if bad == Some(n) { Err(DayError::Undated { path: PathBuf::new() }) } else { Ok(n) }
+        };
+        let step = |(): &mut (), _: &Day, n: usize| {
+            stepped.push(n);
+            Ok(if n == last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        };
+        let done = each_decoded(&sources, threads, read, || Ok::<_, DayError>(()), step);
+        (done, stepped)
+    }
+
+    #[test]
+    fn days_come_in_order_up_to_the_first_error_with_any_number_of_readers() {
+        for threads in 1..9 {
+            let all: Vec<usize> = (0..40).collect();
+            assert_eq!(days_stepped(threads, None, 99).1, all, "{threads} threads");
+            assert_eq!(days_stepped(threads, None, 17).1, all[..18], "{threads} threads");
+            let (done, stepped) = days_stepped(threads, Some(11), 99);
+            assert!(done.is_err(), "{threads} threads");
+            assert_eq!(stepped, all[..11], "{threads} threads");
+        }
+    }
 }

@@ -160,7 +160,14 @@ fn put(
                     *cell = value;
                 }
             }),
-            Role::Asset(column) => floats(array, |row, price| prices[row * width + column] = price),
+            Role::Asset(column) => {
+                let mut cells = prices.iter_mut().skip(column).step_by(width);
+                floats(array, |_, price| {
+                    if let Some(cell) = cells.next() {
+                        *cell = price;
+                    }
+                });
+            }
         }
     }
     Ok(())

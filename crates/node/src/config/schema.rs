@@ -31,7 +31,7 @@ pub fn of_sections<'a>(names: impl IntoIterator<Item = &'a str>) -> Value {
     if let Some(alpha) = properties.get_mut("alpha") {
         set_ranges(alpha);
     }
-    json!({ "properties": properties })
+    Map::from_iter([("properties".to_owned(), Value::Object(properties))]).into()
 }
 
 /// A field of [`Config`].
