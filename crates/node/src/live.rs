@@ -585,7 +585,7 @@ fn parts(
 ) -> Result<Parts, Failure> {
     let config = &options.config;
     let bad = |e: &dyn std::fmt::Display| Failure::usage(e.to_string());
-    let Begun { scanner, engine, recovered, day, bars } = begun;
+    let Begun { scanner, engine, recovered, day, bars, at: engine_at } = begun;
     // No client order id is ever used twice.
     let (mut at, mut drawn) = (environment.clock.wall_ns(), environment.entropy.next_u64());
     if planted(Bug::RunIdRepeats) {
@@ -625,6 +625,7 @@ fn parts(
         scanner,
         engine,
         booked: recovered.booked,
+        at: engine_at,
         router,
         day: SharedDay::of(day),
         gateway,

@@ -34,6 +34,8 @@ pub struct Begun {
     pub day: KeptDay,
     /// The bars that the scanner was warmed with, where the journal is to keep them.
     pub bars: Vec<Vec<f64>>,
+    /// Up to when the engine is: venue time.
+    pub at: Nanos,
 }
 
 /// A scanner and an engine without a past but the given history: what a standby keeps warm.
@@ -130,7 +132,7 @@ pub async fn begin(
         loaded.recovered = recovered.trades.iter().map(numbered).collect();
     }
     loaded.ticks = engine.ticks();
-    Ok(Begun { scanner, engine, recovered, day, bars })
+    Ok(Begun { scanner, engine, recovered, day, bars, at: now })
 }
 
 /// First pause between two attempts, and the longest.

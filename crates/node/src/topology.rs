@@ -71,6 +71,8 @@ pub struct Parts {
     pub engine: Engine,
     /// Venue time up to which fills are booked in closed trades.
     pub booked: Nanos,
+    /// Up to when the engine is: venue time.
+    pub at: Nanos,
     /// With its first gate shut.
     pub router: Router,
     /// Where its day is kept.
@@ -433,7 +435,8 @@ fn join(config: &Config, role: Role, parts: Parts, clock: &Clock) -> (Stages, En
         view: engine_view_in,
     };
     let probe = w.probe(&table::ALPHA_SAMPLES);
-    let engine = AlphaStage::new(config, parts.engine, parts.booked, links, clock.clone(), probe);
+    let engine =
+        AlphaStage::new(config, parts.engine, parts.booked, links, clock.clone(), probe).from(parts.at);
     let links = RouterLinks {
         intents,
         reports,

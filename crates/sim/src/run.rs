@@ -67,13 +67,17 @@ pub struct Circumstances {
     pub connection_age_s: u64,
     /// Orders that the venue takes in 10 s.
     pub orders_per_10s: u32,
+    /// Every book of the venue changes once in so many ms.
+    pub market_step_ms: u64,
 }
 
 impl Circumstances {
     /// As usual: short holds, so that there is much to lose, and limits that nobody meets.
-    pub const USUAL: Self = Self { hold_bars: 3, connection_age_s: 23 * 3_600, orders_per_10s: 300 };
+    pub const USUAL: Self =
+        Self { hold_bars: 3, connection_age_s: 23 * 3_600, orders_per_10s: 300, market_step_ms: 100 };
 
-    /// Each departs from the usual in a quarter of the seeds.
+    /// Each departs from the usual in a quarter of the seeds; the market, which is as busy as the venue's largest symbols,
+    /// is in three of four as calm as its small ones: what decides there is what is done between two ticks.
     fn drawn(seed: u64) -> Self {
         let mut random = Random::new(seed, 0x6369);
         let mut or = |usual: u64, from: u64, to: u64| {
@@ -84,6 +88,7 @@ impl Circumstances {
             hold_bars: or(3, 80, 160) as u32,
             connection_age_s: or(23 * 3_600, 60, 240),
             orders_per_10s: or(300, 25, 60) as u32,
+            market_step_ms: or(400, 100, 100),
         }
     }
 }
@@ -197,6 +202,7 @@ impl Setup {
         let mut venue =
             VenueConfig { seed: self.seed, symbols: self.symbols, accounts, ..VenueConfig::default() };
         venue.rules.orders_per_10s = self.circumstances.orders_per_10s;
+        venue.market_step = Duration::from_millis(self.circumstances.market_step_ms);
         // By name: a symbol that does not trade at a start is followed all the same.
         let symbols = venue.preroll(1, Duration::from_secs(1)).symbols;
         let programs = programs(self, symbols)?;

@@ -136,6 +136,8 @@ pub struct VenueConfig {
     /// Listings whose market comes in by [`crate::VenueHandle::mirror`]; nothing is simulated or played then. Their ids
     /// are their places.
     pub mirrored: Vec<Listing>,
+    /// Time between two changes of a simulated symbol's book: 100 ms to 60 s, in whole tenths of a second.
+    pub market_step: Duration,
     /// Recordings (SPEC §2.4) to play.
     pub recordings: Vec<PathBuf>,
     /// Playing speed of the recordings (1 = real time), in (0, 1000].
@@ -170,6 +172,7 @@ impl Default for VenueConfig {
             seed: 42,
             symbols: 48,
             mirrored: Vec::new(),
+            market_step: Duration::from_millis(100),
             recordings: Vec::new(),
             speed: 1.0,
             looping: true,

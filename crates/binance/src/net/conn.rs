@@ -16,10 +16,11 @@ use std::sync::Arc;
 
 use market::Nanos;
 use tungstenite::protocol::WebSocketConfig;
-use tungstenite::{Bytes, Error, Message, WebSocket};
+use tungstenite::{Error, Message, WebSocket};
 
 use super::close::CloseReason;
-use super::outbox::Outbox;
+use super::outbox::{Full, Kind, Outbox};
+use super::random::Random;
 use super::stream::Dialer;
 use super::upgrade::{Attempt, Stream};
 use crate::hosts::Endpoint;
@@ -117,6 +118,7 @@ pub enum SendError {
 }
 
 struct Live {
+    /// For reading; whatever is written goes by the outbox.
     ws: WebSocket<Stream>,
     generation: u32,
     outbox: Outbox,
@@ -133,7 +135,7 @@ pub struct WsConn {
     endpoint: Endpoint,
     dialer: Arc<dyn Dialer>,
     config: ConnConfig,
-    random: u64,
+    random: Random,
     live: Option<Live>,
     draining: Option<(Live, Nanos)>,
     attempt: Option<Attempt>,
@@ -151,7 +153,7 @@ impl WsConn {
             endpoint,
             dialer,
             config,
-            random: seed,
+            random: Random::new(seed),
             live: None,
             draining: None,
             attempt: None,
@@ -204,8 +206,7 @@ impl WsConn {
         self.wanted = false;
         self.attempt = None;
         for mut live in self.live.take().into_iter().chain(self.draining.take().map(|(l, _)| l)) {
-            let _ = live.ws.close(None);
-            let _ = live.ws.flush();
+            live.say(Kind::Close, &[]);
         }
     }
 
@@ -227,8 +228,7 @@ impl WsConn {
         if let Some((old, until)) = &mut self.draining {
             let read = read(old, now, self.config.frames_per_poll, sink, &mut activity);
             if read.is_err() || now >= *until {
-                let _ = old.ws.close(None);
-                let _ = old.ws.flush();
+                old.say(Kind::Close, &[]);
                 self.draining = None;
             }
         }
@@ -250,11 +250,10 @@ impl WsConn {
     /// Sends a text frame (UTF-8) now. What the socket does not take at once goes out with the next polls.
     #[inline]
     pub fn send(&mut self, frame: &[u8]) -> Result<(), SendError> {
-        let mask = self.next_random() as u32;
         let live = self.live.as_mut().ok_or(SendError::NotOpen)?;
-        live.outbox.push(frame, mask.to_ne_bytes()).map_err(|_| SendError::Full)?;
+        live.outbox.push(Kind::Text, frame).map_err(|Full| SendError::Full)?;
         // A broken socket is told by the next poll; whether the frame arrived is not known then.
-        let _ = live.outbox.flush(&mut live.ws);
+        let _ = live.flush();
         Ok(())
     }
 
@@ -276,7 +275,7 @@ impl WsConn {
         let full = base.saturating_mul(1 << self.failures.min(20)).min(self.config.max_backoff.max(base));
         self.failures = self.failures.saturating_add(1);
         // Between half and the whole, but never two attempts within a second.
-        let wait = full / 2 + self.next_random() % (full / 2 + 1);
+        let wait = full / 2 + self.random.next() % (full / 2 + 1);
         self.next_attempt = now.plus(wait.max(Nanos::SECOND));
     }
 
@@ -292,7 +291,7 @@ impl WsConn {
             // Whatever becomes of this attempt, the next is at least a second away.
             self.next_attempt = now.plus(Nanos::SECOND);
             let deadline = now.plus(self.config.connect_timeout);
-            let key = u128::from(self.next_random()) << 64 | u128::from(self.next_random());
+            let key = u128::from(self.random.next()) << 64 | u128::from(self.random.next());
             let (dialer, key) = (Arc::clone(&self.dialer), key.to_be_bytes());
             match Attempt::start(&self.endpoint, &*dialer, self.ws_config(), key, deadline) {
                 Ok(attempt) => self.attempt = Some(attempt),
@@ -312,13 +311,14 @@ impl WsConn {
         Change::Failed(reason)
     }
 
-    fn opened(&mut self, ws: WebSocket<Stream>, now: Nanos) -> Change {
+    fn opened(&mut self, mut ws: WebSocket<Stream>, now: Nanos) -> Change {
+        ws.get_mut().upgraded();
         self.attempt = None;
-        let early = self.next_random() % (self.config.max_age / 24 + 1);
+        let early = self.random.next() % (self.config.max_age / 24 + 1);
         let replace_at = now.plus(self.config.max_age - early);
         self.generation += 1;
         let generation = self.generation;
-        let (outbox, drained) = (Outbox::new(), false);
+        let (outbox, drained) = (Outbox::new(self.random.next()), false);
         let fresh =
             Live { ws, generation, outbox, opened: now, heard: now, pinged: now, replace_at, drained };
         match self.live.replace(fresh) {
@@ -338,14 +338,20 @@ impl WsConn {
             .max_message_size(Some(self.config.max_message))
             .max_frame_size(Some(self.config.max_message))
     }
+}
 
-    /// SplitMix64: jitter needs no more.
-    fn next_random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+impl Live {
+    /// Writes what waits, as far as the socket takes it.
+    #[inline]
+    fn flush(&mut self) -> Result<(), Error> {
+        self.outbox.flush(self.ws.get_mut().inner())
+    }
+
+    /// Sends a control frame now or with the next polls; where too much waits already it is left out.
+    fn say(&mut self, kind: Kind, payload: &[u8]) {
+        let _ = self.outbox.push(kind, payload);
+        // A broken socket is told by the next read.
+        let _ = self.flush();
     }
 }
 
@@ -374,10 +380,7 @@ fn frames(
     sink: &mut impl FnMut(&[u8], Nanos, u32),
     frames: &mut u32,
 ) -> Result<(), CloseReason> {
-    // Reading may send a pong: not into the middle of a frame of ours.
-    if !live.outbox.flush(&mut live.ws).map_err(reason)? {
-        return Ok(());
-    }
+    live.flush().map_err(reason)?;
     if std::mem::take(&mut live.drained) && !live.ws.get_mut().may_bring() {
         live.drained = true;
         return Ok(());
@@ -395,12 +398,17 @@ fn frames(
                 sink(&bytes, now, live.generation);
             }
             Ok(Message::Close(frame)) => {
+                // Answered by its own code, or without one.
+                let code = frame.as_ref().map(|f| u16::from(f.code).to_be_bytes());
+                live.say(Kind::Close, code.as_ref().map_or(&[], |code| code.as_slice()));
                 let (code, text) =
                     frame.map_or((1006, String::new()), |f| (f.code.into(), f.reason.to_string()));
-                let _ = live.ws.flush();
                 return Err(CloseReason::Closed { code, text });
             }
-            // tungstenite has queued the pong; its next read or flush sends it.
+            Ok(Message::Ping(payload)) => {
+                live.heard = now;
+                live.say(Kind::Pong, &payload);
+            }
             Ok(_) => live.heard = now,
             Err(Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => {
                 live.drained = true;
@@ -421,12 +429,7 @@ fn watch(live: &mut Live, now: Nanos, config: &ConnConfig) -> Result<(), CloseRe
     }
     if now.since(live.pinged).0 >= config.ping_interval && live.outbox.is_empty() {
         live.pinged = now;
-        return match live.ws.send(Message::Ping(Bytes::from_static(b"dlp"))) {
-            Ok(()) => Ok(()),
-            Err(Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(Error::WriteBufferFull(_)) => Ok(()),
-            Err(e) => Err(reason(e)),
-        };
+        live.say(Kind::Ping, b"dlp");
     }
     Ok(())
 }

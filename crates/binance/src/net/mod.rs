@@ -5,6 +5,7 @@
 mod close;
 mod conn;
 mod outbox;
+mod random;
 mod stream;
 mod system;
 mod upgrade;

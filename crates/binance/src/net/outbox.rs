@@ -1,9 +1,12 @@
-//! Text frames on their way out. tungstenite would take a copy of each payload and ask for random bytes; an order
-//! needs neither: it is framed into a buffer that is kept, and written to the stream at once.
+//! Frames on their way out: texts, and the pings, pongs and farewells that tungstenite would else write by itself. It would
+//! take a copy of each payload and mask it with random bytes of its own; an order needs neither, and what a connection sends
+//! is to be decided by its seed. So a frame is put into a buffer that is kept, and written to the stream at once.
 
 use std::io::{self, Write};
 
-use tungstenite::{Error, WebSocket};
+use tungstenite::Error;
+
+use super::random::Random;
 
 /// Most bytes that may wait for a socket that takes nothing.
 const LIMIT: usize = 256 * 1024;
@@ -12,6 +15,17 @@ const LIMIT: usize = 256 * 1024;
 pub(super) struct Outbox {
     bytes: Vec<u8>,
     sent: usize,
+    masks: Random,
+}
+
+/// The first byte of a frame (RFC 6455 §5.2): final, and what it is.
+#[derive(Debug, Clone, Copy)]
+#[repr(u8)]
+pub(super) enum Kind {
+    Text = 0x81,
+    Close = 0x88,
+    Ping = 0x89,
+    Pong = 0x8a,
 }
 
 /// The outbox is full.
@@ -19,23 +33,23 @@ pub(super) struct Outbox {
 pub(super) struct Full;
 
 impl Outbox {
-    pub(super) fn new() -> Self {
-        Self { bytes: Vec::with_capacity(4096), sent: 0 }
+    /// Empty; `seed` decides the masks.
+    pub(super) fn new(seed: u64) -> Self {
+        Self { bytes: Vec::with_capacity(4096), sent: 0, masks: Random::new(seed) }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// Frames a text message (RFC 6455 §5.2: final, masked).
+    /// Frames a message, masked as a client must.
     #[inline]
-    pub(super) fn push(&mut self, payload: &[u8], mask: [u8; 4]) -> Result<(), Full> {
+    pub(super) fn push(&mut self, kind: Kind, payload: &[u8]) -> Result<(), Full> {
         if self.bytes.len() + payload.len() + 14 > LIMIT {
             return Err(Full);
         }
-        const FINAL_TEXT: u8 = 0x81;
         const MASKED: u8 = 0x80;
-        self.bytes.push(FINAL_TEXT);
+        self.bytes.push(kind as u8);
         match payload.len() {
             n @ 0..=125 => self.bytes.push(MASKED | n as u8),
             n @ 126..=0xffff => {
@@ -47,6 +61,7 @@ impl Outbox {
                 self.bytes.extend_from_slice(&(n as u64).to_be_bytes());
             }
         }
+        let mask = (self.masks.next() as u32).to_ne_bytes();
         self.bytes.extend_from_slice(&mask);
         let start = self.bytes.len();
         self.bytes.extend_from_slice(payload);
@@ -58,32 +73,20 @@ impl Outbox {
         Ok(())
     }
 
-    /// Writes what the socket takes. `true`: nothing is left. tungstenite's own frames (pongs, pings) go first and
-    /// whole, so that frames never interleave.
-    pub(super) fn flush<S: io::Read + Write>(&mut self, ws: &mut WebSocket<S>) -> Result<bool, Error> {
-        if self.is_empty() {
-            return Ok(true);
-        }
-        // Once a frame has begun nothing of tungstenite's can be waiting: it is not read from meanwhile.
-        if self.sent == 0 {
-            match ws.flush() {
-                Ok(()) => {}
-                Err(Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(e) => return Err(e),
-            }
-        }
+    /// Writes what the socket takes; the rest goes with the next call.
+    pub(super) fn flush(&mut self, socket: &mut (impl Write + ?Sized)) -> Result<(), Error> {
         while self.sent < self.bytes.len() {
-            match ws.get_mut().write(&self.bytes[self.sent..]) {
+            match socket.write(&self.bytes[self.sent..]) {
                 Ok(0) => return Err(Error::ConnectionClosed),
                 Ok(n) => self.sent += n,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(Error::Io(e)),
             }
         }
         self.bytes.clear();
         self.sent = 0;
-        Ok(true)
+        Ok(())
     }
 }
 
@@ -92,18 +95,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use tungstenite::protocol::Role;
+    use tungstenite::{Message, WebSocket};
 
     /// A socket that takes `take` bytes a call and refuses every other call.
     struct Slow {
         taken: Vec<u8>,
         take: usize,
         refuse: bool,
-    }
-
-    impl io::Read for Slow {
-        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::WouldBlock.into())
-        }
     }
 
     impl Write for Slow {
@@ -125,31 +123,39 @@ mod tests {
     proptest! {
         /// What goes out in pieces is what a WebSocket server reads, frame by frame.
         #[test]
-        fn frames_arrive_whole(texts in prop::collection::vec("[ -~]{0,300}", 1..6), take in 1usize..400, mask: [u8; 4]) {
-            let mut ws = WebSocket::from_raw_socket(Slow { taken: vec![], take, refuse: false }, Role::Client, None);
-            let mut outbox = Outbox::new();
+        fn frames_arrive_whole(texts in prop::collection::vec("[ -~]{0,300}", 1..6), take in 1usize..400, seed: u64) {
+            let mut socket = Slow { taken: vec![], take, refuse: false };
+            let mut outbox = Outbox::new(seed);
             for text in &texts {
-                outbox.push(text.as_bytes(), mask).unwrap();
+                outbox.push(Kind::Text, text.as_bytes()).unwrap();
+                outbox.push(Kind::Pong, b"heard").unwrap();
             }
-            while !outbox.flush(&mut ws).unwrap() {}
-            let wire = std::mem::take(&mut ws.get_mut().taken);
-            let mut server = WebSocket::from_raw_socket(io::Cursor::new(wire), Role::Server, None);
+            outbox.push(Kind::Ping, b"there?").unwrap();
+            outbox.push(Kind::Close, &1000u16.to_be_bytes()).unwrap();
+            while !outbox.is_empty() {
+                outbox.flush(&mut socket).unwrap();
+            }
+            let wire = io::Cursor::new(socket.taken);
+            let mut server = WebSocket::from_raw_socket(wire, Role::Server, None);
             for text in &texts {
-                let got = server.read().unwrap().into_text().unwrap();
-                prop_assert_eq!(got.as_str(), text.as_str());
+                prop_assert_eq!(server.read().unwrap(), Message::text(text));
+                prop_assert_eq!(server.read().unwrap(), Message::Pong("heard".into()));
             }
+            prop_assert_eq!(server.read().unwrap(), Message::Ping("there?".into()));
+            let Message::Close(Some(close)) = server.read().unwrap() else { panic!("no farewell") };
+            prop_assert_eq!(u16::from(close.code), 1000);
         }
     }
 
     #[test]
     fn long_frames_and_a_full_outbox() {
-        let mut outbox = Outbox::new();
-        outbox.push(&[b'x'; 70_000], [1, 2, 3, 4]).unwrap();
+        let mut outbox = Outbox::new(1);
+        outbox.push(Kind::Text, &[b'x'; 70_000]).unwrap();
         let wire = std::mem::take(&mut outbox.bytes);
         let mut server = WebSocket::from_raw_socket(io::Cursor::new(wire), Role::Server, None);
         let got = server.read().unwrap().into_text().unwrap();
         assert_eq!(got.as_str(), "x".repeat(70_000));
-        outbox.push(&[b'x'; LIMIT - 1000], [0; 4]).unwrap();
-        assert!(outbox.push(&[b'x'; 1000], [0; 4]).is_err());
+        outbox.push(Kind::Text, &[b'x'; LIMIT - 1000]).unwrap();
+        assert!(outbox.push(Kind::Text, &[b'x'; 1000]).is_err());
     }
 }

@@ -18,15 +18,28 @@ use crate::hosts::Endpoint;
 
 /// What a connection runs over: a byte stream that is read as often as it is allowed to. tungstenite reads until a read
 /// brings nothing, and so costs a system call too many after every frame; whoever polls the connection comes back anyhow.
+/// Once the upgrade is done tungstenite only reads: what it would write by itself (pongs, a farewell) comes from the outbox.
 pub(super) struct Stream {
     inner: Box<dyn ByteStream>,
     reads_left: u32,
+    upgraded: bool,
 }
 
 impl Stream {
     /// Read freely, until [`Self::allow`] says otherwise.
     pub(super) fn new(inner: Box<dyn ByteStream>) -> Self {
-        Self { inner, reads_left: u32::MAX }
+        Self { inner, reads_left: u32::MAX, upgraded: false }
+    }
+
+    /// The upgrade is done: from now on nothing is written but to [`Self::inner`].
+    pub(super) const fn upgraded(&mut self) {
+        self.upgraded = true;
+    }
+
+    /// The byte stream itself.
+    #[inline]
+    pub(super) fn inner(&mut self) -> &mut dyn ByteStream {
+        &mut *self.inner
     }
 
     /// So many reads that bring something, from now on.
@@ -66,10 +79,10 @@ impl io::Read for Stream {
 impl io::Write for Stream {
     #[inline]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.inner.write(buf)
+        if self.upgraded { Ok(buf.len()) } else { self.inner.write(buf) }
     }
     fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
+        if self.upgraded { Ok(()) } else { self.inner.flush() }
     }
 }
 

@@ -13,7 +13,7 @@ use binance::rest::{CommissionRate, ExchangeInfo, RestClient, RestError};
 use binance::user_stream::{UserStream, UserStreamConfig};
 use execution::Gate;
 use futures_util::stream::FuturesUnordered;
-use market::{ExecutionReport, Nanos, OrderRequest, SymbolId};
+use market::{ExecutionReport, InstrumentStatus, Nanos, OrderRequest, SymbolId};
 use memory::schema::Deployment;
 use memory::{SystemMemory, WriteBehind};
 use runtime::clock::Clock;
@@ -358,6 +358,9 @@ impl Settings {
     }
 }
 
+/// The status of a halted instrument is read this often.
+pub(super) const HALTED_EVERY_NS: u64 = 10 * Nanos::SECOND;
+
 /// An instrument that takes no order now.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Blocked {
@@ -382,16 +385,26 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(config: WatchConfig, session: Symbols, now: u64) -> Self {
-        Self {
+        let mut watch = Self {
             config,
-            session,
+            session: session.clone(),
             reading: false,
-            instruments_due: now + config.instruments_ms * Nanos::MS,
+            instruments_due: 0,
             blocked: BTreeMap::new(),
             settings: None,
             settings_due: now,
             settings_running: false,
-        }
+        };
+        watch.set_instruments_due(&session, now);
+        watch
+    }
+
+    /// When the instruments are read next: soon while one of them takes no orders, because a position in it may wait for that.
+    pub(super) fn set_instruments_due(&mut self, symbols: &Symbols, now: u64) {
+        let halted = symbols.all().iter().any(|i| i.status == InstrumentStatus::Halted);
+        let waiting = self.blocked.values().any(|b| b.again_at > now);
+        let usual = self.config.instruments_ms * Nanos::MS;
+        self.instruments_due = now + if halted || waiting { usual.min(HALTED_EVERY_NS) } else { usual };
     }
 }
 

@@ -7,13 +7,11 @@ use binance::rest::{CommissionRate, ExchangeInfo, RestClient, RestError};
 use execution::Check;
 use market::{Instrument, InstrumentStatus, Nanos, SymbolId};
 
-use super::state::{Blocked, Control, Done, Settings, push};
+use super::state::{Blocked, Control, Done, HALTED_EVERY_NS, Settings, push};
 use crate::config::Rates;
 use crate::stages::gateway::GatewayCommand;
 use crate::stages::router::RouterCommand;
 
-/// The status of a halted instrument is read this often.
-const HALTED_EVERY_NS: u64 = 10 * Nanos::SECOND;
 /// An instrument that was refused although nothing has changed is tried again after this, then twice as long …
 const TRY_AGAIN_NS: u64 = 30 * Nanos::SECOND;
 /// … and so on, six times doubled at most.
@@ -130,11 +128,7 @@ impl Control {
             self.symbols = Symbols::new(table);
             push(&mut self.ends.to_gateway, GatewayCommand::Symbols(self.symbols.clone()));
         }
-        let halted = self.symbols.all().iter().any(|i| i.status == InstrumentStatus::Halted);
-        let waiting = self.watch.blocked.values().any(|b| b.again_at > now);
-        if halted || waiting {
-            self.watch.instruments_due = self.watch.instruments_due.min(now + HALTED_EVERY_NS);
-        }
+        self.watch.set_instruments_due(&self.symbols, now);
     }
 }
 

@@ -73,13 +73,18 @@ impl HistoryWriter {
     }
 
     /// Takes up rows that were loaded, and repeats the last up to tick `until` as the engine did; gives the blocks that
-    /// memory does not have yet.
+    /// memory does not have yet. After a time for which no restart wants rows any more they begin anew: as many blocks as a
+    /// weekend has would be written, one over the other.
     pub fn resume(&mut self, loaded: &PriceRows, until: u64) -> Vec<(String, String)> {
-        if loaded.assets != self.assets || loaded.stride != self.stride {
+        let known = loaded.first + loaded.rows.len() as u64;
+        let away = until.saturating_sub(known);
+        if loaded.assets != self.assets
+            || loaded.stride != self.stride
+            || away >= self.blocks * self.rows_per_block
+        {
             return Vec::new();
         }
         let mut blocks = Vec::new();
-        let known = loaded.first + loaded.rows.len() as u64;
         for (tick, row) in (loaded.first..).zip(&loaded.rows) {
             self.push(tick, row);
         }
@@ -201,6 +206,11 @@ mod tests {
         memory.extend(writer.block());
         let rows = join(memory.values().map(String::as_str)).unwrap();
         assert_eq!((rows.first, rows.rows.len(), rows.rows[80 - 60][0]), (60, 33, 73.0 + 1.0 / 3.0));
+
+        // A long time away is not: no restart wants that row by row.
+        let mut writer = HistoryWriter::new(PREFIX, assets(), 5, 25);
+        assert!(writer.resume(&rows, u64::MAX).is_empty());
+        assert!(writer.block().is_none());
 
         // Missed ticks begin a new run.
         memory.extend(writer.push(109, &row(109)));

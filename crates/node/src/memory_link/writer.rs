@@ -480,8 +480,10 @@ impl Writer {
     }
 
     fn put(&self, map: &str, key: &str, value: String) {
-        let free = map == schema::HEARTBEAT;
-        if !self.identity.fence.is_open(self.clock.now_ns()) || !(self.may_write || free) {
+        let (free, fence) = (map == schema::HEARTBEAT, &self.identity.fence);
+        // A lease that has only passed may be ours again, and what is told once (a trade, a day) must be there then: it waits
+        // under the lease's number, and memory refuses it if somebody else has come.
+        if fence.is_lost() || fence.is_dry() || !(self.may_write || free) {
             return;
         }
         // A refusal (too much waits, too large, the lease passed on) is counted and logged by the writer behind.

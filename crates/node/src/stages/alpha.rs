@@ -209,7 +209,7 @@ pub struct AlphaStage {
     stale_scans_sent: u64,
     /// Why the working exit was asked for.
     exit: Option<ExitReason>,
-    /// Event time of the newest tick.
+    /// Event time of the newest tick; before the first, up to when the engine is.
     at: Nanos,
     /// Venue time up to which fills are booked in closed trades.
     booked: Nanos,
@@ -299,6 +299,13 @@ impl AlphaStage {
             newest: None,
             room: Rehearsal::default(),
         }
+    }
+
+    /// The engine is that of this time, until a tick comes: a state that is written before says so.
+    #[must_use]
+    pub const fn from(mut self, at: Nanos) -> Self {
+        self.at = at;
+        self
     }
 
     /// What it keeps beside the engine's snapshot.

@@ -92,6 +92,7 @@ pub(crate) struct World {
     mirrored: bool,
     player: Option<Player>,
     started: Nanos,
+    market_step: u64,
     steps: u64,
     next_symbol: usize,
     step: Step,
@@ -116,12 +117,19 @@ impl World {
         if !(1..=400).contains(&listed) {
             return Err(VenueError::Config(format!("{listed} symbols; choose 1 to 400")));
         }
+        let market_step = Nanos(u64::try_from(config.market_step.as_nanos()).unwrap_or(u64::MAX));
+        if !(STEP.0..=600 * STEP.0).contains(&market_step.0) || !market_step.0.is_multiple_of(STEP.0) {
+            let given = config.market_step;
+            return Err(VenueError::Config(format!(
+                "a market step of {given:?}; choose 100 ms to 60 s, in whole tenths of a second"
+            )));
+        }
         let mut listings = if mirrored { config.mirrored.clone() } else { sim::listings(symbols) };
         let player = Player::open(config, &mut listings)?;
         let keys = Keys::new(&config.accounts)?;
         let accounts =
             (config.accounts.iter()).map(|a| Account::open(a.balance, config.hedge_mode)).collect();
-        let sim = SimMarket::new(config.seed, &sim::listings(symbols));
+        let sim = SimMarket::new(config.seed, &sim::listings(symbols), market_step.0 / STEP.0);
         let mut recorded: Vec<bool> = (0..listings.len()).map(|i| i >= symbols).collect();
         for symbol in player.iter().flat_map(Player::symbols) {
             recorded[symbol.index()] = true;
@@ -164,6 +172,7 @@ impl World {
             mirrored,
             player,
             started: now,
+            market_step: market_step.0,
             steps: 0,
             next_symbol: usize::MAX,
             step: Step::default(),
@@ -345,10 +354,10 @@ impl World {
         simulated
     }
 
-    /// Steps the simulated symbols that are due: each once per [`STEP`], spread over it.
+    /// Steps the simulated symbols that are due: each once a step of the market, spread over it.
     fn play_sim(&mut self, now: Nanos, opening: bool) {
         let n = self.recorded.len();
-        let target = if opening { 1 } else { 1 + now.since(self.started).0 / STEP.0 };
+        let target = if opening { 1 } else { 1 + now.since(self.started).0 / self.market_step };
         if target > self.steps + MOST_STEPS_BEHIND {
             self.steps = target - MOST_STEPS_BEHIND;
             self.next_symbol = n;
@@ -375,11 +384,11 @@ impl World {
 
     /// When the next symbol steps.
     fn step_due(&self) -> Nanos {
-        let n = self.recorded.len();
+        let (n, step) = (self.recorded.len(), self.market_step);
         if self.next_symbol >= n {
-            return self.started.plus(self.steps * STEP.0);
+            return self.started.plus(self.steps * step);
         }
-        self.started.plus((self.steps - 1) * STEP.0 + self.next_symbol as u64 * STEP.0 / n as u64)
+        self.started.plus((self.steps - 1) * step + self.next_symbol as u64 * step / n as u64)
     }
 
     fn step_symbol(&mut self, symbol: SymbolId, now: Nanos) {

@@ -24,6 +24,8 @@ const BANDS: [f64; 7] = [0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064];
 const REDRAWN: usize = 6;
 /// Value at the touch of the busiest instrument, in the quote asset.
 const TOUCH_VALUE: f64 = 90_000.0;
+/// What is left of a book's tilt after a tenth of a second.
+const TILT_LEFT: f64 = 0.9975;
 
 /// The multiples of `grid` from `low` to `high`; none where `low > high`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,9 +87,14 @@ pub(super) struct SimBook {
     lot: f64,
     fair: f64,
     tilt: f64,
+    /// What is left of the tilt after a step, and the spread of what comes to it.
+    tilt_left: f64,
+    tilt_spread: f64,
     touch_value: f64,
     /// Trades per second in a calm market.
     rate: f64,
+    /// Length of a step, s.
+    dt: f64,
     /// Quantities of bids and asks.
     sides: [Levels<i64>; 2],
     touch: (i64, i64),
@@ -102,15 +109,24 @@ pub(super) struct SimBook {
 }
 
 impl SimBook {
-    pub(super) fn new(mut random: Random, instrument: &Instrument, opening: f64) -> Self {
+    /// Of so many tenths of a second a step.
+    pub(super) fn new(mut random: Random, instrument: &Instrument, opening: f64, tenths: u64) -> Self {
         let size = 0.15 + 0.85 * random.uniform();
+        // An Ornstein–Uhlenbeck tilt with a time constant of 40 s and a spread of a quarter. (No `powi`: it may differ from
+        // machine to machine.)
+        let tilt_left = (0..tenths).fold(1.0, |left, _| left * TILT_LEFT);
+        let tilt_spread =
+            0.25 * 0.0707 * ((1.0 - tilt_left * tilt_left) / (1.0 - TILT_LEFT * TILT_LEFT)).sqrt();
         Self {
             tick: instrument.tick.to_f64(),
             lot: instrument.lot.to_f64(),
             fair: opening,
             tilt: 0.0,
+            tilt_left,
+            tilt_spread,
             touch_value: TOUCH_VALUE * size,
             rate: 0.8 + 2.5 * size,
+            dt: 0.1 * tenths as f64,
             sides: [Levels::new(Side::Buy), Levels::new(Side::Sell)],
             touch: (0, 0),
             reach: [Reach::EMPTY; 2],
@@ -133,8 +149,7 @@ impl SimBook {
 
     /// One step: trades at the old touch, then the book moves to the new one.
     pub(super) fn step(&mut self, activity: f64, out: &mut Step) {
-        // An Ornstein–Uhlenbeck tilt with a time constant of 40 s and a spread of a quarter.
-        self.tilt = self.tilt * 0.9975 + 0.25 * 0.0707 * self.random.normal();
+        self.tilt = self.tilt * self.tilt_left + self.tilt_spread * self.random.normal();
         if self.touch.0 > 0 {
             self.trade(activity, out);
         }
@@ -244,8 +259,7 @@ impl SimBook {
 
     /// Trades at the touch: on each side about the touch's quantity in three seconds.
     fn trade(&mut self, activity: f64, out: &mut Step) {
-        let rate = self.rate * activity * 0.1;
-        let mut expected = rate;
+        let mut expected = self.rate * activity * self.dt;
         while self.random.uniform() < expected {
             expected -= 1.0;
             let up = 0.5 + 0.25 * self.tilt.clamp(-0.8, 0.8);
@@ -296,7 +310,7 @@ mod tests {
     fn the_levels_are_those_of_the_grid_however_the_price_moves() {
         for (i, l) in super::super::listings(30).iter().enumerate().step_by(3) {
             let opening = l.mark.index.to_f64();
-            let mut book = SimBook::new(Random::new(5, i as u64), &l.instrument, opening);
+            let mut book = SimBook::new(Random::new(5, i as u64), &l.instrument, opening, 1);
             let (mut r, mut out) = (Random::new(6, i as u64), Step::default());
             for n in 0..400 {
                 out.bids.clear();

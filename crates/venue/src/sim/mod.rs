@@ -19,33 +19,33 @@ use book::SimBook;
 pub(crate) use returns::Random;
 use returns::Returns;
 
-/// Time between two steps of a symbol.
-pub const STEP: Nanos = Nanos(100 * Nanos::MS);
+/// Steps of a symbol take a whole multiple of this.
+pub(crate) const STEP: Nanos = Nanos(100 * Nanos::MS);
 
 /// The market of all simulated symbols.
 #[derive(Debug)]
 pub struct SimMarket {
     returns: Returns,
     books: Vec<SimBook>,
+    /// Length of a step, s.
+    dt: f64,
 }
 
 impl SimMarket {
-    /// A market opening at the prices of the listings' table.
-    pub fn new(seed: u64, listings: &[Listing]) -> Self {
-        let books = listings
-            .iter()
-            .enumerate()
-            .map(|(i, l)| {
-                SimBook::new(Random::new(seed, 1_000 + i as u64), &l.instrument, instruments::opening(i))
-            })
-            .collect();
-        Self { returns: Returns::new(seed, listings.len()), books }
+    /// A market opening at the prices of the listings' table, of so many [`STEP`]s a step.
+    pub fn new(seed: u64, listings: &[Listing], steps: u64) -> Self {
+        let book = |(i, l): (usize, &Listing)| {
+            let random = Random::new(seed, 1_000 + i as u64);
+            SimBook::new(random, &l.instrument, instruments::opening(i), steps)
+        };
+        let books = listings.iter().enumerate().map(book).collect();
+        let dt = (steps * STEP.0) as f64 / Nanos::SECOND as f64;
+        Self { returns: Returns::new(seed, listings.len()), books, dt }
     }
 
-    /// Moves the common factor and every price by one [`STEP`].
+    /// Moves the common factor and every price by one step.
     pub fn advance(&mut self) {
-        let dt = STEP.0 as f64 / Nanos::SECOND as f64;
-        let moves = self.returns.step(dt);
+        let moves = self.returns.step(self.dt);
         for (book, r) in self.books.iter_mut().zip(moves) {
             book.drift(*r);
         }
@@ -80,7 +80,7 @@ mod tests {
 
     fn market(seed: u64, n: usize, steps: usize) -> (Vec<Listing>, Vec<Sides>, Vec<usize>) {
         let listings = listings(n);
-        let mut sim = SimMarket::new(seed, &listings);
+        let mut sim = SimMarket::new(seed, &listings, 1);
         let mut books = vec![[BTreeMap::new(), BTreeMap::new()]; n];
         let mut trades = vec![0; n];
         let mut out = Step::default();
