@@ -55,11 +55,12 @@ impl<K: Clone + Ord, V> LatestQueue<K, V> {
     }
 
     /// Takes out what `which` picks, in order.
-    pub(crate) fn drain_where(&mut self, which: impl Fn(&V) -> bool) -> Vec<V> {
+    pub(crate) fn drain_where(&mut self, which: impl Fn(&V) -> bool) -> Vec<(K, V)> {
         let picked = self.order.iter().filter(|(_, key)| self.get(key).is_some_and(&which));
         let tickets: Vec<u64> = picked.map(|(ticket, _)| *ticket).collect();
-        let keys: Vec<K> = tickets.iter().filter_map(|ticket| self.order.remove(ticket)).collect();
-        keys.iter().filter_map(|key| self.values.remove(key)).map(|(_, value)| value).collect()
+        let keys = tickets.iter().filter_map(|ticket| self.order.remove(ticket));
+        let taken = keys.filter_map(|key| self.values.remove(&key).map(|(_, value)| (key, value)));
+        taken.collect()
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<&V> {

@@ -131,6 +131,11 @@ impl Lease {
         })
     }
 
+    /// Its key.
+    pub fn key(&self) -> &str {
+        &self.config.key
+    }
+
     /// How often to tick.
     pub fn interval(&self) -> Duration {
         self.config.ttl / 3

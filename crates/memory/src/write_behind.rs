@@ -4,8 +4,9 @@
 //! kept, and delivered when it is back; what was overwritten meanwhile is never sent. One log line tells of an outage
 //! and one of its end.
 //!
-//! What is handed over under a lease is delivered under its fence, and dropped when that is refused: somebody else holds
-//! the lease by then, and writes.
+//! What is handed over under a lease is delivered under its fence, and set aside when that is refused: somebody else holds
+//! the lease by then, and writes. Only where the lease turns out to be ours all the same ([`WriteBehind::go_on`]: a part of
+//! memory that was split off has had another holder) is it delivered after all.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,7 +44,7 @@ pub struct WriteBehindCounts {
     pub superseded: u64,
     /// Values given up: over a limit, or refused by memory.
     pub rejected: u64,
-    /// Values dropped because the lease they were written under has passed on.
+    /// Values set aside because the lease they were written under has passed on.
     pub fenced: u64,
     /// Times memory went away.
     pub outages: u64,
@@ -62,6 +63,8 @@ struct State {
     full_logged: bool,
     /// The largest fence known of each lease under which something was refused.
     passed_on: BTreeMap<String, u64>,
+    /// The last value per key of what was refused under it.
+    set_aside: BTreeMap<Cell, Waiting>,
 }
 
 #[derive(Debug, Clone)]
@@ -75,6 +78,22 @@ impl State {
         let old = self.queue.get(cell).map(|waiting| waiting.value.len());
         (old.is_some() || self.queue.len() < MAX_PENDING_KEYS)
             && self.bytes - old.unwrap_or(0) + value.len() <= MAX_PENDING_BYTES
+    }
+
+    fn set_aside(&mut self, cell: Cell, waiting: Waiting) {
+        self.counts.fenced += 1;
+        if self.set_aside.len() < MAX_PENDING_KEYS || self.set_aside.contains_key(&cell) {
+            self.set_aside.insert(cell, waiting);
+        }
+    }
+
+    /// Appends; a value that it displaces was never sent.
+    fn push(&mut self, cell: Cell, waiting: Waiting) {
+        self.bytes += waiting.value.len();
+        if let Some(old) = self.queue.push(cell, waiting) {
+            self.bytes -= old.value.len();
+            self.counts.superseded += 1;
+        }
     }
 }
 
@@ -125,7 +144,7 @@ impl WriteBehind {
     }
 
     /// The same under a lease, of which this is the fence; the value is a JSON object. It also fails, and that is
-    /// counted, when memory has refused this fence already: [`MemoryError::Fenced`].
+    /// counted, when memory has refused this fence already: [`MemoryError::Fenced`]; the value is set aside then.
     pub fn put_fenced(&self, map: &str, key: &str, value: String, fence: &Fence) -> Result<(), MemoryError> {
         self.take(map, key, value, Some(fence.clone()))
     }
@@ -139,13 +158,14 @@ impl WriteBehind {
             state.counts.rejected += 1;
             return Err(error);
         }
+        let cell = (map.to_owned(), key.to_owned());
         if let Some(Fence { lease, number }) = &fence
             && let Some(newer) = state.passed_on.get(lease).copied().filter(|newer| newer > number)
         {
-            state.counts.fenced += 1;
-            return Err(MemoryError::fenced(map, key, lease, *number, newer));
+            let error = MemoryError::fenced(map, key, lease, *number, newer);
+            state.set_aside(cell, Waiting { value, fence });
+            return Err(error);
         }
-        let cell = (map.to_owned(), key.to_owned());
         if !state.fits(&cell, &value) {
             state.counts.rejected += 1;
             if !state.full_logged {
@@ -160,16 +180,44 @@ impl WriteBehind {
                 "{map}[{key}] is dropped: {MAX_PENDING_KEYS} keys or {MAX_PENDING_BYTES} bytes wait already"
             )));
         }
-        state.bytes += value.len();
         state.counts.accepted += 1;
-        if let Some(old) = state.queue.push(cell, Waiting { value, fence }) {
-            state.bytes -= old.value.len();
-            state.counts.superseded += 1;
-        }
+        state.push(cell, Waiting { value, fence });
         self.tell(&state);
         drop(state);
         self.shared.work.notify_one();
         Ok(())
+    }
+
+    /// The fence under which somebody else has written, where one of this lease was refused for it.
+    pub fn passed_on(&self, lease: &str) -> Option<u64> {
+        self.shared.state().passed_on.get(lease).copied()
+    }
+
+    /// The lease is ours, with this number, whoever else has written: what was set aside is delivered under it.
+    pub fn go_on(&self, fence: &Fence) {
+        let mut state = self.shared.state();
+        if state.passed_on.get(&fence.lease).is_none_or(|newer| *newer >= fence.number) {
+            return;
+        }
+        state.passed_on.remove(&fence.lease);
+        let ours = |_: &Cell, waiting: &mut Waiting| {
+            waiting.fence.as_ref().is_some_and(|refused| refused.lease == fence.lease)
+        };
+        let set_aside: Vec<_> = state.set_aside.extract_if(.., ours).collect();
+        tracing::info!(
+            lease = fence.lease,
+            values = set_aside.len(),
+            "the lease is ours all the same: what was set aside is written"
+        );
+        for (cell, Waiting { value, .. }) in set_aside {
+            // What was handed over since is newer.
+            if state.queue.get(&cell).is_none() {
+                state.push(cell, Waiting { value, fence: Some(fence.clone()) });
+            }
+        }
+        self.tell(&state);
+        drop(state);
+        self.shared.work.notify_one();
     }
 
     fn tell(&self, state: &State) {
@@ -209,7 +257,7 @@ async fn deliver(shared: Arc<Shared>, memory: SystemMemory) {
             }
             Err((MemoryError::Fenced { lease, ours, newer, .. }, done, refused)) => {
                 settle(&shared, done, refused);
-                drop_fenced(&shared, &lease, ours, newer, batch.writes.len() - done - refused);
+                set_aside(&shared, &lease, (ours, newer), batch, done + refused);
             }
             Err((error, done, refused)) => {
                 settle(&shared, done, refused);
@@ -285,16 +333,22 @@ async fn send(memory: &SystemMemory, batch: &Batch) -> Result<usize, (MemoryErro
 }
 
 /// The lease has passed on: what is still to be written under the old fence is its new holder's to write.
-fn drop_fenced(shared: &Shared, lease: &str, ours: u64, newer: u64, of_batch: usize) {
+fn set_aside(shared: &Shared, lease: &str, (ours, newer): (u64, u64), batch: Batch, settled: usize) {
     let mut state = shared.state();
     let waiting = state.queue.drain_where(|waiting| {
         waiting.fence.as_ref().is_some_and(|fence| fence.lease == lease && fence.number < newer)
     });
-    state.bytes -= waiting.iter().map(|waiting| waiting.value.len()).sum::<usize>();
-    state.in_flight -= of_batch;
-    state.counts.fenced += (of_batch + waiting.len()) as u64;
+    state.bytes -= waiting.iter().map(|(_, waiting)| waiting.value.len()).sum::<usize>();
+    let Batch { writes, fence, .. } = batch;
+    let of_batch = writes.into_iter().skip(settled);
+    let of_batch = of_batch.map(|w| ((w.map, w.key), Waiting { value: w.value, fence: fence.clone() }));
+    // Those of the batch are older.
+    for (cell, waiting) in of_batch.collect::<Vec<_>>().into_iter().chain(waiting) {
+        state.set_aside(cell, waiting);
+    }
+    state.in_flight = 0;
     let known = state.passed_on.insert(lease.to_owned(), newer);
-    shared.undelivered.send_replace(state.queue.len() + state.in_flight);
+    shared.undelivered.send_replace(state.queue.len());
     drop(state);
     if known.is_none() {
         tracing::warn!(

@@ -45,7 +45,7 @@ async fn a_claim_holds() {
 }
 
 #[tokio::test]
-async fn write_behind_drops_what_is_fenced() {
+async fn write_behind_sets_aside_what_is_fenced() {
     let folder = tempfile::tempdir().unwrap();
-    fencing::write_behind_drops_what_is_fenced(&open(&folder.path().join("memory.redb")).await).await;
+    fencing::write_behind_sets_aside_what_is_fenced(&open(&folder.path().join("memory.redb")).await).await;
 }

@@ -29,7 +29,6 @@ use market::planted::{Bug, planted};
 use market::{Nanos, SymbolId};
 use memory::SystemMemory;
 use memory::schema::Kill;
-use runtime::ring::Rx;
 
 use crate::killed::{self, Wish};
 use crate::stages::alpha::{AlphaCommand, AlphaNews};
@@ -101,7 +100,7 @@ impl Control {
         if let Some(market) = &mut self.market {
             market.poll(now, &mut self.seen);
         }
-        while let Some(counters) = self.shards.as_mut().and_then(Rx::pop) {
+        while let Some(counters) = self.shards.as_mut().and_then(|shards| shards.news.pop()) {
             self.seen.shards = counters;
             // For whoever looks at the market's health: a fresh symbol is a book in sync.
             self.seen.book.live_books = counters.fresh;

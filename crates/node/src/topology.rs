@@ -28,7 +28,7 @@ use runtime::ring::{RingStats, Rx, Tx, ring};
 use runtime::stage::Stage;
 use runtime::worker::{Idle, Worker, WorkerConfig, available_cores, cores_in_order};
 
-pub use self::ends::{AccountEnds, ConnectionName, Ends, MarketEnds, SourceEnds, Timelines};
+pub use self::ends::{AccountEnds, ConnectionName, Ends, MarketEnds, ShardEnds, SourceEnds, Timelines};
 use self::table::{Layout, Link, LinkInfo, Sample};
 use crate::config::Config;
 use crate::day::SharedDay;
@@ -361,8 +361,10 @@ fn source_side(
             let n = instruments.len();
             let (ticks_in, ticks) = wiring.boxes(&table::SHARD_TICKS, || Tick::new(n));
             let (quotes_in, quotes) = wiring.ring(&table::SHARD_QUOTES);
-            let (news, ends) = wiring.ring(&table::SHARD_NEWS);
-            let links = ShardLinks { ticks: ticks_in, quotes: quotes_in, news };
+            let (news, told) = wiring.ring(&table::SHARD_NEWS);
+            let (to_shards, measured) = wiring.latest(&table::SHARD_CLOCK);
+            let links = ShardLinks { ticks: ticks_in, quotes: quotes_in, news, clock: measured };
+            let ends = ShardEnds { news: told, clock: to_shards };
             let probe = wiring.probe(&table::SHARD_SAMPLES);
             let stage = ShardStage::new(*source, n, links, clock.clone(), probe);
             let (stages, ends): (Stages, _) = (vec![("shards", Box::new(stage))], SourceEnds::Shards(ends));

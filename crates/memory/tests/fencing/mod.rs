@@ -189,8 +189,8 @@ pub async fn a_claim_holds(open: impl AsyncFn() -> SystemMemory, rounds: u64) {
     }
 }
 
-/// What waits to be written when the lease passes on is dropped, counted, and not tried again.
-pub async fn write_behind_drops_what_is_fenced(memory: &SystemMemory) {
+/// What waits to be written when the lease passes on is set aside, counted, and not tried again, unless the lease is ours.
+pub async fn write_behind_sets_aside_what_is_fenced(memory: &SystemMemory) {
     hold(memory, 5).await;
     let writes = WriteBehind::start(memory);
     writes.put_fenced("STATE", "behind", r#"{"n": 1}"#.into(), &fence(5)).unwrap();
@@ -220,4 +220,15 @@ pub async fn write_behind_drops_what_is_fenced(memory: &SystemMemory) {
     assert!(writes.flush(PATIENCE).await);
     assert_eq!(memory.get("STATE", "behind").await.unwrap().as_deref(), Some(r#"{"fence":7,"n": 3}"#));
     assert_eq!(writes.counts().fenced, 601);
+    // It was its own lease all the time: what was set aside is written, where nothing newer was.
+    writes.go_on(&fence(6));
+    assert_eq!((writes.passed_on("alpha_blue"), writes.counts().pending), (Some(6), 0));
+    writes.put_fenced("STATE", "behind0", r#"{"n": 4}"#.into(), &fence(7)).unwrap();
+    writes.go_on(&fence(7));
+    assert!(writes.flush(PATIENCE).await);
+    assert_eq!(writes.passed_on("alpha_blue"), None);
+    for (key, n) in [("behind0", 4), ("behind1", 2), ("behind599", 2)] {
+        let written = format!(r#"{{"fence":7,"n": {n}}}"#);
+        assert_eq!(memory.get("STATE", key).await.unwrap(), Some(written), "{key}");
+    }
 }

@@ -15,7 +15,7 @@ async fn a_replaced_writer_is_refused_by_the_cluster() {
     fencing::a_claimed_state_stays_as_it_was_read(&old, &new).await;
     fencing::fences_never_go_back(async || connect(&cluster).await, 600).await;
     fencing::a_claim_holds(async || connect(&cluster).await, 200).await;
-    fencing::write_behind_drops_what_is_fenced(&new).await;
+    fencing::write_behind_sets_aside_what_is_fenced(&new).await;
 
     // What Python wrote is compared as the member keeps it, and read by Python afterwards.
     let Some(mut python) = Python::start(&cluster) else { return };

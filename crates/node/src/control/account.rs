@@ -196,8 +196,9 @@ impl Control {
                     at: Nanos(self.clock.now_ns()),
                 });
                 self.gate.clock = measured;
-                if let (Some(market), Some(measured)) = (&mut self.market, measured) {
-                    market.set_clock(measured);
+                if let Some(measured) = measured {
+                    self.market.iter_mut().for_each(|market| market.set_clock(measured));
+                    self.shards.iter_mut().for_each(|shards| shards.clock.publish(measured));
                 }
                 push(&mut self.ends.to_gateway, GatewayCommand::Clock(Box::new(server)));
             }

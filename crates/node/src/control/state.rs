@@ -19,7 +19,7 @@ use memory::{SystemMemory, WriteBehind};
 use runtime::clock::Clock;
 use runtime::environment::Files;
 use runtime::journal::writer::Status;
-use runtime::ring::{Rx, Tx};
+use runtime::ring::Tx;
 use secrecy::SecretString;
 use tokio::sync::watch;
 
@@ -35,9 +35,8 @@ use crate::environment::Environment;
 use crate::roles::lease::LeaseView;
 use crate::roles::status::SharedAlphaStatus;
 use crate::sensors::HealthWatch;
-use crate::shards::assembly::ShardCounters;
 use crate::stages::router::{AccountState, RouterCommand};
-use crate::topology::{AccountEnds, Ends, SourceEnds};
+use crate::topology::{AccountEnds, Ends, ShardEnds, SourceEnds};
 
 /// The result of a request.
 #[expect(clippy::large_enum_variant, reason = "a few at a time, off the hot path")]
@@ -112,7 +111,7 @@ pub struct Control {
     pub(super) jobs: FuturesUnordered<Job>,
     /// `None` in the role alpha: the shards are the market there.
     pub(super) market: Option<MarketController>,
-    pub(super) shards: Option<Rx<ShardCounters>>,
+    pub(super) shards: Option<ShardEnds>,
     pub(super) private: Private,
     pub(super) watch: Watch,
     pub(super) stops: CloseStops,

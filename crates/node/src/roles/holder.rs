@@ -54,7 +54,13 @@ pub fn ask(
     let lease = Lease::new(link.memory().clone(), asked).map_err(refused)?;
     let known = killed::known(options.orders.kill_file.as_deref(), &*environment.files);
     let keeping = Keeping { owner: owner.to_owned(), deployment, alone, late: late(config), known };
-    let (keeper, view) = Keeper::new(lease, link.memory().clone(), keeping, clock.clone(), fence.clone());
+    let (keeper, view) = Keeper::new(
+        lease,
+        (link.memory().clone(), link.writes().clone()),
+        keeping,
+        clock.clone(),
+        fence.clone(),
+    );
     let (stop, stopped) = watch::channel(false);
     let task = link.spawn("lease", keeper.keep(stopped));
     Ok(Asked { view, stop, task })

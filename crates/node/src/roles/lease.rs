@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use market::Nanos;
 use memory::schema::{CONTROL, Deployment, Kill, Reading, RearmOrder};
-use memory::{KillState, Lease, LeaseState, MemoryError, SystemMemory};
+use memory::{KillState, Lease, LeaseState, MemoryError, SystemMemory, WriteBehind};
 use runtime::clock::Clock;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -147,6 +147,7 @@ pub struct Keeping {
 pub struct Keeper {
     lease: Lease,
     memory: SystemMemory,
+    writes: WriteBehind,
     keeping: Keeping,
     clock: Clock,
     fence: Fence,
@@ -158,19 +159,24 @@ impl Keeper {
     /// A keeper that has not asked yet. The receiver shows how it stands.
     pub fn new(
         lease: Lease,
-        memory: SystemMemory,
+        (memory, writes): (SystemMemory, WriteBehind),
         keeping: Keeping,
         clock: Clock,
         fence: Fence,
     ) -> (Self, watch::Receiver<LeaseView>) {
         let kill = keeping.known.clone();
         let (view, seen) = watch::channel(LeaseView { state: "unknown", kill, ..LeaseView::default() });
-        (Self { lease, memory, keeping, clock, fence, view, told_error: false }, seen)
+        (Self { lease, memory, writes, keeping, clock, fence, view, told_error: false }, seen)
     }
 
     /// Until `stop`.
     pub async fn keep(mut self, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
+            // Somebody has written under a larger number. Is the record ours all the same, so that he is gone and his record
+            // is lost, as after a split of memory, the next beat outbids it.
+            if let Some(newer) = self.writes.passed_on(self.lease.key()) {
+                self.lease.outbid(newer);
+            }
             let ticked = self.lease.tick(self.clock.wall_ns() / Nanos::MS).await;
             match ticked {
                 Ok(state) => {
@@ -232,6 +238,7 @@ impl Keeper {
                 let until =
                     if self.keeping.alone { u64::MAX } else { now.saturating_add(remaining).max(DRY + 1) };
                 self.fence.hold(number, until);
+                self.writes.go_on(&memory::Fence { lease: self.lease.key().to_owned(), number });
                 let (window, error) = self.keeping.late;
                 // Who holds it alone may have gone on sending until we took it.
                 let wait = if self.keeping.alone {
@@ -309,11 +316,12 @@ mod tests {
                 kill: None,
             };
             let lease = Lease::new(memory.clone(), config).unwrap();
-            let fence = Fence::shut();
+            let (fence, writes) = (Fence::shut(), WriteBehind::start(&memory));
             let (stop, stopped) = watch::channel(false);
             let (deployment, late) = (Deployment::Blue, (ttl, ttl));
             let keeping = Keeping { owner: owner.into(), deployment, alone: false, late, known: None };
-            let (keeper, seen) = Keeper::new(lease, memory.clone(), keeping, clock.clone(), fence.clone());
+            let (keeper, seen) =
+                Keeper::new(lease, (memory.clone(), writes), keeping, clock.clone(), fence.clone());
             let task = tokio::spawn(keeper.keep(stopped));
             (fence, seen, stop, task)
         };

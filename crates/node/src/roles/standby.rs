@@ -272,7 +272,7 @@ pub async fn stand_by(
     let clock = &environment.clock;
     let config = &options.config;
     super::shared_memory(&config.memory)?;
-    rest.sync_clock(3).await.map_err(|e| unavailable(&e))?;
+    let server = rest.sync_clock(3).await.map_err(|e| unavailable(&e))?;
     let symbols = if config.market.symbols.is_empty() {
         match discover(link.memory(), config, clock, &options.signalled).await {
             Some(symbols) => symbols,
@@ -285,7 +285,8 @@ pub async fn stand_by(
     let instruments = rest.exchange_info(&asked).await.map_err(|e| unavailable(&e))?.instruments;
     let symbols: Vec<String> = instruments.iter().map(|i| i.symbol.clone()).collect();
     let (scanner, engine) = restart::cold(options, symbols.clone())?;
-    let (mut alpha, source) = Alpha::start(link, options, &instruments, environment)?;
+    let (mut alpha, mut source) = Alpha::start(link, options, &instruments, environment)?;
+    source.assembly.clock_measured(server.offset());
     let mut warm = Warm { scanner, engine, source };
     let started = clock.now_ns();
     let waited = alpha.wait(&mut warm, environment, options).await;

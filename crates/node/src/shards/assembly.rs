@@ -15,7 +15,8 @@ use crate::stages::Tick;
 
 /// Boundaries gathered at one time: 1.6 s at 10 Hz. Beyond it the oldest is told as it is.
 const WINDOW: usize = 16;
-/// A boundary this far above our clock is not believed: it would end all ticks before it.
+/// A boundary this far above our clock, or the venue's where that is ahead of ours, is not believed: it would end all ticks
+/// before it.
 const MAX_AHEAD: u64 = 5 * Nanos::SECOND;
 /// After a longer silence of all symbols the ticks begin anew instead of filling the hole.
 const MAX_HOLE: u64 = 3_600 * Nanos::SECOND;
@@ -78,6 +79,8 @@ pub struct Assembly {
     interval: u64,
     grace: u64,
     stale_after: u64,
+    /// So much is the venue's clock ahead of ours, as far as is known.
+    venue_ahead: u64,
     /// The newest update of each symbol that belongs to a told boundary.
     latest: Vec<Option<Sampled>>,
     open: VecDeque<Open>,
@@ -101,6 +104,7 @@ impl Assembly {
             interval: interval.0.max(1),
             grace: grace.0,
             stale_after: stale_after.0,
+            venue_ahead: 0,
             latest: vec![None; symbols],
             open: VecDeque::with_capacity(WINDOW),
             spare: std::iter::repeat_with(open).take(WINDOW).collect(),
@@ -116,12 +120,17 @@ impl Assembly {
         }
     }
 
-    /// Takes an update at `now`, on the clock that boundaries are stamped with or near it. `false`: it was refused.
+    /// The venue's clock was measured. Where it is behind ours nothing changes: the error is the larger then.
+    pub fn clock_measured(&mut self, offset_ns: i64) {
+        self.venue_ahead = u64::try_from(offset_ns).unwrap_or(0);
+    }
+
+    /// Takes an update at `now`. `false`: it was refused.
     pub fn take(&mut self, update: &Update, now: u64) -> bool {
         let (ts, column) = (update.ts.0, update.symbol.index());
         if ts == 0
             || !ts.is_multiple_of(self.interval)
-            || ts > now.saturating_add(MAX_AHEAD)
+            || ts > now.saturating_add(self.venue_ahead).saturating_add(MAX_AHEAD)
             || column >= self.latest.len()
         {
             self.counters.refused += 1;
@@ -373,6 +382,12 @@ mod tests {
             assert!(!a.take(&bad, T));
         }
         assert_eq!((a.counters().refused, a.counters().updates), (4, 0));
+        // Ours may be the clock that is wrong.
+        for (ahead, believed) in [(-7_000, false), (7_000, true), (0, false)] {
+            let mut a = assembly(1);
+            a.clock_measured(ahead * MS as i64);
+            assert_eq!(a.take(&update(0, T + 12_000 * MS, 1.0), T), believed, "{ahead} ms");
+        }
         for tick in 0..40 {
             a.take(&update(0, T + tick * 100 * MS, tick as f64), T + tick * 100 * MS);
         }

@@ -1,9 +1,10 @@
 //! Updates of the shards to ticks and quotes: the source of an alpha node, in the place of feed and books.
 
-use market::{Bbo, MarkPrice, Nanos, SymbolId};
+use market::{Bbo, ClockOffset, MarkPrice, Nanos, SymbolId};
 use runtime::clock::Clock;
 use runtime::conveyor::Loader;
 use runtime::latency::Probe;
+use runtime::pending::Taker;
 use runtime::ring::{Rx, Tx};
 use runtime::stage::{Stage, Work};
 
@@ -48,6 +49,8 @@ pub struct ShardLinks {
     pub quotes: Tx<Quote>,
     /// How the ticks are made.
     pub news: Tx<ShardCounters>,
+    /// The venue's clock, whenever it was measured.
+    pub clock: Taker<ClockOffset>,
 }
 
 /// The stage.
@@ -90,6 +93,9 @@ impl Stage for ShardStage {
     }
 
     fn poll(&mut self, now_ns: u64) -> Work {
+        if let Some(measured) = self.links.clock.take() {
+            self.source.assembly.clock_measured(measured.offset_ns);
+        }
         let Self { source, links: ShardLinks { quotes: router, .. }, quoted, .. } = self;
         let mut did = source.take(now_ns, |update| {
             let (bbo, mark) = quotes(update);

@@ -57,7 +57,15 @@ pub enum SourceEnds {
     /// Feed and book.
     Streams(MarketEnds),
     /// The shard stage.
-    Shards(Rx<ShardCounters>),
+    Shards(ShardEnds),
+}
+
+/// Ends of the shard stage.
+pub struct ShardEnds {
+    /// How ticks are gathered.
+    pub news: Rx<ShardCounters>,
+    /// The venue's clock.
+    pub clock: Publisher<ClockOffset>,
 }
 
 /// The control thread's ends.

@@ -148,6 +148,7 @@ links! {
     GATEWAY_NEWS:     [All Alpha]  gateway -> control, Ring GatewayNews, 1024, "the gateway keeps them";
     SNAPSHOTS:        [All Ingest] control -> book, Ring Box<SnapshotReply>, 1024, "the stage is dead, and the run is ending";
     VENUE_CLOCK:      [All Ingest] control -> book as "venue_clock", Latest ClockOffset, 1, "newest wins";
+    SHARD_CLOCK:      [Alpha] control -> shards as "shard_clock", Latest ClockOffset, 1, "newest wins";
     ALPHA_COMMANDS:   [All Alpha]  control -> alpha, Ring AlphaCommand, 1024, "the stage is dead, and the run is ending";
     ROUTER_COMMANDS:  [All Alpha]  control -> router, Ring RouterCommand, 1024, "kept by the control thread";
     GATEWAY_COMMANDS: [All Alpha]  control -> gateway, Ring GatewayCommand, 1024, "the stage is dead, and the run is ending";
