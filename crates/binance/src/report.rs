@@ -363,12 +363,27 @@ impl<'a> OrderRow<'a> {
         let cum_qty = fields.qty(names.cum_qty, self.cum_qty)?;
         let last_qty = fields.qty(names.last_qty, self.last_qty)?;
         let trade_id = self.trade_id.u64().unwrap_or(0);
-        // A fill is known by its number, and moves the position by its quantity.
-        if exec_type == ExecType::Trade && trade_id == 0 {
-            return Err(fields.missing(names.trade_id));
-        }
-        if exec_type == ExecType::Trade && last_qty <= Qty::ZERO {
-            return Err(fields.missing(names.last_qty));
+        let last_px = fields.px(names.last_px, self.last_px)?;
+        if exec_type == ExecType::Trade {
+            // A fill is known by its number, moves the position by its quantity and the wallet by its price and commission.
+            // Without one of them it is none: the venue is asked for it.
+            let lacking = [
+                (trade_id == 0, names.trade_id),
+                (last_qty <= Qty::ZERO, names.last_qty),
+                (last_px <= Px::ZERO, names.last_px),
+                (fact == Fact::Event && cum_qty < last_qty, names.cum_qty),
+                (
+                    self.commission.filled().is_none() && self.commission_asset.filled().is_some(),
+                    names.commission,
+                ),
+                (
+                    self.commission.filled().is_some() && self.commission_asset.filled().is_none(),
+                    names.commission_asset,
+                ),
+            ];
+            if let Some((_, field)) = lacking.into_iter().find(|(lacks, _)| *lacks) {
+                return Err(fields.missing(field));
+            }
         }
         let in_quote = self.other_commission(instrument).is_none();
         Ok(ExecutionReport {
@@ -377,7 +392,7 @@ impl<'a> OrderRow<'a> {
             side: self.side.text().and_then(side).ok_or_else(|| fields.missing(names.side))?,
             px: fields.px(names.px, self.px)?,
             qty,
-            last_px: fields.px(names.last_px, self.last_px)?,
+            last_px,
             last_qty,
             cum_qty: if fact == Fact::Fill { Qty::ZERO } else { cum_qty },
             leaves_qty: if fact == Fact::Fill { Qty::ZERO } else { leaves(status, qty, cum_qty) },

@@ -178,7 +178,8 @@ impl RestClient {
 
     /// While patient, a request that finds its rate limit used up, or is refused for it, waits for the next window
     /// instead of failing: for a start, which may follow others on the same address. Each waits by itself, for the room
-    /// of its own class: what protects a position is not behind what reads history. A ban is never waited for.
+    /// of its own class: what protects a position is not behind what reads history. So it does with a ban: whoever ends over it
+    /// is started again, asks again, and every request lengthens it.
     pub fn set_patient(&self, patient: bool) {
         self.patient.store(patient, Ordering::Relaxed);
     }
@@ -192,19 +193,24 @@ impl RestClient {
         }
     }
 
-    /// Waits if the client is patient and this error is one of a window that ends; `false`: it is final.
+    /// Waits if the client is patient and this error is one of a window or a ban that ends; `false`: it is final.
     async fn waits_after(&self, name: &'static str, error: &RestError) -> bool {
-        if error.action() != Action::WaitForWindow || !self.patient.load(Ordering::Relaxed) {
+        let banned = error.action() == Action::WaitForBan;
+        let ends = banned || error.action() == Action::WaitForWindow;
+        if !ends || !self.patient.load(Ordering::Relaxed) {
             return false;
         }
+        let holds = self.with_limits(|limits| limits.holds());
         let until = match error {
-            RestError::Wait(Wait::Window { until }) => *until,
+            RestError::Wait(Wait::Window { until } | Wait::Ban { until }) => *until,
             // The venue's own refusal. To ask again before its time, as cancels may, would lengthen it.
-            _ => self.with_limits(|limits| limits.holds().weight_until.max(limits.holds().orders_until)),
+            _ if banned => holds.banned_until,
+            _ => holds.weight_until.max(holds.orders_until),
         };
         let server = self.state().clock.server_time((self.now)());
         let wait = Duration::from_nanos(until.0.saturating_sub(server.0)).max(SHORTEST_WAIT);
-        tracing::warn!("{name}: the venue's rate limit is used up; waiting {:.0} s", wait.as_secs_f64());
+        let why = if banned { "the venue bans this address" } else { "the venue's rate limit is used up" };
+        tracing::warn!("{name}: {why}; waiting {:.0} s", wait.as_secs_f64());
         tokio::time::sleep(wait + WINDOW_MARGIN).await;
         true
     }

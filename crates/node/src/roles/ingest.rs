@@ -10,7 +10,7 @@ use std::time::Duration;
 use binance::Symbols;
 use binance::clock::ServerClock;
 use binance::hosts::{Hosts, Venue};
-use binance::rest::{RestClient, RestError};
+use binance::rest::{ExchangeInfo, RestClient, RestError};
 use futures_util::future::BoxFuture;
 use market::text::counted;
 use market::{ClockOffset, Instrument, Nanos};
@@ -20,6 +20,7 @@ use runtime::latency::Collector;
 use serde::Serialize;
 use telemetry::published::Published;
 
+use super::holder;
 use super::waiting::{self, Waiting};
 use crate::averages;
 use crate::beat::Beat;
@@ -104,6 +105,28 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Of a node that was told to end before the venue had answered.
+    fn ended_waiting(options: &Options) -> Self {
+        Self {
+            role: Role::Ingest,
+            node: String::new(),
+            venue: format!("{} ({})", options.venue.name(), options.hosts.rest),
+            symbols: 0,
+            seconds: 0.0,
+            feed: FeedCounters::default(),
+            connections: BTreeMap::new(),
+            book: BookCounters::default(),
+            alerts: BTreeMap::new(),
+            ticks: 0,
+            values: 0,
+            written: 0,
+            superseded: 0,
+            lost: 0,
+            outages: 0,
+            ended_by: "a signal",
+        }
+    }
+
     /// For people.
     pub fn text(&self) -> String {
         let b = &self.book;
@@ -141,6 +164,21 @@ pub fn run(options: Options, environment: &Environment) -> Result<Summary, Failu
     runtime.block_on(ingest(options, environment))
 }
 
+/// The instruments of the share, as the venue lists them; waits as long as it takes.
+async fn listed(options: &Options, rest: &RestClient) -> Result<ExchangeInfo, Failure> {
+    let unavailable = |e: RestError| preflight::rest_error(&e);
+    rest.set_patient(true);
+    rest.sync_clock(3).await.map_err(unavailable)?;
+    let symbols = preflight::symbols(&options.config, rest).await.map_err(unavailable)?;
+    let wanted = options.share.of(symbols);
+    if wanted.is_empty() {
+        return Err(Failure::usage("this share of the symbols is empty"));
+    }
+    let info = preflight::named(rest, &wanted).await.map_err(unavailable)?;
+    rest.set_patient(false);
+    Ok(info)
+}
+
 /// An ingest node until its end, on the present tokio runtime.
 pub async fn ingest(options: Options, environment: &Environment) -> Result<Summary, Failure> {
     let clock = environment.clock.clone();
@@ -150,15 +188,12 @@ pub async fn ingest(options: Options, environment: &Environment) -> Result<Summa
         .memory(super::shared_memory(&config.memory)?)
         .map_err(|e| Failure::usage(format!("memory: {e}")))?;
     let rest = Arc::new(super::public_rest(&options.hosts, environment)?);
-    rest.set_patient(true);
-    rest.sync_clock(3).await.map_err(|e| preflight::rest_error(&e))?;
-    let wanted =
-        options.share.of(preflight::symbols(config, &rest).await.map_err(|e| preflight::rest_error(&e))?);
-    if wanted.is_empty() {
-        return Err(Failure::usage("this share of the symbols is empty"));
-    }
-    let info = preflight::named(&rest, &wanted).await.map_err(|e| preflight::rest_error(&e))?;
-    rest.set_patient(false);
+    // It may wait long, for a full window or a ban: a signal ends that.
+    let info = tokio::select! {
+        biased;
+        () = holder::signalled(&options.signalled) => return Ok(Summary::ended_waiting(&options)),
+        info = listed(&options, &rest) => info?,
+    };
     let writes = WriteBehind::start(&memory);
     let name = super::process_name("ingest", config.roles.node.as_deref(), environment);
     let symbols = Symbols::new(info.instruments.clone());

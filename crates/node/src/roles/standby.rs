@@ -272,7 +272,14 @@ pub async fn stand_by(
     let clock = &environment.clock;
     let config = &options.config;
     super::shared_memory(&config.memory)?;
-    let server = rest.sync_clock(3).await.map_err(|e| unavailable(&e))?;
+    // It may wait long, for a full window or a ban: a signal ends that.
+    let server = tokio::select! {
+        biased;
+        () = holder::signalled(&options.signalled) => {
+            return Ok(StoodBy::Ended(Box::new(waited_in_vain(options))));
+        }
+        server = rest.sync_clock(3) => server.map_err(|e| unavailable(&e))?,
+    };
     let symbols = if config.market.symbols.is_empty() {
         match discover(link.memory(), config, clock, &options.signalled).await {
             Some(symbols) => symbols,
