@@ -88,6 +88,8 @@ pub struct Lease {
     seen: Option<(Option<String>, Instant)>,
     /// Somebody else has changed the record while we watched.
     rival: bool,
+    /// It was ours, and somebody else has had it since.
+    lost: bool,
     kill: KillState,
     /// The largest fence that somebody is known to have had.
     floor: u64,
@@ -125,6 +127,7 @@ impl Lease {
             held: None,
             seen: None,
             rival: false,
+            lost: false,
             kill,
             floor: 0,
             lock: None,
@@ -134,6 +137,12 @@ impl Lease {
     /// Its key.
     pub fn key(&self) -> &str {
         &self.config.key
+    }
+
+    /// Was it ours, and has somebody else had it since, even if he has given it up? What its holder knows is not what there is
+    /// any more: he must not go on with it.
+    pub const fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// How often to tick.
@@ -204,7 +213,12 @@ impl Lease {
         if let Some(state) = self.ours_after_all(record.as_ref()) {
             return Ok(self.beat().await?.unwrap_or(state));
         }
-        self.held = None;
+        if let (Some(_), Some(other)) = (self.held.take(), &record)
+            && other.identity != self.identity
+        {
+            self.lost = true;
+            return Ok(LeaseState::Standby { holder: other.owner.clone() });
+        }
         self.read_kill().await?;
         let unchanged_since = match &self.seen {
             Some((seen, since)) if *seen == found => *since,

@@ -38,8 +38,8 @@ type Progress = (Nanos, i64, i64, bool);
 #[derive(Debug, Clone)]
 struct Opening {
     order: u64,
-    created: Nanos,
-    updated: Nanos,
+    /// See [`Order::next_at_end`].
+    next_at_end: u64,
     qty: i64,
     filled: i64,
     open: bool,
@@ -127,8 +127,7 @@ impl Ledger {
         let openings = self.openings.entry((id.run, id.intent)).or_default();
         let new = Opening {
             order: order.id,
-            created: order.created,
-            updated: order.updated,
+            next_at_end: order.next_at_end,
             qty: order.qty.0,
             filled: order.filled.0,
             open: order.is_open(),
@@ -172,7 +171,7 @@ impl Ledger {
             let mut sorted: Vec<&Opening> = openings.iter().collect();
             sorted.sort_by_key(|o| o.order);
             for pair in sorted.windows(2) {
-                if pair[0].open || pair[0].updated > pair[1].created {
+                if pair[0].open || pair[0].next_at_end > pair[1].order {
                     found.push(Violation {
                         at_ms,
                         invariant: "one opening order an intent",

@@ -183,6 +183,9 @@ impl Keeper {
                     self.told_error = false;
                     self.orders().await;
                     self.stands(state);
+                    if self.lease.is_lost() {
+                        break; // For good: who asks for it again is another process, which reads what there is.
+                    }
                 }
                 Err(error) => self.unanswered(&error),
             }
@@ -257,7 +260,7 @@ impl Keeper {
             LeaseState::Standby { holder } => {
                 let ours = holder.is_empty() || holder == self.keeping.owner;
                 // A record that is gone, or that a kill keeps from being renewed, is nobody else's.
-                if !(self.keeping.alone && ours) {
+                if self.lease.is_lost() || !(self.keeping.alone && ours) {
                     self.fence.set(0);
                 }
                 let lives = self.lease.rival_lives();

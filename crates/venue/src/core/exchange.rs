@@ -423,7 +423,8 @@ impl Exchange {
 
     /// Moves an order from the open ones to the finished ones.
     pub(super) fn retire(&mut self, id: u64) {
-        let order = &self.orders[&id];
+        let order = self.orders.get_mut(&id).expect("an order that ends is known");
+        order.next_at_end = self.next_order;
         let a = &mut self.accounts[order.account.0 as usize];
         a.open.remove(&id);
         if a.by_client.get(&order.client_id) == Some(&id) {

@@ -192,6 +192,7 @@ impl Exchange {
             edits: 0,
             created: now,
             updated: now,
+            next_at_end: 0,
         };
         self.accounts[account.0 as usize].open.insert(id);
         self.orders.insert(id, order);

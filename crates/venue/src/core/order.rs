@@ -157,6 +157,8 @@ pub struct Order {
     pub created: Nanos,
     /// Last changed at.
     pub updated: Nanos,
+    /// The id that the next order was to get when this one ended; 0: it is open. The venue's clock may step, its ids only rise.
+    pub next_at_end: u64,
 }
 
 impl Order {

@@ -47,6 +47,7 @@ impl Exchange {
             edits: 0,
             created: now,
             updated: now,
+            next_at_end: 0,
         };
         self.accept(order, now);
         Ok(self.orders[&id].clone())
