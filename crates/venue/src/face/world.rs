@@ -92,7 +92,6 @@ pub(crate) struct World {
     mirrored: bool,
     player: Option<Player>,
     started: Nanos,
-    market_step: u64,
     steps: u64,
     next_symbol: usize,
     step: Step,
@@ -109,6 +108,18 @@ fn past_fundings(listing: &Listing, candles: &Candles, next: Nanos) -> Vec<Fundi
     times.filter_map(funding).collect()
 }
 
+/// How often a book changes.
+fn market_step(config: &VenueConfig) -> Result<Nanos, VenueError> {
+    let step = Nanos(u64::try_from(config.market_step.as_nanos()).unwrap_or(u64::MAX));
+    if (STEP.0..=600 * STEP.0).contains(&step.0) && step.0.is_multiple_of(STEP.0) {
+        return Ok(step);
+    }
+    let given = config.market_step;
+    Err(VenueError::Config(format!(
+        "a market step of {given:?}; choose 100 ms to 60 s, in whole tenths of a second"
+    )))
+}
+
 impl World {
     pub(crate) fn new(config: &VenueConfig, now: Nanos) -> Result<Self, VenueError> {
         let mirrored = !config.mirrored.is_empty();
@@ -117,19 +128,12 @@ impl World {
         if !(1..=400).contains(&listed) {
             return Err(VenueError::Config(format!("{listed} symbols; choose 1 to 400")));
         }
-        let market_step = Nanos(u64::try_from(config.market_step.as_nanos()).unwrap_or(u64::MAX));
-        if !(STEP.0..=600 * STEP.0).contains(&market_step.0) || !market_step.0.is_multiple_of(STEP.0) {
-            let given = config.market_step;
-            return Err(VenueError::Config(format!(
-                "a market step of {given:?}; choose 100 ms to 60 s, in whole tenths of a second"
-            )));
-        }
         let mut listings = if mirrored { config.mirrored.clone() } else { sim::listings(symbols) };
         let player = Player::open(config, &mut listings)?;
         let keys = Keys::new(&config.accounts)?;
         let accounts =
             (config.accounts.iter()).map(|a| Account::open(a.balance, config.hedge_mode)).collect();
-        let sim = SimMarket::new(config.seed, &sim::listings(symbols), market_step.0 / STEP.0);
+        let sim = SimMarket::new(config.seed, &sim::listings(symbols), market_step(config)?);
         let mut recorded: Vec<bool> = (0..listings.len()).map(|i| i >= symbols).collect();
         for symbol in player.iter().flat_map(Player::symbols) {
             recorded[symbol.index()] = true;
@@ -172,7 +176,6 @@ impl World {
             mirrored,
             player,
             started: now,
-            market_step: market_step.0,
             steps: 0,
             next_symbol: usize::MAX,
             step: Step::default(),
@@ -357,7 +360,7 @@ impl World {
     /// Steps the simulated symbols that are due: each once a step of the market, spread over it.
     fn play_sim(&mut self, now: Nanos, opening: bool) {
         let n = self.recorded.len();
-        let target = if opening { 1 } else { 1 + now.since(self.started).0 / self.market_step };
+        let target = if opening { 1 } else { 1 + now.since(self.started).0 / self.sim.step_length().0 };
         if target > self.steps + MOST_STEPS_BEHIND {
             self.steps = target - MOST_STEPS_BEHIND;
             self.next_symbol = n;
@@ -384,7 +387,7 @@ impl World {
 
     /// When the next symbol steps.
     fn step_due(&self) -> Nanos {
-        let (n, step) = (self.recorded.len(), self.market_step);
+        let (n, step) = (self.recorded.len(), self.sim.step_length().0);
         if self.next_symbol >= n {
             return self.started.plus(self.steps * step);
         }

@@ -27,25 +27,28 @@ pub(crate) const STEP: Nanos = Nanos(100 * Nanos::MS);
 pub struct SimMarket {
     returns: Returns,
     books: Vec<SimBook>,
-    /// Length of a step, s.
-    dt: f64,
+    step: Nanos,
 }
 
 impl SimMarket {
-    /// A market opening at the prices of the listings' table, of so many [`STEP`]s a step.
-    pub fn new(seed: u64, listings: &[Listing], steps: u64) -> Self {
+    /// A market opening at the prices of the listings' table. `step`: a whole multiple of [`STEP`].
+    pub fn new(seed: u64, listings: &[Listing], step: Nanos) -> Self {
         let book = |(i, l): (usize, &Listing)| {
             let random = Random::new(seed, 1_000 + i as u64);
-            SimBook::new(random, &l.instrument, instruments::opening(i), steps)
+            SimBook::new(random, &l.instrument, instruments::opening(i), step.0 / STEP.0)
         };
         let books = listings.iter().enumerate().map(book).collect();
-        let dt = (steps * STEP.0) as f64 / Nanos::SECOND as f64;
-        Self { returns: Returns::new(seed, listings.len()), books, dt }
+        Self { returns: Returns::new(seed, listings.len()), books, step }
+    }
+
+    /// Time between two steps of a symbol.
+    pub const fn step_length(&self) -> Nanos {
+        self.step
     }
 
     /// Moves the common factor and every price by one step.
     pub fn advance(&mut self) {
-        let moves = self.returns.step(self.dt);
+        let moves = self.returns.step(self.step.0 as f64 / Nanos::SECOND as f64);
         for (book, r) in self.books.iter_mut().zip(moves) {
             book.drift(*r);
         }
@@ -80,7 +83,7 @@ mod tests {
 
     fn market(seed: u64, n: usize, steps: usize) -> (Vec<Listing>, Vec<Sides>, Vec<usize>) {
         let listings = listings(n);
-        let mut sim = SimMarket::new(seed, &listings, 1);
+        let mut sim = SimMarket::new(seed, &listings, STEP);
         let mut books = vec![[BTreeMap::new(), BTreeMap::new()]; n];
         let mut trades = vec![0; n];
         let mut out = Step::default();
