@@ -63,7 +63,7 @@ struct State {
     full_logged: bool,
     /// The largest fence known of each lease under which something was refused.
     passed_on: BTreeMap<String, u64>,
-    /// The last value per key of what was refused under it.
+    /// The last value per key of what was refused under it; nothing newer was handed over since.
     set_aside: BTreeMap<Cell, Waiting>,
 }
 
@@ -181,6 +181,7 @@ impl WriteBehind {
             )));
         }
         state.counts.accepted += 1;
+        state.set_aside.remove(&cell);
         state.push(cell, Waiting { value, fence });
         self.tell(&state);
         drop(state);
@@ -210,10 +211,7 @@ impl WriteBehind {
             "the lease is ours all the same: what was set aside is written"
         );
         for (cell, Waiting { value, .. }) in set_aside {
-            // What was handed over since is newer.
-            if state.queue.get(&cell).is_none() {
-                state.push(cell, Waiting { value, fence: Some(fence.clone()) });
-            }
+            state.push(cell, Waiting { value, fence: Some(fence.clone()) });
         }
         self.tell(&state);
         drop(state);

@@ -311,6 +311,53 @@ fn a_trade_that_closes_while_the_lease_has_passed_is_written_when_it_is_ours_aga
     }
 }
 
+/// Seen: an ingest node that was started under a ban ended, was started again and asked again, once a second: each request
+/// made the ban longer, and half of the books were gone for good.
+#[test]
+fn a_start_under_a_ban_waits_for_its_end() {
+    let ban = Rule::times(VenueFault::Ban { ms: 8_000 }, 0);
+    let faults = [
+        (60_000, Fault::Venue { rule: ban, for_ms: Some(8_000) }),
+        (61_000, Fault::Kill { machine: 3, after_polls: 1, power: false, back_ms: 200 }),
+    ];
+    for seed in [4, 8] {
+        let report = play(seed, 4, Layout::Four, &faults);
+        holds(&report, faults.len());
+        assert!(report.starts < 12, "{} starts", report.starts);
+    }
+}
+
+/// Seen: a node that began while the instrument of its position was halted read its status an hour later, and kept the position.
+#[test]
+fn a_position_in_an_instrument_that_was_halted_at_the_takeover_is_closed_when_it_trades_again() {
+    let symbols = ["BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT", "ADAUSDT", "TRXUSDT"];
+    let round = |(at, first): (u64, usize)| {
+        let halt = |symbol: &str| VenueFault::SetStatus { symbol: symbol.into(), status: "BREAK".into() };
+        let halted =
+            symbols.map(|s| (at, Fault::Venue { rule: Rule::times(halt(s), 0), for_ms: Some(20_000) }));
+        // Whichever of the two is active: the other one takes over.
+        let kill = |machine, back_ms| Fault::Kill { machine, after_polls: 1, power: false, back_ms };
+        let killed = [(at + 2_000, kill(first, 100)), (at + 2_000, kill(1 - first, 4_000))];
+        halted.into_iter().chain(killed)
+    };
+    let faults: Vec<(u64, Fault)> =
+        [(60_000, 0), (120_000, 1), (180_000, 0)].into_iter().flat_map(round).collect();
+    for seed in [4, 8] {
+        let report = play(seed, 5, Layout::Four, &faults);
+        assert_eq!(report.violations, [], "{:#?}", report.timeline);
+    }
+}
+
+/// Seen: samples were refused for being far ahead of a clock that was seconds behind, long after somebody had said so.
+#[test]
+fn an_alpha_node_whose_clock_is_behind_takes_the_samples_of_its_ingest_nodes() {
+    let behind = |machine| (60_000, Fault::ClockStep { machine, ms: -7_000 });
+    let killed = |machine| (61_000, Fault::Kill { machine, after_polls: 1, power: false, back_ms: 100 });
+    let faults = [behind(0), behind(1), killed(0), killed(1)];
+    let report = play(8, 5, Layout::Four, &faults);
+    assert_eq!(report.violations, [], "{:#?}", report.timeline);
+}
+
 /// The price of an exit becomes known while memory is split and the node is with the smaller half: when the halves come
 /// together the value before the correction counts.
 #[test]

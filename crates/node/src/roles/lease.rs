@@ -299,48 +299,82 @@ mod tests {
         assert_eq!((Fence::open().until(), Fence::open().window_ms(1, 2, 2_000)), (None, 2_000));
     }
 
+    /// A keeper of a lease that somebody asks for.
+    struct Kept {
+        fence: Fence,
+        view: watch::Receiver<LeaseView>,
+        writes: WriteBehind,
+        stop: watch::Sender<bool>,
+        task: tokio::task::JoinHandle<()>,
+    }
+
+    fn keep(memory: &SystemMemory, owner: &str, ttl: Duration) -> Kept {
+        let config = LeaseConfig {
+            key: "alpha_test".into(),
+            owner: owner.into(),
+            identity: owner.len() as u64 + u64::from(owner.as_bytes()[0]),
+            ttl,
+            kill: None,
+        };
+        let lease = Lease::new(memory.clone(), config).unwrap();
+        let (fence, writes) = (Fence::shut(), WriteBehind::start(memory));
+        let (stop, stopped) = watch::channel(false);
+        let (deployment, late) = (Deployment::Blue, (ttl, ttl));
+        let keeping = Keeping { owner: owner.into(), deployment, alone: false, late, known: None };
+        let memory = (memory.clone(), writes.clone());
+        let (keeper, view) = Keeper::new(lease, memory, keeping, Clock::new(), fence.clone());
+        Kept { fence, view, writes, stop, task: tokio::spawn(keeper.keep(stopped)) }
+    }
+
+    fn open(folder: &tempfile::TempDir) -> SystemMemory {
+        let config = MemoryConfig::Embedded(EmbeddedConfig::at(folder.path().join("memory")));
+        SystemMemory::open(config, &MemoryEnvironment::system()).unwrap()
+    }
+
     #[tokio::test]
     async fn the_fence_follows_the_lease_and_shuts_when_it_is_given_up() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("memory");
-        let memory = SystemMemory::open(
-            MemoryConfig::Embedded(EmbeddedConfig::at(path)),
-            &MemoryEnvironment::system(),
-        )
-        .unwrap();
-        let clock = Clock::new();
-        let ttl = Duration::from_secs(60);
-        let start = |owner: &str| {
-            let config = LeaseConfig {
-                key: "alpha_test".into(),
-                owner: owner.into(),
-                identity: owner.len() as u64 + u64::from(owner.as_bytes()[0]),
-                ttl,
-                kill: None,
-            };
-            let lease = Lease::new(memory.clone(), config).unwrap();
-            let (fence, writes) = (Fence::shut(), WriteBehind::start(&memory));
-            let (stop, stopped) = watch::channel(false);
-            let (deployment, late) = (Deployment::Blue, (ttl, ttl));
-            let keeping = Keeping { owner: owner.into(), deployment, alone: false, late, known: None };
-            let (keeper, seen) =
-                Keeper::new(lease, (memory.clone(), writes), keeping, clock.clone(), fence.clone());
-            let task = tokio::spawn(keeper.keep(stopped));
-            (fence, seen, stop, task)
-        };
-        let (fence, mut seen, stop, task) = start("a");
-        seen.wait_for(|v| v.state == "held").await.unwrap();
+        let (memory, clock, ttl) = (open(&folder), Clock::new(), Duration::from_secs(60));
+        let mut a = keep(&memory, "a", ttl);
+        a.view.wait_for(|v| v.state == "held").await.unwrap();
         let now = clock.now_ns();
         assert!(
-            fence.is_open(now) && !fence.is_open(now + 60_000_000_000),
+            a.fence.is_open(now) && !a.fence.is_open(now + 60_000_000_000),
             "open, but not for the whole time"
         );
-        let (other_fence, mut other, _other_stop, _other_task) = start("b");
-        other.wait_for(|v| v.state == "standby" && v.holder == "a").await.unwrap();
-        assert!(!other_fence.is_open(clock.now_ns()));
-        stop.send_replace(true);
-        task.await.unwrap();
-        assert!(!fence.is_open(clock.now_ns()));
+        let mut b = keep(&memory, "b", ttl);
+        b.view.wait_for(|v| v.state == "standby" && v.holder == "a").await.unwrap();
+        assert!(!b.fence.is_open(clock.now_ns()));
+        a.stop.send_replace(true);
+        a.task.await.unwrap();
+        assert!(!a.fence.is_open(clock.now_ns()));
         assert!(Fence::open().is_open(u64::MAX - 1));
+    }
+
+    /// As after a split of memory: the record is ours, and a value carries the larger number of the other half's holder.
+    /// Seen: nothing was written any more.
+    #[tokio::test]
+    async fn who_has_written_behind_our_back_is_outbid_and_what_was_refused_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = open(&folder);
+        let mut a = keep(&memory, "a", Duration::from_secs(3));
+        a.view.wait_for(|v| v.state == "held").await.unwrap();
+        let number = a.fence.number().unwrap();
+        let theirs = format!("{{\"fence\":{},\"n\":1}}", number + 7);
+        memory.put("STATE", "a trade", &theirs).await.unwrap();
+        let fence = memory::Fence { lease: "alpha_test".into(), number };
+        a.writes.put_fenced("STATE", "a trade", r#"{"n":2}"#.into(), &fence).unwrap();
+        assert!(a.writes.flush(Duration::from_secs(10)).await);
+        assert_eq!(memory.get("STATE", "a trade").await.unwrap(), Some(theirs), "refused");
+        a.view.wait_for(|v| v.fence.is_some_and(|raised| raised > number + 7)).await.unwrap();
+        let raised = a.fence.number().unwrap();
+        let written = async {
+            while a.writes.passed_on("alpha_test").is_some() || !a.writes.flush(Duration::from_secs(1)).await
+            {
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), written).await.unwrap();
+        let ours = format!("{{\"fence\":{raised},\"n\":2}}");
+        assert_eq!(memory.get("STATE", "a trade").await.unwrap(), Some(ours));
     }
 }

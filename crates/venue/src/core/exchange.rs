@@ -35,6 +35,8 @@ pub struct Exchange {
     pub(super) noted: Vec<(SymbolId, WorkingType, Amount)>,
     pub(super) commission: Commission,
     pub(super) next_order: u64,
+    /// Time of the last fill.
+    matched: Nanos,
     pub(super) next_trade: Vec<u64>,
     pub(super) amendments: VecDeque<Amendment>,
     pub(super) next_amendment: u64,
@@ -61,6 +63,7 @@ impl Exchange {
             noted: Vec::new(),
             commission,
             next_order: 8_000_000_000,
+            matched: Nanos(0),
             amendments: VecDeque::new(),
             next_amendment: 1,
             fundings: vec![VecDeque::new(); n],
@@ -310,6 +313,9 @@ impl Exchange {
         exec: ExecType,
         now: Nanos,
     ) {
+        // Matches have times that only rise, wherever the venue's clock is set to.
+        self.matched = self.matched.max(now);
+        let now = self.matched;
         let order = self.orders.get_mut(&id).expect("a filled order is known");
         let (account, symbol, side, leg) = (order.account, order.symbol, order.side, order.position_side);
         let listing = &self.listings[symbol.index()];
