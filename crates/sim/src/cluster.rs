@@ -1,7 +1,7 @@
 //! A model of system memory as a cluster: maps that all nodes share, with the ways a cluster has of being unpleasant.
 //! It can be away for a machine, slow, lose an answer after carrying the request out, lose its entry listeners, and
-//! split in two halves that both take writes, of which the smaller one loses at the healing (Hazelcast's put-if-absent
-//! merge).
+//! split in two halves: the smaller one refuses everything, or both take writes and the smaller one loses at the healing
+//! (Hazelcast's put-if-absent merge).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,6 +51,8 @@ struct State {
     /// The larger half, and the smaller one while the cluster is split.
     maps: [Maps; 2],
     is_split: bool,
+    /// The smaller half agrees to nothing.
+    refuses: bool,
     references: BTreeMap<String, String>,
     access: Vec<Access>,
     listeners: Vec<Listener>,
@@ -173,6 +175,7 @@ impl Cluster {
             random: Random::new(seed, 0x6d65),
             maps: [Maps::new(), Maps::new()],
             is_split: false,
+            refuses: false,
             references: BTreeMap::new(),
             access: vec![Access::default(); machines],
             listeners: Vec::new(),
@@ -194,6 +197,11 @@ impl Cluster {
                 l.lost = true;
             }
         }
+    }
+
+    /// Does the smaller half of a split refuse everything, as a cluster with `minimum_members` does?
+    pub fn refuse_in_the_smaller_half(&self, refuses: bool) {
+        self.state().refuses = refuses;
     }
 
     /// Splits the cluster: the machines in `smaller` are alone with the smaller half.
@@ -297,6 +305,9 @@ impl Member {
         sleep(Duration::from_millis(there)).await;
         let (lost, reply) = {
             let mut state = self.cluster.state();
+            if state.refuses && state.half(self.machine) == 1 {
+                return Err(MemoryError::Away("the smaller side of a split agrees to nothing".to_owned()));
+            }
             state.resync(self.machine);
             let reply = state.carry_out(self.machine, request);
             let left = &mut state.access[self.machine].lose_answers;

@@ -69,12 +69,20 @@ pub struct Circumstances {
     pub orders_per_10s: u32,
     /// Every book of the venue changes once in so many ms.
     pub market_step_ms: u64,
+    /// The smaller side of a split memory agrees to nothing, as docs/lease.md demands; else each side may have a holder of the
+    /// lease until they heal, who trades.
+    pub split_refuses: bool,
 }
 
 impl Circumstances {
     /// As usual: short holds, so that there is much to lose, and limits that nobody meets.
-    pub const USUAL: Self =
-        Self { hold_bars: 3, connection_age_s: 23 * 3_600, orders_per_10s: 300, market_step_ms: 100 };
+    pub const USUAL: Self = Self {
+        hold_bars: 3,
+        connection_age_s: 23 * 3_600,
+        orders_per_10s: 300,
+        market_step_ms: 100,
+        split_refuses: false,
+    };
 
     /// Each departs from the usual in a quarter of the seeds; the market, which is as busy as the venue's largest symbols,
     /// is in three of four as calm as its small ones: what decides there is what is done between two ticks.
@@ -89,6 +97,7 @@ impl Circumstances {
             connection_age_s: or(23 * 3_600, 60, 240),
             orders_per_10s: or(300, 25, 60) as u32,
             market_step_ms: or(400, 100, 100),
+            split_refuses: or(1, 0, 0) == 1,
         }
     }
 }
@@ -213,6 +222,7 @@ impl Setup {
 /// Runs it on this thread.
 pub fn run(setup: &Setup) -> Result<Report, String> {
     setup.scene()?.play(async |world| {
+        world.cluster.refuse_in_the_smaller_half(setup.circumstances.split_refuses);
         let mut run = Run::new(setup, Rc::clone(world));
         run.play().await;
         run.report()
@@ -305,7 +315,17 @@ impl<'s> Run<'s> {
         let at_ms = self.world.now_ms();
         let (ledger, violations) = (&mut self.ledger, &mut self.violations);
         self.world.venue.borrow().inspect(|e| ledger.follow(e, ACCOUNT, at_ms, violations));
-        self.ledger.one_writer(at_ms, &mut self.violations);
+        let mut found = Vec::new();
+        self.ledger.one_writer(at_ms, &mut found);
+        self.take_unless_two_held(found);
+    }
+
+    /// Where memory was split so that each side could have a holder of the lease there were two writers by its operator's choice,
+    /// and what the one leaves the other keeps for a person.
+    fn take_unless_two_held(&mut self, found: Vec<Violation>) {
+        if self.setup.circumstances.split_refuses || !self.struck.contains_key("memory_split") {
+            self.violations.extend(found);
+        }
     }
 
     fn strike(&mut self, fault: &Fault) {
@@ -367,7 +387,9 @@ impl<'s> Run<'s> {
         self.follow();
         let held_ms = u64::from(self.setup.circumstances.hold_bars) * 500 + HOLD_MORE_MS;
         let (at_ms, now) = (self.world.now_ms(), Nanos(self.world.time.now_ns()));
-        self.ledger.held_no_longer_than(held_ms, at_ms, now, &mut self.violations);
+        let mut found = Vec::new();
+        self.ledger.held_no_longer_than(held_ms, at_ms, now, &mut found);
+        self.take_unless_two_held(found);
         let lookers = self.lookers();
         self.settled(&lookers).await;
         self.books_right(&lookers);

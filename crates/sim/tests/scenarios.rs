@@ -371,7 +371,7 @@ fn a_trade_that_is_corrected_while_memory_is_split_is_right_in_the_end() {
     let planned = |(at_ms, fault): &(u64, Fault)| Planned { at_ms: *at_ms, fault: fault.clone() };
     let script = Some(faults.iter().map(planned).collect());
     let usual = Setup::of(86, 600_000, 8);
-    let circumstances = Circumstances { market_step_ms: 100, ..usual.circumstances };
+    let circumstances = Circumstances { market_step_ms: 100, split_refuses: false, ..usual.circumstances };
     let report = run(&Setup { script, circumstances, ..usual }).unwrap();
     holds(&report, faults.len());
 }
