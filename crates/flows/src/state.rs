@@ -176,6 +176,7 @@ fn state_of(flow: Flow, run: &DayRun, at: Nanos) -> Result<EngineState, Failure>
         exit: None,
         booked: Nanos(0),
         unsettled: Vec::new(),
+        entry_unsettled: false,
         recent: Vec::new(),
         day: None,
         rearm: String::new(),

@@ -34,7 +34,7 @@ const CANCEL_ROUNDS: u32 = 10;
 /// Between two of them.
 const CANCEL_PAUSE: Duration = Duration::from_millis(100);
 /// How far back fills are asked for where no state says (the venue's own limit is 7 days).
-const WITHOUT_STATE: u64 = 6 * 86_400 * Nanos::SECOND;
+pub const WITHOUT_STATE: u64 = 6 * 86_400 * Nanos::SECOND;
 /// An order may be older than its fill by this much, ns.
 const ORDER_AGE: u64 = 3_600 * Nanos::SECOND;
 

@@ -19,8 +19,8 @@ use crate::error::Failure;
 use crate::memory_link::{Loaded, Numbered, PriceRows, Saved};
 use crate::options::Options;
 use crate::preflight::rest_error as unavailable;
-use crate::recovery::settle::settle;
-use crate::recovery::{self, Before, Believed, Recovered, Sending};
+use crate::recovery::settle::{settle, settle_entry};
+use crate::recovery::{self, Before, Believed, Recovered, Sending, WITHOUT_STATE};
 
 /// What a run begins with.
 pub struct Begun {
@@ -123,6 +123,11 @@ pub async fn begin(
         let tick = (Nanos::from_millis(options.config.market.tick_ms).0, now);
         let settle = async || settle(rest, symbols, (&mut engine, &mut *saved), &found, tick).await;
         while_holding(believed.position.is_some(), "what trades came to", settle).await?;
+    }
+    if let Some(saved) = loaded.saved.as_ref().filter(|saved| saved.entry_unsettled) {
+        let span = (saved.booked.max(Nanos(now.0.saturating_sub(WITHOUT_STATE))), now);
+        let settle = async || settle_entry(rest, symbols, &mut engine, &found, span).await;
+        while_holding(believed.position.is_some(), "what the entry came to", settle).await?;
     }
     let policy = options.config.router.unexpected_position;
     let recovered = recovery::book(&mut engine, symbols.all(), &found, before, policy, now);

@@ -14,7 +14,7 @@ use market::{Amount, ClockOffset, ExecutionReport, Nanos, OrderRequest, SymbolId
 use runtime::clock::Clock;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::market_data::CLOCK_EVERY_NS;
+use super::market_data::{CLOCK_AGAIN_NS, CLOCK_EVERY_NS};
 use super::state::{Control, Done, push};
 use crate::stages::gateway::{GatewayCommand, GatewayNews, UNMEASURED};
 use crate::stages::router::{AccountState, RouterCommand, UnlistedRow};
@@ -202,7 +202,10 @@ impl Control {
                 }
                 push(&mut self.ends.to_gateway, GatewayCommand::Clock(Box::new(server)));
             }
-            Err(error) => tracing::warn!("clock: {error}"),
+            Err(error) => {
+                tracing::warn!("clock: {error}");
+                self.private.clock_due = self.clock.now_ns() + CLOCK_AGAIN_NS;
+            }
         }
     }
 

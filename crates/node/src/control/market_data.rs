@@ -31,6 +31,8 @@ use crate::topology::MarketEnds;
 const MANY: u32 = 5;
 /// How often the venue's clock is compared with ours.
 pub const CLOCK_EVERY_NS: u64 = 30 * Nanos::SECOND;
+/// … and how soon again where it did not answer: what was measured before may be of a time when it was off.
+pub const CLOCK_AGAIN_NS: u64 = 5 * Nanos::SECOND;
 /// After this a connection that has brought nothing has failed: first data, a second subscription, first data again, and
 /// the time to connect.
 const START_WITHIN_NS: u64 = 20 * Nanos::SECOND;

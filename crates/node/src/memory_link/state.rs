@@ -52,6 +52,9 @@ pub struct Saved {
     /// Those of them that were booked at a provisional price.
     #[serde(default)]
     pub unsettled: Vec<Unsettled>,
+    /// So was the entry of the open position.
+    #[serde(default)]
+    pub entry_unsettled: bool,
     /// The router's day: figures, counts, and what has latched.
     #[serde(default)]
     pub day: Option<DayState>,
@@ -89,6 +92,7 @@ pub(super) struct SavedText<'a> {
     /// As they were written when they were closed.
     pub recent: Vec<&'a RawValue>,
     pub unsettled: &'a [Unsettled],
+    pub entry_unsettled: bool,
     pub day: Option<&'a DayState>,
     pub rearm: &'a str,
 }

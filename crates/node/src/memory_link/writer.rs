@@ -199,6 +199,7 @@ struct Writer {
     exit: Option<ExitReason>,
     booked: Nanos,
     unsettled: ArrayVec<Unsettled, UNSETTLED>,
+    entry_unsettled: bool,
     /// The newest trades by number, as text: it travels with every state.
     recent: VecDeque<(u64, Box<RawValue>)>,
     /// The highest number of a trade that was written.
@@ -246,6 +247,7 @@ impl Writer {
             exit: None,
             booked: Nanos(0),
             unsettled: ArrayVec::new(),
+            entry_unsettled: false,
             recent: VecDeque::with_capacity(RECENT + 1),
             newest_trade: 0,
             replaced: Replaced::default(),
@@ -274,6 +276,7 @@ impl Writer {
         }
         (self.at, self.exit, self.booked) = (step.at, step.exit, step.booked);
         self.unsettled.clone_from(&step.unsettled);
+        self.entry_unsettled = step.entry_unsettled;
         self.urgent |= step.urgent;
         let Some(tick) = step.tick.take() else { return };
         self.tick_at = self.clock.now_ns();
@@ -428,6 +431,7 @@ impl Writer {
                 booked: self.booked,
                 recent: recent.map(|(_, text)| &**text).collect(),
                 unsettled: &self.unsettled,
+                entry_unsettled: self.entry_unsettled,
                 day: self.day.state.as_ref(),
                 rearm: &self.day.rearm,
             },

@@ -4,7 +4,7 @@
 use alpha::{Engine, TradeRecord};
 use binance::Symbols;
 use binance::rest::{RestClient, RestError};
-use market::{Instrument, Nanos, Qty};
+use market::{Correction, Filled, Instrument, Nanos, Outcome, Qty, TripId};
 
 use super::{Found, ORDER_AGE, Trip, fills, fold, signed};
 use crate::memory_link::Saved;
@@ -25,6 +25,41 @@ pub async fn settle(
     while let Some(unsettled) = saved.unsettled.first().copied() {
         settle_one(rest, symbols, (engine, saved), found, (tick_ns, now), unsettled).await?;
         saved.unsettled.remove(0);
+    }
+    Ok(())
+}
+
+/// The same of the open position's entry, which the trade will be made of. `since`: venue time before it.
+pub async fn settle_entry(
+    rest: &RestClient,
+    symbols: &Symbols,
+    engine: &mut Engine,
+    found: &Found,
+    (since, now): (Nanos, Nanos),
+) -> Result<(), RestError> {
+    let Some(held) = engine.position() else { return Ok(()) };
+    let Some(instrument) = symbols.get(held.symbol) else { return Ok(()) };
+    let fills = fills(rest, symbols, held.symbol, since, now.millis() + 60_000).await?;
+    let position = found.positions.iter().find(|p| p.symbol == held.symbol).map_or(Qty::ZERO, |p| p.qty);
+    let trips = from_flat(&fills, position);
+    let open = trips.iter().rfind(|t| !t.is_closed() && t.direction == held.direction);
+    let Some(Trip { entry, .. }) = open else {
+        let name = &instrument.symbol;
+        tracing::warn!(
+            "the entry in {name} was booked at a provisional price, and no fill tells the right one"
+        );
+        return Ok(());
+    };
+    let entry = Some(Filled {
+        avg_px: entry.avg_px(instrument),
+        notional: entry.notional(instrument),
+        commission: entry.commission,
+        maker_share: entry.maker_share(),
+    });
+    let (trip, symbol, direction) = (TripId::NONE, held.symbol, held.direction);
+    let outcome = Outcome::Corrected(Correction { trip, symbol, direction, entry, exit: None });
+    if engine.on_outcome(&outcome).is_ok() {
+        tracing::info!("the entry in {} is put right by the venue's fills", instrument.symbol);
     }
     Ok(())
 }

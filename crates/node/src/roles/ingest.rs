@@ -26,7 +26,7 @@ use crate::averages;
 use crate::beat::Beat;
 use crate::config::Config;
 use crate::connections;
-use crate::control::market_data::{CLOCK_EVERY_NS, MarketController};
+use crate::control::market_data::{CLOCK_AGAIN_NS, CLOCK_EVERY_NS, MarketController};
 use crate::control::orders::say;
 use crate::control::shown;
 use crate::control::status::{LineSummary, Seen};
@@ -341,7 +341,10 @@ impl Control {
                 }
                 measured = running(&mut self.measuring) => match measured {
                     Ok(measured) => self.use_clock(&measured, self.clock.now_ns()),
-                    Err(error) => tracing::warn!("clock: {error}"),
+                    Err(error) => {
+                        tracing::warn!("clock: {error}");
+                        self.clock_due = self.clock.now_ns() + CLOCK_AGAIN_NS;
+                    }
                 },
             }
             let now = self.clock.now_ns();

@@ -375,6 +375,7 @@ impl AlphaStage {
         step.exit = self.exit;
         step.booked = self.booked;
         step.unsettled.clone_from(&self.unsettled);
+        step.entry_unsettled = self.entry_unsettled && self.engine.position().is_some();
         step.urgent = std::mem::take(&mut self.unrecorded);
         self.engine.refresh(&mut step.image);
         self.links.steps.send(step);

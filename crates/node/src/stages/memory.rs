@@ -39,6 +39,8 @@ pub struct Step {
     pub booked: Nanos,
     /// Trades of this run that were booked at a provisional price, the newest.
     pub unsettled: ArrayVec<Unsettled, UNSETTLED>,
+    /// So was the entry of the open position.
+    pub entry_unsettled: bool,
     /// Something happened that a restart must know: position, order, trade or day.
     pub urgent: bool,
 }
@@ -54,6 +56,7 @@ impl Step {
             exit: None,
             booked: Nanos(0),
             unsettled: ArrayVec::new(),
+            entry_unsettled: false,
             urgent: false,
         }
     }
