@@ -49,6 +49,8 @@ impl Default for RestConfig {
 
 /// A pause that the venue has set counts as over this long after its end: its clock is only estimated.
 const WINDOW_MARGIN: Duration = Duration::from_millis(100);
+/// The same after a ban that did not end in time, at most.
+const LONGEST_MARGIN: Duration = Duration::from_secs(60);
 /// Between two attempts of a request that the venue refused for its limit.
 const SHORTEST_WAIT: Duration = Duration::from_millis(500);
 
@@ -185,16 +187,18 @@ impl RestClient {
     }
 
     async fn send_once(&self, call: &Call, params: &impl Fn(&mut Query)) -> Result<Vec<u8>, RestError> {
+        let mut margin = WINDOW_MARGIN;
         loop {
             match self.attempt(call, params).await {
-                Err(e) if self.waits_after(call.name, &e).await => {}
+                Err(e) if self.waits_after(call.name, &e, &mut margin).await => {}
                 result => return result,
             }
         }
     }
 
     /// Waits if the client is patient and this error is one of a window or a ban that ends; `false`: it is final.
-    async fn waits_after(&self, name: &'static str, error: &RestError) -> bool {
+    /// `margin`: how long after that end it counts as over.
+    async fn waits_after(&self, name: &'static str, error: &RestError, margin: &mut Duration) -> bool {
         let banned = error.action() == Action::WaitForBan;
         let ends = banned || error.action() == Action::WaitForWindow;
         if !ends || !self.patient.load(Ordering::Relaxed) {
@@ -211,7 +215,11 @@ impl RestClient {
         let wait = Duration::from_nanos(until.0.saturating_sub(server.0)).max(SHORTEST_WAIT);
         let why = if banned { "the venue bans this address" } else { "the venue's rate limit is used up" };
         tracing::warn!("{name}: {why}; waiting {:.0} s", wait.as_secs_f64());
-        tokio::time::sleep(wait + WINDOW_MARGIN).await;
+        tokio::time::sleep(wait + *margin).await;
+        if banned {
+            // The venue's clock may not be known yet, and ours be ahead of it: who asks too early is banned anew.
+            *margin = (*margin * 4).min(LONGEST_MARGIN);
+        }
         true
     }
 
@@ -304,10 +312,11 @@ impl RestClient {
         let endpoint = call("GET", NAME, Auth::None, 1, Urgency::Exit);
         for _ in 0..samples.max(1) {
             // A wait for the limit is no part of the round trip.
+            let mut margin = WINDOW_MARGIN;
             let (sent, body) = loop {
                 let sent = (self.now)();
                 match self.exchange(&endpoint, &self.base, String::new()).await {
-                    Err(e) if self.waits_after(NAME, &e).await => {}
+                    Err(e) if self.waits_after(NAME, &e, &mut margin).await => {}
                     result => break (sent, result?),
                 }
             };
