@@ -375,8 +375,12 @@ impl Router {
     /// took it counts, not when we hear of it: a stream may tell late, and again.
     fn is_of_another_node(&self, now: Nanos, id: ClientOrderId, r: &ExecutionReport) -> bool {
         let new = r.exec_type == ExecType::New && Self::is_live(r);
-        let later = self.event_time(now, r.ts_event) > self.to_venue(self.predecessor_until);
-        new && self.cfg.stop_on_foreign_orders && id.run != self.run && later
+        new && self.cfg.stop_on_foreign_orders && id.run != self.run && self.is_after_predecessor(now, r)
+    }
+
+    /// Did it happen when no order of the run before could reach the venue any more?
+    fn is_after_predecessor(&self, now: Nanos, r: &ExecutionReport) -> bool {
+        self.event_time(now, r.ts_event) > self.to_venue(self.predecessor_until)
     }
 
     fn is_live(r: &ExecutionReport) -> bool {
@@ -420,7 +424,11 @@ impl Router {
             ts_event: r.ts_event,
             ..FillDelta::default()
         };
-        let gain = self.count(now, r.symbol, r.side.sign() * r.last_qty.0, &d, ExitReason::External, None);
+        // An order of the run before that was on its way when that run died: nobody holds what it opens.
+        let late = matches!(r.origin, OrderOrigin::Ours(_)) && !self.is_after_predecessor(now, r);
+        let opens = self.symbols[r.symbol.index()].trade.is_none();
+        let reason = if late && opens { ExitReason::Flatten } else { ExitReason::External };
+        let gain = self.count(now, r.symbol, r.side.sign() * r.last_qty.0, &d, reason, None);
         self.booked(now, r.symbol, &d, gain, r.commission);
         self.stats.external_fills += 1;
         let kind = match r.origin {
@@ -429,13 +437,10 @@ impl Router {
             _ => AlertKind::VenueClosed,
         };
         out.alert(Alert { kind, qty: Qty(r.side.sign() * r.last_qty.0), ..alert });
-        let s = &mut self.symbols[r.symbol.index()];
         if kind == AlertKind::VenueClosed {
-            s.halted = true;
+            self.symbols[r.symbol.index()].halted = true;
         }
-        if s.trade.is_none() {
-            self.unexpected_position(now, r.symbol, out);
-        }
+        self.close_leftover(now, r.symbol, out);
     }
 
     /// A position that no trade explains, found in fills or in a reconciliation.

@@ -342,6 +342,48 @@ fn nothing_is_opened_before_the_last_order_of_the_run_before_can_have_arrived() 
     assert_eq!(d.router.closed_gates(d.now()).count(), 0);
 }
 
+/// Seen: an entry that a killed run had sent filled half a second after the next run had compared: a position that nobody
+/// held, and nothing was opened any more until a person came.
+#[test]
+fn what_a_late_order_of_the_run_before_opens_is_closed_and_told_as_a_trade() {
+    let mut d = Harness::cold(RouterConfig::default());
+    d.router.set_predecessor(Nanos::from_millis(T0 + 2_500));
+    d.router.set_gate(d.now(), Gate::open(), &mut d.out);
+    d.bbo(10_000, 10_002);
+    assert!(d.reconcile(&[], &[]).is_clean());
+    let mut o = Harness::holding(1, 100).tp.unwrap();
+    (o.client_order_id.run, o.side, o.reduce_only) = (o.client_order_id.run + 1, Side::Buy, false);
+    let filled = |d: &Harness, trade_id, ts_event| ExecutionReport {
+        exec_type: ExecType::Trade,
+        status: OrderStatus::Filled,
+        origin: OrderOrigin::Ours(o.client_order_id),
+        side: Side::Buy,
+        trade_id,
+        last_qty: Qty(100),
+        last_px: Px(10_001),
+        ts_event,
+        ..d.base(&o)
+    };
+    let in_time = filled(&d, 901, Nanos::from_millis(T0 + 2_000));
+    d.report(in_time);
+    assert!(d.alerted(AlertKind::OrphanFill) && !d.alerted(AlertKind::UnexpectedPosition));
+    assert_eq!(d.router.tripped(), None);
+    let close = d.sent_new();
+    assert!(close.reduce_only && close.side == Side::Sell && close.qty == Qty(100), "{close:?}");
+    d.fill(&close, 100, 100, 10_000, false);
+    assert_eq!(d.router.position(SYM).qty, Qty(0));
+    let told = d.outcome();
+    assert!(
+        matches!(&told, Outcome::Unplanned { exit, .. } if exit.reason == ExitReason::Flatten),
+        "{told:?}"
+    );
+    // Later than that it can be none of the run before.
+    let too_late = filled(&d, 902, Nanos::from_millis(T0 + 2_501));
+    d.report(too_late);
+    assert!(d.alerted(AlertKind::UnexpectedPosition));
+    assert_eq!(d.router.tripped(), Some(Check::Unexpected));
+}
+
 /// Seen: after a takeover the venue told old fills again, in its list and on the stream, and they were booked twice.
 #[test]
 fn old_fills_told_again_after_a_takeover_are_no_news() {
