@@ -53,6 +53,10 @@ pub enum Fault {
     ClockDrift { machine: Machine, ppm: i64, for_ms: u64 },
     /// Nothing can be written to the machine's disk.
     DiskFull { machine: Machine, for_ms: u64 },
+    /// Nothing can be read from the machine's disk, and nothing written.
+    DiskBroken { machine: Machine, for_ms: u64 },
+    /// Each write to the machine's disk takes `ms`.
+    DiskSlow { machine: Machine, ms: u64, for_ms: u64 },
     /// Memory does not answer a machine.
     MemoryAway { machine: Machine, for_ms: u64 },
     /// Memory is slow.
@@ -142,6 +146,9 @@ const KINDS: &[(Draw, u64, u64)] = &[
     (venue_clock, 90, 500),
     (kill_switch, 200, 900),
     (hang, 200, 900),
+    (disk, 60, 400),
+    (kill_order, 200, 900),
+    (closed_by_hand, 100, 900),
 ];
 
 /// How many kinds there are.
@@ -407,6 +414,23 @@ fn kill_switch(r: &mut Random, s: &Stage<'_>) -> Fault {
 
 fn hang(r: &mut Random, s: &Stage<'_>) -> Fault {
     Fault::Hang { machine: machine(r, s) }
+}
+
+fn disk(r: &mut Random, s: &Stage<'_>) -> Fault {
+    let (machine, for_ms) = (machine(r, s), r.spread(100, 60_000));
+    match r.below(3) {
+        0 => Fault::DiskFull { machine, for_ms },
+        1 => Fault::DiskBroken { machine, for_ms },
+        _ => Fault::DiskSlow { machine, ms: r.spread(1, 500), for_ms },
+    }
+}
+
+fn kill_order(r: &mut Random, _: &Stage<'_>) -> Fault {
+    Fault::KillOrder { flatten: r.one_in(2) }
+}
+
+fn closed_by_hand(_: &mut Random, _: &Stage<'_>) -> Fault {
+    Fault::ClosedByHand
 }
 
 /// A time for people: `mm:ss.mmm` since the beginning.

@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use runtime::clock::{Clock, SimulatedTime};
@@ -22,8 +22,9 @@ use runtime::worker::{DutyCycle, Worker, WorkerConfig, stopped};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::sleep_until;
+use tokio::time::{Sleep, sleep_until};
 
+use crate::machine::MachineFiles;
 use crate::time::TrueTime;
 
 /// An idle worker is polled again after this, if nothing arrives before: as often as the tasks look that fill its links.
@@ -96,6 +97,8 @@ pub struct Process {
     time: TrueTime,
     shown: Arc<SimulatedTime>,
     clock: Arc<MachineClock>,
+    /// The machine's files.
+    files: MachineFiles,
     /// At the start: what the wall clock showed, the true time, and what the crystal had gained.
     began: (u64, u64, i64),
     dead: AtomicBool,
@@ -119,7 +122,7 @@ pub struct Process {
 
 impl Process {
     /// A process on a machine with this clock, born now.
-    pub fn new(name: String, time: TrueTime, clock: Arc<MachineClock>) -> Arc<Self> {
+    pub fn new(name: String, time: TrueTime, clock: Arc<MachineClock>, files: MachineFiles) -> Arc<Self> {
         let now = time.now_ns();
         let began = (clock.wall(now), now, clock.gained(now));
         let process = Self {
@@ -127,6 +130,7 @@ impl Process {
             time,
             shown: Arc::default(),
             clock,
+            files,
             began,
             dead: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
@@ -256,6 +260,8 @@ struct Gate {
     task: Option<LocalTask>,
     /// Its polls count for a planned kill.
     counted: bool,
+    /// It writes to a slow disk until then.
+    writes: Option<Pin<Box<Sleep>>>,
 }
 
 impl Future for Gate {
@@ -273,7 +279,20 @@ impl Future for Gate {
             }
             Admission::Runs => {}
         }
-        self.task.as_mut().map_or(Poll::Ready(()), |task| task.as_mut().poll(cx))
+        if let Some(writes) = &mut self.writes {
+            ready!(writes.as_mut().poll(cx));
+            self.writes = None;
+        }
+        let polled = self.task.as_mut().map_or(Poll::Ready(()), |task| task.as_mut().poll(cx));
+        let ns = self.process.files.written_for();
+        if ns > 0 && polled.is_pending() {
+            let mut writes = Box::pin(tokio::time::sleep(Duration::from_nanos(ns)));
+            // What wakes the task meanwhile is found when it is polled again.
+            if writes.as_mut().poll(cx).is_pending() {
+                self.writes = Some(writes);
+            }
+        }
+        polled
     }
 }
 
@@ -295,7 +314,8 @@ impl ProcessSpawner {
     }
 
     fn go(&self, task: LocalTask, counted: bool) -> JoinHandle<()> {
-        let gate = Gate { process: Arc::clone(&self.process), task: Some(task), counted };
+        let process = Arc::clone(&self.process);
+        let gate = Gate { process, task: Some(task), counted, writes: None };
         let handle = tokio::task::spawn_local(gate);
         let mut tasks = lock(&self.process.tasks);
         tasks.retain(|t| !t.is_finished());

@@ -3,6 +3,7 @@
 use market::Nanos;
 
 use crate::faults::Fault;
+use crate::machine::Trouble;
 use crate::world::World;
 
 /// Lets a fault happen now. `false`: there was nothing it could happen to.
@@ -62,11 +63,10 @@ pub fn strike(world: &World, fault: &Fault) -> bool {
             slots[*machine].clock_right_at = until(*for_ms);
             true
         }
-        Fault::DiskFull { machine, for_ms } => {
-            let mut slots = world.slots.borrow_mut();
-            slots[*machine].host.files.fill_disk(true);
-            slots[*machine].disk_free_at = until(*for_ms);
-            true
+        Fault::DiskFull { machine, for_ms } => world.disk(*machine, Trouble::Full, until(*for_ms)),
+        Fault::DiskBroken { machine, for_ms } => world.disk(*machine, Trouble::Broken, until(*for_ms)),
+        Fault::DiskSlow { machine, ms, for_ms } => {
+            world.disk(*machine, Trouble::Slow(ms * Nanos::MS), until(*for_ms))
         }
         Fault::MemoryAway { machine, for_ms } => {
             world.cluster.change(*machine, |a| a.away_until = until(*for_ms));

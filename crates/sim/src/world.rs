@@ -30,7 +30,7 @@ use venue::faults::Fault as VenueFault;
 use venue::{Answer, HttpRequest, PolledVenue, RequestId, VenueConfig};
 
 use crate::cluster::Cluster;
-use crate::machine::Host;
+use crate::machine::{Host, Trouble};
 use crate::network::{Machine, Network, address};
 use crate::process::{Process, ProcessSpawner};
 use crate::time::TrueTime;
@@ -125,8 +125,10 @@ pub struct Slot {
     pub continue_at: u64,
     /// Its clock is to be set right then.
     pub clock_right_at: u64,
-    /// Its disk has room again then.
-    pub disk_free_at: u64,
+    /// It loses its power when its process is killed.
+    pub power_lost: bool,
+    /// Its disk is in order again then.
+    pub disk_right_at: u64,
     /// Where its processes publish their state, if anybody looks.
     pub published: Option<Arc<Published>>,
 }
@@ -181,7 +183,8 @@ impl World {
             ends: Vec::new(),
             continue_at: u64::MAX,
             clock_right_at: u64::MAX,
-            disk_free_at: u64::MAX,
+            power_lost: false,
+            disk_right_at: u64::MAX,
             published: published.then(Arc::default),
         };
         Ok(Rc::new(Self {
@@ -254,7 +257,7 @@ impl World {
     fn next_due(&self, now: u64) -> u64 {
         let venue = self.venue.borrow().next_due(Nanos(now)).0;
         let slots = self.slots.borrow();
-        let waits = slots.iter().flat_map(|s| [s.start_at, s.continue_at, s.clock_right_at, s.disk_free_at]);
+        let waits = slots.iter().flat_map(|s| [s.start_at, s.continue_at, s.clock_right_at, s.disk_right_at]);
         let network = self.network.next_due().unwrap_or(u64::MAX);
         // The clock moves in whole milliseconds.
         waits.chain([venue, network, self.merge_at.get()]).min().unwrap_or(u64::MAX).max(now + 1)
@@ -318,9 +321,9 @@ impl World {
                 slot.clock_right_at = u64::MAX;
                 slot.host.clock.set_right(now);
             }
-            if now >= slot.disk_free_at {
-                slot.disk_free_at = u64::MAX;
-                slot.host.files.fill_disk(false);
+            if now >= slot.disk_right_at {
+                slot.disk_right_at = u64::MAX;
+                slot.host.files.trouble(Trouble::None);
             }
             if slot.process.is_none() && now >= slot.start_at {
                 slot.start_at = u64::MAX;
@@ -351,6 +354,9 @@ impl World {
         self.note(format!("{} ends with {open} orders at the venue: {how}", process.name));
         process.kill_after(0);
         self.venue.borrow_mut().client_gone(address(machine));
+        if std::mem::take(&mut slot.power_lost) {
+            slot.host.lose_power();
+        }
         slot.process = None;
         slot.ends.push((now, end));
         if slot.start_at == u64::MAX {
@@ -441,11 +447,20 @@ impl World {
         let Some(process) = &slot.process else { return false };
         slot.start_at = now.saturating_add(back_ms.saturating_mul(Nanos::MS));
         slot.continue_at = u64::MAX;
+        slot.power_lost = power;
         if power {
             self.network.unplug(machine);
         }
         process.stop(false);
         process.kill_after(after_polls);
+        true
+    }
+
+    /// Something is wrong with a machine's disk until then.
+    pub fn disk(&self, machine: Machine, trouble: Trouble, until: u64) -> bool {
+        let mut slots = self.slots.borrow_mut();
+        slots[machine].host.files.trouble(trouble);
+        slots[machine].disk_right_at = until;
         true
     }
 
@@ -592,8 +607,8 @@ impl World {
         for slot in self.slots.borrow_mut().iter_mut() {
             slot.host.clock.set_right(now);
             slot.clock_right_at = u64::MAX;
-            slot.host.files.fill_disk(false);
-            slot.disk_free_at = u64::MAX;
+            slot.host.files.trouble(Trouble::None);
+            slot.disk_right_at = u64::MAX;
             slot.continue_at = u64::MAX;
             slot.process.iter().for_each(|p| p.stop(false));
             if slot.process.is_none() {

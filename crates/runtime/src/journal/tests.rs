@@ -427,6 +427,27 @@ fn segments_rotate_are_sealed_and_the_oldest_go() {
     assert_eq!(segments(&*files, dir.path()).unwrap().len(), 1);
 }
 
+/// Seen: a run killed between the making of a segment and its first record; sealed, it had not even the mark of one.
+#[test]
+fn a_segment_without_a_whole_record_is_removed_and_not_sealed() {
+    let dir = tempfile::tempdir().unwrap();
+    let files: Arc<dyn Files> = Arc::new(SystemFiles);
+    let limits = Limits { dir: dir.path().to_owned(), ..limits() };
+    for (run, length) in [(1, 0), (2, 3), (3, 8), (4, 20)] {
+        let mut writer = Writer::new(Arc::clone(&files), limits.clone(), run, b"header".to_vec());
+        writer.begin(&[], 1_000_000, 1).unwrap();
+        flush(&mut writer, 2).unwrap();
+        drop(writer);
+        let found = segments(&*files, dir.path()).unwrap();
+        let path = &found.iter().find(|f| f.name.run == run).unwrap().path;
+        let bytes = std::fs::read(path).unwrap();
+        assert!(bytes.len() > length, "{}", bytes.len());
+        std::fs::write(path, &bytes[..length]).unwrap();
+    }
+    Writer::new(Arc::clone(&files), limits, 9, Vec::new()).left().seal();
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
 #[test]
 fn names_sort_by_time_and_come_back() {
     let name = Name { start_s: 1_700_000_000, run: 0xabc, number: 12, sealed: true };

@@ -381,6 +381,10 @@ impl Left {
         if !(condition.is_whole() || condition.is_torn(bytes.len())) {
             return Ok(());
         }
+        if count == 0 && !condition.ended {
+            // Killed before its first record was whole: there is nothing in it that could be sealed.
+            return self.files.remove(&found.path);
+        }
         let mut end = |kind, payload: &[u8]| {
             one.clear();
             frame::append(&mut one, Record { stream: OWN, kind, seq: 0, at: 0, payload });
