@@ -80,8 +80,7 @@ impl Condition {
 /// Hands every whole record of a segment's file but its ends on, in order, until `take` breaks.
 pub fn walk(file: &[u8], mut take: impl FnMut(Record<'_>) -> ControlFlow<()>) -> Condition {
     let mut found = Condition::default();
-    let mark = file.get(..8).unwrap_or_default();
-    let body = &file[mark.len()..];
+    let (mark, body) = file.split_at(file.len().min(8));
     // The content decides, so that a damaged mark costs the mark alone.
     found.sealed = mark == SEALED_MARK || (mark != OPEN_MARK && body.starts_with(&BLOCK_MARK));
     if mark != OPEN_MARK && mark != SEALED_MARK {
