@@ -25,7 +25,7 @@ const KEY: (&str, &str) = ("crash", "dummy-secret-of-a-test");
 const SYMBOLS: usize = 3;
 const CAPITAL: f64 = 25_000.0;
 /// How long a condition may take to come true. Only a failure takes so long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 /// Lives, each on a venue of its own, and kills in each.
 const LIVES: [u64; 3] = [42, 46, 47];
 const KILLS: u64 = 3;

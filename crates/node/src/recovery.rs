@@ -84,6 +84,18 @@ pub struct Found {
     updated: BTreeMap<SymbolId, Nanos>,
 }
 
+impl Found {
+    fn position(&self, symbol: SymbolId) -> Qty {
+        self.positions.iter().find(|p| p.symbol == symbol).map_or(Qty::ZERO, |p| p.qty)
+    }
+
+    /// Do the fills since `booked` lead to the positions, wherever fills were asked for?
+    fn is_explained(&self, booked: Option<Nanos>) -> bool {
+        let leads = |booked, symbol, fills| since(fills, booked, self.position(symbol)).is_some();
+        booked.is_none_or(|booked| self.fills.iter().all(|(symbol, fills)| leads(booked, *symbol, fills)))
+    }
+}
+
 /// What the state believes about the account.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Believed {
@@ -182,28 +194,35 @@ pub async fn ask(
 ) -> Result<Found, RestError> {
     // Our idea of the venue's time may be a little behind.
     let until_ms = now.millis() + 60_000;
-    let mut closing = cancel_ours(rest, symbols, sending, true).await?;
-    let mut found = positions(rest, symbols).await?;
-    for _ in 0..CHANGES {
+    let look = async || {
+        let mut found = positions(rest, symbols).await?;
         if !believed.is_as_it_was(&found, symbols) {
             found.fills = history(rest, symbols, (&found, believed.symbol()), booked, until_ms).await?;
         }
+        Ok::<_, RestError>(found)
+    };
+    let mut closing = cancel_ours(rest, symbols, sending, true).await?;
+    let mut found = look().await?;
+    for _ in 0..CHANGES {
         if closing.is_empty() {
-            break;
+            // Positions and fills are two questions: what happens in between is in the fills alone.
+            if found.is_explained(booked) {
+                break;
+            }
+            tokio::time::sleep(CANCEL_PAUSE).await;
+        } else {
+            for (symbol, client_order_id) in closing.drain(..) {
+                // Filled meanwhile, or refused: the next look tells.
+                let cancel = OrderRequest::Cancel(CancelOrder { symbol, client_order_id });
+                let _ = rest.order(&cancel, symbols, sending.window_ms(rest)).await;
+            }
+            cancel_ours(rest, symbols, sending, false).await?;
+            let same = positions(rest, symbols).await?.positions == found.positions;
+            if same && found.is_explained(booked) {
+                break;
+            }
         }
-        for (symbol, client_order_id) in closing.drain(..) {
-            // Filled meanwhile, or refused: the next look tells.
-            let cancel = OrderRequest::Cancel(CancelOrder { symbol, client_order_id });
-            let _ = rest.order(&cancel, symbols, sending.window_ms(rest)).await;
-        }
-        cancel_ours(rest, symbols, sending, false).await?;
-        let now = positions(rest, symbols).await?;
-        if now.positions == found.positions {
-            break;
-        }
-        // It was filled after all: the list of fills has one more.
-        found = now;
-        closing.clear();
+        found = look().await?;
     }
     Ok(found)
 }
@@ -361,19 +380,21 @@ fn delta(f: &ExecutionReport, lots: i64, commission: Amount) -> FillDelta {
     }
 }
 
-/// The round trips that explain a position. Fills in the millisecond of the last booked exit may belong to either side
-/// of it: the sum tells. Where it does not come out, only the fills since the position was last flat are used.
+/// The fills since `booked`, if they lead to the position. Those in the millisecond of the last booked exit may belong to
+/// either side of it: the sum tells.
+fn since(fills: &[ExecutionReport], booked: Nanos, position: Qty) -> Option<&[ExecutionReport]> {
+    let ms = booked.millis();
+    let after = fills.partition_point(|f| f.ts_event.millis() <= ms);
+    let at = fills.partition_point(|f| f.ts_event.millis() < ms);
+    let parts = [&fills[after..], &fills[at..]];
+    parts.into_iter().find(|part| part.iter().map(signed).sum::<i64>() == position.0)
+}
+
+/// The round trips that explain a position. Where the fills since `booked` do not come out, only those since the position
+/// was last flat are used.
 fn explain(fills: &[ExecutionReport], booked: Option<Nanos>, position: Qty) -> Vec<Trip> {
-    let explains = |fills: &[ExecutionReport]| fills.iter().map(signed).sum::<i64>() == position.0;
-    if let Some(booked) = booked {
-        let ms = booked.millis();
-        let after = fills.partition_point(|f| f.ts_event.millis() <= ms);
-        let at = fills.partition_point(|f| f.ts_event.millis() < ms);
-        for from in [after, at] {
-            if explains(&fills[from..]) {
-                return fold(&fills[from..]);
-            }
-        }
+    if let Some(fills) = booked.and_then(|booked| since(fills, booked, position)) {
+        return fold(fills);
     }
     let mut before = position.0;
     for (i, f) in fills.iter().enumerate().rev() {
@@ -396,18 +417,16 @@ pub fn book(
     policy: UnexpectedPosition,
     now: Nanos,
 ) -> Recovered {
-    let at_venue = |symbol: SymbolId| found.positions.iter().find(|p| p.symbol == symbol);
-    let position = |symbol: SymbolId| at_venue(symbol).map_or(Qty::ZERO, |p| p.qty);
     let mut trips: Vec<Trip> = Vec::new();
     for (&symbol, fills) in &found.fills {
-        let mut found = explain(fills, before.booked, position(symbol));
+        let mut new = explain(fills, before.booked, found.position(symbol));
         // What a person opened and closed again is in the wallet, and no trade of ours.
-        found.retain(|t| t.ours || !t.is_closed());
+        new.retain(|t| t.ours || !t.is_closed());
         if before.booked.is_none() || planted(Bug::FillsOfTheDeadRunDropped) {
             // Without a state nothing says which round trips are booked: only what is open goes on.
-            found.retain(|t| !t.is_closed());
+            new.retain(|t| !t.is_closed());
         }
-        trips.extend(found);
+        trips.extend(new);
     }
     trips.sort_by_key(|t| t.begun);
     // Without a state: the fills of what is open are not booked, those before it are none of this life's.

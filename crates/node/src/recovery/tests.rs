@@ -2,7 +2,13 @@ use alpha::{Held, Params, TickInput};
 use market::{ClientOrderId, Date, ExecType, Increment, Intent, OrderStatus, Posture, Side};
 
 use super::*;
+use binance::hosts::Venue;
+use binance::key::ApiKey;
+use binance::rest::{Exchange, HttpRequest, HttpResponse, RestConfig, Transport};
+use binance::sign::Signer;
 use market::Px;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const BTC: SymbolId = SymbolId(0);
 const ETH: SymbolId = SymbolId(1);
@@ -270,4 +276,73 @@ fn a_position_that_is_as_it_was_needs_no_history() {
         !Believed::default().is_as_it_was(&Found::default(), &symbols),
         "flat: what happened is asked for"
     );
+}
+
+/// A venue at which a person closes our position between two questions: positions are asked for before it for the first
+/// `before` times, everything else after it.
+#[derive(Debug)]
+struct ClosedBetween {
+    before: u32,
+    asked: AtomicU32,
+}
+
+impl Transport for ClosedBetween {
+    fn exchange(&self, request: HttpRequest) -> Exchange<'_> {
+        let order = |id: u32, client_id: &str, side: &str| {
+            format!(
+                r#"{{"symbol":"ETHUSDT","orderId":{id},"clientOrderId":"{client_id}","side":"{side}","type":"LIMIT",
+                "timeInForce":"GTC","status":"FILLED","price":"1990.00","avgPrice":"1990.00","origQty":"0.400",
+                "executedQty":"0.400","reduceOnly":false,"time":{id},"updateTime":{id},"positionSide":"BOTH"}}"#
+            )
+        };
+        let trade = |id: u32, side: &str| {
+            format!(
+                r#"{{"symbol":"ETHUSDT","id":{id},"orderId":{id},"side":"{side}","price":"1990.00","qty":"0.400",
+                "commission":"0.1","commissionAsset":"USDT","maker":true,"time":{id},"positionSide":"BOTH"}}"#
+            )
+        };
+        let body = match request.path {
+            "/fapi/v3/positionRisk" if self.asked.fetch_add(1, Ordering::Relaxed) < self.before => r#"[{"symbol":
+                "ETHUSDT","positionAmt":"-0.400","entryPrice":"1990.0","liquidationPrice":"0","updateTime":500,
+                "positionSide":"BOTH"}]"#
+                .to_owned(),
+            "/fapi/v1/income" => r#"[{"symbol":"ETHUSDT","incomeType":"COMMISSION","income":"-0.1","asset":"USDT",
+                "time":500,"tranId":1}]"#
+                .to_owned(),
+            "/fapi/v1/userTrades" => format!("[{},{}]", trade(500, "SELL"), trade(600, "BUY")),
+            "/fapi/v1/allOrders" => {
+                format!("[{},{}]", order(500, "dlp-1-1-0", "SELL"), order(600, "by-hand", "BUY"))
+            }
+            _ => "[]".to_owned(),
+        };
+        let answer = HttpResponse { status: 200, headers: Vec::new(), body: body.into_bytes() };
+        Box::pin(std::future::ready(Ok(answer)))
+    }
+}
+
+/// Seen: a position was listed, then closed by hand, then the fills were listed: they did not lead to the position, so
+/// that the round trip was dropped, and its fills counted as seen.
+#[tokio::test(start_paused = true)]
+async fn positions_and_fills_that_contradict_each_other_are_asked_for_again() {
+    let symbols = Symbols::new(instruments());
+    let key = ApiKey::hmac("key", "secret").unwrap();
+    for before in 0..=CHANGES {
+        let hosts = Venue::Local("127.0.0.1:1".to_owned()).hosts();
+        let venue = Arc::new(ClosedBetween { before, asked: AtomicU32::new(0) });
+        let signer = Some(Signer::new(&key).unwrap());
+        let now = Arc::new(|| Nanos::from_millis(900));
+        let rest = RestClient::new(&hosts, signer, RestConfig::default(), venue, now).unwrap();
+        let believed = Believed { position: None, entering: Some(ETH), at: Nanos::from_millis(450) };
+        let sending = Sending { fence: Fence::open(), clock: Clock::new(), most_ms: 2_000 };
+        let booked = Some(Nanos::from_millis(400));
+        let found = ask(&rest, &symbols, believed, booked, Nanos::from_millis(900), &sending).await.unwrap();
+        let mut e = entering();
+        let recovered =
+            book(&mut e, symbols.all(), &found, at(400), UnexpectedPosition::Stop, Nanos::from_millis(900));
+        assert_eq!(
+            (recovered.trades.len(), recovered.adopted),
+            (1, None),
+            "listed {before} times: {found:?}"
+        );
+    }
 }
