@@ -506,7 +506,7 @@ fn somebody_else_on_the_account() {
         w.once(outside("ETHUSDT", "BUY", "0.5", None));
         let gate = w.closes("unlisted").await;
         assert!(gate.cause.contains("ETHUSDT"), "{gate:?}");
-        w.strike(Fault::ClosedByHand);
+        w.strike(Fault::ClosedByHand { unheard: false });
         w.opens("unlisted").await;
         w.armed().await;
         w.once(VenueFault::SetLeverage { account: 0, symbol: "BTCUSDT".into(), leverage: 3 });
@@ -525,7 +525,7 @@ fn somebody_else_on_the_account() {
         let free = ["BTCUSDT", "BNBUSDT", "SOLUSDT"].into_iter().find(|s| !taken(s)).unwrap();
         w.once(outside(free, "BUY", "0.5", None));
         w.closes("unexpected").await;
-        w.strike(Fault::ClosedByHand);
+        w.strike(Fault::ClosedByHand { unheard: false });
         w.healed("unexpected").await;
         w.venue(refuses("order.place", -2015));
         w.closes("refused").await;
@@ -588,7 +588,7 @@ fn margin_that_somebody_else_uses() {
         w.once(outside("BTCUSDT", "BUY", &worth(30_000.0), None));
         w.closes("free_margin").await;
         w.closes("liquidation_distance").await;
-        w.strike(Fault::ClosedByHand);
+        w.strike(Fault::ClosedByHand { unheard: false });
         w.healed("free_margin").await;
         w.opens("liquidation_distance").await;
     });

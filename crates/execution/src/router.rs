@@ -515,10 +515,9 @@ impl Router {
 
     /// Hands a request out; `false` (and nothing done) when the outbox is full.
     pub(crate) fn send(&mut self, request: OrderRequest, out: &mut Outbox) -> bool {
-        use market::planted::{Bug, planted};
         // The last places are kept for cancels and for orders that reduce.
         let keep = match request {
-            OrderRequest::New(o) if !o.reduce_only && !planted(Bug::CancelReserveGone) => 16,
+            OrderRequest::New(o) if !o.reduce_only => 16,
             OrderRequest::Query(_) => 8,
             _ => 0,
         };

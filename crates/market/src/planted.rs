@@ -38,8 +38,6 @@ bugs! {
     LateCommissionDropped = "late_commission_dropped",
     /// A comparison with the venue changes nothing and calls itself clean.
     ReconcileSkipped = "reconcile_skipped",
-    /// Entries may use up the requests that are kept for cancels and exits.
-    CancelReserveGone = "cancel_reserve_gone",
     /// The dead-man switch is set once and never set again.
     DeadManNotRefreshed = "dead_man_not_refreshed",
     /// An entry may be placed on a book of any age.

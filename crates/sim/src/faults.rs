@@ -71,8 +71,11 @@ pub enum Fault {
     KillSwitch { machine: Machine, flatten: bool },
     /// Somebody orders a kill of the deployment in memory, from a machine of his own, and takes it back at the next heal.
     KillOrder { flatten: bool },
-    /// A person closes whatever position the account has.
-    ClosedByHand,
+    /// A person closes whatever position the account has; `unheard`: and no node hears of it by its user stream.
+    ClosedByHand {
+        #[serde(default)]
+        unheard: bool,
+    },
 }
 
 impl Fault {
@@ -429,8 +432,8 @@ fn kill_order(r: &mut Random, _: &Stage<'_>) -> Fault {
     Fault::KillOrder { flatten: r.one_in(2) }
 }
 
-fn closed_by_hand(_: &mut Random, _: &Stage<'_>) -> Fault {
-    Fault::ClosedByHand
+fn closed_by_hand(r: &mut Random, _: &Stage<'_>) -> Fault {
+    Fault::ClosedByHand { unheard: r.one_in(2) }
 }
 
 /// A time for people: `mm:ss.mmm` since the beginning.

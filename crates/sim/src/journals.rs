@@ -1,8 +1,14 @@
 //! The journals of a world's machines, decided again: every decision of every run must come out the same (SPEC 13).
 
+use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
+use market::{Nanos, OrderRequest, SymbolId};
+use node::journal::header::Header;
+use node::journal::records::{self, ROUTER};
 use node::journal::replay::{Counts, Verdict, Within, replay};
+use node::stages::router::{Quote, RouterRecord};
+use runtime::journal::frame::Record;
 use serde::Serialize;
 
 use crate::invariants::Violation;
@@ -39,18 +45,67 @@ impl AddAssign<Counts> for Again {
     }
 }
 
+/// What a router knew of each book when it sent orders.
+#[derive(Debug, Default)]
+struct Books {
+    run: u64,
+    /// Oldest that a book may be, ms.
+    limit_ms: u64,
+    /// When the newest quote came, ns; 0: the book was lost since.
+    quoted: BTreeMap<SymbolId, u64>,
+    /// Orders that opened on an older book than the limit allows.
+    old: Vec<String>,
+}
+
+impl Books {
+    fn see(&mut self, header: &Header, record: &Record<'_>) {
+        if record.stream != ROUTER {
+            return;
+        }
+        let run = header.run;
+        if run != self.run {
+            let limit_ms = header.config["router"]["risk"]["max_book_age_ms"].as_u64().unwrap_or(0);
+            *self = Self { run, limit_ms, quoted: BTreeMap::new(), old: std::mem::take(&mut self.old) };
+        }
+        match records::decode::<RouterRecord>(record.payload) {
+            Ok(RouterRecord::Quote(Quote::Bbo(bbo))) => drop(self.quoted.insert(bbo.symbol, record.at)),
+            Ok(RouterRecord::Quote(Quote::Lost(symbol))) => drop(self.quoted.insert(symbol, 0)),
+            Ok(RouterRecord::Request(OrderRequest::New(order))) if !order.reduce_only => {
+                let quoted = self.quoted.get(&order.symbol).copied().unwrap_or(0);
+                let age_ms = Nanos(record.at).since(Nanos(quoted)).millis();
+                if age_ms > self.limit_ms {
+                    self.old.push(format!("run {run:x}: {order:?}, its book {age_ms} ms old"));
+                }
+            }
+            // What cannot be read is found where it is decided again.
+            _ => {}
+        }
+    }
+}
+
 /// Decides the journals of a machine again. Where its disk was in trouble they may have holes, which they must name.
 pub fn decide_again(files: &MachineFiles, at_ms: u64, again: &mut Again, violations: &mut Vec<Violation>) {
-    let mut violation = |found: String| {
-        violations.push(Violation { at_ms, invariant: "the journal decides the same again", found });
-    };
+    const AGAIN: &str = "the journal decides the same again";
     for dir in files.journals() {
-        let reports = match replay(files, &dir, Within::ALL, &|_| None, &mut |_, _, _| true) {
+        let mut books = Books::default();
+        let mut see = |header: &Header, _: Option<&_>, record: &Record<'_>| {
+            books.see(header, record);
+            true
+        };
+        let reports = match replay(files, &dir, Within::ALL, &|_| None, &mut see) {
             Ok(reports) => reports,
             Err(error) => {
-                violation(error.to_string());
+                violations.push(Violation { at_ms, invariant: AGAIN, found: error.to_string() });
                 continue;
             }
+        };
+        // Quotes may be missing where there are holes.
+        if !files.was_troubled() {
+            let violation = |found| Violation { at_ms, invariant: "no entry on an old book", found };
+            violations.extend(books.old.into_iter().map(violation));
+        }
+        let mut violation = |found: String| {
+            violations.push(Violation { at_ms, invariant: AGAIN, found });
         };
         for report in reports {
             let holes = !report.gaps.is_empty() || !report.damage.is_empty();

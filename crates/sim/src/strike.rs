@@ -92,7 +92,7 @@ pub fn strike(world: &World, fault: &Fault) -> bool {
             }
             injected.is_ok()
         }
-        Fault::ClosedByHand => world.close_by_hand(),
+        Fault::ClosedByHand { unheard } => world.close_by_hand(*unheard),
         Fault::KillOrder { flatten } => {
             world.order_kill(*flatten);
             true

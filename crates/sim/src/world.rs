@@ -26,7 +26,7 @@ use telemetry::published::Published;
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 use venue::core::{AccountId, SymbolStatus};
-use venue::faults::Fault as VenueFault;
+use venue::faults::{Fault as VenueFault, Rule};
 use venue::{Answer, HttpRequest, PolledVenue, RequestId, VenueConfig};
 
 use crate::cluster::Cluster;
@@ -43,6 +43,8 @@ pub const ACCOUNT: AccountId = AccountId(0);
 pub const KILL_FILE: &str = "/etc/dolphin/kill";
 /// A node that ended is started again after this, as systemd would; not one that says that its configuration is wrong.
 const RESTART: u64 = 1_000 * Nanos::MS;
+/// What a person does unheard is dropped from the user stream for so long, ms.
+const UNHEARD_MS: u64 = 500;
 const USAGE: u8 = 2;
 /// Lines of the timeline that are kept.
 const LINES: usize = 2_000;
@@ -528,7 +530,7 @@ impl World {
     }
 
     /// Closes whatever position the account has, as a person would on the venue's own pages. Was there one?
-    pub fn close_by_hand(&self) -> bool {
+    pub fn close_by_hand(&self, unheard: bool) -> bool {
         let now = Nanos(self.time.now_ns());
         let mut venue = self.venue.borrow_mut();
         let held: Vec<(String, i64, String)> = venue.inspect(|e| {
@@ -539,6 +541,11 @@ impl World {
             })
             .collect()
         });
+        if unheard {
+            let dropped = Rule::times(VenueFault::Drop { stream: "user@*".to_owned() }, 0);
+            // The venue takes a rule of its own.
+            let _ = venue.inject(dropped, Some(UNHEARD_MS), now);
+        }
         for (symbol, lots, quantity) in &held {
             let side = if *lots > 0 { "SELL" } else { "BUY" };
             let (account, side, price, client_id) = (0, side.to_owned(), None, None);

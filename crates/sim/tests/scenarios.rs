@@ -218,7 +218,7 @@ fn what_a_person_closes_while_the_node_is_dead_reaches_the_capital() {
         let faults: Vec<(u64, Fault)> = (0..5u64)
             .flat_map(|i| {
                 let at = 70_000 + i * 33_000 + (seed - 20) * 1_700;
-                [(at, kill(0, 4_000)), (at + 1_500, Fault::ClosedByHand)]
+                [(at, kill(0, 4_000)), (at + 1_500, Fault::ClosedByHand { unheard: false })]
             })
             .collect();
         let report = play(seed, 5, Layout::One, &faults);
