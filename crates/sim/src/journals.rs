@@ -11,8 +11,8 @@ use node::stages::router::{Quote, RouterRecord};
 use runtime::journal::frame::Record;
 use serde::Serialize;
 
+use crate::disk::MachineFiles;
 use crate::invariants::Violation;
-use crate::machine::MachineFiles;
 
 /// What was decided again, over all runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]

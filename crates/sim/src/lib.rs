@@ -6,6 +6,7 @@
 //! same), [`run`] (a seed from beginning to end).
 
 mod cluster;
+mod disk;
 pub mod faults;
 pub mod invariants;
 pub mod journals;

@@ -24,7 +24,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Sleep, sleep_until};
 
-use crate::machine::MachineFiles;
+use crate::disk::MachineFiles;
 use crate::time::TrueTime;
 
 /// An idle worker is polled again after this, if nothing arrives before: as often as the tasks look that fill its links.

@@ -2,8 +2,8 @@
 
 use market::Nanos;
 
+use crate::disk::Trouble;
 use crate::faults::Fault;
-use crate::machine::Trouble;
 use crate::world::World;
 
 /// Lets a fault happen now. `false`: there was nothing it could happen to.

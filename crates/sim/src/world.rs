@@ -30,7 +30,8 @@ use venue::faults::{Fault as VenueFault, Rule};
 use venue::{Answer, HttpRequest, PolledVenue, RequestId, VenueConfig};
 
 use crate::cluster::Cluster;
-use crate::machine::{Host, Trouble};
+use crate::disk::Trouble;
+use crate::machine::Host;
 use crate::network::{Machine, Network, address};
 use crate::process::{Process, ProcessSpawner};
 use crate::time::TrueTime;
