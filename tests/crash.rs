@@ -308,7 +308,9 @@ fn life(seed: u64) -> (u32, usize) {
         assert!(closed >= trades, "life {seed}, kill {kill}: no trade is forgotten");
         trades = closed;
         assert_eq!(summary["memory"]["lost"], 0);
-        assert!(summary["memory"]["restored"].as_str().unwrap().starts_with("latest_nautilus"), "{summary}");
+        // The file beside memory is the newer one where the kill fell between the two writes.
+        let restored = summary["memory"]["restored"].as_str().unwrap();
+        assert!(["latest_nautilus", "the local state"].iter().any(|s| restored.starts_with(s)), "{summary}");
     }
     let memory = remembered(&path);
     let has = |map: &str, key: &str| memory.maps.iter().any(|(m, k, _)| m == map && k == key);
